@@ -1,0 +1,58 @@
+"""Data sets by name. To add one, write a file that ends with ENTRY and add its name to the import below."""
+
+import os
+
+from experiments.datasets import cifar10, digits, fashion_mnist, mnist  # noqa: F401 (read through vars())
+from experiments.datasets._base import Dataset, Entry, Say
+from experiments.datasets._cache import cache_file
+from experiments.errors import unknown
+
+__all__ = ["DATASETS", "Dataset", "Entry", "describe", "load"]
+
+DATASETS: dict[str, Entry] = {name: m.ENTRY for name, m in list(vars().items()) if hasattr(m, "ENTRY")}
+
+
+def load(
+    name: str,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    say: Say = print,
+) -> Dataset:
+    """A data set from the first that has it: cache, TFDS folder, files, internet, Debian package.
+
+    Args:
+        name: a key of `DATASETS`.
+        cache_dir: where decoded arrays are kept; default $BYZSIM_CACHE, else the user's cache folder.
+        data_dir: a folder with the original files, read if neither cache nor TFDS folder has the data set.
+        say: takes one short line for each place that is tried.
+
+    Raises:
+        UserError: the name is unknown, a file in `data_dir` is broken, or no place has the data set.
+    """
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    return DATASETS[name].load(cache_dir=cache_dir, data_dir=data_dir, say=say)
+
+
+def describe(
+    name: str,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    say: Say = print,
+) -> str:
+    """Load a data set as `load` does, which fills the cache, and say in a few lines what it is."""
+    data = load(name, cache_dir=cache_dir, data_dir=data_dir, say=say)
+    cache = cache_file(name, cache_dir=cache_dir)
+    kept = f"{cache} ({cache.stat().st_size / 1e6:.1f} MB)" if cache.is_file() else "none"
+    lines = {
+        "what": DATASETS[name].summary,
+        "by": DATASETS[name].source,
+        "from": data.source,
+        "train": f"{data.train_images.shape} {data.train_images.dtype}, {data.n_classes} classes",
+        "test": f"{data.test_images.shape} {data.test_images.dtype}",
+        "digest": f"sha256 {data.digest}",
+        "cache": kept,
+    }
+    return "\n".join([name, *(f"  {key:<7}{value}" for key, value in lines.items())])

@@ -1,0 +1,50 @@
+"""The prepared cache: an uncompressed .npz file for each data set, written whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from experiments.datasets._base import Dataset, Missing, dataset
+from experiments.errors import UserError
+
+
+def cache_file(name: str, *, cache_dir: str | os.PathLike[str] | None) -> Path:
+    """The cache file of a data set: in `cache_dir`, else $BYZSIM_CACHE, else the user's cache folder."""
+    home = cache_dir or os.environ.get("BYZSIM_CACHE") or platformdirs.user_cache_dir("byzsim")
+    return Path(home).expanduser() / f"{name}.npz"
+
+
+def read(path: Path) -> Dataset:
+    """The data set in a cache file.
+
+    Raises:
+        Missing: there is no such file.
+        UserError: the file is torn, or its contents do not have the digest they were stored with.
+    """
+    if not path.is_file():
+        raise Missing(f"{path} not there.")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            a, b, c, d, n_classes, digest, source = (stored[name] for name in Dataset._fields)
+        data = dataset((a, b, c, d), n_classes=int(n_classes), source=str(source))
+    except Exception as error:  # a torn zip raises nearly anything, from KeyError to NotImplementedError
+        raise UserError(f"{path} is torn ({error}), expected a whole .npz file. Delete it.") from error
+    if data.digest != str(digest):
+        raise UserError(f"{path} has digest {data.digest}, expected {digest}. Delete it.")
+    return data
+
+
+def write(path: Path, data: Dataset) -> None:
+    """Store a data set: a reader sees the old file or the whole new one, never a part.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
+        part = Path(folder) / path.name
+        np.savez(part, **data._asdict())
+        os.replace(part, path)

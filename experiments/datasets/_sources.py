@@ -1,0 +1,136 @@
+"""The one door to data sets that come with no Python package: the sources, in the order they are tried."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.datasets import _cache, _debian, _tfds
+from experiments.datasets._base import Arrays, Dataset, Missing, Say, dataset
+from experiments.errors import UserError
+
+
+class Debian(NamedTuple):
+    """Where Debian has a data set."""
+
+    package: str
+    folder: str  # where the package puts the original files, without the first slash
+
+
+class Recipe(NamedTuple):
+    """What the sources have to know about one data set."""
+
+    name: str  # as in the registry and in TFDS
+    n_classes: int
+    urls: tuple[str, ...]  # of the original files; TFDS knows their checksums
+    read: Callable[[Path], Arrays]  # folder with the original files -> verified arrays; Missing, UserError
+    judge: Callable[
+        [Arrays, bool, str], str
+    ]  # arrays, lossy, where -> how true they are, in words; UserError
+    debian: Debian | None = None
+
+
+class Source(NamedTuple):
+    """One place where a data set may be found."""
+
+    title: str
+    fetch: Callable[[], Dataset]  # raises Missing or UserError
+    given: bool = False  # whether the user named it: then a broken file stops, for the user to mend
+
+
+def load(
+    recipe: Recipe,
+    *,
+    cache_dir: str | os.PathLike[str] | None,
+    data_dir: str | os.PathLike[str] | None,
+    say: Say,
+) -> Dataset:
+    """The data set from the first source that has it; kept in the prepared cache if it was not there.
+
+    Raises:
+        UserError: a file in `data_dir` is broken, or no source has the data set (then: every reason).
+    """
+    cache, failed = _cache.cache_file(recipe.name, cache_dir=cache_dir), []
+    kept = Source("prepared cache", partial(_cache.read, cache))
+    for source in (kept, *sources(recipe, data_dir=data_dir, say=say)):
+        try:
+            data = source.fetch()
+        except UserError as why:
+            if source.given and not isinstance(why, Missing):
+                raise
+            failed.append(f"  {source.title}: {why}")
+            say(f"{recipe.name}:{failed[-1][1:]}")
+        else:
+            say(f"{recipe.name}: {source.title}: {data.source}")
+            if source is not kept:
+                _keep(cache, data, name=recipe.name, say=say)
+            return data
+    raise UserError(
+        "\n".join([f"no source has the data set {recipe.name!r}. Tried:", *failed, *_mend(recipe)])
+    )
+
+
+def sources(recipe: Recipe, *, data_dir: str | os.PathLike[str] | None, say: Say) -> list[Source]:
+    """Every source of a data set after its cache, in the order in which they are tried."""
+    found = [Source("prepared TFDS folder", partial(_from_tfds, recipe, say=say))]
+    if data_dir is not None:
+        folder = Path(data_dir).expanduser()
+        read = partial(_from_folder, recipe, folder, source="the original files in a folder of the user")
+        found.append(Source("the folder given", read, given=True))
+    if recipe.debian:
+        installed = Path("/") / recipe.debian.folder
+        source = f"the original files in the Debian package {recipe.debian.package}"
+        read = partial(_from_folder, recipe, installed, source=source)
+        found.append(Source("installed Debian package", read))
+    found.append(Source("TFDS download", partial(_from_internet, recipe)))
+    if recipe.debian:
+        found.append(Source("Debian package", partial(_from_debian, recipe, recipe.debian, say=say)))
+    return found
+
+
+def _from_tfds(recipe: Recipe, *, say: Say) -> Dataset:
+    folder = _tfds.prepared(recipe.name)
+    train, test = _tfds.read(folder, say=say)
+    arrays = (train.images, train.labels, test.images, test.labels)
+    truth = recipe.judge(arrays, train.lossy or test.lossy, str(folder))
+    return dataset(
+        arrays, n_classes=recipe.n_classes, source=f"TFDS folder {recipe.name}/{folder.name}: {truth}"
+    )
+
+
+def _from_folder(recipe: Recipe, folder: Path, *, source: str) -> Dataset:
+    return dataset(recipe.read(folder), n_classes=recipe.n_classes, source=source)
+
+
+def _from_internet(recipe: Recipe) -> Dataset:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        _tfds.download(recipe.urls, folder=Path(folder))
+        home = recipe.urls[0].rpartition("/")[0]
+        return _from_folder(recipe, Path(folder), source=f"the original files at {home}")
+
+
+def _from_debian(recipe: Recipe, debian: Debian, *, say: Say) -> Dataset:
+    say(f"{recipe.name}: fetching the Debian package {debian.package}")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        root = _debian.unpack(debian.package, folder=Path(folder))
+        source = f"the original files in the Debian package {debian.package}"
+        return _from_folder(recipe, root / debian.folder, source=source)
+
+
+def _keep(cache: Path, data: Dataset, *, name: str, say: Say) -> None:
+    try:
+        _cache.write(cache, data)
+    except OSError as error:  # a full disk or a read-only home: slower next time, but no reason to stop
+        say(f"{name}: not kept in {cache} ({error})")
+
+
+def _mend(recipe: Recipe) -> Iterator[str]:
+    names = ", ".join(url.rpartition("/")[2] for url in recipe.urls)
+    yield "Any one of these mends it:"
+    yield f"  with internet: byzsim data {recipe.name}"
+    yield f"  with the files {names}: byzsim data {recipe.name} --data-dir FOLDER"
+    yield f"  with a prepared array_record folder: TFDS_DATA_DIR=FOLDER byzsim data {recipe.name}"
+    if recipe.debian:
+        yield f"  on Debian or Ubuntu: sudo apt-get update && sudo apt-get install {recipe.debian.package}"

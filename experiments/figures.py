@@ -1,0 +1,238 @@
+"""The pictures of a table: accuracy curves laid out as BrSGD's Figure 3, and a map of ours minus the paper's.
+
+Matplotlib's object interface only: no pyplot, so no global figure, no display and nothing to close. Colours
+are Okabe and Ito's, or a purple-orange scale, and line styles, markers and numbers repeat what colours say.
+"""
+
+import io
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+Record = Mapping[str, Any]
+Labels = Mapping[str, str]  # a rule's, attack's or verdict's name -> what is printed for it
+NO_LABELS: Labels = MappingProxyType({})
+
+QUICK = "QUICK RUN, NOT A RESULT"
+CHANCE = 10.0  # percent: ten classes, equally frequent
+LIMIT = 20.0  # points; the difference at which the map's colour scale ends
+SCALE = ScalarMappable(Normalize(-LIMIT, LIMIT), "PuOr")
+
+# One per alpha, in order: the first (no attack) is plain black; all differ in colour, dashes and marker.
+STYLES: list[dict[str, Any]] = [
+    {"color": "#000000", "linestyle": "-", "marker": "o"},
+    {"color": "#0072B2", "linestyle": "--", "marker": "s"},
+    {"color": "#009E73", "linestyle": "-.", "marker": "^"},
+    {"color": "#E69F00", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "D"},
+    {"color": "#D55E00", "linestyle": ":", "marker": "v"},
+    {"color": "#CC79A7", "linestyle": (0, (8, 2)), "marker": "P"},
+]
+DIVERGED: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 1.8, "linestyle": "none"}
+
+
+def label(name: str, labels: Labels) -> str:
+    """What is printed for a rule, attack or verdict: its label, or the name with spaces for underscores."""
+    return labels.get(name, name.replace("_", " "))
+
+
+def percent(alpha: float) -> str:
+    """A fraction 0..1 as a percentage without needless digits: 0.25 -> "25 %"."""
+    return f"{100 * alpha:.4g} %"
+
+
+def runs_of(records: Sequence[Record], rule: str, attack: str, alpha: float) -> list[Record]:
+    """The runs of one cell, one per seed. Without attackers every attack's cell is the same run, "none"."""
+    name = attack if alpha > 0 else "none"
+    return [r for r in records if (r["rule"], r["attack"]) == (rule, name) and np.isclose(r["alpha"], alpha)]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a reader, or a crash half-way, never meets a part of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.png (160 dots per inch) and `stem`.svg; the same figure gives the same bytes."""
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    for path in paths:
+        buffer = io.BytesIO()
+        kind = path.suffix[1:]
+        undated = {"Date": None} if kind == "svg" else {}
+        with mpl.rc_context({"svg.hashsalt": "byzsim"}):
+            figure.savefig(buffer, format=kind, dpi=160, metadata=undated)
+        write_whole(path, buffer.getvalue())
+    return paths
+
+
+def _mark_quick(figure: Figure, quick: bool) -> None:
+    """A banner above shortened runs. The gid makes it findable in the SVG, whose text is drawn as paths."""
+    if quick:
+        band = {"facecolor": "#D55E00", "edgecolor": "none", "pad": 3}
+        figure.suptitle(QUICK, fontsize=18, weight="bold", color="white", bbox=band, gid="quick")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Accuracy over epochs
+# ---------------------------------------------------------------------------------------------------------
+
+
+def figure3(
+    records: Sequence[Record],
+    *,
+    rules: Sequence[str],
+    attacks: Sequence[str],
+    alphas: Sequence[float],
+    quick: bool,
+    labels: Labels = NO_LABELS,
+) -> Figure:
+    """Test accuracy (%) over epochs: attacks down, rules across, one curve per alpha.
+
+    A curve is the mean over the seeds still finite, its band their range. Each run that diverges ends in a
+    cross: at its last finite accuracy, or at zero in the first epoch if it never had one.
+    """
+    size = (max(6.5, 1.2 + 2.3 * len(rules)), 1.2 + 1.8 * len(attacks))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(attacks), len(rules), sharex=True, sharey=True, squeeze=False)
+    for axis, (attack, rule) in zip(grid.flat, itertools.product(attacks, rules), strict=True):
+        _panel(axis, records, rule, attack, alphas)
+    for axis, rule in zip(grid[0], rules, strict=True):
+        axis.set_title(label(rule, labels), weight="bold")
+    for axis, attack in zip(grid[:, 0], attacks, strict=True):
+        axis.set_ylabel(label(attack, labels), weight="bold")
+    for axis in grid[-1]:
+        axis.set_xlabel("Epoch")
+    grid[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))  # the axes share it
+    figure.supylabel("Test accuracy (%)")
+    figure.legend(handles=_legend(alphas), loc="outside lower center", ncols=4, frameon=False)
+    _mark_quick(figure, quick)
+    return figure
+
+
+def _panel(axis: Axes, records: Sequence[Record], rule: str, attack: str, alphas: Sequence[float]) -> None:
+    axis.axhline(CHANCE, color="0.5", linewidth=0.8)
+    axis.set_ylim(0, 100)
+    axis.grid(color="0.92")
+    for place, (alpha, style) in enumerate(zip(alphas, itertools.cycle(STYLES), strict=False)):
+        runs = runs_of(records, rule, attack, alpha)
+        if runs:
+            _curve(axis, runs, style, place / len(alphas))
+
+
+def _accuracies(runs: Sequence[Record]) -> np.ndarray:
+    """Test accuracy in percent, (epochs, runs); NaN from divergence on and past a shorter run's end."""
+    rows = list(itertools.zip_longest(*(r["accuracy"] for r in runs), fillvalue=None))
+    return 100 * np.array(rows, dtype=float).reshape(-1, len(runs))
+
+
+def _curve(axis: Axes, runs: Sequence[Record], style: dict[str, Any], shift: float) -> None:
+    """Mean, range and crosses of one cell; `shift` in [0, 1) keeps markers apart and nests crosses."""
+    curves = _accuracies(runs)
+    alive = np.isfinite(curves).any(axis=1)
+    epochs, seen = np.flatnonzero(alive) + 1, curves[alive]
+    every = max(1, len(epochs) // 5)
+    mean = np.nanmean(seen, axis=1) if len(seen) else seen[:, 0]
+    axis.plot(epochs, mean, **style, linewidth=1.4, markersize=4, markevery=(int(shift * every), every))
+    if len(runs) > 1 and len(seen):
+        low, high = np.nanmin(seen, axis=1), np.nanmax(seen, axis=1)
+        axis.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    for curve in curves.T[[r["diverged"] for r in runs]]:
+        look: dict[str, Any] = DIVERGED | {"color": style["color"], "markersize": 15 - 7 * shift}
+        axis.plot(*_end(curve), **look, clip_on=False, zorder=5)
+
+
+def _end(curve: np.ndarray) -> tuple[float, float]:
+    """Epoch (from 1) and value of the last finite point; (1, 0) when there is none."""
+    finite = np.flatnonzero(np.isfinite(curve))
+    return (finite[-1] + 1.0, curve[finite[-1]]) if len(finite) else (1.0, 0.0)
+
+
+def _legend(alphas: Sequence[float]) -> list[Line2D]:
+    curves = [
+        Line2D([], [], **style, markersize=4, label=f"α = {percent(alpha)}")
+        for alpha, style in zip(alphas, itertools.cycle(STYLES), strict=False)
+    ]
+    chance = Line2D([], [], color="0.5", linewidth=0.8, label=f"chance ({CHANCE:g} %)")
+    return [*curves, Line2D([], [], color="0.3", **DIVERGED, label="diverged"), chance]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Ours minus the paper's
+# ---------------------------------------------------------------------------------------------------------
+
+
+def heatmap(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -> Figure:
+    """Ours minus the paper's accuracy in points: attacks down, alphas across, one panel per rule.
+
+    `summary` is `report.summarise`'s. Hatched: the paper has no number; "div.": every run of ours diverged;
+    a star: some did; "–": not run. Colours end at 20 points either way, the printed numbers do not.
+    """
+    rules, attacks = list(summary["rule"].unique()), list(summary["attack"].unique())
+    alphas = list(summary["alpha"].unique())
+    size = (max(9.5, 2.2 + 0.46 * len(rules) * len(alphas)), 2.1 + 0.45 * len(attacks))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(rules), sharey=True, squeeze=False)[0]
+    for axis, rule in zip(panels, rules, strict=True):
+        axis.set_title(label(rule, labels), weight="bold")
+        axis.set_xticks(range(len(alphas)), [f"{100 * a:.4g}" for a in alphas])
+        axis.set_yticks(range(len(attacks)), [label(a, labels) for a in attacks])
+        axis.set(xlim=(-0.5, len(alphas) - 0.5), ylim=(len(attacks) - 0.5, -0.5))
+        axis.tick_params(length=0)
+        axis.set_xlabel("Byzantine share α (%)")
+        for _, cell in summary[summary["rule"] == rule].iterrows():
+            _tile(axis, alphas.index(cell["alpha"]), attacks.index(cell["attack"]), cell)
+    bar = figure.colorbar(SCALE, ax=list(panels), extend="both", fraction=0.03, pad=0.01)
+    bar.set_label("ours − paper (points)")
+    figure.legend(handles=_keys(), loc="outside lower center", ncols=4, frameon=False, handletextpad=0.4)
+    _mark_quick(figure, quick)
+    return figure
+
+
+def _keys() -> list[Patch | Line2D]:
+    hatched = Patch(**_look(np.nan, np.nan), label="no number in the paper")
+    words = {"div.": "all our runs diverged", "*": "some diverged, mean of the others", "–": "not run"}
+    return [hatched, *(Line2D([], [], linestyle="none", label=f"{w}: {means}") for w, means in words.items())]
+
+
+def _look(paper: float, difference: float) -> dict[str, Any]:
+    """A tile's fill: hatched without a published number, white without ours, else the scale's colour."""
+    if np.isnan(paper):
+        return {"facecolor": "0.93", "edgecolor": "0.8", "hatch": "////", "linewidth": 0}
+    fill = "white" if np.isnan(difference) else SCALE.to_rgba(np.array(difference))
+    return {"facecolor": fill, "edgecolor": "0.8", "linewidth": 0.5}
+
+
+def _tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
+    look = _look(cell["paper"], cell["difference"])
+    axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **look))
+    # Rec. 709 luminance of the fill, so that the number is readable on the dark ends of the scale.
+    luminance = np.dot(mpl.colors.to_rgb(look["facecolor"]), (0.2126, 0.7152, 0.0722))
+    color = "black" if luminance > 0.45 else "white"
+    axis.text(x, y, _words(cell), ha="center", va="center", fontsize=8.8, color=color)
+
+
+def _words(cell: pd.Series) -> str:
+    if cell["n"] == 0:
+        return "–"
+    if cell["n"] == cell["n_diverged"]:
+        return "div."
+    some = "*" if cell["n_diverged"] else ""
+    return "" if np.isnan(cell["paper"]) else f"{cell['difference']:+z.1f}{some}".replace("-", "−")

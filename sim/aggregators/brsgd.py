@@ -1,0 +1,130 @@
+"""BrSGD: keep the gradients that stand with the majority in most coordinates and near the median."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from sim.ops import masked_mean, middle_ranks, order_statistics, per_row, ranks, share, usable_rows, weighted_sum
+from sim.types import Aggregator, Entry, Traced, checked, stateless
+
+Reading = Literal["paper", "code"]
+Threshold = Literal["majority", "half"]
+Side = Literal["above", "below"]
+Empty = Literal["nearest", "c1", "median"]
+ScoreTie = Literal["index", "all"]
+Middle = Literal["mean", "lower"]
+NonFinite = Literal["drop", "keep"]
+
+
+@checked
+def brsgd(
+    *,
+    reading: Reading = "paper",
+    beta: Traced = 0.5,
+    threshold: Traced | Threshold = "majority",
+    empty: Empty = "nearest",
+    at_mean: Side = "above",
+    column_tie: Side = "above",
+    score_tie: ScoreTie = "index",
+    middle: Middle = "mean",
+    non_finite: NonFinite = "drop",
+) -> Aggregator:
+    """Mean of the rows that are near the median and most often on the majority's side of the column means.
+
+        a_c  = (1/m) sum_i g_ic                      M_ic = 1 if worker i is on the larger side of a_c, else 0
+        s_i  = sum_c M_ic                            C2 = the ceil(beta m) workers of highest s_i
+        C1   = {i : ||g_i - g_med||_1 <= 2 T}        g  = mean of g_i over C1 and C2
+
+    Args (static unless marked traced; Algorithm 2 unless said otherwise):
+        reading: "paper" is Algorithm 2 as its prose means it: the listing's index d stands for c, and its minus sign
+            for a logical NOT (as printed, every flipped column would only shift all scores alike). "code" is the
+            two-level majority that the authors published (github karry520/RobustSGD, December 2021), which has
+            no threshold and no median; `beta` and the options below but `non_finite` do not apply to it.
+        beta: fraction kept by score; traced. The paper's experiments: 1/2.
+        threshold: the paper's T, a number in gradient units (traced), which it never states. By default "majority":
+            2T is the (m // 2 + 1)-th smallest distance to the median, free of scale, and C1 meets any C2 of at
+            least m / 2 workers. "half": 2T is the median of the distances.
+        empty: what an empty intersection gives (the paper says nothing): the member of C2 "nearest" to the
+            median, the mean over "c1", or the "median" itself.
+        at_mean: the side of an entry that equals the column mean; the listing's >= says "above".
+        column_tie: the side that counts as the larger one when they are equal; the listing's < says "above".
+        score_tie: at the last kept score, lowest worker "index" first, or keep "all" of that score (paper silent).
+        middle: median of an even m, "mean" of the two middles or the "lower" one (paper silent).
+        non_finite: "drop" leaves rows that are not usable (`ops.usable_rows`) out of means, counts and sets, and
+            the median takes their NaN as +inf; "keep" computes on, and NaN reaches the output.
+    Tolerates: f <= (m - 1) // 2 (the paper's alpha < beta <= 1/2; its experiments go to alpha = 1/2 all the same).
+    Cost: O(md log^2 m) with a sorting network for the median, about four reads.
+    References: Li, Chen, Dong, Zhang, Wang, Zeng, "Efficient Byzantine-resilient stochastic gradient descent",
+        FTL-IJCAI 2021, arXiv 2108.06658.
+    """
+
+    def usable_of(grads):
+        return usable_rows(grads) if non_finite == "drop" else jnp.ones(len(grads), bool)
+
+    def code(grads, rnd):
+        del rnd
+        usable, quarter = usable_of(grads), len(grads) // 4
+        mask = _majority(grads, usable[:, None], "below", "above")
+        mask = _majority(grads, mask, "below", "above")
+        outside = jnp.where(usable, (jnp.abs(grads) - jnp.where(mask, grads, 0.0)).sum(axis=1), jnp.inf)
+        first = _top(jnp.where(usable, mask.sum(axis=1), -1), len(grads) - quarter)
+        kept = _top(jnp.where(first, -outside, -jnp.inf), len(grads) - 2 * quarter) & first & usable
+        return masked_mean(grads, kept), share(kept)
+
+    def paper(grads, rnd):
+        del rnd
+        usable, m = usable_of(grads), len(grads)
+        low, high = order_statistics(grads, middle_ranks(m))
+        median = low if middle == "lower" else low + (high - low) / 2
+        distance = jnp.where(usable, per_row(lambda row: jnp.abs(row - median).sum(), grads), jnp.inf)
+        score = jnp.where(usable, _majority(grads, usable[:, None], at_mean, column_tie).sum(axis=1), -1)
+        count = jnp.ceil(beta * m - 1e-4)  # a beta such as 0.3 may stand for 3.0000001 of 10 workers
+        near = (distance <= _two_t(threshold, distance)) & usable
+        top = _top(score, count, ties=score_tie == "all") & usable
+        both = near & top
+        closest = ranks(jnp.where(top, distance, jnp.inf)) == 0
+        instead = {"nearest": closest & top, "c1": near, "median": usable}[empty]
+        weight = share(jnp.where(both.any(), both, instead))
+        mean = weighted_sum(weight, grads)
+        return jnp.where((empty != "median") | both.any(), mean, median), weight
+
+    return stateless(paper if reading == "paper" else code)
+
+
+def _majority(
+    grads: Float[Array, "m d"], among: Bool[Array, "m #d"], equal: Side, tie: Side
+) -> Bool[Array, "m d"]:
+    """The rows of `among` on the larger side of their column mean, column by column.
+
+    An entry that equals the mean is on the side `equal`; of two sides of one size, `tie` is the larger.
+    """
+    count = among.sum(axis=0)
+    average = jnp.where(among, grads / jnp.maximum(count, 1), 0.0).sum(axis=0)  # division first: 1e38 rows
+    above = among & ((grads >= average) if equal == "above" else (grads > average))
+    twice = 2 * above.sum(axis=0)
+    wins = (twice >= count) if tie == "above" else (twice > count)
+    return jnp.where(wins, above, among & ~above)
+
+
+def _two_t(threshold: Traced | Threshold, distance: Float[Array, " m"]) -> Float[Array, ""] | float:
+    """The largest L1 distance to the median that passes constraint 1."""
+    if not isinstance(threshold, str):
+        return 2 * threshold
+    low, high = middle_ranks(len(distance))
+    ordered = distance[jnp.argsort(distance)]
+    return ordered[len(distance) // 2] if threshold == "majority" else (ordered[low] + ordered[high]) / 2
+
+
+def _top(score: Array, count: Array | int, *, ties: bool = False) -> Bool[Array, " m"]:
+    """The `count` highest scores, lowest index first among equals; with `ties` also all equal to the last of them."""
+    kept = ranks(-score) < count
+    return score >= jnp.where(kept, score, score.max()).min() if ties else kept
+
+
+ENTRY = Entry(
+    brsgd,
+    source="Li et al., FTL-IJCAI 2021, arXiv 2108.06658",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "translation", "scale"}),
+)

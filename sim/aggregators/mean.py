@@ -1,0 +1,32 @@
+"""The average of all gradients."""
+
+import jax.numpy as jnp
+
+from sim.ops import HIGHEST
+from sim.types import Aggregator, Entry, stateless
+
+
+def mean() -> Aggregator:
+    """Average of all rows: the undefended baseline.
+
+        g = (1/m) sum_i g_i
+
+    Tolerates: f = 0. One Byzantine row can put the output anywhere (Blanchard et al. 2017, Lemma 1).
+    Cost: O(md), one read.
+    Choices: non-finite rows pass straight into the output; that is what this baseline is for.
+    """
+
+    def rule(grads, rnd):
+        del rnd
+        weight = jnp.full(len(grads), 1 / len(grads), grads.dtype)
+        return jnp.einsum("m,md->d", weight, grads, precision=HIGHEST), weight
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    mean,
+    source="Polyak and Juditsky, SIAM J. Control Optim. 1992",
+    max_f=lambda m: 0,
+    traits=frozenset({"permutation", "translation", "scale"}),
+)

@@ -1,0 +1,19 @@
+"""Honest work on inverted labels."""
+
+from sim.types import Attack, Entry, attack
+
+
+def label_flip() -> Attack:
+    """Byzantine workers compute honest gradients on labels C - 1 - y (9 - y for ten classes).
+
+    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Allen-Zhu et al., ICLR 2021, section 5.
+    """
+
+    def labels(labels, n_classes, rnd):
+        del rnd
+        return n_classes - 1 - labels
+
+    return attack(labels=labels)
+
+
+ENTRY = Entry(label_flip, source="Li et al., FTL-IJCAI 2021, section 5.1", traits=frozenset({"data"}))

@@ -1,0 +1,242 @@
+"""One cell's training as pure functions: `start`, and `epoch`, which does all steps up to the next measurement.
+
+    batches -> labels (attack) -> per-worker gradients (m, d) -> worker momentum -> forged rows (attack)
+            -> aggregate (d,) -> server optimizer
+
+Everything of a run that can be an array is in `Knobs`, so one compiled program serves every cell that differs only
+there; what shapes the program is in `Program`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from sim import shards
+from sim.types import Aggregator, Attack, Round, State, Traced
+
+INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE = range(6)  # random streams: a new reader never shifts another's numbers
+TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
+
+
+class Data(NamedTuple):
+    """Images and labels, as uint8 on the device; always an argument of what is compiled, never a constant in it."""
+
+    images: UInt8[Array, "n h w *c"]
+    labels: UInt8[Array, " n"]
+
+
+class Knobs(NamedTuple):
+    """All of a cell that may vary inside one program."""
+
+    seed: Int[Array, ""]
+    f: Int[Array, ""]
+    byz: Bool[Array, " m"]
+    attack: Int[Array, ""]
+    """index into the program's attacks"""
+    lr: Float[Array, ""]
+    beta: Float[Array, ""]
+    """of the worker momentum"""
+    dirichlet_alpha: Float[Array, ""]
+    rule_args: dict[str, Float[Array, ""]]
+    attack_args: tuple[dict[str, Float[Array, ""]], ...]
+    """for each of the program's attacks; only those of the cell's own attack matter"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """All of a cell that shapes the program; equal programs are compiled once."""
+
+    rule: Callable[..., Aggregator]
+    """called inside the program, with the traced arguments in `Knobs.rule_args`"""
+    attacks: tuple[Callable[..., Attack], ...]
+    model: nn.Module
+    optimizer: Callable[[Traced], optax.GradientTransformation]
+    m: int
+    batch: int
+    n_classes: int
+    momentum: str = "none"
+    sharding: str = "iid"
+    steps: int | None = None
+
+
+class TrainState(NamedTuple):
+    """All that a run carries from step to step."""
+
+    params: Float[Array, " d"]
+    optimizer: State
+    rule: State
+    attack: tuple[State, ...]
+    momentum: Float[Array, "m d"] | tuple[()]
+    shards: Int[Array, "m n"]
+    step: Int[Array, ""]
+
+
+class Measured(NamedTuple):
+    """What is known after an epoch."""
+
+    accuracy: Float[Array, ""]
+    """on the test set, 0 to 1; NaN once the run has diverged"""
+    loss: Float[Array, ""]
+    """mean cross-entropy on the test set, nats"""
+    train_loss: Float[Array, ""]
+    """mean over the epoch's steps and the honest workers' batches, before each step; nats"""
+    byz_weight: Float[Array, ""]
+    """share of Byzantine rows in the aggregate, mean over the epoch's steps"""
+    diverged: Bool[Array, ""]
+    """the parameters or the test loss are not finite"""
+
+
+def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
+    """The state before the first step."""
+    params = _flat_model(program, train)[0](_key(knobs, INIT))
+    m, d = program.m, len(params)
+    rule, attacks = _members(program, knobs)
+    return TrainState(
+        params=params,
+        optimizer=program.optimizer(knobs.lr).init(params),
+        rule=rule.init(m, d),
+        attack=tuple(attack.init(m, d) for attack in attacks),
+        momentum=() if program.momentum == "none" else jnp.zeros((m, d)),
+        shards=_shards(program, knobs, train),
+        step=jnp.int32(0),
+    )
+
+
+def epoch(
+    program: Program, knobs: Knobs, state: TrainState, train: Data, test: Data
+) -> tuple[TrainState, Measured]:
+    """All steps of one epoch, then a measurement on the test set."""
+    batches = _batches(program, knobs, state)
+    state, (losses, byz_weight) = jax.lax.scan(
+        lambda state, index: step(program, knobs, state, train, index), state, batches
+    )
+    accuracy, loss = evaluate(program, state.params, test)
+    diverged = ~(jnp.isfinite(state.params).all() & jnp.isfinite(loss))
+    accuracy = jnp.where(diverged, jnp.nan, accuracy)
+    return state, Measured(accuracy, loss, losses.mean(), byz_weight.mean(), diverged)
+
+
+def step(
+    program: Program, knobs: Knobs, state: TrainState, train: Data, index: Int[Array, "m b"]
+) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
+    """One step of all workers and the server on the examples `index`; gives (honest loss, weight on Byzantine rows)."""
+    rule, attacks = _members(program, knobs)
+    labels = train.labels[index].astype(jnp.int32)
+    forged = _switch(
+        knobs, [lambda y, rnd, a=a: a.labels(y, program.n_classes, rnd) for a in attacks], labels, _round(knobs, LABELS, state)
+    )
+    labels = jnp.where(knobs.byz[:, None], forged, labels)
+    losses, grads = worker_gradients(program, state.params, train, train.images[index], labels)
+    momentum = _momentum(program, knobs, state.momentum, grads)
+    sent, attack_state = _send(
+        knobs, attacks, grads if program.momentum == "none" else momentum, state.attack, _round(knobs, ATTACK, state)
+    )
+    aggregate, rule_state, info = rule.apply(sent, state.rule, _round(knobs, RULE, state))
+    updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    state = TrainState(params, optimizer, rule_state, attack_state, momentum, state.shards, state.step + 1)
+    honest_loss = jnp.where(knobs.byz, 0.0, losses).sum() / jnp.maximum((~knobs.byz).sum(), 1)
+    return state, (honest_loss, jnp.where(knobs.byz, info.weight, 0.0).sum())
+
+
+def worker_gradients(
+    program: Program, params: Float[Array, " d"], train: Data, images: UInt8[Array, "m b h w *c"], labels: Int[Array, "m b"]
+) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
+    """Every worker's mean cross-entropy over its batch, and its gradient, all at the same parameters."""
+    unravel = _flat_model(program, train)[1]
+
+    def loss(tree, images, labels):
+        logits = program.model.apply(tree, images)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    each = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0, 0))
+    losses, trees = each(unravel(params), images, labels)
+    return losses, jax.vmap(lambda tree: ravel_pytree(tree)[0])(trees)
+
+
+def evaluate(program: Program, params: Float[Array, " d"], test: Data) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Accuracy (0 to 1) and mean cross-entropy (nats) on all of `test`, in equal chunks."""
+    n = len(test.labels)
+    chunk = next(size for size in range(min(n, TEST_CHUNK), 0, -1) if n % size == 0)
+    tree = _flat_model(program, test)[1](params)
+
+    def measure(part):
+        logits = program.model.apply(tree, part.images)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, part.labels.astype(jnp.int32))
+        return (logits.argmax(axis=-1) == part.labels).mean(), loss.mean()
+
+    chunks = jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), test)
+    accuracy, loss = jax.lax.map(measure, chunks)
+    return accuracy.mean(), loss.mean()
+
+
+def _flat_model(program: Program, data: Data) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """(key -> flat parameters, flat parameters -> the model's tree)."""
+    one = jnp.zeros((1, *data.images.shape[1:]), jnp.uint8)
+    shapes = jax.eval_shape(program.model.init, jax.random.key(0), one)
+    unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))[1]
+    return lambda key: ravel_pytree(program.model.init(key, one))[0], unravel
+
+
+def _members(program: Program, knobs: Knobs) -> tuple[Aggregator, list[Attack]]:
+    attacks = [make(**args) for make, args in zip(program.attacks, knobs.attack_args, strict=True)]
+    return program.rule(**knobs.rule_args), attacks
+
+
+def _key(knobs: Knobs, stream: int) -> Array:
+    return jax.random.fold_in(jax.random.key(knobs.seed), stream)
+
+
+def _round(knobs: Knobs, stream: int, state: TrainState) -> Round:
+    return Round(jax.random.fold_in(_key(knobs, stream), state.step), state.step, knobs.f)
+
+
+def _shards(program: Program, knobs: Knobs, train: Data) -> Int[Array, "m n"]:
+    key, labels = _key(knobs, SHARDS), train.labels.astype(jnp.int32)
+    if program.sharding == "iid":
+        return shards.iid(key, labels, program.m)
+    return shards.dirichlet(key, labels, program.m, n_classes=program.n_classes, alpha=knobs.dirichlet_alpha)
+
+
+def _batches(program: Program, knobs: Knobs, state: TrainState) -> Int[Array, "steps m b"]:
+    """Every worker's shard in a new order, cut into batches; a last short batch is not used."""
+    m, n = state.shards.shape
+    whole = n // program.batch
+    steps = whole if program.steps is None else program.steps
+    keys = jax.random.split(jax.random.fold_in(_key(knobs, BATCHES), state.step), m)
+    order = jax.vmap(lambda key, shard: jax.random.permutation(key, shard))(keys, state.shards)
+    return order[:, : steps * program.batch].reshape(m, steps, program.batch).transpose(1, 0, 2)
+
+
+def _momentum(program: Program, knobs: Knobs, momentum, grads):
+    match program.momentum:
+        case "ema":
+            return knobs.beta * momentum + (1 - knobs.beta) * grads
+        case "classic":
+            return knobs.beta * momentum + grads
+    return momentum
+
+
+def _send(knobs: Knobs, attacks: list[Attack], work: Float[Array, "m d"], states: tuple[State, ...], rnd: Round):
+    """What reaches the server: honest rows untouched, forged rows from Byzantine workers, and the attacks' states."""
+
+    def branch(i):
+        def forge(work, states, rnd):
+            forged, state = attacks[i].grads(work, knobs.byz, states[i], rnd)
+            sent = jnp.where(knobs.byz[:, None], forged, work)
+            return sent, (*states[:i], state, *states[i + 1 :])
+
+        return forge
+
+    return _switch(knobs, [branch(i) for i in range(len(attacks))], work, states, rnd)
+
+
+def _switch(knobs: Knobs, branches: list[Callable[..., Any]], *operands: Any) -> Any:
+    return jax.lax.switch(knobs.attack, branches, *operands)

@@ -1,0 +1,178 @@
+"""Many cells in one compiled program: spread over devices, and on each device one after another or vmapped in chunks."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from sim import engine
+from sim.aggregators import AGGREGATORS
+from sim.attacks import ATTACKS
+from sim.cell import Args, Cell
+from sim.engine import Data, Knobs, Measured, Program, TrainState
+from sim.models import MODELS
+
+
+class Curve(NamedTuple):
+    """One run's measurements after each epoch; all (epochs,), numbers as in `engine.Measured`."""
+
+    accuracy: np.ndarray
+    loss: np.ndarray
+    train_loss: np.ndarray
+    byz_weight: np.ndarray
+    diverged: bool
+    diverged_epoch: int | None
+    """the first epoch, from 1, after which the parameters or the test loss were not finite; nothing later counts"""
+
+
+class Call(NamedTuple):
+    """A factory with its static options: equal by value, so that equal programs are found in the cache."""
+
+    make: Callable[..., Any]
+    static: tuple[tuple[str, Any], ...]
+
+    def __call__(self, *args: Any, **traced: Any) -> Any:
+        return self.make(*args, **dict(self.static), **traced)
+
+
+class Group(NamedTuple):
+    """Cells that one program runs, with what varies between them."""
+
+    program: Program
+    cells: tuple[Cell, ...]
+    knobs: tuple[Knobs, ...]
+
+
+def plan(cells: Sequence[Cell], n_classes: int) -> list[Group]:
+    """Cells by program, in the order of their first member. Float options are traced; all others shape the program."""
+    groups: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((_program(cell, n_classes), cell.epochs), []).append(cell)
+    return [_group(program, members) for (program, _), members in groups.items()]
+
+
+def run(
+    program: Program,
+    knobs: Sequence[Knobs],
+    train: Data,
+    test: Data,
+    *,
+    epochs: int,
+    devices: Sequence[jax.Device] | None = None,
+    chunk: int | None = None,
+    on_epoch: Callable[[int], None] = lambda done: None,
+) -> list[Curve]:
+    """Run cells of one program side by side, equally many on each device.
+
+    Args:
+        knobs: one for each cell; the last is repeated to fill up the devices.
+        devices: where to run; default one device.
+        chunk: cells that a device runs at once under `vmap`. None: one after another, which keeps an attack's branch
+            a branch, and gives the same bits as the cell alone; the right choice on a CPU.
+        on_epoch: called with the number of epochs done.
+    """
+    mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
+    filled = [*knobs, *[knobs[-1]] * (-len(knobs) % mesh.size)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled)
+    start, epoch = _compiled(program, mesh, chunk)
+    state, measured = start(stacked, train), []
+    for done in range(1, epochs + 1):
+        state, now = epoch(stacked, state, train, test)
+        measured.append(jax.device_get(now))
+        on_epoch(done)
+        if np.any([m.diverged for m in measured], axis=0).all():
+            break  # nothing that counts can follow
+    return [_curve(measured, i, epochs) for i in range(len(knobs))]
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(program: Program, mesh: Mesh, chunk: int | None):
+    """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated."""
+    cells, everywhere = PartitionSpec("cells"), PartitionSpec()
+
+    def start(knobs: Knobs, train: Data) -> TrainState:
+        return jax.lax.map(lambda k: engine.start(program, k, train), knobs, batch_size=chunk)
+
+    def epoch(knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
+        one = lambda both: engine.epoch(program, *both, train, test)  # noqa: E731
+        return jax.lax.map(one, (knobs, state), batch_size=chunk)
+
+    def sharded(f, specs):
+        return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=cells, check_vma=False)
+
+    return (
+        jax.jit(sharded(start, (cells, everywhere))),
+        jax.jit(sharded(epoch, (cells, cells, everywhere, everywhere)), donate_argnums=1),
+    )
+
+
+def _program(cell: Cell, n_classes: int) -> Program:
+    """The cell's program, but for its attacks, which all cells of a group bring together."""
+    return Program(
+        rule=Call(AGGREGATORS[cell.rule].make, _static(cell.rule_args)),
+        attacks=(),
+        model=MODELS[cell.model].make(n_classes=n_classes, **cell.model_args),
+        optimizer=Call(getattr(optax, cell.optimizer), tuple(sorted(cell.optimizer_args.items()))),
+        m=cell.m,
+        batch=cell.batch,
+        n_classes=n_classes,
+        momentum=cell.momentum,
+        sharding=cell.sharding,
+        steps=cell.steps,
+    )
+
+
+def _group(program: Program, cells: Sequence[Cell]) -> Group:
+    attacks = {_attack(cell): _traced(cell.attack_args) for cell in cells}
+    order = list(attacks)
+
+    def knobs(cell: Cell) -> Knobs:
+        own = order.index(_attack(cell))
+        args = [*attacks.values()]
+        args[own] = _traced(cell.attack_args)
+        return Knobs(
+            seed=np.uint32(cell.seed),
+            f=np.int32(cell.f),
+            byz=np.isin(np.arange(cell.m), cell.byzantine),
+            attack=np.int32(own),
+            lr=np.float32(cell.lr),
+            beta=np.float32(cell.momentum_beta),
+            dirichlet_alpha=np.float32(cell.dirichlet_alpha),
+            rule_args=_traced(cell.rule_args),
+            attack_args=tuple(args),
+        )
+
+    return Group(dataclasses.replace(program, attacks=tuple(order)), tuple(cells), tuple(map(knobs, cells)))
+
+
+def _attack(cell: Cell) -> Call:
+    return Call(ATTACKS[cell.attack].make, _static(cell.attack_args))
+
+
+def _static(args: Args) -> tuple[tuple[str, Any], ...]:
+    return tuple((key, value) for key, value in sorted(args.items()) if not isinstance(value, float))
+
+
+def _traced(args: Args) -> dict[str, np.float32]:
+    return {key: np.float32(value) for key, value in args.items() if isinstance(value, float)}
+
+
+def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
+    """Cell i's curve, NaN from its first diverged epoch on, and for epochs that were not worth running."""
+    diverged = [bool(m.diverged[i]) for m in measured]
+    first = diverged.index(True) if any(diverged) else None
+
+    def series(name: str) -> np.ndarray:
+        values = np.full(epochs, np.nan)
+        values[: len(measured)] = [getattr(m, name)[i] for m in measured]
+        values[first if first is not None else epochs :] = np.nan
+        return values
+
+    names = ("accuracy", "loss", "train_loss", "byz_weight")
+    return Curve(*map(series, names), first is not None, None if first is None else first + 1)

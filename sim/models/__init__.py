@@ -1,0 +1,12 @@
+"""Models (Flax). To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list.
+
+A model's factory takes `n_classes` and its own keyword-only options; the module maps images (n, h, w) or
+(n, h, w, c), uint8 from 0 to 255, to logits (n, n_classes).
+"""
+
+from sim.models import lenet, mlp, softmax
+from sim.types import Entry
+
+MODELS: dict[str, Entry] = {
+    name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")
+}

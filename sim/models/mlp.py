@@ -1,0 +1,35 @@
+"""A multilayer perceptron."""
+
+from typing import Literal
+
+import flax.linen as nn
+
+from sim.models._layers import ACTIVATIONS, unit_images
+from sim.types import Entry, checked
+
+
+class MLP(nn.Module):
+    n_classes: int
+    hidden: int
+    activation: str
+
+    @nn.compact
+    def __call__(self, images):
+        x = unit_images(images)
+        x = ACTIVATIONS[self.activation](nn.Dense(self.hidden)(x.reshape(len(x), -1)))
+        return nn.Dense(self.n_classes)(x)
+
+
+@checked
+def mlp(*, n_classes: int, hidden: int = 100, activation: Literal["relu", "sigmoid"] = "relu") -> MLP:
+    """One hidden layer: 784-100-10 on MNIST-like images (79,510 parameters).
+
+    Args (static):
+        hidden: its width.
+        activation: "relu" or "sigmoid".
+    References: the network of the EPFL group's MNIST experiments (LPD-EPFL/ByzantineMomentum, reproduce.py).
+    """
+    return MLP(n_classes, hidden, activation)
+
+
+ENTRY = Entry(mlp, source="LPD-EPFL/ByzantineMomentum")

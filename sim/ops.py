@@ -1,0 +1,124 @@
+"""Arithmetic over the worker axis that several rules share: cheap in passes over the (m, d) matrix, safe with bad rows.
+
+Costs are reads of the matrix. On a CPU `G.mean(0)` and `jnp.median(G, 0)` are one to two orders of magnitude slower
+than they must be; here a mean is a product with a row of weights, and an order statistic along the worker axis is a
+sorting network that XLA fuses into one loop.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
+
+
+def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
+    """Rows whose squared Euclidean norm is a finite float32, one read.
+
+    A row with a NaN or an infinity is not usable, and neither is one of norm above 1.8e19, whose distances to others
+    would overflow. Selection rules treat all of these alike: as infinitely far from everybody, never selected.
+    """
+    return jnp.isfinite(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST))
+
+
+def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Float[Array, " d"]:
+    """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN)."""
+    counted = jnp.where(weight[:, None] == 0, 0.0, grads)
+    return jnp.einsum("m,md->d", weight, counted, precision=HIGHEST)
+
+
+def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
+    """Equal weights on the rows of `mask`, summing to 1; all zero if it is empty."""
+    return mask / jnp.maximum(mask.sum(), 1)
+
+
+def masked_mean(grads: Float[Array, "m d"], mask: Bool[Array, " m"]) -> Float[Array, " d"]:
+    """Mean of the rows in `mask`."""
+    return weighted_sum(share(mask), grads)
+
+
+def masked_std(
+    grads: Float[Array, "m d"], mask: Bool[Array, " m"], mean: Float[Array, " d"], *, ddof: int = 0
+) -> Float[Array, " d"]:
+    """Standard deviation per coordinate of the rows in `mask` around `mean`; zero where there are too few rows."""
+    weight = mask / jnp.maximum(mask.sum() - ddof, 1)
+    return jnp.sqrt(weighted_sum(weight, jnp.where(mask[:, None], grads - mean, 0.0) ** 2))
+
+
+def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
+    """Squared Euclidean distances between rows, through the Gram matrix; +inf to and from rows that are not usable.
+
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b loses up to eps * (|a|^2 + |b|^2) to rounding, so it is clamped at 0; the
+    diagonal is exactly 0 for usable rows.
+    """
+    gram = jnp.einsum("id,jd->ij", grads, grads, precision=HIGHEST)
+    norms = jnp.diagonal(gram)
+    usable = jnp.isfinite(norms)
+    squared = jnp.maximum(norms[:, None] + norms[None, :] - 2 * gram, 0.0)
+    squared = jnp.where(jnp.eye(len(grads), dtype=bool), 0.0, squared)
+    return jnp.where(usable[:, None] & usable[None, :], squared, jnp.inf)
+
+
+def ranks(values: Float[Array, " m"]) -> Int[Array, " m"]:
+    """Rank of each value from 0 for the smallest; equal values by lowest index first, NaN last."""
+    return jnp.argsort(jnp.argsort(values, stable=True), stable=True)
+
+
+@functools.cache
+def sorting_network(m: int, wanted: tuple[int, ...]) -> tuple[tuple[int, int, bool, bool], ...]:
+    """Comparators (low, high, low is used, high is used) that put the `wanted` ranks of m values in their places.
+
+    Batcher's odd-even merge exchange (Knuth, TAOCP 3, algorithm 5.2.2M), which takes any m; then, from the last
+    comparator to the first, whatever no wanted rank depends on is dropped.
+    """
+    needed, kept = set(wanted), []
+    for low, high in reversed(list(_merge_exchange(m))):
+        if low in needed or high in needed:
+            kept.append((low, high, low in needed, high in needed))
+            needed |= {low, high}
+    return tuple(reversed(kept))
+
+
+def _merge_exchange(m: int):
+    top = 1 << max((m - 1).bit_length() - 1, 0)
+    p = top if m > 1 else 0
+    while p:
+        q, r, gap = top, 0, p
+        while True:
+            yield from ((i, i + gap) for i in range(m - gap) if i & p == r)
+            if q == p:
+                break
+            gap, q, r = q - p, q // 2, p
+        p //= 2
+
+
+def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> list[Float[Array, " d"]]:
+    """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest); one read.
+
+    NaN counts as +inf. The network grows as m log^2 m.
+    """
+    rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]
+    for low, high, use_low, use_high in sorting_network(len(rows), tuple(sorted(set(wanted)))):
+        a, b = rows[low], rows[high]
+        if use_low:
+            rows[low] = jnp.minimum(a, b)
+        if use_high:
+            rows[high] = jnp.maximum(a, b)
+    return [rows[rank] for rank in wanted]
+
+
+def per_row(f: Callable[[Float[Array, " d"]], Array], grads: Float[Array, "m d"]) -> Array:
+    """f of every row, one after another, stacked.
+
+    For an f that reads a computed vector, such as the median: a loop has its inputs ready, where XLA would fuse the
+    whole sorting network into the broadcast of its result and run it once for each row.
+    """
+    return jax.lax.map(f, grads)
+
+
+def middle_ranks(m: int) -> tuple[int, int]:
+    """Ranks of the lower and the upper middle of m values; the same when m is odd."""
+    return (m - 1) // 2, m // 2

@@ -1,0 +1,134 @@
+"""The whole vocabulary: what a rule is, what an attack is, and what passes between them and the engine.
+
+Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's batch, `f` = Byzantine workers the
+*defender declares*, `n_byz` = workers that *really* attack, alpha = n_byz / m. The last two counts are never mixed.
+"""
+
+import functools
+import typing
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+State = Any  # any pytree of arrays whose structure, shapes and dtypes never change
+Traced = Float[Array, ""] | float  # a hyperparameter that may vary inside one compiled grid
+
+
+class Round(NamedTuple):
+    """What every rule and attack may read in one step; every leaf may be traced. A new need is a new field."""
+
+    key: Key[Array, ""]
+    """fresh randomness, a stream of its own for each reader"""
+    step: Int[Array, ""]
+    """steps done before this one"""
+    f: Int[Array, ""]
+    """how many Byzantine workers the defender declares"""
+
+
+class Info(NamedTuple):
+    """What a rule tells about one step; the same structure for every rule, so that grids can be stacked."""
+
+    weight: Float[Array, " m"]
+    """each worker's share in the output, summing to 1 (coordinate-wise rules: mean over coordinates)"""
+
+
+class Aggregator(NamedTuple):
+    """An aggregation rule: a pair of pure functions."""
+
+    init: Callable[[int, int], State]
+    """(m, d), both static -> the state before the first step"""
+    apply: Callable[
+        [Float[Array, "m d"], State, Round], tuple[Float[Array, " d"], State, Info]
+    ]
+    """(gradients, state, round) -> (aggregate, next state, info)"""
+
+
+class Attack(NamedTuple):
+    """An attack: what Byzantine workers do to their labels, and what they send.
+
+    Both functions propose values for *all* workers; the engine alone decides who is Byzantine and keeps the honest
+    rows untouched, so no attack can corrupt them by mistake.
+    """
+
+    init: Callable[[int, int], State]
+    """(m, d), both static -> the state before the first step"""
+    labels: Callable[[Int[Array, "m b"], int, Round], Int[Array, "m b"]]
+    """(labels, number of classes, round) -> labels that Byzantine workers train on"""
+    grads: Callable[
+        [Float[Array, "m d"], Bool[Array, " m"], State, Round], tuple[Float[Array, "m d"], State]
+    ]
+    """(what honest work would send, who is Byzantine, state, round) -> (forged rows, next state)"""
+
+
+class Entry(NamedTuple):
+    """The last line of every file of a zoo, and all that its registry knows of a member."""
+
+    make: Callable[..., Any]
+    """keyword-only factory; the first line of its docstring is the member's one-line description"""
+    source: str
+    """author, venue, year"""
+    max_f: Callable[[int], int] = lambda m: m
+    """m -> the largest f with a robustness guarantee (rules only)"""
+    traits: frozenset[str] = frozenset()
+    """rules: permutation translation scale selects_one coordinatewise stateful stochastic;
+    attacks: data collusive stochastic stateful"""
+
+    @property
+    def summary(self) -> str:
+        return (self.make.__doc__ or "").strip().partition("\n")[0]
+
+
+def no_state(m: int, d: int) -> State:
+    """The state of a rule or attack that remembers nothing."""
+    del m, d
+    return ()
+
+
+def attack(
+    *,
+    labels: Callable[..., Any] = lambda labels, n_classes, rnd: labels,
+    grads: Callable[..., Any] = lambda sent, byz, state, rnd: (sent, state),
+    init: Callable[[int, int], State] = no_state,
+) -> Attack:
+    """An `Attack` from the parts that differ from honest work."""
+    return Attack(init, labels, grads)
+
+
+def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> Aggregator:
+    """An `Aggregator` from a function (gradients, round) -> (aggregate, weight of each worker)."""
+
+    def apply(grads, state, rnd):
+        aggregate, weight = rule(grads, rnd)
+        return aggregate, state, Info(weight.astype(jnp.float32))
+
+    return Aggregator(no_state, apply)
+
+
+def checked(make: Callable[..., Any]) -> Callable[..., Any]:
+    """A factory that refuses a string which its `Literal` annotations do not name.
+
+    Raises:
+        ValueError: with the option, what was given and what is known.
+    """
+    literals = {option: tuple(_literals(hint)) for option, hint in typing.get_type_hints(make).items()}
+
+    @functools.wraps(make)
+    def checking(**options):
+        for option, given in options.items():
+            known = literals.get(option, ())
+            if isinstance(given, str) and given not in known:
+                choices = ", ".join(map(repr, known)) or "a number"
+                raise ValueError(f"{make.__name__}: {option}={given!r} is not one of {choices}")
+        return make(**options)
+
+    return checking
+
+
+def _literals(hint: Any):
+    if typing.get_origin(hint) is Literal:
+        yield from typing.get_args(hint)
+    else:
+        for part in typing.get_args(hint):
+            yield from _literals(part)

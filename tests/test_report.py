@@ -1,0 +1,438 @@
+"""The report layer: numbers against hand computations, files read back, marks that must not get lost."""
+
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from experiments import figures, report
+from experiments.errors import UserError
+
+PAPER = Path(report.__file__).parent / "paper" / "brsgd_table1.csv"
+LABELS = {"brsgd": "BrSGD", "label_flip": "Label flip_50%", "same": "within one point of the paper"}
+
+
+def record(rule="brsgd", attack="gaussian", alpha=0.1, seed=0, final=0.84, **other):
+    """One record; final=None is a run that diverged in its last of three epochs."""
+    diverged = final is None
+    return {
+        "table": "toy", "quick": False, "rule": rule, "attack": attack, "alpha": alpha, "m": 20,
+        "n_byz": round(20 * alpha), "f": 2, "beyond_bound": alpha >= 0.5, "seed": seed, "lr": 0.03,
+        "accuracy": [0.5, 0.7, final], "final_accuracy": final, "best_accuracy": 0.99,
+        "diverged": diverged, "diverged_epoch": 3 if diverged else None, "byz_weight": [0.1, 0.1, None],
+        "commit": "abc123", "dirty": False, "versions": {"jax": "0.10.0"}, "device": "one CPU",
+        "seconds": 1.5, "time": "2025-01-01",
+    } | other  # fmt: skip
+
+
+def verdict(mean, sd, n, n_diverged, paper):
+    if n == n_diverged:
+        return "lost"
+    return "same" if abs(mean - paper) < 1 else "off"
+
+
+def published(**cells):
+    """published(gaussian={0.1: 83.5}) for rule brsgd."""
+    rows = [("brsgd", attack, alpha, value) for attack, row in cells.items() for alpha, value in row.items()]
+    return pd.DataFrame(rows, columns=["rule", "attack", "alpha", "accuracy"])
+
+
+def summarise(records, *, rules=("brsgd",), attacks=("gaussian",), alphas=(0.1,), paper=None):
+    return report.summarise(
+        records, rules=rules, attacks=attacks, alphas=alphas, published=paper, verdict=verdict
+    )
+
+
+def only(summary):
+    assert len(summary) == 1
+    return summary.iloc[0]
+
+
+# --------------------------------------------------------------------------------------------- published
+
+
+def test_published_table_has_the_papers_52_numbers():
+    table = pd.read_csv(PAPER)
+    assert list(table.columns) == ["rule", "attack", "alpha", "accuracy", "source"]
+    assert len(table) == 52 and not table.duplicated(["rule", "attack", "alpha"]).any()
+    assert table["source"].str.contains("arXiv 2108.06658").all()
+
+
+TRANSCRIBED = """
+gaussian    84.16 83.42 84.56 83.29  83.73 85.40 86.78   9.93  9.93  9.93  82.04 79.56 79.62
+negation    85.87 83.89 84.07 82.13  83.29 84.47 82.84  10.84 10.84 10.84  80.44 81.18 79.36
+scaling     85.29 84.33 83.67 82.87  81.00 61.13  9.80  85.87 82.47 60.67  77.20 81.33 70.76
+label_flip  85.11 82.93 82.49 83.93  84.91 86.00 82.09  72.71 74.93 80.11  81.82 78.56 68.76
+"""
+
+
+@pytest.mark.parametrize("line", TRANSCRIBED.strip().splitlines())
+def test_published_table_against_a_second_transcription(line):
+    attack, *numbers = line.split()
+    wide = pd.read_csv(PAPER).pivot(index="attack", columns=["rule", "alpha"], values="accuracy")
+    columns = [
+        ("brsgd", 0.0),
+        *((r, a) for r in ("brsgd", "median", "mean", "krum") for a in (0.1, 0.25, 0.5)),
+    ]
+    assert wide.loc[attack, columns].tolist() == [float(n) for n in numbers]
+
+
+# ----------------------------------------------------------------------------------------------- summary
+
+
+def test_mean_sd_and_difference_by_hand():
+    records = [record(seed=s, final=a) for s, a in enumerate([0.82, 0.84, 0.89])]
+    cell = only(summarise(records, paper=published(gaussian={0.1: 84.5})))
+    assert (cell["n"], cell["n_diverged"], cell["n_byz"]) == (3, 0, 2)
+    assert cell["mean"] == pytest.approx(85.0)  # (82 + 84 + 89) / 3
+    assert cell["sd"] == pytest.approx(math.sqrt(13))  # (9 + 1 + 16) / 2
+    assert cell["difference"] == pytest.approx(0.5)
+    assert cell["verdict"] == "same"
+
+
+def test_one_seed_has_no_sd():
+    cell = only(summarise([record(final=0.84)]))
+    assert math.isnan(cell["sd"]) and math.isnan(cell["difference"])
+    assert report.accuracy_text(cell, 1) == "84.0"
+    assert report.accuracy_text(cell, 3) == "84.0 (n = 1)"
+
+
+def test_diverged_runs_are_counted_but_not_averaged():
+    records = [record(seed=0, final=0.80), record(seed=1, final=0.82), record(seed=2, final=None)]
+    cell = only(summarise(records))
+    assert (cell["n"], cell["n_diverged"]) == (3, 1)
+    assert cell["mean"] == pytest.approx(81.0) and cell["sd"] == pytest.approx(math.sqrt(2))
+    assert report.accuracy_text(cell, 3) == "81.0 ± 1.4 (1 of 3 diverged)"
+
+
+def test_the_flag_decides_even_when_an_accuracy_is_recorded():
+    """After divergence a classifier of NaNs reads 10 %, which must not look like a result."""
+    cell = only(summarise([record(final=0.1) | {"diverged": True}]))
+    assert math.isnan(cell["mean"]) and cell["n_diverged"] == 1
+
+
+def test_all_diverged():
+    cell = only(
+        summarise([record(alpha=0.5, final=None)], alphas=[0.5], paper=published(gaussian={0.5: 9.9}))
+    )
+    assert math.isnan(cell["mean"]) and math.isnan(cell["difference"]) and cell["verdict"] == "lost"
+    assert report.accuracy_text(cell, 1) == "diverged†"
+
+
+def test_missing_cell():
+    cell = only(summarise([], paper=published(gaussian={0.1: 83.5})))
+    assert cell["n"] == 0 and cell["paper"] == 83.5 and cell["verdict"] == "" and cell["n_byz"] is pd.NA
+    assert report.grid(summarise([])).loc[0, "brsgd"] == "–"
+
+
+def test_honest_run_belongs_to_every_attack():
+    summary = summarise([record(attack="none", alpha=0)], attacks=["gaussian", "scaling"], alphas=[0, 0.1])
+    assert summary.loc[summary["alpha"] == 0, "mean"].tolist() == pytest.approx([84, 84])
+    assert summary.loc[summary["alpha"] > 0, "n"].tolist() == [0, 0]
+
+
+def test_verdict_sees_the_cell_and_only_published_ones():
+    calls = []
+    report.summarise(
+        [record(final=0.8), record(seed=1, final=None), record(alpha=0.25)],
+        rules=["brsgd"], attacks=["gaussian"], alphas=[0.1, 0.25, 0.5],
+        published=published(gaussian={0.1: 83.5, 0.5: 80.0}),
+        verdict=lambda *cell: calls.append(cell) or "seen",
+    )  # fmt: skip
+    np.testing.assert_allclose(calls, [(80, math.nan, 2, 1, 83.5)])
+
+
+def test_a_seed_twice_names_the_setting_that_differs():
+    with pytest.raises(UserError, match=r"seed 0 \(they differ in lr\)"):
+        summarise([record(), record(lr=0.1)])
+
+
+# --------------------------------------------------------------------------------------------- swap test
+
+
+PRINTED = {"scaling": {0.1: 80.0, 0.25: 70.0}, "label_flip": {0.1: 60.0, 0.25: 50.0}}
+
+
+def swap(scaling, label_flip, paper=PRINTED, attacks=("scaling", "label_flip")):
+    """The swap test of one rule at alpha 0.1 and 0.25; accuracies as fractions, None diverged, "" not run."""
+    cells = {"scaling": scaling, "label_flip": label_flip}
+    records = [
+        record(attack=attack, alpha=alpha, final=final)
+        for attack, row in cells.items()
+        for alpha, final in zip((0.1, 0.25), row, strict=True)
+        if final != ""
+    ]
+    summary = summarise(records, attacks=attacks, alphas=[0, 0.1, 0.25], paper=published(**paper))
+    return report.swap_test(summary)
+
+
+def test_swap_as_printed():
+    test = swap([0.81, 0.73], [0.60, 0.50])
+    whole = test.table.iloc[0]
+    assert whole["mad_printed"] == pytest.approx(1.0)  # (1 + 3 + 0 + 0) / 4
+    assert whole["mad_exchanged"] == pytest.approx(21.0)  # (21 + 23 + 20 + 20) / 4
+    assert whole["rms_printed"] == pytest.approx(math.sqrt(10 / 4))
+    assert whole["rms_exchanged"] == pytest.approx(math.sqrt((441 + 529 + 800) / 4))
+    assert whole["nearer"] == "as printed"
+    assert "nearer to the published ones as printed" in test.conclusion
+
+
+def test_swap_exchanged_with_divergence_as_chance():
+    test = swap([0.60, None], [0.80, 0.70])
+    whole, rule = test.table.iloc[0], test.table.iloc[1]
+    assert whole["mad_printed"] == pytest.approx(30)  # (20 + |10 - 70| + 20 + 20) / 4
+    assert whole["mad_exchanged"] == pytest.approx(10)  # (0 + |10 - 50| + 0 + 0) / 4
+    assert whole["nearer"] == rule["nearer"] == "exchanged"
+    assert rule["rule"] == "brsgd"
+    assert "nearer to the published ones exchanged" in test.conclusion and "chance level" in test.conclusion
+
+
+def test_swap_undecided_within_the_margin():
+    test = swap([0.701, 0.601], [0.70, 0.60])
+    assert test.table["nearer"].tolist() == ["cannot tell", "cannot tell"]
+    assert "cannot tell" in test.conclusion and "nearer to" not in test.conclusion
+
+
+def test_swap_cannot_tell_when_cells_are_missing():
+    test = swap([0.60, ""], [0.80, 0.70])
+    assert test.table.iloc[0]["nearer"] == "cannot tell"
+    assert "1 of 4 cells are not run" in test.conclusion
+
+
+def test_swap_cannot_tell_without_published_rows():
+    test = swap([0.60, 0.5], [0.80, 0.70], paper={"scaling": {0.1: 80.0}})
+    assert test.table.iloc[0]["cells"] == 0 and "no cells of both" in test.conclusion
+
+
+def test_swap_leaves_out_alpha_zero():
+    paper = {attack: {0: 10.0} | row for attack, row in PRINTED.items()}
+    assert swap([0.81, 0.73], [0.60, 0.50], paper=paper).table.iloc[0]["cells"] == 4
+
+
+# ------------------------------------------------------------------------------------------------- files
+
+
+GRID = {"rules": ["brsgd", "krum"], "attacks": ["gaussian", "label_flip"], "alphas": [0, 0.1, 0.5]}
+
+
+def toy_records(**other):
+    cells = [("none", 0), *((a, x) for a in GRID["attacks"] for x in (0.1, 0.5))]
+    return [
+        record(rule, attack, alpha, seed, None if alpha == 0.5 and seed == 1 else 0.8 + 0.02 * seed, **other)
+        for rule in GRID["rules"]
+        for attack, alpha in cells
+        for seed in (0, 1)
+        if (rule, attack, alpha) != ("krum", "label_flip", 0.1)
+    ]
+
+
+def build(folder, records=None, quick=False, **other):
+    records = toy_records(quick=quick) if records is None else records
+    paper = published(gaussian={0.1: 81.5, 0.5: 40.0}, label_flip={0.1: 60.0})
+    return report.build(
+        title="A toy & its table_1", source="Table 1", records=records, published=paper, verdict=verdict,
+        folder=folder, quick=quick, labels=LABELS, **(GRID | other),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full") / "toy"
+    build(folder, swap=("gaussian", "label_flip"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quick")
+    build(folder, quick=True)
+    return folder
+
+
+def test_every_file_is_there_and_no_temporary_one(full):
+    names = {"README.md", "table.md", "table.csv", "table.tex"}
+    names |= {f"{stem}.{kind}" for stem in ("figure3", "differences") for kind in ("png", "svg")}
+    assert {p.name for p in full.iterdir()} == names
+    assert all(p.stat().st_size > 500 for p in full.iterdir())
+    assert (full / "figure3.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_markdown_rows(full):
+    text = (full / "table.md").read_text()
+    assert "| Attack | α | BrSGD | krum |" in text
+    assert "| gaussian | 10 % (2) | 81.0 ± 1.4 / 81.50 same | 81.0 ± 1.4 |" in text
+    assert "| gaussian | 50 % (10) | 80.0 (1 of 2 diverged)† / 40.00 off | 80.0 (1 of 2 diverged)† |" in text
+    assert "| Label flip_50% | 10 % (2) | 81.0 ± 1.4 / 60.00 off | – |" in text
+    assert "- same: within one point of the paper." in text
+
+
+def test_markdown_says_where_it_comes_from(full):
+    text = (full / "table.md").read_text()
+    for words in (
+        "Runs: 18 (27 seconds",
+        "Seeds: 0, 1;",
+        "Epochs: 3;",
+        "Commits: abc123;",
+        "Devices: one CPU;",
+    ):
+        assert words in text
+    assert "Versions: jax 0.10.0" in text and "lr = 0.03" in text and "f = 2" in text
+
+
+def test_readme_shows_pictures_and_swap_test(full):
+    text = (full / "README.md").read_text()
+    assert all((full / name).exists() for name in re.findall(r"\]\((\S+)\)", text))
+    assert "](figure3.png)" in text and "](differences.png)" in text
+    assert "## Are two rows of the paper exchanged?" in text
+
+
+def test_dirty_and_several_commits_are_all_named():
+    origin = report.provenance([record(), record(commit="def456", dirty=True)])
+    assert origin["Commits"] == "abc123, def456 with uncommitted changes"
+
+
+def test_csv_reads_back(full):
+    table = pd.read_csv(full / "table.csv")
+    assert len(table) == 12 and set(table["run"]) == {"full"} and set(table["commits"]) == {"abc123"}
+    row = table.query("rule == 'brsgd' and attack == 'gaussian' and alpha == 0.1").iloc[0]
+    assert (row["mean"], row["sd"], row["paper"], row["difference"]) == (81.0, 1.4142, 81.5, -0.5)
+
+
+def test_tex_is_balanced_and_escaped(full):
+    lines = (full / "table.tex").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("%"))
+    bare = text.replace(r"\{", "").replace(r"\}", "").replace(r"{%", "{")
+    assert bare.count("{") == bare.count("}")
+    assert r"A toy \& its table\_1" in text and r"Label flip\_50\%" in text and r"81.0 $\pm$ 1.4" in text
+    assert not re.search(r"(?<!\\)[%_]", bare) and bare.isascii()
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + 6 and {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {3}
+    assert text.count(r"\midrule") == 2
+    for name in ("table", "tabular"):
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
+
+
+@pytest.mark.parametrize("name", ["README.md", "table.md", "table.csv", "table.tex"])
+def test_quick_is_marked_in_every_text(full, quick, name):
+    assert report.QUICK in (quick / name).read_text()
+    assert report.QUICK not in (full / name).read_text()
+
+
+@pytest.mark.parametrize("name", ["figure3.svg", "differences.svg"])
+def test_quick_is_marked_in_every_figure(full, quick, name):
+    assert 'id="quick"' in (quick / name).read_text()
+    assert 'id="quick"' not in (full / name).read_text()
+
+
+def test_a_second_report_is_the_same_bytes(full, tmp_path):
+    build(tmp_path, swap=("gaussian", "label_flip"))
+    assert all(p.read_bytes() == (full / p.name).read_bytes() for p in tmp_path.iterdir())
+
+
+def test_quick_and_full_runs_do_not_mix(tmp_path):
+    with pytest.raises(UserError, match="1 of 19 records are quick runs"):
+        build(tmp_path, records=[*toy_records(), record(seed=9, quick=True)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_outside_the_grid_are_left_out(full, tmp_path):
+    records = [*toy_records(), record(rule="median", commit="other"), record(alpha=0.3, quick=True)]
+    build(tmp_path, records=records)
+    assert (tmp_path / "table.md").read_bytes() == (full / "table.md").read_bytes()
+
+
+def test_report_before_the_first_run(tmp_path):
+    text = build(tmp_path, records=[], rules=["brsgd"], attacks=["gaussian"], alphas=[0.1])
+    assert "| gaussian | 10 % | – / 81.50 |" in text and "Runs: none yet." in text
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "table.md"
+    figures.write_whole(path, b"old")
+    monkeypatch.setattr(figures.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full disk")))
+    with pytest.raises(OSError, match="full disk"):
+        figures.write_whole(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_console(short):
+    console = Console(file=io.StringIO(), width=160)
+    report.print_table(summarise([record()], paper=published(gaussian={0.1: 83.5})), console, quick=short)
+    text = console.file.getvalue()
+    assert "84.0 / 83.50 same" in text and "mean ± sample standard deviation" in text
+    assert (report.QUICK in text) == short
+
+
+# ----------------------------------------------------------------------------------------------- figures
+
+
+def curves(records, alphas=(0.1,)):
+    figure = figures.figure3(records, rules=["brsgd"], attacks=["gaussian"], alphas=alphas, quick=False)
+    axis = figure.axes[0]
+    lines = [line for line in axis.get_lines() if line.get_marker() != "None"]  # all but the chance level
+    return axis, lines
+
+
+def test_curve_is_the_mean_and_the_band_the_range():
+    axis, lines = curves([record(seed=0, final=0.8), record(seed=1, final=0.9)])
+    np.testing.assert_allclose(lines[0].get_xydata(), [(1, 50), (2, 70), (3, 85)])
+    band = axis.collections[0].get_paths()[0].vertices
+    assert {(3.0, 80.0), (3.0, 90.0)} <= {tuple(v) for v in band.round(6).tolist()}
+
+
+def test_diverged_curve_ends_in_a_cross_at_its_last_finite_point():
+    _, (curve, cross) = curves([record(final=None)])
+    assert cross.get_marker() == "x" and cross.get_xydata().tolist() == [[2.0, 70.0]]
+    np.testing.assert_allclose(curve.get_xydata(), [(1, 50), (2, 70)])
+
+
+def test_a_run_without_any_finite_point_is_a_cross_on_the_axis():
+    _, (_, cross) = curves([record(final=None, accuracy=[None, None])])
+    assert cross.get_marker() == "x" and cross.get_xydata().tolist() == [[1.0, 0.0]]
+
+
+def test_one_seed_has_no_band_and_one_curve_per_alpha():
+    axis, lines = curves([record(alpha=0, attack="none"), record(alpha=0.1)], alphas=(0, 0.1, 0.5))
+    assert len(lines) == 2 and not axis.collections
+    assert lines[0].get_linestyle() != lines[1].get_linestyle()
+    assert lines[0].get_color() != lines[1].get_color()
+
+
+def test_heatmap_words_and_hatches():
+    records = [record(), record(alpha=0.25, final=None), record(alpha=0.45), record(alpha=0.5, final=0.3)]
+    records += [record(alpha=0.5, seed=1, final=None)]
+    paper = published(gaussian={0: 85.0, 0.1: 83.5, 0.25: 10.0, 0.5: 80.0})
+    figure = figures.heatmap(summarise(records, alphas=[0, 0.1, 0.25, 0.45, 0.5], paper=paper), quick=False)
+    axis = figure.axes[0]
+    assert [t.get_text() for t in axis.texts] == ["–", "+0.5", "div.", "", "−50.0*"]
+    assert [bool(tile.get_hatch()) for tile in axis.patches] == [False, False, False, True, False]
+    assert axis.texts[4].get_color() == "white" and axis.texts[1].get_color() == "black"
+
+
+# ------------------------------------------------------------------------------------------------ inject
+
+
+def test_inject_replaces_only_its_own_block():
+    text = "a\n<!-- TABLE:x -->\nold\n<!-- /TABLE -->\nb\n<!-- TABLE:y -->\nkeep\n<!-- /TABLE -->\n"
+    once = report.inject(text, "x", "new\n")
+    assert once == text.replace("old", "new")
+    assert report.inject(once, "x", "new\n") == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nothing here",
+        "<!-- /TABLE --> <!-- TABLE:x -->",
+        "<!-- TABLE:x --><!-- /TABLE --><!-- TABLE:x --><!-- /TABLE -->",
+    ],
+)
+def test_inject_refuses_a_missing_or_double_mark(text):
+    with pytest.raises(UserError, match="TABLE:x"):
+        report.inject(text, "x", "new")
