@@ -200,9 +200,7 @@ def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
     ]
 
 
-def to_markdown(
-    summary: pd.DataFrame, *, source: str, origin: Mapping[str, str], quick: bool, labels: Labels
-) -> str:
+def to_markdown(summary: pd.DataFrame, *, source: str, origin: Mapping[str, str], quick: bool, labels: Labels) -> str:
     """Table, legend and provenance, without a heading, so that it fits any README."""
     table = grid(summary, labels)
     lines = [f"> **{QUICK}.** Shortened runs that only show that everything works.", ""] if quick else []
@@ -287,9 +285,7 @@ def _tex_rows(table: pd.DataFrame) -> list[str]:
     return lines[:-1]
 
 
-def print_table(
-    summary: pd.DataFrame, console: Console, *, quick: bool = False, labels: Labels = NO_LABELS
-) -> None:
+def print_table(summary: pd.DataFrame, console: Console, *, quick: bool = False, labels: Labels = NO_LABELS) -> None:
     """The same table and legend on a terminal."""
     printed = grid(summary, labels)
     table = Table(title=QUICK if quick else None, title_style="bold red")
@@ -413,9 +409,7 @@ def build(
     """
     used = _within(records, rules, attacks, alphas)
     _refuse_other(used, quick)
-    summary = summarise(
-        used, rules=rules, attacks=attacks, alphas=alphas, published=published, verdict=verdict
-    )
+    summary = summarise(used, rules=rules, attacks=attacks, alphas=alphas, published=published, verdict=verdict)
     origin = provenance(used)
     common: dict[str, Any] = {"source": source, "origin": origin, "quick": quick, "labels": labels}
     body = to_markdown(summary, **common)

@@ -58,7 +58,11 @@ def _matrix(gradients: Any) -> Float[Array, "m d"]:
 
 
 def simulate(
-    train: tuple[Any, Any], test: tuple[Any, Any], *, on_epoch: Callable[[int], None] = lambda done: None, **cell: Any
+    train: tuple[Any, Any],
+    test: tuple[Any, Any],
+    *,
+    on_epoch: Callable[[int], None] = lambda done: None,
+    **cell: Any,
 ) -> Curve:
     """Train one cell and measure it after every epoch.
 
@@ -80,7 +84,8 @@ def simulate(
         raise ValueError(f"images differ: train {train_data.images.shape}, test {test_data.images.shape}")
     if run.beyond_bound:
         warnings.warn(
-            f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; here n_byz={run.n_byz}, f={run.f}", stacklevel=2
+            f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; here n_byz={run.n_byz}, f={run.f}",
+            stacklevel=2,
         )
     n_classes = int(max(train_data.labels.max(), test_data.labels.max())) + 1
     (group,) = grid.plan([run], n_classes)

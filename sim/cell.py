@@ -3,11 +3,9 @@
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -149,7 +147,9 @@ def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
     }
     for key in given:
         if key not in defaults:
-            raise ValueError(_unknown(f"option of {name}", key, defaults) if defaults else f"{name} has no options, got {key!r}")
+            raise ValueError(
+                _unknown(f"option of {name}", key, defaults) if defaults else f"{name} has no options, got {key!r}"
+            )
     merged = {**defaults, **given}
     for key, value in merged.items():
         if isinstance(defaults[key], float) and type(value) is int:
@@ -164,7 +164,9 @@ def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
 def _check_counts(cell: Cell) -> None:
     for name in ("m", "n_byz", "f", "batch", "epochs", "seed", "steps"):
         value = getattr(cell, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer | (type(None) if name == "steps" else int)):
+        if isinstance(value, bool) or not isinstance(
+            value, int | np.integer | (type(None) if name == "steps" else int)
+        ):
             raise ValueError(f"{name}={value!r} is not a whole number")
     least = {"m": 1, "n_byz": 0, "f": 0, "batch": 1, "epochs": 1, "seed": 0}
     if cell.steps is not None:

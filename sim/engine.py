@@ -22,6 +22,7 @@ from sim import shards
 from sim.types import Aggregator, Attack, Round, State, Traced
 
 INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE = range(6)  # random streams: a new reader never shifts another's numbers
+NUMERICS = 1  # raised when the same cell may give other numbers than before
 TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
 
 
@@ -109,9 +110,7 @@ def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
     )
 
 
-def epoch(
-    program: Program, knobs: Knobs, state: TrainState, train: Data, test: Data
-) -> tuple[TrainState, Measured]:
+def epoch(program: Program, knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
     """All steps of one epoch, then a measurement on the test set."""
     batches = _batches(program, knobs, state)
     state, (losses, byz_weight) = jax.lax.scan(
@@ -130,13 +129,20 @@ def step(
     rule, attacks = _members(program, knobs)
     labels = train.labels[index].astype(jnp.int32)
     forged = _switch(
-        knobs, [lambda y, rnd, a=a: a.labels(y, program.n_classes, rnd) for a in attacks], labels, _round(knobs, LABELS, state)
+        knobs,
+        [lambda y, rnd, a=a: a.labels(y, program.n_classes, rnd) for a in attacks],
+        labels,
+        _round(knobs, LABELS, state),
     )
     labels = jnp.where(knobs.byz[:, None], forged, labels)
     losses, grads = worker_gradients(program, state.params, train, train.images[index], labels)
     momentum = _momentum(program, knobs, state.momentum, grads)
     sent, attack_state = _send(
-        knobs, attacks, grads if program.momentum == "none" else momentum, state.attack, _round(knobs, ATTACK, state)
+        knobs,
+        attacks,
+        grads if program.momentum == "none" else momentum,
+        state.attack,
+        _round(knobs, ATTACK, state),
     )
     aggregate, rule_state, info = rule.apply(sent, state.rule, _round(knobs, RULE, state))
     updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
@@ -147,7 +153,11 @@ def step(
 
 
 def worker_gradients(
-    program: Program, params: Float[Array, " d"], train: Data, images: UInt8[Array, "m b h w *c"], labels: Int[Array, "m b"]
+    program: Program,
+    params: Float[Array, " d"],
+    train: Data,
+    images: UInt8[Array, "m b h w *c"],
+    labels: Int[Array, "m b"],
 ) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
     """Every worker's mean cross-entropy over its batch, and its gradient, all at the same parameters."""
     unravel = _flat_model(program, train)[1]

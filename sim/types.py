@@ -39,9 +39,7 @@ class Aggregator(NamedTuple):
 
     init: Callable[[int, int], State]
     """(m, d), both static -> the state before the first step"""
-    apply: Callable[
-        [Float[Array, "m d"], State, Round], tuple[Float[Array, " d"], State, Info]
-    ]
+    apply: Callable[[Float[Array, "m d"], State, Round], tuple[Float[Array, " d"], State, Info]]
     """(gradients, state, round) -> (aggregate, next state, info)"""
 
 
@@ -56,9 +54,7 @@ class Attack(NamedTuple):
     """(m, d), both static -> the state before the first step"""
     labels: Callable[[Int[Array, "m b"], int, Round], Int[Array, "m b"]]
     """(labels, number of classes, round) -> labels that Byzantine workers train on"""
-    grads: Callable[
-        [Float[Array, "m d"], Bool[Array, " m"], State, Round], tuple[Float[Array, "m d"], State]
-    ]
+    grads: Callable[[Float[Array, "m d"], Bool[Array, " m"], State, Round], tuple[Float[Array, "m d"], State]]
     """(what honest work would send, who is Byzantine, state, round) -> (forged rows, next state)"""
 
 

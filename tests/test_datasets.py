@@ -98,9 +98,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 def test_describe_says_what_it_is_and_where_it_is_kept(monkeypatch, files, load):
-    entry = datasets.Entry(
-        lambda **places: _sources.load(RECIPE, **places), "little squares", "nobody (2000)"
-    )
+    entry = datasets.Entry(lambda **places: _sources.load(RECIPE, **places), "little squares", "nobody (2000)")
     monkeypatch.setitem(datasets.DATASETS, "tiny", entry)
     text = datasets.describe("tiny", data_dir=files, say=lambda line: None)
     for part in (
@@ -202,15 +200,10 @@ def test_a_broken_gz_file_the_user_gave_stops(tmp_path, load, broken):
         load(data_dir=tmp_path / "files")
 
 
-HEADERS = st.tuples(
-    st.sampled_from([1, 3]), st.lists(st.integers(0, 4), min_size=3, max_size=3), st.binary(max_size=9)
-)
+HEADERS = st.tuples(st.sampled_from([1, 3]), st.lists(st.integers(0, 4), min_size=3, max_size=3), st.binary(max_size=9))
 
 
-@given(
-    st.binary(max_size=40)
-    | HEADERS.map(lambda t: struct.pack(f">4B{t[0]}I", 0, 0, 8, t[0], *t[1][: t[0]]) + t[2])
-)
+@given(st.binary(max_size=40) | HEADERS.map(lambda t: struct.pack(f">4B{t[0]}I", 0, 0, 8, t[0], *t[1][: t[0]]) + t[2]))
 def test_any_bytes_are_an_array_or_the_documented_error(data):
     for axes in (1, 3):
         try:
@@ -471,9 +464,7 @@ def test_a_jpeg_copy_is_called_one(monkeypatch, tmp_path, load):
     monkeypatch.setattr(cifar10, "PER_CLASS", {"train": 2, "test": 1})
     data = load(cifar10.RECIPE._replace(name="tiny"))
     assert "JPEG copy" in data.source and data.train_images.shape == (20, 8, 8, 3)
-    assert (
-        sorted(data.train_labels) == arrays[1].tolist() != data.train_labels.tolist()
-    )  # shuffled on purpose
+    assert sorted(data.train_labels) == arrays[1].tolist() != data.train_labels.tolist()  # shuffled on purpose
 
 
 def test_the_newest_version_is_taken(tmp_path):
@@ -525,9 +516,7 @@ def test_what_apt_says_is_passed_on(monkeypatch, load):
 
     monkeypatch.setattr(_debian.shutil, "which", lambda tool: f"/bin/{tool}")
     monkeypatch.setattr(_debian.subprocess, "run", run)
-    with pytest.raises(
-        UserError, match=r"Debian package: apt-get .* update failed \(E: Could not resolve host\)"
-    ):
+    with pytest.raises(UserError, match=r"Debian package: apt-get .* update failed \(E: Could not resolve host\)"):
         load(DEBIAN)
 
 
@@ -542,9 +531,7 @@ def write_cifar10(folder, monkeypatch):
     """
         ""
     )
-    records = [
-        bytes([k]) + b"".join(bytes([10 * k + c]) * 992 + b"\xff" * 32 for c in range(3)) for k in range(6)
-    ]
+    records = [bytes([k]) + b"".join(bytes([10 * k + c]) * 992 + b"\xff" * 32 for c in range(3)) for k in range(6)]
     path = folder / cifar10.FILE
     with tarfile.open(path, "w:gz") as tar:
         for name, record in zip((*cifar10.TRAIN, "test_batch.bin"), records, strict=True):
@@ -578,9 +565,7 @@ def test_cifar10_without_a_checksum_is_judged_by_shape_and_counts(monkeypatch):
     assert "JPEG copy" in cifar10.judge((images, labels.repeat(2), images[:10], labels), True, "here")
     assert "JPEG" not in cifar10.judge((images, labels.repeat(2), images[:10], labels), False, "here")
     with pytest.raises(UserError, match=r"here: test .*\[2, 0, 1"):
-        cifar10.judge(
-            (images, labels.repeat(2), images[:10], np.where(labels == 1, 0, labels)), False, "here"
-        )
+        cifar10.judge((images, labels.repeat(2), images[:10], np.where(labels == 1, 0, labels)), False, "here")
     with pytest.raises(UserError, match=r"here: train has images \(20, 32, 32\)"):
         cifar10.judge((images[..., 0], labels.repeat(2), images[:10], labels), False, "here")
 

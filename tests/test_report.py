@@ -43,9 +43,7 @@ def published(**cells):
 
 
 def summarise(records, *, rules=("brsgd",), attacks=("gaussian",), alphas=(0.1,), paper=None):
-    return report.summarise(
-        records, rules=rules, attacks=attacks, alphas=alphas, published=paper, verdict=verdict
-    )
+    return report.summarise(records, rules=rules, attacks=attacks, alphas=alphas, published=paper, verdict=verdict)
 
 
 def only(summary):
@@ -117,9 +115,7 @@ def test_the_flag_decides_even_when_an_accuracy_is_recorded():
 
 
 def test_all_diverged():
-    cell = only(
-        summarise([record(alpha=0.5, final=None)], alphas=[0.5], paper=published(gaussian={0.5: 9.9}))
-    )
+    cell = only(summarise([record(alpha=0.5, final=None)], alphas=[0.5], paper=published(gaussian={0.5: 9.9})))
     assert math.isnan(cell["mean"]) and math.isnan(cell["difference"]) and cell["verdict"] == "lost"
     assert report.accuracy_text(cell, 1) == "diverged†"
 

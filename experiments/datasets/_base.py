@@ -56,9 +56,7 @@ def dataset(arrays: Arrays, *, n_classes: int, source: str) -> Dataset:
     """
     for split, images, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
         if images.dtype != np.uint8 or labels.dtype != np.uint8:
-            raise UserError(
-                f"{source}: {split} has dtypes {images.dtype} and {labels.dtype}, expected uint8."
-            )
+            raise UserError(f"{source}: {split} has dtypes {images.dtype} and {labels.dtype}, expected uint8.")
         if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or not labels.size:
             raise UserError(
                 f"{source}: {split} has images {images.shape} and labels {labels.shape}, "

@@ -26,9 +26,7 @@ class Recipe(NamedTuple):
     n_classes: int
     urls: tuple[str, ...]  # of the original files; TFDS knows their checksums
     read: Callable[[Path], Arrays]  # folder with the original files -> verified arrays; Missing, UserError
-    judge: Callable[
-        [Arrays, bool, str], str
-    ]  # arrays, lossy, where -> how true they are, in words; UserError
+    judge: Callable[[Arrays, bool, str], str]  # arrays, lossy, where -> how true they are, in words; UserError
     debian: Debian | None = None
 
 
@@ -67,9 +65,7 @@ def load(
             if source is not kept:
                 _keep(cache, data, name=recipe.name, say=say)
             return data
-    raise UserError(
-        "\n".join([f"no source has the data set {recipe.name!r}. Tried:", *failed, *_mend(recipe)])
-    )
+    raise UserError("\n".join([f"no source has the data set {recipe.name!r}. Tried:", *failed, *_mend(recipe)]))
 
 
 def sources(recipe: Recipe, *, data_dir: str | os.PathLike[str] | None, say: Say) -> list[Source]:
@@ -95,9 +91,7 @@ def _from_tfds(recipe: Recipe, *, say: Say) -> Dataset:
     train, test = _tfds.read(folder, say=say)
     arrays = (train.images, train.labels, test.images, test.labels)
     truth = recipe.judge(arrays, train.lossy or test.lossy, str(folder))
-    return dataset(
-        arrays, n_classes=recipe.n_classes, source=f"TFDS folder {recipe.name}/{folder.name}: {truth}"
-    )
+    return dataset(arrays, n_classes=recipe.n_classes, source=f"TFDS folder {recipe.name}/{folder.name}: {truth}")
 
 
 def _from_folder(recipe: Recipe, folder: Path, *, source: str) -> Dataset:

@@ -35,12 +35,8 @@ def read(folder: Path) -> Arrays:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
-        raise UserError(
-            f"{path} has SHA-256 {found}, expected {SHA256}: broken or not the original. Fetch it again."
-        )
-    with tarfile.open(
-        path
-    ) as archive:  # nothing is unpacked on disk, and nothing can be wrong after the checksum
+        raise UserError(f"{path} has SHA-256 {found}, expected {SHA256}: broken or not the original. Fetch it again.")
+    with tarfile.open(path) as archive:  # nothing is unpacked on disk, and nothing can be wrong after the checksum
         return *_records(archive, TRAIN), *_records(archive, ("test_batch.bin",))
 
 

@@ -1,11 +1,21 @@
 """BrSGD: keep the gradients that stand with the majority in most coordinates and near the median."""
 
+import operator
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from sim.ops import masked_mean, middle_ranks, order_statistics, per_row, ranks, share, usable_rows, weighted_sum
+from sim.ops import (
+    masked_mean,
+    middle_ranks,
+    order_statistics,
+    per_row,
+    ranks,
+    share,
+    usable_rows,
+    weighted_sum,
+)
 from sim.types import Aggregator, Entry, Traced, checked, stateless
 
 Reading = Literal["paper", "code"]
@@ -65,8 +75,7 @@ def brsgd(
     def code(grads, rnd):
         del rnd
         usable, quarter = usable_of(grads), len(grads) // 4
-        mask = _majority(grads, usable[:, None], "below", "above")
-        mask = _majority(grads, mask, "below", "above")
+        mask = _larger_side(grads, _larger_side(grads, usable[:, None]))
         outside = jnp.where(usable, (jnp.abs(grads) - jnp.where(mask, grads, 0.0)).sum(axis=1), jnp.inf)
         first = _top(jnp.where(usable, mask.sum(axis=1), -1), len(grads) - quarter)
         kept = _top(jnp.where(first, -outside, -jnp.inf), len(grads) - 2 * quarter) & first & usable
@@ -78,7 +87,7 @@ def brsgd(
         low, high = order_statistics(grads, middle_ranks(m))
         median = low if middle == "lower" else low + (high - low) / 2
         distance = jnp.where(usable, per_row(lambda row: jnp.abs(row - median).sum(), grads), jnp.inf)
-        score = jnp.where(usable, _majority(grads, usable[:, None], at_mean, column_tie).sum(axis=1), -1)
+        score = jnp.where(usable, _score(grads, usable, at_mean, column_tie), -1)
         count = jnp.ceil(beta * m - 1e-4)  # a beta such as 0.3 may stand for 3.0000001 of 10 workers
         near = (distance <= _two_t(threshold, distance)) & usable
         top = _top(score, count, ties=score_tie == "all") & usable
@@ -92,19 +101,22 @@ def brsgd(
     return stateless(paper if reading == "paper" else code)
 
 
-def _majority(
-    grads: Float[Array, "m d"], among: Bool[Array, "m #d"], equal: Side, tie: Side
-) -> Bool[Array, "m d"]:
-    """The rows of `among` on the larger side of their column mean, column by column.
+def _score(grads: Float[Array, "m d"], usable: Bool[Array, " m"], at_mean: Side, column_tie: Side) -> Int[Array, " m"]:
+    """In how many columns each row is on the larger side of the column mean, counted over usable rows."""
+    over = operator.ge if at_mean == "above" else operator.gt
+    more = operator.ge if column_tie == "above" else operator.gt
+    average = masked_mean(grads, usable)
+    above = (usable[:, None] & over(grads, average)).sum(axis=0)
+    upper_wins = more(2 * above, usable.sum())
+    return per_row(lambda row: (over(row, average) == upper_wins).sum(), grads)
 
-    An entry that equals the mean is on the side `equal`; of two sides of one size, `tie` is the larger.
-    """
+
+def _larger_side(grads: Float[Array, "m d"], among: Bool[Array, "m #d"]) -> Bool[Array, "m d"]:
+    """The entries of `among` on the larger side of their column mean: those up to it if strictly more, else the rest."""
     count = among.sum(axis=0)
     average = jnp.where(among, grads / jnp.maximum(count, 1), 0.0).sum(axis=0)  # division first: 1e38 rows
-    above = among & ((grads >= average) if equal == "above" else (grads > average))
-    twice = 2 * above.sum(axis=0)
-    wins = (twice >= count) if tie == "above" else (twice > count)
-    return jnp.where(wins, above, among & ~above)
+    below = among & (grads <= average)
+    return jnp.where(2 * below.sum(axis=0) > count, below, among & ~below)
 
 
 def _two_t(threshold: Traced | Threshold, distance: Float[Array, " m"]) -> Float[Array, ""] | float:

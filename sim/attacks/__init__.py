@@ -3,6 +3,4 @@
 from sim.attacks import alie, gaussian, inner_product, label_flip, negation, none, scaling
 from sim.types import Entry
 
-ATTACKS: dict[str, Entry] = {
-    name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")
-}
+ATTACKS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}

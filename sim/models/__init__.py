@@ -7,6 +7,4 @@ A model's factory takes `n_classes` and its own keyword-only options; the module
 from sim.models import lenet, mlp, softmax
 from sim.types import Entry
 
-MODELS: dict[str, Entry] = {
-    name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")
-}
+MODELS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}

@@ -28,9 +28,7 @@ class LeNet(nn.Module):
 
 
 @checked
-def lenet(
-    *, n_classes: int, padding: Literal[0, 2] = 2, activation: Literal["relu", "sigmoid"] = "relu"
-) -> LeNet:
+def lenet(*, n_classes: int, padding: Literal[0, 2] = 2, activation: Literal["relu", "sigmoid"] = "relu") -> LeNet:
     """LeNet-5: two 5 x 5 convolutions (6, 16) with 2 x 2 max-pooling, dense 120, 84, n_classes.
 
     Args (static):

@@ -1,0 +1,174 @@
+"""Results as JSON lines: one for each (cell, seed), appended whole, never rewritten; and where they come from."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.datasets import Dataset
+from experiments.errors import UserError
+from experiments.figures import write_whole
+from sim import Cell, Curve
+from sim.engine import NUMERICS
+
+Record = dict[str, Any]
+PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def identity(cell: Cell, data_name: str, data: Dataset) -> Record:
+    """All that decides a run's result: the cell with every default spelled out, the data, the version of the numerics."""
+    return {**cell.as_dict(), "data": data_name, "data_digest": data.digest, "numerics": NUMERICS}
+
+
+def identifier(decides: Mapping[str, Any]) -> str:
+    """A name for what `identity` gives; equal only if all of it is equal."""
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def record(
+    cell: Cell,
+    curve: Curve,
+    *,
+    table: str,
+    quick: bool,
+    decides: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    seconds: float,
+) -> Record:
+    """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged."""
+    finite = curve.accuracy[np.isfinite(curve.accuracy)]
+    return {
+        "table": table,
+        "quick": quick,
+        "id": identifier(decides),
+        **decides,
+        "max_f": cell.max_f,
+        "beyond_bound": cell.beyond_bound,
+        **{name: _plain(getattr(curve, name)) for name in ("accuracy", "loss", "train_loss", "byz_weight")},
+        "final_accuracy": None if curve.diverged else _plain(curve.accuracy)[-1],
+        "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
+        "diverged": curve.diverged,
+        "diverged_epoch": curve.diverged_epoch,
+        **origin,
+        "seconds": round(seconds, 2),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [round(float(value), 6) if np.isfinite(value) else None for value in values]
+
+
+def origin() -> Record:
+    """Where results of this process come from: commit, whether the code differs from it, versions, device."""
+    here = Path(__file__).parent.parent
+    status = _git(here, "status", "--porcelain", "--", "sim", "experiments", "pyproject.toml", "requirements.txt")
+    devices = jax.devices()
+    return {
+        "commit": _git(here, "rev-parse", "HEAD") or "unknown",
+        "dirty": status is None or bool(status),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "device": f"{len(devices)} x {devices[0].platform} ({_processor(devices[0])})",
+    }
+
+
+def _git(folder: Path, *args: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", folder, *args], capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor(device: jax.Device) -> str:
+    if device.platform != "cpu":
+        return device.device_kind
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def read(path: Path, say: Callable[[str], object] = print) -> list[Record]:
+    """All records of a file; none if it is not there. A torn last line, left by a kill, is said and not counted.
+
+    Raises:
+        UserError: for any other line that is not a record, with its number.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    torn = lines.pop()
+    if torn:
+        say(f"{path}: the last line is torn ({len(torn)} bytes, the trace of a killed run); it does not count.")
+    return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
+
+
+def _parsed(line: bytes, path: Path, number: int) -> Record:
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        parsed = None
+    if not (isinstance(parsed, dict) and {"id", "rule", "seed", "accuracy"} <= parsed.keys()):
+        raise UserError(
+            f"{path}, line {number} is not a record. Mend or remove that line; `git diff {path.name}` may show how it was."
+        )
+    return parsed
+
+
+def append(path: Path, new: Iterable[Record]) -> None:
+    """Add records in one write that is on the disk on return; a torn last line is dropped first, whole file at once."""
+    text = "".join(json.dumps(each) + "\n" for each in new).encode()
+    try:
+        old = path.read_bytes() if path.exists() else b""
+        if old and not old.endswith(b"\n"):
+            write_whole(path, old[: old.rfind(b"\n") + 1])
+        with path.open("ab", buffering=0) as file:
+            file.write(text)
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder, and a file in it, before hours go into results that could not be kept.
+
+    Raises:
+        UserError: if either cannot be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER."
+        ) from None
+
+
+def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> list[Record]:
+    """The records of these cells under any seed; of several for one cell and seed, the last."""
+    wanted = {_key(cell.as_dict() | {"data": data_name}) for cell in cells}
+    fields = {*Cell().as_dict(), "data"}
+    latest: dict[tuple[str, int], Record] = {}
+    for each in found:
+        key = _key({field: each.get(field) for field in fields})
+        if key in wanted:
+            latest[key, each["seed"]] = each
+    return list(latest.values())
+
+
+def _key(values: Mapping[str, Any]) -> str:
+    return json.dumps({key: value for key, value in values.items() if key != "seed"}, sort_keys=True)

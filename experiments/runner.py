@@ -1,0 +1,149 @@
+"""From a table to its records: what is missing is run, in batches of cells, and recorded as soon as it is done."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from experiments import records
+from experiments.config import Config, Table, cells
+from experiments.datasets import Dataset, load
+from experiments.errors import UserError
+from sim import Cell, Curve, Data, grid
+
+VMAPPED = 16  # cells that an accelerator runs at once; a CPU core runs one
+
+
+def run(
+    table: Table,
+    config: Config,
+    folder: Path,
+    *,
+    only: Sequence[str] = (),
+    quick: bool = False,
+    data_dir: Path | None = None,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Run every cell that `folder` has no record of, and record it there.
+
+    Raises:
+        UserError: for anything that cannot be run or written, before anything is compiled.
+    """
+    wanted = cells(config, only)
+    _warn_beyond(wanted, say)
+    records.check_writable(folder)
+    path = folder / "runs.jsonl"
+    done = {record["id"] for record in records.read(path, say)}
+    data = load(config.data, data_dir=data_dir, say=say)
+    _check_shards(wanted, data)
+    missing = [cell for cell in wanted if records.identifier(records.identity(cell, config.data, data)) not in done]
+    say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
+    if missing:
+        write = _writer(path, table, config, quick, data)
+        _run_all(missing, data, write, say)
+
+
+def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset) -> Callable[..., None]:
+    origin = records.origin()
+
+    def write(batch: Sequence[Cell], curves: Sequence[Curve], seconds: float) -> None:
+        new = [
+            records.record(
+                cell,
+                curve,
+                table=table.name,
+                quick=quick,
+                decides=records.identity(cell, config.data, data),
+                origin=origin,
+                seconds=seconds / len(batch),
+            )
+            for cell, curve in zip(batch, curves, strict=True)
+        ]
+        records.append(path, new)
+
+    return write
+
+
+def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None], say: Callable[[str], object]) -> None:
+    """Batches of one program after another; a line for each cell, and a bar where somebody is watching."""
+    devices = jax.devices()
+    chunk = None if devices[0].platform == "cpu" else VMAPPED
+    size = len(devices) * (chunk or 1)
+    train = Data(jnp.asarray(data.train_images), jnp.asarray(data.train_labels))
+    test = Data(jnp.asarray(data.test_images), jnp.asarray(data.test_labels))
+    began, finished = time.monotonic(), 0
+    with _progress() as bar:
+        task = bar.add_task("cells", total=len(missing))
+        for group in grid.plan(missing, data.n_classes):
+            for first in range(0, len(group.cells), size):
+                part = slice(first, first + size)
+                start, done = time.monotonic(), finished
+                batch = group.cells[part]
+                share = len(batch) / batch[0].epochs
+                curves = grid.run(
+                    group.program,
+                    group.knobs[part],
+                    train,
+                    test,
+                    epochs=batch[0].epochs,
+                    devices=devices,
+                    chunk=chunk,
+                    on_epoch=lambda epoch, done=done, share=share: bar.update(task, completed=done + epoch * share),
+                )
+                write(batch, curves, time.monotonic() - start)
+                finished += len(batch)
+                bar.update(task, completed=finished)
+                left = (time.monotonic() - began) / finished * (len(missing) - finished)
+                for cell, curve in zip(batch, curves, strict=True):
+                    say(_line(cell, curve, finished, len(missing), left))
+
+
+def _line(cell: Cell, curve: Curve, finished: int, total: int, left: float) -> str:
+    result = f"diverged in epoch {curve.diverged_epoch}" if curve.diverged else f"{100 * curve.accuracy[-1]:.2f} %"
+    name = f"{cell.rule}, {cell.attack}, alpha {cell.alpha:g}, seed {cell.seed}"
+    return f"[{finished}/{total}] {name}: {result}; about {left / 60:.0f} min left"
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _warn_beyond(wanted: Sequence[Cell], say: Callable[[str], object]) -> None:
+    worst: dict[str, int] = {}
+    for cell in wanted:
+        if cell.beyond_bound:
+            worst[cell.rule] = max(worst.get(cell.rule, 0), cell.n_byz, cell.f or 0)
+    for rule, count in worst.items():
+        bound = next(cell.max_f for cell in wanted if cell.rule == rule)
+        say(
+            f"warning: {rule} is guaranteed up to f = {bound} of m = {wanted[0].m} workers; cells up to {count} run "
+            "all the same and are marked as beyond the bound"
+        )
+
+
+def _check_shards(wanted: Sequence[Cell], data: Dataset) -> None:
+    try:
+        wanted[0].steps_per_epoch(len(data.train_labels))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def use_all_cores() -> None:
+    """Make every CPU core that this process may use a JAX device; to be called before JAX starts."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
