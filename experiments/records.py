@@ -25,7 +25,7 @@ PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def identity(cell: Cell, data_name: str, data: Dataset) -> Record:
-    """All that decides a run's result: the cell with every default spelled out, the data, the version of the numerics."""
+    """All that decides a run's result: the cell with every default spelled out, data, version of the numerics."""
     return {**cell.as_dict(), "data": data_name, "data_digest": data.digest, "numerics": NUMERICS}
 
 
@@ -122,7 +122,7 @@ def _parsed(line: bytes, path: Path, number: int) -> Record:
         parsed = None
     if not (isinstance(parsed, dict) and {"id", "rule", "seed", "accuracy"} <= parsed.keys()):
         raise UserError(
-            f"{path}, line {number} is not a record. Mend or remove that line; `git diff {path.name}` may show how it was."
+            f"{path}, line {number} is not a record. Mend or remove it; `git diff {path.name}` may show how it was."
         )
     return parsed
 

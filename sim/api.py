@@ -29,7 +29,7 @@ def aggregate(rule: str, gradients: Any, *, f: int = 0, seed: int = 0, **rule_ar
         seed: for rules that draw.
         rule_args: the rule's own options.
     Raises:
-        ValueError: unknown rule or option; gradients that are not two-dimensional, empty or not numeric; f out of range.
+        ValueError: unknown rule or option; gradients not two-dimensional, empty or not numeric; f out of range.
     Warns:
         UserWarning: if f is beyond the rule's bound.
     """

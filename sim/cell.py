@@ -1,4 +1,4 @@
-"""A cell: one training run, with every hyperparameter spelled out. A run is a pure function of its cell and its data."""
+"""A cell: one training run with every hyperparameter spelled out. A run is a pure function of its cell and data."""
 
 import dataclasses
 import difflib

@@ -39,15 +39,12 @@ class Knobs(NamedTuple):
     seed: Int[Array, ""]
     f: Int[Array, ""]
     byz: Bool[Array, " m"]
-    attack: Int[Array, ""]
-    """index into the program's attacks"""
     lr: Float[Array, ""]
     beta: Float[Array, ""]
     """of the worker momentum"""
     dirichlet_alpha: Float[Array, ""]
     rule_args: dict[str, Float[Array, ""]]
-    attack_args: tuple[dict[str, Float[Array, ""]], ...]
-    """for each of the program's attacks; only those of the cell's own attack matter"""
+    attack_args: dict[str, Float[Array, ""]]
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,8 @@ class Program:
     """All of a cell that shapes the program; equal programs are compiled once."""
 
     rule: Callable[..., Aggregator]
-    """called inside the program, with the traced arguments in `Knobs.rule_args`"""
-    attacks: tuple[Callable[..., Attack], ...]
+    """called inside the program, with the traced arguments in `Knobs.rule_args`; so is `attack`"""
+    attack: Callable[..., Attack]
     model: nn.Module
     optimizer: Callable[[Traced], optax.GradientTransformation]
     m: int
@@ -73,7 +70,7 @@ class TrainState(NamedTuple):
     params: Float[Array, " d"]
     optimizer: State
     rule: State
-    attack: tuple[State, ...]
+    attack: State
     momentum: Float[Array, "m d"] | tuple[()]
     shards: Int[Array, "m n"]
     step: Int[Array, ""]
@@ -98,12 +95,12 @@ def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
     """The state before the first step."""
     params = _flat_model(program, train)[0](_key(knobs, INIT))
     m, d = program.m, len(params)
-    rule, attacks = _members(program, knobs)
+    rule, attack = _members(program, knobs)
     return TrainState(
         params=params,
         optimizer=program.optimizer(knobs.lr).init(params),
         rule=rule.init(m, d),
-        attack=tuple(attack.init(m, d) for attack in attacks),
+        attack=attack.init(m, d),
         momentum=() if program.momentum == "none" else jnp.zeros((m, d)),
         shards=_shards(program, knobs, train),
         step=jnp.int32(0),
@@ -126,24 +123,14 @@ def step(
     program: Program, knobs: Knobs, state: TrainState, train: Data, index: Int[Array, "m b"]
 ) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
     """One step of all workers and the server on the examples `index`; gives (honest loss, weight on Byzantine rows)."""
-    rule, attacks = _members(program, knobs)
+    rule, attack = _members(program, knobs)
+    byz = knobs.byz[:, None]
     labels = train.labels[index].astype(jnp.int32)
-    forged = _switch(
-        knobs,
-        [lambda y, rnd, a=a: a.labels(y, program.n_classes, rnd) for a in attacks],
-        labels,
-        _round(knobs, LABELS, state),
-    )
-    labels = jnp.where(knobs.byz[:, None], forged, labels)
+    labels = jnp.where(byz, attack.labels(labels, program.n_classes, _round(knobs, LABELS, state)), labels)
     losses, grads = worker_gradients(program, state.params, train, train.images[index], labels)
-    momentum = _momentum(program, knobs, state.momentum, grads)
-    sent, attack_state = _send(
-        knobs,
-        attacks,
-        grads if program.momentum == "none" else momentum,
-        state.attack,
-        _round(knobs, ATTACK, state),
-    )
+    momentum, work = _momentum(program, knobs, state.momentum, grads)
+    forged, attack_state = attack.grads(work, knobs.byz, state.attack, _round(knobs, ATTACK, state))
+    sent = jnp.where(byz, forged, work)
     aggregate, rule_state, info = rule.apply(sent, state.rule, _round(knobs, RULE, state))
     updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -195,9 +182,8 @@ def _flat_model(program: Program, data: Data) -> tuple[Callable[..., Any], Calla
     return lambda key: ravel_pytree(program.model.init(key, one))[0], unravel
 
 
-def _members(program: Program, knobs: Knobs) -> tuple[Aggregator, list[Attack]]:
-    attacks = [make(**args) for make, args in zip(program.attacks, knobs.attack_args, strict=True)]
-    return program.rule(**knobs.rule_args), attacks
+def _members(program: Program, knobs: Knobs) -> tuple[Aggregator, Attack]:
+    return program.rule(**knobs.rule_args), program.attack(**knobs.attack_args)
 
 
 def _key(knobs: Knobs, stream: int) -> Array:
@@ -221,32 +207,17 @@ def _batches(program: Program, knobs: Knobs, state: TrainState) -> Int[Array, "s
     whole = n // program.batch
     steps = whole if program.steps is None else program.steps
     keys = jax.random.split(jax.random.fold_in(_key(knobs, BATCHES), state.step), m)
-    order = jax.vmap(lambda key, shard: jax.random.permutation(key, shard))(keys, state.shards)
+    order = jax.vmap(jax.random.permutation)(keys, state.shards)
     return order[:, : steps * program.batch].reshape(m, steps, program.batch).transpose(1, 0, 2)
 
 
 def _momentum(program: Program, knobs: Knobs, momentum, grads):
+    """(the workers' momentum, what they send of honest work)"""
     match program.momentum:
         case "ema":
-            return knobs.beta * momentum + (1 - knobs.beta) * grads
+            momentum = knobs.beta * momentum + (1 - knobs.beta) * grads
         case "classic":
-            return knobs.beta * momentum + grads
-    return momentum
-
-
-def _send(knobs: Knobs, attacks: list[Attack], work: Float[Array, "m d"], states: tuple[State, ...], rnd: Round):
-    """What reaches the server: honest rows untouched, forged rows from Byzantine workers, and the attacks' states."""
-
-    def branch(i):
-        def forge(work, states, rnd):
-            forged, state = attacks[i].grads(work, knobs.byz, states[i], rnd)
-            sent = jnp.where(knobs.byz[:, None], forged, work)
-            return sent, (*states[:i], state, *states[i + 1 :])
-
-        return forge
-
-    return _switch(knobs, [branch(i) for i in range(len(attacks))], work, states, rnd)
-
-
-def _switch(knobs: Knobs, branches: list[Callable[..., Any]], *operands: Any) -> Any:
-    return jax.lax.switch(knobs.attack, branches, *operands)
+            momentum = knobs.beta * momentum + grads
+        case _:
+            return momentum, grads
+    return momentum, momentum

@@ -1,12 +1,10 @@
-"""Many cells in one compiled program: spread over devices, and on each device one after another or vmapped in chunks."""
+"""Many cells through one compiled program: spread over devices, on each one at a time, or several under vmap."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
@@ -54,7 +52,7 @@ def plan(cells: Sequence[Cell], n_classes: int) -> list[Group]:
     groups: dict[Any, list[Cell]] = {}
     for cell in cells:
         groups.setdefault((_program(cell, n_classes), cell.epochs), []).append(cell)
-    return [_group(program, members) for (program, _), members in groups.items()]
+    return [Group(program, tuple(group), tuple(map(_knobs, group))) for (program, _), group in groups.items()]
 
 
 def run(
@@ -68,55 +66,71 @@ def run(
     chunk: int | None = None,
     on_epoch: Callable[[int], None] = lambda done: None,
 ) -> list[Curve]:
-    """Run cells of one program side by side, equally many on each device.
+    """Run cells of one program, as many side by side as the devices hold.
 
     Args:
-        knobs: one for each cell; the last is repeated to fill up the devices.
+        knobs: one for each cell; the last is repeated where devices would have nothing to do.
         devices: where to run; default one device.
-        chunk: cells that a device runs at once under `vmap`. None: one after another, which keeps an attack's branch
-            a branch, and gives the same bits as the cell alone; the right choice on a CPU.
-        on_epoch: called with the number of epochs done.
+        chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
+            the right choice on a CPU.
+        on_epoch: called after each epoch of a batch of cells, with the number of epochs done.
     """
     mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
-    filled = [*knobs, *[knobs[-1]] * (-len(knobs) % mesh.size)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled)
+    at_once = mesh.size * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
-    state, measured = start(stacked, train), []
-    for done in range(1, epochs + 1):
-        state, now = epoch(stacked, state, train, test)
-        measured.append(jax.device_get(now))
-        on_epoch(done)
-        if np.any([m.diverged for m in measured], axis=0).all():
-            break  # nothing that counts can follow
-    return [_curve(measured, i, epochs) for i in range(len(knobs))]
+    curves: list[Curve] = []
+    for first in range(0, len(knobs), at_once):
+        batch = knobs[first : first + at_once]
+        filled = [*batch, *[batch[-1]] * (at_once - len(batch))]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
+        state, measured = start(stacked, train), []
+        for done in range(1, epochs + 1):
+            state, now = epoch(stacked, state, train, test)
+            measured.append(jax.device_get(now))
+            on_epoch(done)
+            if np.any([m.diverged for m in measured], axis=0).all():
+                break  # nothing that counts can follow
+        curves += [_curve(measured, i, epochs) for i in range(len(batch))]
+    return curves
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(program: Program, mesh: Mesh, chunk: int | None):
-    """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated."""
+    """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated.
+
+    Without a chunk the program holds one cell on each device, whatever the size of the grid: the same code, so the
+    same bits. (A loop over cells inside the program would be compiled differently for every length.)
+    """
     cells, everywhere = PartitionSpec("cells"), PartitionSpec()
 
     def start(knobs: Knobs, train: Data) -> TrainState:
-        return jax.lax.map(lambda k: engine.start(program, k, train), knobs, batch_size=chunk)
+        return engine.start(program, knobs, train)
 
     def epoch(knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
-        one = lambda both: engine.epoch(program, *both, train, test)  # noqa: E731
-        return jax.lax.map(one, (knobs, state), batch_size=chunk)
+        return engine.epoch(program, knobs, state, train, test)
 
-    def sharded(f, specs):
-        return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=cells, check_vma=False)
+    def sharded(f, n_cells: int, n_data: int):
+        local = jax.vmap(f, in_axes=(0,) * n_cells + (None,) * n_data) if chunk else _on_first(f, n_cells)
+        specs = (cells,) * n_cells + (everywhere,) * n_data
+        return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=cells, check_vma=False)
 
-    return (
-        jax.jit(sharded(start, (cells, everywhere))),
-        jax.jit(sharded(epoch, (cells, cells, everywhere, everywhere)), donate_argnums=1),
-    )
+    return jax.jit(sharded(start, 1, 1)), jax.jit(sharded(epoch, 2, 2), donate_argnums=1)
+
+
+def _on_first(f: Callable[..., Any], n_cells: int) -> Callable[..., Any]:
+    """f of the only cell along the leading axis of its first `n_cells` arguments."""
+
+    def local(*args: Any) -> Any:
+        one = jax.tree.map(lambda leaf: leaf[0], args[:n_cells])
+        return jax.tree.map(lambda leaf: leaf[None], f(*one, *args[n_cells:]))
+
+    return local
 
 
 def _program(cell: Cell, n_classes: int) -> Program:
-    """The cell's program, but for its attacks, which all cells of a group bring together."""
     return Program(
         rule=Call(AGGREGATORS[cell.rule].make, _static(cell.rule_args)),
-        attacks=(),
+        attack=Call(ATTACKS[cell.attack].make, _static(cell.attack_args)),
         model=MODELS[cell.model].make(n_classes=n_classes, **cell.model_args),
         optimizer=Call(getattr(optax, cell.optimizer), tuple(sorted(cell.optimizer_args.items()))),
         m=cell.m,
@@ -128,31 +142,17 @@ def _program(cell: Cell, n_classes: int) -> Program:
     )
 
 
-def _group(program: Program, cells: Sequence[Cell]) -> Group:
-    attacks = {_attack(cell): _traced(cell.attack_args) for cell in cells}
-    order = list(attacks)
-
-    def knobs(cell: Cell) -> Knobs:
-        own = order.index(_attack(cell))
-        args = [*attacks.values()]
-        args[own] = _traced(cell.attack_args)
-        return Knobs(
-            seed=np.uint32(cell.seed),
-            f=np.int32(cell.f),
-            byz=np.isin(np.arange(cell.m), cell.byzantine),
-            attack=np.int32(own),
-            lr=np.float32(cell.lr),
-            beta=np.float32(cell.momentum_beta),
-            dirichlet_alpha=np.float32(cell.dirichlet_alpha),
-            rule_args=_traced(cell.rule_args),
-            attack_args=tuple(args),
-        )
-
-    return Group(dataclasses.replace(program, attacks=tuple(order)), tuple(cells), tuple(map(knobs, cells)))
-
-
-def _attack(cell: Cell) -> Call:
-    return Call(ATTACKS[cell.attack].make, _static(cell.attack_args))
+def _knobs(cell: Cell) -> Knobs:
+    return Knobs(
+        seed=np.uint32(cell.seed),
+        f=np.int32(cell.f),
+        byz=np.isin(np.arange(cell.m), cell.byzantine),
+        lr=np.float32(cell.lr),
+        beta=np.float32(cell.momentum_beta),
+        dirichlet_alpha=np.float32(cell.dirichlet_alpha),
+        rule_args=_traced(cell.rule_args),
+        attack_args=_traced(cell.attack_args),
+    )
 
 
 def _static(args: Args) -> tuple[tuple[str, Any], ...]:

@@ -36,16 +36,16 @@ def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
 
 
 def masked_mean(grads: Float[Array, "m d"], mask: Bool[Array, " m"]) -> Float[Array, " d"]:
-    """Mean of the rows in `mask`."""
-    return weighted_sum(share(mask), grads)
+    """Mean of the rows in `mask`, as a sum and one division; zero if it is empty."""
+    return weighted_sum(mask.astype(grads.dtype), grads) / jnp.maximum(mask.sum(), 1)
 
 
 def masked_std(
     grads: Float[Array, "m d"], mask: Bool[Array, " m"], mean: Float[Array, " d"], *, ddof: int = 0
 ) -> Float[Array, " d"]:
     """Standard deviation per coordinate of the rows in `mask` around `mean`; zero where there are too few rows."""
-    weight = mask / jnp.maximum(mask.sum() - ddof, 1)
-    return jnp.sqrt(weighted_sum(weight, jnp.where(mask[:, None], grads - mean, 0.0) ** 2))
+    squares = weighted_sum(mask.astype(grads.dtype), jnp.where(mask[:, None], grads - mean, 0.0) ** 2)
+    return jnp.sqrt(squares / jnp.maximum(mask.sum() - ddof, 1))
 
 
 def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:

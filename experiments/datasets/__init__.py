@@ -2,7 +2,7 @@
 
 import os
 
-from experiments.datasets import cifar10, digits, fashion_mnist, mnist  # noqa: F401 (read through vars())
+from experiments.datasets import cifar10, digits, fashion_mnist, mnist
 from experiments.datasets._base import Dataset, Entry, Say
 from experiments.datasets._cache import cache_file
 from experiments.errors import unknown

@@ -14,7 +14,6 @@ from sim.ops import (
     ranks,
     share,
     usable_rows,
-    weighted_sum,
 )
 from sim.types import Aggregator, Entry, Traced, checked, stateless
 
@@ -56,7 +55,7 @@ def brsgd(
             2T is the (m // 2 + 1)-th smallest distance to the median, free of scale, and C1 meets any C2 of at
             least m / 2 workers. "half": 2T is the median of the distances.
         empty: what an empty intersection gives (the paper says nothing): the member of C2 "nearest" to the
-            median, the mean over "c1", or the "median" itself.
+            median, the mean over "c1" (if that is empty too, the "nearest"), or the "median" itself.
         at_mean: the side of an entry that equals the column mean; the listing's >= says "above".
         column_tie: the side that counts as the larger one when they are equal; the listing's < says "above".
         score_tie: at the last kept score, lowest worker "index" first, or keep "all" of that score (paper silent).
@@ -93,10 +92,11 @@ def brsgd(
         top = _top(score, count, ties=score_tie == "all") & usable
         both = near & top
         closest = ranks(jnp.where(top, distance, jnp.inf)) == 0
-        instead = {"nearest": closest & top, "c1": near, "median": usable}[empty]
-        weight = share(jnp.where(both.any(), both, instead))
-        mean = weighted_sum(weight, grads)
-        return jnp.where((empty != "median") | both.any(), mean, median), weight
+        nearest = closest & top
+        instead = {"nearest": nearest, "c1": jnp.where(near.any(), near, nearest), "median": usable}[empty]
+        kept = jnp.where(both.any(), both, instead)
+        mean = masked_mean(grads, kept)
+        return jnp.where((empty != "median") | both.any(), mean, median), share(kept)
 
     return stateless(paper if reading == "paper" else code)
 
@@ -111,10 +111,10 @@ def _score(grads: Float[Array, "m d"], usable: Bool[Array, " m"], at_mean: Side,
     return per_row(lambda row: (over(row, average) == upper_wins).sum(), grads)
 
 
-def _larger_side(grads: Float[Array, "m d"], among: Bool[Array, "m #d"]) -> Bool[Array, "m d"]:
-    """The entries of `among` on the larger side of their column mean: those up to it if strictly more, else the rest."""
+def _larger_side(grads: Float[Array, "m d"], among: Bool[Array, "m _"]) -> Bool[Array, "m d"]:
+    """The entries of `among` on their column mean's larger side: those up to it if strictly more, else the rest."""
     count = among.sum(axis=0)
-    average = jnp.where(among, grads / jnp.maximum(count, 1), 0.0).sum(axis=0)  # division first: 1e38 rows
+    average = jnp.where(among, grads, 0.0).sum(axis=0) / jnp.maximum(count, 1)
     below = among & (grads <= average)
     return jnp.where(2 * below.sum(axis=0) > count, below, among & ~below)
 

@@ -18,8 +18,8 @@ def mean() -> Aggregator:
 
     def rule(grads, rnd):
         del rnd
-        weight = jnp.full(len(grads), 1 / len(grads), grads.dtype)
-        return jnp.einsum("m,md->d", weight, grads, precision=HIGHEST), weight
+        ones = jnp.ones(len(grads), grads.dtype)
+        return jnp.einsum("m,md->d", ones, grads, precision=HIGHEST) / len(grads), ones / len(grads)
 
     return stateless(rule)
 
