@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
@@ -126,8 +126,13 @@ def _write(table: Table, given: Where, folder: Path) -> str:
     """All of the report's files, and the table on the terminal."""
     config = given.config
     found = records.matching(records.read(folder / "runs.jsonl", _say), cells(config), config.data)
-    common = {"rules": config.rules, "attacks": config.attacks, "alphas": config.alphas}
-    common |= {"published": table.paper(), "verdict": table.verdict}
+    common: dict[str, Any] = {
+        "rules": config.rules,
+        "attacks": config.attacks,
+        "alphas": config.alphas,
+        "published": table.paper(),
+        "verdict": table.verdict,
+    }
     text = report.build(
         title=table.title,
         source=table.source,

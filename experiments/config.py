@@ -82,7 +82,6 @@ class Table:
 
 
 SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(Cell)}
-ONLY = ("rule", "attack", "alpha", "seed")
 
 
 def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
@@ -94,15 +93,14 @@ def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
         UserError: for a name, a number or a combination that cannot be run, or conditions that no cell meets.
     """
     wanted = _conditions(only, config)
-    places = itertools.product(config.seeds, config.rules, config.attacks, config.alphas)
-    named = [dict(zip(("seed", "rule", "attack", "alpha"), place, strict=True)) for place in places]
-    kept = [p for p in named if all(p[key] in values for key, values in wanted.items())]
-    if not kept:
-        raise UserError("no cell is left" + (f" that meets --only {' '.join(only)}" if only else ": a list is empty"))
     unique: dict[str, Cell] = {}
-    for place in kept:
-        cell = _cell(config, **place)
-        unique.setdefault(repr(cell), cell)
+    for seed, rule, attack, alpha in itertools.product(config.seeds, config.rules, config.attacks, config.alphas):
+        place = {"seed": seed, "rule": rule, "attack": attack, "alpha": alpha}
+        if all(place[key] in values for key, values in wanted.items()):
+            cell = _cell(config, seed=seed, rule=rule, attack=attack, alpha=alpha)
+            unique.setdefault(repr(cell), cell)
+    if not unique:
+        raise UserError("no cell is left" + (f" that meets --only {' '.join(only)}" if only else ": a list is empty"))
     return list(unique.values())
 
 
@@ -112,20 +110,14 @@ def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) ->
         raise unknown("rule", rule, AGGREGATORS)
     if attack not in ATTACKS:
         raise unknown("attack", attack, ATTACKS)
-    attack = attack if n_byz else "none"
-    given = parse_options(config)
-    args = {kind: given.get(name, {}) for kind, name in (("rule", rule), ("attack", attack), ("model", config.model))}
     bound = AGGREGATORS[rule].max_f(config.m)
+    fields: dict[str, Any] = {name: getattr(config, name) for name in SHARED}
+    fields |= {"rule": rule, "attack": attack if n_byz else "none", "n_byz": n_byz, "seed": seed}
+    fields["f"] = n_byz if config.declared == "known" else min(n_byz, bound)
+    given = parse_options(config)
+    fields |= {f"{kind}_args": given.get(fields[kind], {}) for kind in ("rule", "attack", "model")}
     try:
-        return Cell(
-            rule=rule,
-            attack=attack,
-            n_byz=n_byz,
-            f=n_byz if config.declared == "known" else min(n_byz, bound),
-            seed=seed,
-            **{f"{kind}_args": value for kind, value in args.items()},
-            **{name: getattr(config, name) for name in SHARED},
-        )
+        return Cell(**fields)
     except ValueError as error:
         raise UserError(str(error)) from None
 

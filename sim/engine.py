@@ -133,7 +133,7 @@ def step(
     sent = jnp.where(byz, forged, work)
     aggregate, rule_state, info = rule.apply(sent, state.rule, _round(knobs, RULE, state))
     updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params = jnp.asarray(optax.apply_updates(state.params, updates))
     state = TrainState(params, optimizer, rule_state, attack_state, momentum, state.shards, state.step + 1)
     honest_loss = jnp.where(knobs.byz, 0.0, losses).sum() / jnp.maximum((~knobs.byz).sum(), 1)
     return state, (honest_loss, jnp.where(knobs.byz, info.weight, 0.0).sum())
@@ -150,8 +150,7 @@ def worker_gradients(
     unravel = _flat_model(program, train)[1]
 
     def loss(tree, images, labels):
-        logits = program.model.apply(tree, images)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        return _cross_entropy(program, tree, images, labels)[1].mean()
 
     each = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0, 0))
     losses, trees = each(unravel(params), images, labels)
@@ -165,13 +164,18 @@ def evaluate(program: Program, params: Float[Array, " d"], test: Data) -> tuple[
     tree = _flat_model(program, test)[1](params)
 
     def measure(part):
-        logits = program.model.apply(tree, part.images)
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, part.labels.astype(jnp.int32))
+        logits, loss = _cross_entropy(program, tree, part.images, part.labels.astype(jnp.int32))
         return (logits.argmax(axis=-1) == part.labels).mean(), loss.mean()
 
     chunks = jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), test)
     accuracy, loss = jax.lax.map(measure, chunks)
     return accuracy.mean(), loss.mean()
+
+
+def _cross_entropy(program: Program, tree: Any, images: Array, labels: Array) -> tuple[Array, Array]:
+    """(logits, cross-entropy of each image in nats)"""
+    logits = jnp.asarray(program.model.apply(tree, images))
+    return logits, optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def _flat_model(program: Program, data: Data) -> tuple[Callable[..., Any], Callable[..., Any]]:

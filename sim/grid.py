@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
@@ -82,7 +83,7 @@ def run(
     for first in range(0, len(knobs), at_once):
         batch = knobs[first : first + at_once]
         filled = [*batch, *[batch[-1]] * (at_once - len(batch))]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled)
         state, measured = start(stacked, train), []
         for done in range(1, epochs + 1):
             state, now = epoch(stacked, state, train, test)
@@ -144,12 +145,12 @@ def _program(cell: Cell, n_classes: int) -> Program:
 
 def _knobs(cell: Cell) -> Knobs:
     return Knobs(
-        seed=np.uint32(cell.seed),
-        f=np.int32(cell.f),
-        byz=np.isin(np.arange(cell.m), cell.byzantine),
-        lr=np.float32(cell.lr),
-        beta=np.float32(cell.momentum_beta),
-        dirichlet_alpha=np.float32(cell.dirichlet_alpha),
+        seed=jnp.uint32(cell.seed),
+        f=jnp.int32(cell.f or 0),
+        byz=jnp.isin(jnp.arange(cell.m), jnp.array(cell.byzantine or (), int)),
+        lr=jnp.float32(cell.lr),
+        beta=jnp.float32(cell.momentum_beta),
+        dirichlet_alpha=jnp.float32(cell.dirichlet_alpha),
         rule_args=_traced(cell.rule_args),
         attack_args=_traced(cell.attack_args),
     )
@@ -159,8 +160,8 @@ def _static(args: Args) -> tuple[tuple[str, Any], ...]:
     return tuple((key, value) for key, value in sorted(args.items()) if not isinstance(value, float))
 
 
-def _traced(args: Args) -> dict[str, np.float32]:
-    return {key: np.float32(value) for key, value in args.items() if isinstance(value, float)}
+def _traced(args: Args) -> dict[str, jax.Array]:
+    return {key: jnp.float32(value) for key, value in args.items() if isinstance(value, float)}
 
 
 def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:

@@ -7,6 +7,7 @@ Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's 
 import functools
 import typing
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -102,7 +103,7 @@ def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> 
     return Aggregator(no_state, apply)
 
 
-def checked(make: Callable[..., Any]) -> Callable[..., Any]:
+def checked(make: FunctionType) -> Callable[..., Any]:
     """A factory that refuses a string which its `Literal` annotations do not name.
 
     Raises:

@@ -11,7 +11,7 @@ Given by the paper and used as given
     times 1e10; the worker's own gradient times 1e10; labels 9 - y.
 
 Not given, and chosen once, for all cells alike, before any attacked cell was run
-    LeNet               28 x 28 images padded to 32 x 32 as in LeCun et al. (61,706 parameters), ReLU, max-pooling; LeCun
+    LeNet               28 x 28 images padded to 32 x 32 as LeCun et al. (61,706 parameters), ReLU, max-pooling; LeCun
                         normal initialisation (Flax's own). The authors' code has sigmoids and Adam, which is not the
                         paper's SGD; sigmoids hardly train with SGD at 0.03.
     batch and epochs    The undefended run without attack has to reach the paper's level, about 85 %. Of the batches 8

@@ -1,0 +1,50 @@
+# Two commands for a fresh machine: `make reproduce-table1` and `make test`. Each makes .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+SEEDS ?= 1
+QUICK ?=
+OPTIONS ?=
+
+.PHONY: setup reproduce-table1 report-table1 smoke test test-fast check fmt notebook clean
+
+setup: .venv/ready
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "byzsim needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable '.[dev]'
+	@touch $@
+
+reproduce-table1: setup
+	$(BIN)/byzsim run brsgd_table1 $(if $(QUICK),--quick) --seeds $(shell seq 0 $$(($(SEEDS) - 1))) $(OPTIONS)
+
+report-table1: setup
+	$(BIN)/byzsim report brsgd_table1 --inject README.md
+
+smoke: setup
+	$(BIN)/byzsim run smoke
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+test-fast: setup
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/ty check --python .venv sim experiments
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+fmt: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+notebook: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt jupyterlab
+	$(BIN)/jupyter lab notebooks
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

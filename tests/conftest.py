@@ -1,0 +1,92 @@
+"""What several test files share: devices, fixtures made from the registries, and a tiny world to train in."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
+
+from sim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
+
+TINY = {"model": "softmax", "m": 4, "batch": 4}
+
+
+@pytest.fixture(params=sorted(AGGREGATORS))
+def rule(request):
+    return request.param
+
+
+@pytest.fixture(params=sorted(ATTACKS))
+def attack(request):
+    return request.param
+
+
+@pytest.fixture(params=sorted(MODELS))
+def model(request):
+    return request.param
+
+
+def keep_rows():
+    """The mean, with what reached the rule as its state."""
+
+    def apply(rows, state, rnd):
+        return rows.mean(axis=0), rows, Info(jnp.full(len(rows), 1 / len(rows)))
+
+    return Aggregator(lambda m, d: jnp.zeros((m, d)), apply)
+
+
+class World:
+    """64 random images of 4 x 4 pixels in four classes, and the steps of cells on them."""
+
+    n_classes = 4
+
+    def __init__(self):
+        draw = np.random.default_rng(0)
+        self.images = draw.integers(0, 256, (64, 4, 4), dtype=np.uint8)
+        self.labels = np.arange(64, dtype=np.uint8) % 4
+        self.train = engine.Data(jnp.asarray(self.images), jnp.asarray(self.labels))
+        self.test = engine.Data(self.train.images[:24], self.train.labels[:24])
+        self.start = jax.jit(engine.start, static_argnums=0)
+        self.step = jax.jit(engine.step, static_argnums=0)
+        self.epoch = jax.jit(engine.epoch, static_argnums=0)
+
+    def plan(self, **cell):
+        """(program, knobs) of one cell."""
+        (group,) = grid.plan([Cell(**TINY | cell)], self.n_classes)
+        return group.program, group.knobs[0]
+
+    def sent(self, *, index=None, **cell):
+        """(state before, rows that reach the rule in the first step)."""
+        program, knobs = self.plan(**cell)
+        program = dataclasses.replace(program, rule=keep_rows)
+        state = self.start(program, knobs, self.train)
+        index = state.shards[:, : program.batch] if index is None else index
+        after, _ = self.step(program, knobs, state, self.train, index)
+        return state, np.asarray(after.rule)
+
+    def simulate(self, **cell):
+        from sim import simulate
+
+        return simulate((self.images, self.labels), (self.images[:24], self.labels[:24]), **TINY | cell)
+
+
+@pytest.fixture(scope="session")
+def world():
+    return World()
+
+
+@pytest.fixture
+def compiled():
+    """A list that grows by one with every XLA compilation."""
+    events = []
+
+    def listen(event, *_, **__):
+        if "backend_compile" in event:
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,179 @@
+"""The contract that every aggregation rule keeps; a rule that is added is tested without a line here."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sim import AGGREGATORS, Round
+
+D = 33
+
+
+def normal(m, d=D, seed=0):
+    """Rows of unequal spread, so that scores in which rules count columns seldom tie."""
+    draw = np.random.default_rng(seed)
+    return (draw.normal(size=(m, d)) * np.linspace(0.5, 2, m)[:, None] + draw.normal(size=d)).astype(np.float32)
+
+
+def once(rule, rows, f):
+    made = AGGREGATORS[rule].make()
+    aggregate, _, info = made.apply(rows, made.init(*rows.shape), Round(jax.random.key(0), jnp.int32(0), f))
+    return aggregate, info
+
+
+apply = jax.jit(once, static_argnums=0)
+
+
+def output(rule, rows, f=0):
+    return np.asarray(apply(rule, jnp.asarray(rows), jnp.int32(f))[0])
+
+
+@pytest.mark.parametrize("m", [7, 8])
+def test_one_vector_and_weights_that_sum_to_one(rule, m):
+    aggregate, info = apply(rule, normal(m), jnp.int32(1))
+    assert aggregate.shape == (D,) and aggregate.dtype == jnp.float32
+    assert info.weight.shape == (m,) and info.weight.dtype == jnp.float32
+    assert np.isfinite(info.weight).all() and (info.weight >= 0).all()
+    assert float(info.weight.sum()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("m", [7, 8])
+def test_jit_and_static_f_change_nothing(rule, m):
+    for f in (0, 2):
+        np.testing.assert_allclose(once(rule, jnp.asarray(normal(m)), f)[0], output(rule, normal(m), f), rtol=1e-6)
+
+
+def test_vmap_over_f_is_a_loop(rule):
+    rows = jnp.asarray(normal(7))
+    side_by_side = jax.jit(jax.vmap(functools.partial(once, rule), in_axes=(None, 0)))(rows, jnp.arange(8))[0]
+    np.testing.assert_allclose(side_by_side, [output(rule, rows, f) for f in range(8)], rtol=1e-6)
+
+
+def test_state_keeps_its_structure(rule):
+    made = AGGREGATORS[rule].make()
+    rows, state = jnp.asarray(normal(7)), made.init(7, D)
+
+    def step(state, i):
+        _, state, info = made.apply(rows, state, Round(jax.random.key(0), i, jnp.int32(1)))
+        return state, info.weight
+
+    after, _ = jax.eval_shape(lambda: jax.lax.scan(step, state, jnp.arange(3)))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+def test_a_second_call_compiles_nothing(rule, compiled):
+    first, second = jnp.asarray(normal(7, 5)), jnp.asarray(normal(7, 5, seed=1))
+    f = [jnp.int32(0), jnp.int32(2)]
+    call = jax.jit(functools.partial(once, rule))
+    call(first, f[0])
+    assert compiled
+    compiled.clear()
+    call(second, f[1])
+    assert not compiled
+
+
+@pytest.mark.parametrize("f", [0, 2])
+@pytest.mark.parametrize("m", [7, 8])
+def test_identical_rows_give_that_row(rule, m, f):
+    row = normal(1)
+    np.testing.assert_allclose(output(rule, np.repeat(row, m, axis=0), f), row[0], rtol=1e-6)
+
+
+BAD = {
+    "1e10": [1e10],
+    "1e38": [1e38],
+    "inf": [np.inf],
+    "-inf": [-np.inf],
+    "NaN": [np.nan],
+    "mixed signs": [1e10, -1e10, -1e38],
+    "mixed infinities": [np.inf, -np.inf, np.nan],
+    "mixed": [np.nan, 1e38, 1e10],
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("m", [7, 8])
+def test_bad_rows_within_the_bound_do_not_get_through(rule, m, bad):
+    n_byz = AGGREGATORS[rule].max_f(m)
+    rows = normal(m)
+    honest = rows[n_byz:]
+    rows[:n_byz] = np.resize(BAD[bad], n_byz)[:, None]
+    rows = np.roll(rows, 3, axis=0)  # not only the first workers
+    aggregate = output(rule, rows, n_byz)
+    assert np.isfinite(aggregate).all()
+    assert (aggregate >= honest.min(axis=0) - 1e-5).all() and (aggregate <= honest.max(axis=0) + 1e-5).all()
+
+
+def having(trait):
+    return pytest.mark.parametrize("rule", sorted(name for name, e in AGGREGATORS.items() if trait in e.traits))
+
+
+@having("permutation")
+@pytest.mark.parametrize("m", [7, 8])
+def test_order_of_workers_does_not_count(rule, m):
+    rows = normal(m, 257, seed=3)  # no ties in BrSGD's scores, which go by worker index
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(m)
+        np.testing.assert_allclose(output(rule, rows[order], 1), output(rule, rows, 1), rtol=1e-5, atol=1e-6)
+
+
+@having("translation")
+def test_a_shift_of_all_rows_shifts_the_output(rule):
+    rows, shift = normal(7), normal(1, seed=9)
+    np.testing.assert_allclose(output(rule, rows + shift, 1), output(rule, rows, 1) + shift[0], atol=1e-5)
+
+
+@having("scale")
+@pytest.mark.parametrize("factor", [2.0**-10, 4.0, 2.0**20])
+def test_powers_of_two_scale_the_output_exactly(rule, factor):
+    rows = normal(7)
+    np.testing.assert_array_equal(
+        output(rule, np.float32(factor) * rows, 1), np.float32(factor) * output(rule, rows, 1)
+    )
+
+
+@having("selects_one")
+def test_the_output_is_the_row_with_all_weight(rule):
+    for seed in range(5):
+        rows = normal(7, seed=seed)
+        aggregate, info = apply(rule, rows, jnp.int32(1))
+        assert sorted(np.asarray(info.weight).tolist()) == [0.0] * 6 + [1.0]
+        np.testing.assert_array_equal(aggregate, rows[int(np.argmax(info.weight))])
+
+
+@having("coordinatewise")
+def test_columns_do_not_see_each_other(rule):
+    rows = normal(7)
+    changed = rows.copy()
+    changed[:, 5:] = normal(7, seed=8)[:, 5:] * 100
+    np.testing.assert_array_equal(output(rule, changed, 1)[:5], output(rule, rows, 1)[:5])
+
+
+def test_the_bound_is_a_number_of_workers_that_leaves_a_majority(rule):
+    bounds = [AGGREGATORS[rule].max_f(m) for m in range(1, 50)]
+    assert all(0 <= 2 * f < m for m, f in enumerate(bounds, start=1)) and bounds == sorted(bounds)
+
+
+def test_the_factory_is_documented_and_keyword_only(rule):
+    entry = AGGREGATORS[rule]
+    assert entry.summary.endswith(".") and entry.source
+    assert "Tolerates:" in entry.make.__doc__
+    assert {p.kind for p in inspect.signature(entry.make).parameters.values()} <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize(
+    ("rule", "option", "choices"),
+    [
+        ("median", "middle", "'mean', 'lower'"),
+        ("brsgd", "reading", "'paper', 'code'"),
+        ("brsgd", "threshold", "'majority', 'half'"),
+        ("brsgd", "beta", "a number"),
+    ],
+)
+def test_an_unknown_choice_is_refused_with_the_known_ones(rule, option, choices):
+    with pytest.raises(ValueError, match=f"{rule}: {option}='nonsense' is not one of {choices}"):
+        AGGREGATORS[rule].make(**{option: "nonsense"})

@@ -1,0 +1,105 @@
+"""The two one-liners."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sim
+
+ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [ROWS, np.array(ROWS), np.array(ROWS, float), np.array(ROWS, np.uint8), jnp.array(ROWS, jnp.bfloat16),
+     np.asfortranarray(ROWS), [np.array(row) for row in ROWS]],
+    ids=["list", "int64", "float64", "uint8", "bfloat16", "fortran", "list of arrays"],
+)  # fmt: skip
+def test_any_matrix_will_do(rows):
+    aggregate = sim.aggregate("median", rows)
+    assert aggregate.dtype == jnp.float32
+    np.testing.assert_array_equal(aggregate, [4, 6, 9])
+
+
+def test_every_rule_takes_one_worker(rule):
+    np.testing.assert_allclose(sim.aggregate(rule, [[1.0, -2.0]]), [1, -2])
+
+
+def test_options_and_f_reach_the_rule():
+    rows = [[0.0], [1.0], [9.0], [14.0], [18.0]]
+    assert [float(sim.aggregate("krum", rows, f=f)[0]) for f in (0, 1)] == [9, 14]
+    assert float(sim.aggregate("median", rows[:4], middle="lower")[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([1.0, 2.0], r"shape \(2,\); expected \(m, d\)"),
+        (np.zeros((2, 3, 4)), r"shape \(2, 3, 4\)"),
+        ([], r"shape \(0,\)"),
+        (np.zeros((0, 3)), r"shape \(0, 3\)"),
+        (np.zeros((3, 0)), r"shape \(3, 0\)"),
+        ([["a", "b"]], "expected real numbers"),
+        ([[1, 2], [3]], "gradients are not an array"),
+        ([[1j, 2]], "complex128; expected real numbers"),
+        ([[True, False]], "bool; expected real numbers"),
+        ([[None, 1]], "object; expected real numbers"),
+    ],
+)
+def test_what_is_no_matrix_is_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        sim.aggregate("mean", rows)
+
+
+@pytest.mark.parametrize("f", [-1, 4, 1.0, True, None])
+def test_f_out_of_range_is_refused(f):
+    with pytest.raises(ValueError, match=f"f={f} is not a whole number from 0 to m=3"):
+        sim.aggregate("median", ROWS, f=f)
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown rule 'krumm'. Did you mean 'krum'"):
+        sim.aggregate("krumm", ROWS)
+    with pytest.raises(ValueError, match=r"unknown option of median 'midle'. Did you mean 'middle'"):
+        sim.aggregate("median", ROWS, midle="lower")
+
+
+def test_beyond_the_bound_is_a_warning():
+    with pytest.warns(UserWarning, match="median withstands at most f=1 of m=3 workers, not f=2"):
+        sim.aggregate("median", ROWS, f=2)
+    sim.aggregate("median", ROWS, f=1)  # warnings are errors
+
+
+def test_simulate_measures_after_every_epoch(world):
+    done = []
+    pair = (world.images, world.labels)
+    curve = sim.simulate(pair, pair, model="softmax", m=4, batch=4, epochs=3, on_epoch=done.append)
+    assert done == [1, 2, 3] and not curve.diverged
+    assert all(series.shape == (3,) and np.isfinite(series).all() for series in curve[:4])
+
+
+IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES.astype(np.float32), LABELS, "train images are float32"),
+        (IMAGES[0], LABELS, r"train images are uint8 of shape \(4, 4\)"),
+        (IMAGES[:0], LABELS[:0], "train images"),
+        (IMAGES, LABELS[:-1], r"train labels are int64 of shape \(63,\); expected whole numbers, \(64,\)"),
+        (IMAGES, LABELS.astype(float), "train labels are float64"),
+        (IMAGES, LABELS - 1, "train labels go from -1 to -1"),
+        (IMAGES, LABELS + 256, "expected 0 to 255"),
+        (IMAGES[:12], LABELS[:12], "batch=4 is larger than a worker's shard"),
+        (np.zeros((64, 5, 4), np.uint8), LABELS, "images differ"),
+    ],
+)
+def test_data_that_cannot_be_run_is_refused(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        sim.simulate((images, labels), (IMAGES, LABELS), model="softmax", m=4, batch=4)
+
+
+def test_lenet_says_that_images_are_too_small():
+    with pytest.raises(ValueError, match=r"lenet|LeNet|small|image"):
+        sim.simulate((np.zeros((64, 8, 8), np.uint8), LABELS), (np.zeros((64, 8, 8), np.uint8), LABELS), m=4, batch=4)

@@ -1,0 +1,154 @@
+"""The contract that every attack keeps, through the engine's own step, and what attacks send."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+from sim import ATTACKS, Round
+from sim.attacks.alie import z_max
+
+BYZ = np.array([0, 1, 0, 0, 1, 0, 0, 0], bool)
+ROWS = np.random.default_rng(5).normal(size=(8, 11)).astype(np.float32)
+TRACED = [
+    (name, option)
+    for name, entry in ATTACKS.items()
+    for option, parameter in inspect.signature(entry.make).parameters.items()
+    if isinstance(parameter.default, float)
+]
+
+
+def forged(name, *, key=0, byz=BYZ, rows=ROWS, **options):
+    made = ATTACKS[name].make(**options)
+    rnd = Round(jax.random.key(key), jnp.int32(0), jnp.int32(1))
+    return np.asarray(made.grads(jnp.asarray(rows), jnp.asarray(byz), made.init(*rows.shape), rnd)[0])
+
+
+def test_proposals_keep_shape_type_and_are_finite(attack):
+    rows = forged(attack)
+    assert rows.shape == ROWS.shape and rows.dtype == np.float32 and np.isfinite(rows).all()
+
+
+def test_labels_keep_shape_and_type_and_change_only_with_the_data_trait(attack):
+    labels, rnd = jnp.arange(10).reshape(2, 5), Round(jax.random.key(0), jnp.int32(0), jnp.int32(1))
+    changed = ATTACKS[attack].make().labels(labels, 10, rnd)
+    assert changed.shape == labels.shape and changed.dtype == labels.dtype
+    assert changed.min() >= 0 and changed.max() < 10
+    assert bool((changed != labels).any()) == ("data" in ATTACKS[attack].traits)
+
+
+def test_state_keeps_its_structure(attack):
+    made, rnd = ATTACKS[attack].make(), Round(jax.random.key(0), jnp.int32(0), jnp.int32(1))
+    state = made.init(*ROWS.shape)
+    after = made.grads(jnp.asarray(ROWS), jnp.asarray(BYZ), state, rnd)[1]
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+def test_honest_rows_reach_the_rule_bit_for_bit(attack, world):
+    before, honest = world.sent(attack=attack, n_byz=0)
+    after, rows = world.sent(attack=attack, n_byz=2, byzantine=(1, 3))
+    np.testing.assert_array_equal(before.shards, after.shards)
+    np.testing.assert_array_equal(rows[[0, 2]], honest[[0, 2]])
+    assert (rows[[1, 3]] != honest[[1, 3]]).any() == (attack != "none")
+
+
+def test_without_byzantine_workers_nothing_changes(attack, world):
+    np.testing.assert_array_equal(world.sent(attack=attack)[1], world.sent()[1])
+
+
+def test_collusive_rows_are_all_the_same(attack):
+    rows = forged(attack)[BYZ]
+    assert (rows == rows[0]).all() == ("collusive" in ATTACKS[attack].traits)
+
+
+def test_only_stochastic_attacks_read_the_key(attack):
+    np.testing.assert_array_equal(forged(attack), forged(attack))
+    assert (forged(attack) != forged(attack, key=1)).any() == ("stochastic" in ATTACKS[attack].traits)
+
+
+@pytest.mark.parametrize(("attack", "option"), TRACED)
+def test_traced_strength_is_static_strength(attack, option):
+    traced = jax.jit(lambda strength: forged_in_jit(attack, option, strength))(3.0)
+    np.testing.assert_allclose(traced[BYZ], forged(attack, **{option: 3.0})[BYZ], rtol=1e-6)
+    assert (forged(attack, **{option: 2.0})[BYZ] != traced[BYZ]).any()
+
+
+def forged_in_jit(attack, option, strength):
+    rnd = Round(jax.random.key(0), jnp.int32(0), jnp.int32(1))
+    return ATTACKS[attack].make(**{option: strength}).grads(jnp.asarray(ROWS), jnp.asarray(BYZ), (), rnd)[0]
+
+
+def test_every_attack_is_documented_and_keyword_only(attack):
+    entry = ATTACKS[attack]
+    assert entry.summary.endswith(".") and entry.source
+    assert {p.kind for p in inspect.signature(entry.make).parameters.values()} <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("attack", "options"),
+    [
+        ("none", {}),
+        ("negation", {}),
+        ("negation", {"factor": 0.5}),
+        ("scaling", {}),
+        ("scaling", {"factor": -2.0}),
+        ("inner_product", {}),
+        ("inner_product", {"epsilon": 2.0}),
+        ("alie", {}),
+        ("alie", {"z": 1.5}),
+        ("alie", {"z": 1.5, "ddof": 1}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("byz", [BYZ, np.roll(BYZ, 2) | (np.arange(8) == 0)], ids=["2 of 8", "3 of 8"])
+def test_like_the_reference(attack, options, byz):
+    expected = getattr(reference, attack)(ROWS.astype(float), byz, **options)
+    np.testing.assert_allclose(forged(attack, byz=byz, **options)[byz], expected, rtol=2e-5, atol=1e-5)
+
+
+def test_collusive_attacks_do_not_read_byzantine_rows(attack):
+    if "collusive" in ATTACKS[attack].traits:
+        spoilt = np.where(BYZ[:, None], np.float32(np.nan), ROWS)
+        np.testing.assert_array_equal(forged(attack, rows=spoilt)[BYZ], forged(attack)[BYZ])
+
+
+@pytest.mark.parametrize(
+    ("m", "n_byz", "z"),
+    [(10, 4, 0.4307), (10, 3, 0.18), (10, 2, 0), (20, 4, 0.1573), (20, 8, 0.6745), (20, 10, 1.2816), (25, 11, 1.0676),
+     (50, 12, 0.3360), (51, 24, 1.4461), (20, 1, 0)],
+)  # fmt: skip
+def test_z_max(m, n_byz, z):
+    assert float(z_max(jnp.arange(m) < n_byz)) == pytest.approx(z, abs=6e-5)
+
+
+def test_z_max_stays_finite_for_a_majority():
+    assert np.isfinite([float(z_max(jnp.arange(10) < n)) for n in range(11)]).all()
+
+
+def test_gaussian_noise_is_normal_and_independent_between_workers():
+    byz, n = np.array([True, False, True]), 20_000
+    a, kept, b = forged("gaussian", byz=byz, rows=np.ones((3, n), np.float32)).astype(float) / 200
+    assert (kept * 200 == 1).all()
+    for row in (a, b):  # six standard errors
+        assert abs(row.mean()) < 6 / n**0.5
+        assert abs((row**2).mean() - 1) < 6 * (2 / n) ** 0.5
+        assert abs((row**4).mean() - 3) < 6 * (96 / n) ** 0.5
+    assert abs((a * b).mean()) < 6 / n**0.5
+
+
+def test_gaussian_noise_does_not_depend_on_who_else_attacks():
+    alone = np.arange(8) == 4
+    np.testing.assert_array_equal(forged("gaussian")[4], forged("gaussian", byz=alone)[4])
+
+
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_label_flip_mirrors_the_labels(n_classes):
+    labels = jnp.arange(n_classes)[None]
+    flipped = ATTACKS["label_flip"].make().labels(labels, n_classes, None)
+    np.testing.assert_array_equal(flipped, labels[:, ::-1])

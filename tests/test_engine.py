@@ -1,0 +1,160 @@
+"""One run: the engine's steps against NumPy loops written here."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sim import engine
+
+LR = 0.25
+
+
+def softmax_gradient(world, params, index, labels=None):
+    """(mean cross-entropy, its gradient) of softmax regression, in float64; parameters as (bias, kernel)."""
+    x = world.images[index].reshape(len(index), -1) / 255
+    y = np.eye(4)[world.labels[index] if labels is None else labels]
+    logits = params[:4] + x @ params[4:].reshape(-1, 4)
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    error = (p - y) / len(index)
+    return -np.log((p * y).sum(axis=1)).mean(), np.concatenate([error.sum(axis=0), (x.T @ error).ravel()])
+
+
+def steps(world, n=5, **cell):
+    """States of a run's first steps, with the examples of each."""
+    program, knobs = world.plan(lr=LR, **cell)
+    state = world.start(program, knobs, world.train)
+    draw = np.random.default_rng(2)
+    states, batches = [state], []
+    for _ in range(n):
+        index = draw.integers(0, 64, (4, 4))
+        state, _ = world.step(program, knobs, state, world.train, jnp.asarray(index))
+        states.append(state)
+        batches.append(index)
+    return states, batches
+
+
+def test_mean_without_attack_is_sgd_on_the_joined_batch(world):
+    states, batches = steps(world)
+    params = np.asarray(states[0].params, float)
+    for state, index in zip(states[1:], batches, strict=True):
+        params = params - LR * softmax_gradient(world, params, index.ravel())[1]
+        np.testing.assert_allclose(state.params, params, atol=1e-5)
+    assert int(states[-1].step) == 5
+
+
+@pytest.mark.parametrize(("momentum", "factor"), [("ema", 0.2), ("classic", 1.0)])
+def test_worker_momentum(world, momentum, factor):
+    states, batches = steps(world, momentum=momentum, momentum_beta=0.8)
+    params, sent = np.asarray(states[0].params, float), np.zeros((4, 68))
+    assert not states[0].momentum.any()
+    for state, index in zip(states[1:], batches, strict=True):
+        sent = 0.8 * sent + factor * np.array([softmax_gradient(world, params, batch)[1] for batch in index])
+        params = params - LR * sent.mean(axis=0)
+        np.testing.assert_allclose(state.momentum, sent, atol=1e-5)
+        np.testing.assert_allclose(state.params, params, atol=1e-5)
+
+
+def test_adam_moves_by_the_learning_rate_in_its_first_step(world):
+    states, batches = steps(world, 1, optimizer="adam", optimizer_args={"eps": 1e-12})
+    gradient = softmax_gradient(world, np.asarray(states[0].params, float), batches[0].ravel())[1]
+    moved = np.asarray(states[1].params - states[0].params)
+    clear = np.abs(gradient) > 1e-5
+    np.testing.assert_allclose(moved[clear], -LR * np.sign(gradient[clear]), rtol=1e-3)
+
+
+def test_label_flip_changes_only_what_byzantine_workers_send(world):
+    index = np.arange(16).reshape(4, 4)
+    state, rows = world.sent(attack="label_flip", n_byz=1, byzantine=(2,), index=jnp.asarray(index))
+    params = np.asarray(state.params, float)
+    for i in range(4):
+        labels = 3 - world.labels[index[i]] if i == 2 else None
+        np.testing.assert_allclose(rows[i], softmax_gradient(world, params, index[i], labels)[1], atol=1e-6)
+
+
+def test_what_an_epoch_reports(world):
+    program, knobs = world.plan(attack="scaling", n_byz=1, byzantine=(3,), lr=1e-30)
+    program = dataclasses.replace(program, steps=1)
+    state = world.start(program, knobs, world.train)
+    params, before = np.asarray(state.params, float), state
+    batch = np.asarray(engine._batches(program, knobs, state))[0]
+    state, measured = world.epoch(program, knobs, state, world.train, world.test)
+    honest = [softmax_gradient(world, params, batch[i])[0] for i in range(3)]
+    assert float(measured.train_loss) == pytest.approx(np.mean(honest), rel=1e-5)
+    assert float(measured.byz_weight) == pytest.approx(0.25)
+    assert not measured.diverged and int(state.step) == int(before.step) + 1
+
+
+@pytest.mark.parametrize(("n", "chunk"), [(24, 1000), (24, 7), (23, 7)])
+def test_evaluate_is_a_direct_computation(world, monkeypatch, n, chunk):
+    monkeypatch.setattr(engine, "TEST_CHUNK", chunk)
+    program, _ = world.plan()
+    params = np.random.default_rng(1).normal(size=68)
+    test = jax.tree.map(lambda x: x[:n], world.test)
+    accuracy, loss = engine.evaluate(program, jnp.asarray(params, jnp.float32), test)
+    logits = params[:4] + world.images[:n].reshape(n, -1) / 255 @ params[4:].reshape(-1, 4)
+    assert float(accuracy) == pytest.approx((logits.argmax(axis=1) == world.labels[:n]).mean())
+    assert float(loss) == pytest.approx(softmax_gradient(world, params, np.arange(n))[0], rel=1e-5)
+
+
+def test_divergence_is_flagged_and_is_not_an_accuracy(world):
+    with pytest.warns(UserWarning, match="mean withstands at most 0 of m=4"):
+        curve = world.simulate(attack="scaling", attack_args={"factor": 1e38}, n_byz=1, epochs=3, lr=1e30)
+    assert curve.diverged and curve.diverged_epoch == 1
+    for series in curve[:4]:
+        assert series.shape == (3,) and np.isnan(series).all()
+
+
+def test_an_honest_run_learns_its_own_training_set(world):
+    curve = world.simulate(epochs=30, lr=1.0)
+    assert not curve.diverged and curve.diverged_epoch is None
+    assert curve.accuracy[-1] > curve.accuracy[0] and curve.train_loss[-1] < 0.8 * curve.train_loss[0]
+    assert (curve.byz_weight == 0).all()
+
+
+def batches_of(world, **cell):
+    program, knobs = world.plan(**cell)
+    state = world.start(program, knobs, world.train)
+    return state, np.asarray(engine._batches(program, knobs, state))
+
+
+def test_batches_cover_every_shard_once_an_epoch(world):
+    state, batches = batches_of(world)
+    assert batches.shape == (4, 4, 4)
+    for worker in range(4):
+        np.testing.assert_array_equal(np.sort(batches[:, worker].ravel()), np.sort(state.shards[worker]))
+    program, knobs = world.plan()
+    later = engine._batches(program, knobs, state._replace(step=jnp.int32(4)))
+    assert (np.asarray(later) != batches).any()
+
+
+def test_a_short_last_batch_is_left_out(world):
+    assert batches_of(world, batch=5)[1].shape == (3, 4, 5)
+    assert batches_of(world, batch=5, steps=2)[1].shape == (2, 4, 5)
+
+
+@pytest.mark.parametrize("other", [{"rule": "krum"}, {"attack": "gaussian", "n_byz": 2}, {"lr": 0.5, "f": 1}])
+def test_seeds_are_paired(world, other):
+    (state, batches), (same, same_batches) = batches_of(world, seed=3), batches_of(world, seed=3, **other)
+    np.testing.assert_array_equal(state.params, same.params)
+    np.testing.assert_array_equal(state.shards, same.shards)
+    np.testing.assert_array_equal(batches, same_batches)
+
+
+def test_another_seed_is_another_run(world):
+    (state, batches), (other, other_batches) = batches_of(world, seed=3), batches_of(world, seed=4)
+    assert (state.params != other.params).any() and (state.shards != other.shards).any()
+    assert (batches != other_batches).any()
+
+
+def test_dirichlet_shards_are_the_cells(world):
+    even, _ = batches_of(world, sharding="dirichlet", dirichlet_alpha=1000.0)
+    skewed, _ = batches_of(world, sharding="dirichlet", dirichlet_alpha=0.01)
+
+    def largest(state):
+        return np.mean([np.bincount(world.labels[np.asarray(shard)]).max() for shard in state.shards])
+
+    assert largest(skewed) > largest(even) + 2

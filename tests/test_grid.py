@@ -1,0 +1,167 @@
+"""Cells, and many of them through one program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
+
+VARIED = [
+    {"seed": 3},
+    {"f": 2},
+    {"n_byz": 2},
+    {"byzantine": (3,)},
+    {"lr": 0.2},
+    {"attack_args": {"sigma": 7.0}},
+]
+TINY = {"model": "softmax", "m": 4, "batch": 4, "epochs": 2}
+BASE = TINY | {"rule": "median", "attack": "gaussian", "attack_args": {"sigma": 1.0}, "n_byz": 1}
+
+
+def run(world, cells, **how):
+    (group,) = grid.plan([Cell(**cell) for cell in cells], world.n_classes)
+    return grid.run(group.program, group.knobs, world.train, world.test, epochs=group.cells[0].epochs, **how)
+
+
+def same(a, b, **tolerance):
+    for ours, theirs in zip(a, b, strict=True):
+        for x, y in zip(ours[:4], theirs[:4], strict=True):
+            np.testing.assert_allclose(x, y, **tolerance or {"rtol": 0, "atol": 0})
+        assert ours[4:] == theirs[4:]
+
+
+@pytest.fixture(scope="module")
+def curves(world):
+    return run(world, [BASE | change for change in VARIED])
+
+
+@pytest.mark.filterwarnings("ignore:median withstands")
+def test_a_cell_in_a_grid_is_bit_for_bit_the_cell_alone(world, curves):
+    same(curves, [world.simulate(**BASE | change) for change in VARIED])
+
+
+def test_every_knob_counts(curves):
+    """The second is the base itself: the median does not read f."""
+    assert len({curve.loss.tobytes() for curve in curves}) == len(VARIED)
+
+
+@pytest.mark.slow
+def test_under_vmap_up_to_rounding(world, curves):
+    same(run(world, [BASE | change for change in VARIED], chunk=4), curves, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_devices_give_the_same_bits(world, curves):
+    assert len(jax.devices()) >= 2
+    same(run(world, [BASE | change for change in VARIED[:5]], devices=jax.devices()[:2]), curves[:5])
+
+
+def test_one_compilation_for_a_grid(world, monkeypatch, compiled):
+    traces = []
+
+    def counted(*, gain: float = 1.0):
+        """The mean, counting how often it is traced."""
+
+        def apply(rows, state, rnd):
+            traces.append(1)
+            return gain * rows.mean(axis=0) + 0 * rnd.f, state, Info(jnp.full(len(rows), 1 / len(rows)))
+
+        return Aggregator(lambda m, d: (), apply)
+
+    monkeypatch.setitem(AGGREGATORS, "counted", Entry(counted, source="here"))
+    cells = [BASE | {"rule": "counted"} | change for change in [*VARIED, {"rule_args": {"gain": 2.0}}]]
+    first = run(world, cells)
+    once = len(traces)
+    assert 1 <= once <= 2  # a scan's body may be traced twice for one compilation
+    compiled.clear()
+    same(run(world, cells), first)
+    assert len(traces) == once and not compiled
+
+
+def test_the_plan_groups_by_program():
+    changes = [*VARIED, {"rule": "mean"}, {"seed": 9}, {"rule_args": {"middle": "lower"}}, {"epochs": 3}, {"batch": 2},
+               {"rule": "mean", "lr": 1.0}, {"optimizer": "adam"}, {"momentum": "ema"}]  # fmt: skip
+    groups = grid.plan([Cell(**BASE | change) for change in changes], 4)
+    assert [len(group.cells) for group in groups] == [7, 2, 1, 1, 1, 1, 1]
+    assert all(len(group.knobs) == len(group.cells) for group in groups)
+    assert [knobs.byz.tolist() for knobs in groups[0].knobs[2:4]] == [[True, True, False, False], [False] * 3 + [True]]
+    assert [cell.seed for cell in groups[0].cells] == [3, 0, 0, 0, 0, 0, 9]
+
+
+def test_a_run_stops_when_nothing_that_counts_can_follow(world):
+    done = []
+    doomed = TINY | {"attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30, "n_byz": 1, "epochs": 5}
+    (curve,) = run(world, [doomed], on_epoch=done.append)
+    assert done == [1] and len(curve.loss) == 5
+
+
+# Cells
+
+
+def test_a_cell_fills_in_what_is_left_out():
+    cell = Cell(m=10, n_byz=2, rule="brsgd", rule_args={"beta": 1}, attack="alie")
+    assert (cell.f, cell.byzantine, cell.alpha, cell.max_f) == (2, (0, 1), 0.2, 4)
+    assert isinstance(cell.rule_args["beta"], float) and cell.rule_args["reading"] == "paper"
+    assert cell.attack_args == {"z": None, "ddof": 0}
+    assert Cell(**{k: v for k, v in cell.as_dict().items() if k != "alpha"}).as_dict() == cell.as_dict()
+
+
+@pytest.mark.parametrize(("change", "beyond"), [({}, False), ({"n_byz": 5, "f": 0}, True), ({"f": 5}, True)])
+def test_beyond_the_bound(change, beyond):
+    assert Cell(**{"rule": "median", "m": 10, "n_byz": 4} | change).beyond_bound == beyond
+
+
+BROKEN = [
+    ({"m": 0}, "m=0 is below 1"),
+    ({"m": 2.5}, "m=2.5 is not a whole number"),
+    ({"m": True}, "m=True is not a whole number"),
+    ({"n_byz": 21}, "n_byz=21 is more than there are workers, m=20"),
+    ({"n_byz": -1}, "n_byz=-1 is below 0"),
+    ({"n_byz": 1.5}, "n_byz=1.5 is not a whole number"),
+    ({"n_byz": "2"}, "n_byz='2' is not a whole number"),
+    ({"f": 21}, "f=21 is more than there are workers"),
+    ({"batch": 0}, "batch=0 is below 1"),
+    ({"epochs": 0}, "epochs=0 is below 1"),
+    ({"steps": 0}, "steps=0 is below 1"),
+    ({"steps": 1.0}, "steps=1.0 is not a whole number"),
+    ({"seed": -1}, "seed=-1 is below 0"),
+    ({"byzantine": (0,)}, "does not name n_byz=0"),
+    ({"n_byz": 2, "byzantine": (1, 1)}, "does not name n_byz=2 different workers"),
+    ({"n_byz": 1, "byzantine": (20,)}, "of 0 to 19"),
+    ({"rule": "medain"}, "unknown rule 'medain'. Did you mean 'median'"),
+    ({"attack": "gausian"}, "Did you mean 'gaussian'"),
+    ({"model": "lenet5"}, "Did you mean 'lenet'"),
+    ({"optimizer": "sgdd"}, "unknown optimizer 'sgdd'. Did you mean 'sgd'"),
+    ({"optimizer": "chain"}, "optimizer"),
+    ({"optimizer_args": {"momentun": 0.9}}, "momentun"),
+    ({"rule_args": {"beta": 0.5}}, "mean has no options, got 'beta'"),
+    ({"rule": "brsgd", "rule_args": {"bata": 0.5}}, "unknown option of brsgd 'bata'. Did you mean 'beta'"),
+    ({"rule": "brsgd", "rule_args": {"beta": float("nan")}}, "beta=nan is not a finite number"),
+    ({"rule": "median", "rule_args": {"middle": "upper"}}, "is not one of 'mean', 'lower'"),
+    ({"rule": "median", "rule_args": {"middle": 3}}, "middle"),
+    ({"model_args": {"activation": "tanh"}}, "'relu', 'sigmoid'"),
+    ({"lr": float("nan")}, "lr=nan is not a finite number above 0"),
+    ({"lr": float("inf")}, "lr=inf"),
+    ({"lr": 0}, "lr=0 is not"),
+    ({"lr": "fast"}, "lr"),
+    ({"momentum": "nesterov"}, "unknown momentum 'nesterov'"),
+    ({"momentum_beta": 1.0}, r"momentum_beta=1.0 is not in \[0, 1\)"),
+    ({"momentum_beta": float("nan")}, "momentum_beta=nan"),
+    ({"sharding": "dirichlit"}, "unknown sharding 'dirichlit'. Did you mean 'dirichlet'"),
+    ({"dirichlet_alpha": 0}, "dirichlet_alpha=0"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), BROKEN, ids=lambda part: str(part) if isinstance(part, dict) else "")
+def test_a_cell_that_cannot_run_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Cell(**fields)
+
+
+def test_batches_and_steps_have_to_fit_a_shard():
+    with pytest.raises(ValueError, match=r"batch=8 is larger than a worker's shard: 100 .* Use a batch of at most 5"):
+        Cell(m=20).steps_per_epoch(100)
+    with pytest.raises(ValueError, match="steps=4 is more than the 3 whole batches"):
+        Cell(m=4, steps=4).steps_per_epoch(100)
+    assert Cell(m=4).steps_per_epoch(100) == 3 and Cell(m=4, steps=2).steps_per_epoch(100) == 2

@@ -1,0 +1,78 @@
+"""The shape of the code itself: what `sim` may import, and what a file of a zoo looks like."""
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import sim
+
+ROOT = Path(sim.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+ZOOS = {"aggregators": sim.AGGREGATORS, "attacks": sim.ATTACKS, "models": sim.MODELS}
+MEMBERS = [path for path in FILES if path.parent.name in ZOOS and not path.name.startswith("_")]
+ALLOWED = {"sim", "jax", "flax", "optax", "numpy", "jaxtyping"} | sys.stdlib_module_names
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_the_core_imports_little(path):
+    assert {module.partition(".")[0] for module in imported(path)} <= ALLOWED
+
+
+@pytest.mark.parametrize("path", MEMBERS, ids=name)
+def test_members_do_not_know_each_other(path):
+    others = {f"sim.{other.parent.name}.{other.stem}" for other in MEMBERS} | {"sim.engine", "sim.grid", "sim.api"}
+    assert not set(imported(path)) & others
+
+
+@pytest.mark.parametrize("path", MEMBERS, ids=name)
+def test_a_file_is_registered_under_its_name(path):
+    entry = ZOOS[path.parent.name][path.stem]
+    assert entry.make.__name__ == path.stem
+    assert importlib.import_module(f"sim.{path.parent.name}.{path.stem}").ENTRY is entry
+
+
+@pytest.mark.parametrize("zoo", ZOOS)
+def test_nothing_else_is_registered(zoo):
+    assert set(ZOOS[zoo]) == {path.stem for path in MEMBERS if path.parent.name == zoo}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_modules_and_public_functions_have_docstrings(path):
+    module = tree(path)
+    assert ast.get_docstring(module)
+    public = [
+        node
+        for node in module.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    ]
+    models = "models" in path.parts  # a Flax module is described by its factory
+    missing = [n.name for n in public if not ast.get_docstring(n) and not (models and isinstance(n, ast.ClassDef))]
+    assert not missing
+
+
+@pytest.mark.parametrize("zoo", ZOOS)
+def test_a_submodule_is_not_hidden_by_its_factory(zoo):
+    """`sim.aggregators.krum` is the module; the factory is `AGGREGATORS["krum"].make`."""
+    package = importlib.import_module(f"sim.{zoo}")
+    for member in ZOOS[zoo]:
+        assert getattr(package, member) is sys.modules[f"sim.{zoo}.{member}"]

@@ -1,0 +1,118 @@
+"""Models: sizes, and the convolution written as a matrix product against XLA's own."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sim import MODELS
+from sim.models._layers import ConvPool, unit_images
+
+
+def images(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+def params(made, shape=(1, 28, 28)):
+    return made.init(jax.random.key(0), jnp.zeros(shape, jnp.uint8))
+
+
+def conv(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
+    )
+
+
+def pool(x):
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "count"),
+    [
+        ("lenet", {}, 61_706),
+        ("lenet", {"padding": 0, "activation": "sigmoid"}, 44_426),
+        ("mlp", {}, 79_510),
+        ("mlp", {"hidden": 7}, 784 * 7 + 7 + 70 + 10),
+        ("softmax", {}, 7_850),
+    ],
+)
+def test_parameter_counts(model, options, count):
+    made = MODELS[model].make(n_classes=10, **options)
+    shapes = jax.eval_shape(lambda: params(made))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (3, 28, 28, 1), (3, 28, 28, 3)])
+def test_every_model_maps_images_to_logits(model, shape):
+    made = MODELS[model].make(n_classes=7)
+    logits = jax.eval_shape(lambda: made.apply(params(made, shape), jnp.zeros(shape, jnp.uint8)))
+    assert logits.shape == (3, 7) and logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("model", ["mlp", "softmax"])
+def test_small_images_will_do(model):
+    made = MODELS[model].make(n_classes=10)
+    logits = made.apply(params(made, (1, 8, 8)), images(3, 8, 8))
+    assert logits.shape == (3, 10) and np.isfinite(logits).all()
+
+
+def test_every_model_is_documented_and_keyword_only(model):
+    entry = MODELS[model]
+    assert entry.summary.endswith(".") and entry.source
+    assert {p.kind for p in inspect.signature(entry.make).parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_pixels_become_zero_to_one():
+    pixels = unit_images(jnp.array([[[0, 51], [204, 255]]], jnp.uint8))
+    assert pixels.shape == (1, 2, 2, 1) and pixels.dtype == jnp.float32
+    np.testing.assert_allclose(pixels[0, ..., 0], [[0, 0.2], [0.8, 1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "wide", "k", "c"), [(12, 8, 5, 3), (6, 10, 3, 1)])
+def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
+    draw = np.random.default_rng(1)
+    x = jnp.asarray(draw.normal(size=(2, side, wide, c)), jnp.float32)
+    kernel = jnp.asarray(draw.normal(size=(k, k, c, 4)), jnp.float32)
+    bias = jnp.asarray(draw.normal(size=4), jnp.float32)
+    target = jnp.asarray(draw.normal(size=(2, (side - k + 1) // 2, (wide - k + 1) // 2, 4)), jnp.float32)
+    layer = ConvPool(4, kernel_size=k)
+
+    def ours(x, kernel, bias):
+        y = layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+        return ((y - target) ** 2).sum(), y
+
+    def direct(x, kernel, bias):
+        y = pool(conv(x, kernel)) + bias
+        return ((y - target) ** 2).sum(), y
+
+    (_, y), gradients = jax.value_and_grad(ours, argnums=(0, 1, 2), has_aux=True)(x, kernel, bias)
+    (_, expected), wanted = jax.value_and_grad(direct, argnums=(0, 1, 2), has_aux=True)(x, kernel, bias)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    for ours_, theirs in zip(gradients, wanted, strict=True):
+        np.testing.assert_allclose(ours_, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("padding", [0, 2])
+def test_lenet_layer_by_layer(padding, activation):
+    made = MODELS["lenet"].make(n_classes=10, padding=padding, activation=activation)
+    tree = params(made)
+    weights = tree["params"]
+    act = {"relu": lambda x: jnp.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + jnp.exp(-x))}[activation]
+    pixels = images(2, 28, 28)
+    x = jnp.pad(pixels[..., None] / jnp.float32(255), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    for name in ("ConvPool_0", "ConvPool_1"):
+        x = pool(act(conv(x, weights[name]["kernel"]) + weights[name]["bias"]))
+    x = x.reshape(2, -1)
+    for name in ("Dense_0", "Dense_1"):
+        x = act(x @ weights[name]["kernel"] + weights[name]["bias"])
+    expected = x @ weights["Dense_2"]["kernel"] + weights["Dense_2"]["bias"]
+    np.testing.assert_allclose(made.apply(tree, pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_activation_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="activation='tanh' is not one of 'relu', 'sigmoid'"):
+        MODELS["lenet"].make(n_classes=10, activation="tanh")

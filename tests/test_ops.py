@@ -1,0 +1,131 @@
+"""Arithmetic over the worker axis, each piece by itself."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sim import ops
+
+BAD = [np.nan, np.inf, -np.inf, 1e30]
+
+
+def normal(m=6, d=17, seed=0):
+    return np.random.default_rng(seed).normal(size=(m, d)).astype(np.float32)
+
+
+def run_network(columns, wanted):
+    """The network on every column of an (m, n) array, in NumPy; a place that is not used is spoilt."""
+    rows = list(columns.copy())
+    for low, high, use_low, use_high in ops.sorting_network(len(rows), wanted):
+        a, b = rows[low], rows[high]
+        rows[low] = np.minimum(a, b) if use_low else np.full_like(a, 99)
+        rows[high] = np.maximum(a, b) if use_high else np.full_like(a, 99)
+    return rows
+
+
+@pytest.mark.parametrize("m", range(1, 13))
+def test_the_network_sorts_all_zeros_and_ones(m):
+    """So it sorts everything (the 0-1 principle)."""
+    every = np.array(list(itertools.product([0, 1], repeat=m)), np.int8).T
+    np.testing.assert_array_equal(run_network(every, tuple(range(m))), np.sort(every, axis=0))
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 8, 12])
+def test_a_pruned_network_gives_the_wanted_ranks(m):
+    every = np.array(list(itertools.product([0, 1], repeat=m)), np.int8).T
+    for wanted in [(0,), (m - 1,), ops.middle_ranks(m)]:
+        rows = run_network(every, tuple(sorted(set(wanted))))
+        for rank in wanted:
+            np.testing.assert_array_equal(rows[rank], np.sort(every, axis=0)[rank])
+
+
+def test_the_network_has_as_many_comparators_as_published():
+    """Knuth, TAOCP 3, section 5.3.4, merge exchange for 1 to 16 elements."""
+    published = [0, 1, 3, 5, 9, 12, 16, 19, 26, 31, 37, 41, 48, 53, 59, 63]
+    assert [len(ops.sorting_network(m, tuple(range(m)))) for m in range(1, 17)] == published
+
+
+@pytest.mark.parametrize(("m", "at_most"), [(10, 29), (20, 84), (25, 113), (50, 330)])
+def test_a_median_needs_fewer_comparators(m, at_most):
+    assert len(ops.sorting_network(m, tuple(sorted(set(ops.middle_ranks(m)))))) <= at_most
+
+
+@pytest.mark.parametrize("m", [1, 2, 7, 20])
+def test_order_statistics_take_nan_as_infinity(m):
+    rows = normal(m)
+    rows[m // 2, :5], rows[0, 3], rows[-1, 7] = np.nan, -np.inf, np.inf
+    wanted = [m - 1, 0, m // 2]
+    expected = np.sort(np.where(np.isnan(rows), np.inf, rows), axis=0)[wanted]
+    np.testing.assert_array_equal(ops.order_statistics(jnp.asarray(rows), wanted), expected)
+
+
+def test_middle_ranks():
+    assert [ops.middle_ranks(m) for m in (1, 2, 5, 6)] == [(0, 0), (0, 1), (2, 2), (2, 3)]
+
+
+def test_distances_like_the_direct_form():
+    rows = normal()
+    exact = ((rows[:, None].astype(float) - rows[None].astype(float)) ** 2).sum(axis=-1)
+    squared = np.asarray(ops.sq_distances(jnp.asarray(rows)))
+    np.testing.assert_allclose(squared, exact, rtol=1e-5)
+    np.testing.assert_array_equal(np.diagonal(squared), 0)
+
+
+def test_distances_of_nearly_identical_rows_lose_no_more_than_documented():
+    rows = normal(1) + np.float32(1e-4) * normal(8, seed=1)
+    exact = ((rows[:, None].astype(float) - rows[None].astype(float)) ** 2).sum(axis=-1)
+    squared = np.asarray(ops.sq_distances(jnp.asarray(rows)))
+    norms = (rows.astype(float) ** 2).sum(axis=1)
+    assert (squared >= 0).all()  # the plain formula is below 0 for some
+    assert (np.abs(squared - exact) <= 4 * np.finfo(np.float32).eps * (norms[:, None] + norms)).all()
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_rows_that_are_not_usable_are_infinitely_far(bad):
+    rows = normal()
+    rows[2, 4] = bad
+    squared = np.asarray(ops.sq_distances(jnp.asarray(rows)))
+    others = np.arange(6) != 2
+    assert np.isposinf(squared[2]).all() and np.isposinf(squared[:, 2]).all()
+    assert np.isfinite(squared[others][:, others]).all()
+    np.testing.assert_array_equal(ops.usable_rows(jnp.asarray(rows)), others)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    rows, weight = normal(), np.array([0.5, 0, 2, 0, -1, 0], np.float32)
+    expected = weight @ rows
+    rows[[1, 3, 5]] = np.array(BAD[:3])[:, None]
+    np.testing.assert_allclose(ops.weighted_sum(jnp.asarray(weight), jnp.asarray(rows)), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_masked_mean_and_deviation(ddof):
+    rows, mask = normal(), np.array([1, 0, 1, 1, 0, 1], bool)
+    expected = rows[mask].astype(float)
+    rows[~mask] = np.nan
+    mean = ops.masked_mean(jnp.asarray(rows), jnp.asarray(mask))
+    np.testing.assert_allclose(mean, expected.mean(axis=0), rtol=1e-5, atol=1e-6)
+    std = ops.masked_std(jnp.asarray(rows), jnp.asarray(mask), mean, ddof=ddof)
+    np.testing.assert_allclose(std, expected.std(axis=0, ddof=ddof), rtol=1e-5)
+
+
+def test_an_empty_mask_gives_zeros():
+    rows, nobody = jnp.asarray(normal()), jnp.zeros(6, bool)
+    assert not ops.masked_mean(rows, nobody).any() and not ops.share(nobody).any()
+    assert not ops.masked_std(rows, nobody, rows[0], ddof=1).any()
+
+
+def test_share_is_equal_on_the_mask():
+    np.testing.assert_allclose(ops.share(jnp.array([True, False, True, True])), [1 / 3, 0, 1 / 3, 1 / 3])
+
+
+def test_ranks_of_ties_go_by_index_and_nan_is_last():
+    values = jnp.array([2.0, np.nan, 1.0, 2.0, np.inf, 1.0, -np.inf])
+    np.testing.assert_array_equal(ops.ranks(values), [3, 6, 1, 4, 5, 2, 0])
+
+
+def test_per_row_is_one_call_for_each_row():
+    rows = normal()
+    np.testing.assert_array_equal(ops.per_row(lambda row: row[::-1], jnp.asarray(rows)), rows[:, ::-1])
