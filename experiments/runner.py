@@ -41,7 +41,7 @@ def run(
     path = folder / "runs.jsonl"
     done = {record["id"] for record in records.read(path, say)}
     data = load(config.data, data_dir=data_dir, say=say)
-    _check_shards(wanted, data)
+    _check_fit(wanted, data)
     missing = [cell for cell in wanted if records.identifier(records.identity(cell, config.data, data)) not in done]
     say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
     if missing:
@@ -136,11 +136,17 @@ def _warn_beyond(wanted: Sequence[Cell], say: Callable[[str], object]) -> None:
         )
 
 
-def _check_shards(wanted: Sequence[Cell], data: Dataset) -> None:
+def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
+    """Do model, batch and data go together?"""
+    image = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), jnp.uint8)
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
+        model = grid.plan(wanted[:1], data.n_classes)[0].program.model
+        jax.eval_shape(model.init, jax.random.key(0), image)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(
+            f"{wanted[0].model} on {data.train_images.shape[1:]} images: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def use_all_cores() -> None:

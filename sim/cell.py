@@ -65,6 +65,7 @@ class Cell:
     seed: int = 0
 
     def __post_init__(self):
+        _check_whole(self)
         self._fill()
         _check_counts(self)
         _check_ranges(self)
@@ -74,8 +75,7 @@ class Cell:
             entry = known(field, getattr(self, field), zoo)
             given = getattr(self, f"{field}_args")
             object.__setattr__(self, f"{field}_args", options(getattr(self, field), entry, given))
-        if not callable(getattr(optax, self.optimizer, None)):
-            raise ValueError(_unknown("optimizer", self.optimizer, optax.__all__))
+        _check_optimizer(self.optimizer, self.optimizer_args)
         object.__setattr__(self, "f", self.n_byz if self.f is None else self.f)
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
         object.__setattr__(self, "byzantine", tuple(chosen))
@@ -156,18 +156,41 @@ def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
             merged[key] = float(value)
         if isinstance(merged[key], float) and not np.isfinite(merged[key]):
             raise ValueError(f"{name}: {key}={value} is not a finite number")
-    if all(p.default is not p.empty for p in inspect.signature(entry.make).parameters.values()):
-        entry.make(**merged)
+    needs = [key for key in inspect.signature(entry.make).parameters if key not in defaults]
+    entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
     return merged
 
 
-def _check_counts(cell: Cell) -> None:
+def _check_whole(cell: Cell) -> None:
     for name in ("m", "n_byz", "f", "batch", "epochs", "seed", "steps"):
         value = getattr(cell, name)
-        if isinstance(value, bool) or not isinstance(
-            value, int | np.integer | (type(None) if name == "steps" else int)
-        ):
+        optional = value is None and name in ("f", "steps")
+        if not optional and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
             raise ValueError(f"{name}={value!r} is not a whole number")
+    for name in ("lr", "momentum_beta", "dirichlet_alpha"):
+        value = getattr(cell, name)
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise ValueError(f"{name}={value!r} is not a number")
+    if cell.seed >= 2**32:
+        raise ValueError(f"seed={cell.seed} is not below 2**32")
+
+
+def _check_optimizer(name: str, args: Args) -> None:
+    make = getattr(optax, name, None)
+    parameters = inspect.signature(make).parameters if callable(make) else {}
+    if "learning_rate" not in parameters:
+        known_names = [each for each in dir(optax) if _takes_rate(getattr(optax, each))]
+        raise ValueError(_unknown("optimizer", name, known_names))
+    for key in args:
+        if key not in parameters:
+            raise ValueError(_unknown(f"option of {name}", key, parameters))
+
+
+def _takes_rate(make: Any) -> bool:
+    return inspect.isfunction(make) and "learning_rate" in inspect.signature(make).parameters
+
+
+def _check_counts(cell: Cell) -> None:
     least = {"m": 1, "n_byz": 0, "f": 0, "batch": 1, "epochs": 1, "seed": 0}
     if cell.steps is not None:
         least["steps"] = 1

@@ -62,7 +62,7 @@ def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
     return jnp.where(usable[:, None] & usable[None, :], squared, jnp.inf)
 
 
-def ranks(values: Float[Array, " m"]) -> Int[Array, " m"]:
+def ranks(values: Float[Array, " m"] | Int[Array, " m"]) -> Int[Array, " m"]:
     """Rank of each value from 0 for the smallest; equal values by lowest index first, NaN last."""
     return jnp.argsort(jnp.argsort(values, stable=True), stable=True)
 
@@ -117,6 +117,12 @@ def per_row(f: Callable[[Float[Array, " d"]], Array], grads: Float[Array, "m d"]
     whole sorting network into the broadcast of its result and run it once for each row.
     """
     return jax.lax.map(f, grads)
+
+
+def midpoint(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " d"]:
+    """The mean of two values without overflow; an infinity when either is one."""
+    gap = high - low
+    return jnp.where(jnp.isfinite(gap), low + gap / 2, low / 2 + high / 2)
 
 
 def middle_ranks(m: int) -> tuple[int, int]:

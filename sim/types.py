@@ -104,28 +104,34 @@ def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> 
 
 
 def checked(make: FunctionType) -> Callable[..., Any]:
-    """A factory that refuses a string which its `Literal` annotations do not name.
+    """A factory that refuses what its annotations do not allow: values outside a `Literal`, and None, where not named.
 
     Raises:
         ValueError: with the option, what was given and what is known.
     """
-    literals = {option: tuple(_literals(hint)) for option, hint in typing.get_type_hints(make).items()}
+    hints = {option: tuple(_alternatives(hint)) for option, hint in typing.get_type_hints(make).items()}
 
     @functools.wraps(make)
     def checking(**options):
         for option, given in options.items():
-            known = literals.get(option, ())
-            if isinstance(given, str) and given not in known:
-                choices = ", ".join(map(repr, known)) or "a number"
-                raise ValueError(f"{make.__name__}: {option}={given!r} is not one of {choices}")
+            known = [value for value in hints.get(option, ()) if not isinstance(value, type)]
+            number = float in hints.get(option, ())
+            if (known or number) and given not in known and (not number or isinstance(given, str | None)):
+                choices = [*map(repr, known), *["a number"] * number]
+                raise ValueError(f"{make.__name__}: {option}={given!r} is not one of {', '.join(choices)}")
         return make(**options)
 
     return checking
 
 
-def _literals(hint: Any):
+def _alternatives(hint: Any):
+    """The values of the `Literal`s and the types in a union, flat."""
     if typing.get_origin(hint) is Literal:
         yield from typing.get_args(hint)
-    else:
+    elif hint is type(None):
+        yield None
+    elif typing.get_args(hint):
         for part in typing.get_args(hint):
-            yield from _literals(part)
+            yield from _alternatives(part)
+    else:
+        yield hint

@@ -101,10 +101,12 @@ def test_the_inputs_tell_the_rules_and_options_apart():
     assert not alike
 
 
-def test_brsgd_keeps_nan_only_when_told():
+def test_brsgd_counts_bad_rows_only_when_told():
+    """A NaN spoils every column mean, so all scores are alike and other rows are kept."""
     rows = inputs(7)["bad"]
-    assert np.isfinite(output("brsgd", rows, 3, {})).all()
-    assert np.isnan(output("brsgd", rows, 3, {"non_finite": "keep"})).any()
+    dropped, kept = (output("brsgd", rows, 3, {"non_finite": how}) for how in ("drop", "keep"))
+    assert np.isfinite(dropped).all()
+    assert not np.allclose(dropped, kept)
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: f"{golden['rule']} {golden['options']}")

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from sim.ops import (
     masked_mean,
     middle_ranks,
+    midpoint,
     order_statistics,
     per_row,
     ranks,
@@ -61,7 +62,8 @@ def brsgd(
         score_tie: at the last kept score, lowest worker "index" first, or keep "all" of that score (paper silent).
         middle: median of an even m, "mean" of the two middles or the "lower" one (paper silent).
         non_finite: "drop" leaves rows that are not usable (`ops.usable_rows`) out of means, counts and sets, and
-            the median takes their NaN as +inf; "keep" computes on, and NaN reaches the output.
+            the median takes their NaN as +inf; "keep" computes on: such a row spoils the column
+            means, and stays out of the output only because its distance is not within any threshold.
     Tolerates: f <= (m - 1) // 2 (the paper's alpha < beta <= 1/2; its experiments go to alpha = 1/2 all the same).
     Cost: O(md log^2 m) with a sorting network for the median, about four reads.
     References: Li, Chen, Dong, Zhang, Wang, Zeng, "Efficient Byzantine-resilient stochastic gradient descent",
@@ -84,7 +86,7 @@ def brsgd(
         del rnd
         usable, m = usable_of(grads), len(grads)
         low, high = order_statistics(grads, middle_ranks(m))
-        median = low if middle == "lower" else low + (high - low) / 2
+        median = low if middle == "lower" else midpoint(low, high)
         distance = jnp.where(usable, per_row(lambda row: jnp.abs(row - median).sum(), grads), jnp.inf)
         score = jnp.where(usable, _score(grads, usable, at_mean, column_tie), -1)
         count = jnp.ceil(beta * m - 1e-4)  # a beta such as 0.3 may stand for 3.0000001 of 10 workers

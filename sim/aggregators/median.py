@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from sim.ops import middle_ranks, order_statistics, per_row
+from sim.ops import middle_ranks, midpoint, order_statistics, per_row
 from sim.types import Aggregator, Entry, checked, stateless
 
 
@@ -30,7 +30,7 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
         low, high = order_statistics(grads, middle_ranks(len(grads)))
         high = low if middle == "lower" else high
         hits = per_row(lambda row: ((row == low).astype(jnp.float32) + (row == high)).sum(), grads)
-        return low + (high - low) / 2, hits / jnp.maximum(hits.sum(), 1)
+        return midpoint(low, high), hits / jnp.maximum(hits.sum(), 1)
 
     return stateless(rule)
 

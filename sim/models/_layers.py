@@ -36,6 +36,10 @@ class ConvPool(nn.Module):
         k, (n, h, w, c) = self.kernel_size, x.shape
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, c, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if min(h, w) < k + 1 or h % 2 or w % 2:
+            raise ValueError(
+                f"images too small or of odd size: {k} x {k} convolution met {h} x {w}, not even and at least {k + 1}"
+            )
         hp, wp = (h - k + 1) // 2, (w - k + 1) // 2
         y = (_patches(x, k + 1, hp, wp) @ _shifted(kernel)).reshape(n, hp, wp, 4, self.features)
         left, right = jnp.maximum(y[..., 0, :], y[..., 1, :]), jnp.maximum(y[..., 2, :], y[..., 3, :])

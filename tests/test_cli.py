@@ -1,0 +1,253 @@
+"""The command line as a user meets it: what it prints, what it leaves behind, how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import cli, records
+from experiments.config import Config, cells, workers
+from experiments.errors import UserError
+from experiments.tables import TABLES
+from sim import AGGREGATORS, ATTACKS, MODELS
+
+SMOKE = ["smoke", "--only", "rule=mean,attack=gaussian", "--epochs", "2"]
+
+
+def run(argv, capsys):
+    code = cli.main(list(map(str, argv)))
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Results of two small cells, run once for the module."""
+    folder = tmp_path_factory.mktemp("results")
+    assert cli.main(["run", *SMOKE, "--results", str(folder)]) == 0
+    return folder
+
+
+def runs(folder):
+    return folder / "smoke+epochs=2" / "runs.jsonl"
+
+
+def test_list_names_every_member_with_its_source(capsys):
+    code, out, _ = run(["list"], capsys)
+    assert code == 0
+    for zoo in (AGGREGATORS, ATTACKS, MODELS, TABLES):
+        for name, entry in zoo.items():
+            assert f"  {name} " in out and entry.source in out
+
+
+def test_help_shows_the_commands_and_the_options_of_a_table(capsys):
+    assert "byzsim run TABLE" in run(["--help"], capsys)[1]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "brsgd_table1", "--help"])
+    assert stop.value.code == 0
+    assert "samples in a worker's batch" in capsys.readouterr().out
+
+
+def test_a_record_holds_the_whole_cell_and_where_it_comes_from(finished):
+    found = records.read(runs(finished))
+    assert [(r["attack"], r["alpha"], r["n_byz"]) for r in found] == [("none", 0.0, 0), ("gaussian", 0.2, 2)]
+    for r in found:
+        assert (r["table"], r["rule"], r["m"], r["f"], r["seed"], r["epochs"]) == (
+            "smoke",
+            "mean",
+            10,
+            r["n_byz"],
+            0,
+            2,
+        )
+        assert len(r["accuracy"]) == 2 and r["final_accuracy"] == r["accuracy"][-1]
+        assert r["best_accuracy"] == max(r["accuracy"])
+        assert {"commit", "dirty", "versions", "device", "seconds", "data_digest", "numerics"} <= r.keys()
+    assert found[1]["attack_args"] == {"sigma": 200.0} and found[1]["beyond_bound"]
+
+
+def test_a_finished_cell_is_not_run_again(finished, capsys):
+    before = runs(finished).read_bytes()
+    code, out, _ = run(["run", *SMOKE, "--results", finished], capsys)
+    assert code == 0 and "2 recorded before, 0 to run" in out
+    assert runs(finished).read_bytes() == before
+
+
+def test_another_setting_is_another_folder_and_another_record(finished, capsys):
+    code, *_ = run(["run", *SMOKE, "--results", finished, "--lr", "0.01"], capsys)
+    assert code == 0
+    other = records.read(finished / "smoke+epochs=2+lr=0.01" / "runs.jsonl")
+    assert not {r["id"] for r in other} & {r["id"] for r in records.read(runs(finished))}
+
+
+def test_quick_says_so_everywhere(tmp_path, capsys):
+    code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum", "--results", tmp_path], capsys)
+    folder = tmp_path / "smoke+quick"
+    assert code == 0 and "QUICK" in out
+    assert all(r["quick"] for r in records.read(folder / "runs.jsonl"))
+    assert all("QUICK" in (folder / f"table.{kind}").read_text() for kind in ("md", "csv", "tex"))
+
+
+def test_report_fills_the_marked_place_of_a_file(finished, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- TABLE:smoke -->\nold\n<!-- /TABLE -->\nafter\n")
+    code, *_ = run(["report", "smoke", "--epochs", "2", "--results", finished, "--inject", page], capsys)
+    text = page.read_text()
+    assert code == 0 and "old" not in text and "| Gaussian | 20 % (2) |" in text
+    assert text.startswith("before") and text.endswith("after\n")
+
+
+def test_a_torn_last_line_is_said_and_its_cell_run_again(finished, tmp_path, capsys):
+    copy = tmp_path / "smoke+epochs=2"
+    copy.mkdir()
+    whole = runs(finished).read_bytes()
+    first = whole[: whole.index(b"\n") + 1]
+    (copy / "runs.jsonl").write_bytes(first + b'{"id": "half a li')
+    code, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
+    assert code == 0 and "torn" in out and "1 recorded before, 1 to run" in out
+    assert (copy / "runs.jsonl").read_bytes().startswith(first)
+    assert [r["attack"] for r in records.read(copy / "runs.jsonl")] == ["none", "gaussian"]
+
+
+def test_the_same_cell_gives_the_same_numbers_again(finished, tmp_path, capsys):
+    run(["run", *SMOKE, "--results", tmp_path], capsys)
+    again, before = records.read(runs(tmp_path)), records.read(runs(finished))
+    assert [r["loss"] for r in again] == [r["loss"] for r in before]
+
+
+@pytest.mark.slow
+def test_a_killed_run_loses_no_finished_cell(tmp_path):
+    command = [sys.executable, "-m", "experiments", "run", "smoke", "--results", str(tmp_path), "--epochs", "30"]
+    path = tmp_path / "smoke+epochs=30" / "runs.jsonl"
+    victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 2) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    kept = path.read_bytes()
+    kept = kept[: kept.rfind(b"\n") + 1]
+    assert kept.count(b"\n") >= 2
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"{kept.count(10)} recorded before" in done.stdout
+    assert path.read_bytes().startswith(kept)
+    assert len({json.loads(line)["id"] for line in path.read_text().splitlines()}) == 12
+
+
+BAD = {
+    "command": (["rum", "smoke"], "unknown command 'rum'. Did you mean 'run'"),
+    "no table": (["run"], "which table?"),
+    "table": (["run", "smok"], "unknown table 'smok'. Did you mean 'smoke'"),
+    "rule": (["run", "smoke", "--rules", "krun"], "unknown rule 'krun'. Did you mean 'krum'"),
+    "attack": (["run", "smoke", "--attacks", "gausian"], "Did you mean 'gaussian'"),
+    "data set": (["run", "smoke", "--data", "digit"], "Did you mean 'digits'"),
+    "model": (["run", "smoke", "--model", "lennet"], "Did you mean 'lenet'"),
+    "optimizer": (["run", "smoke", "--optimizer", "sdg"], "unknown optimizer 'sdg'. Did you mean 'sgd'"),
+    "only key": (["run", "smoke", "--only", "rul=krum"], "unknown key in --only 'rul'. Did you mean 'rule'"),
+    "only value": (["run", "smoke", "--only", "rule=krun"], "Did you mean 'krum'"),
+    "only form": (["run", "smoke", "--only", "krum"], "not of the form KEY=VALUE"),
+    "option name": (["run", "smoke", "--options", "krumm.x=1"], "Did you mean 'krum'"),
+    "option key": (["run", "smoke", "--options", "brsgd.betta=0.4"], "Did you mean 'beta'"),
+    "option value": (["run", "smoke", "--options", "brsgd.reading=book"], "'paper', 'code'"),
+    "option form": (["run", "smoke", "--options", "brsgd"], "NAME.OPTION=VALUE"),
+    "m": (["run", "smoke", "--m", "0"], "m=0 is below 1"),
+    "fractional worker": (["run", "smoke", "--alphas", "0.25"], "2.5 workers, not a whole number. Try 0.2 (2)"),
+    "alpha": (["run", "smoke", "--alphas", "1.5"], "not a fraction from 0 to 1"),
+    "batch": (["run", "smoke", "--batch", "5000"], "batch=5000 is larger than a worker's shard"),
+    "batch 0": (["run", "smoke", "--batch", "0"], "batch=0 is below 1"),
+    "steps": (["run", "smoke", "--steps", "99"], "steps=99 is more than the 8 whole batches"),
+    "learning rate": (["run", "smoke", "--lr", "nan"], "lr=nan is not a finite number above 0"),
+    "seed": (["run", "smoke", "--seeds", "-1"], "seed=-1 is below 0"),
+    "small images": (["run", "smoke", "--model", "lenet"], "images too small"),
+    "nothing to run": (["run", "smoke", "--rules"], "no cell is left"),
+    "no records": (["report", "smoke"], "no records in"),
+    "list": (["list", "x"], "byzsim list takes nothing"),
+    "data": (["data", "fashon_mnist"], "Did you mean 'fashion_mnist'"),
+}
+
+
+@pytest.mark.parametrize("given, expected", BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_message_and_exit_code_2(given, expected, tmp_path, capsys):
+    where = ["--results", tmp_path] if given[0] in ("run", "report") and len(given) > 1 else []
+    code, _, err = run([*given, *where], capsys)
+    assert code == 2
+    assert expected in err
+    assert "Traceback" not in err and err.startswith("byzsim: ")
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize("given", [["--epoch", "2"], ["--epochs", "two"], ["--momentum", "heavy"]])
+def test_an_unknown_option_or_a_wrong_type_ends_with_2_and_a_hint(given, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "smoke", *given])
+    assert stop.value.code == 2
+    assert given[0].rstrip("s") in capsys.readouterr().err
+
+
+def test_a_results_folder_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(["run", "smoke", "--results", tmp_path / "file"], capsys)
+    assert code == 2 and "cannot write results to" in err and "--results FOLDER" in err
+
+
+def test_a_broken_record_is_named_by_its_line(tmp_path, capsys):
+    folder = tmp_path / "smoke"
+    folder.mkdir()
+    (folder / "runs.jsonl").write_text('{"id": 1}\n')
+    code, _, err = run(["run", "smoke", "--results", tmp_path], capsys)
+    assert code == 2 and "line 1 is not a record" in err
+    assert (folder / "runs.jsonl").read_text() == '{"id": 1}\n'
+
+
+def test_beyond_the_bound_is_a_warning(finished, capsys):
+    _, out, _ = run(["run", *SMOKE, "--results", finished], capsys)
+    assert "warning: mean is guaranteed up to f = 0 of m = 10 workers" in out
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_list", interrupted)
+    code, _, err = run(["list"], capsys)
+    assert code == 130 and "the same command goes on" in err
+
+
+def test_the_published_table_and_more_is_asked_for():
+    table = TABLES["brsgd_table1"]
+    asked = cells(table.config)
+    assert len(asked) == 4 + 4 * 4 * 4
+    assert {(c.rule, c.attack, round(c.alpha, 2)) for c in asked if c.n_byz} >= {
+        (rule, attack, alpha)
+        for rule, attack, alpha in table.paper()[["rule", "attack", "alpha"]].itertuples(index=False)
+        if alpha
+    }
+    assert all((c.m, c.lr, c.f, c.batch) == (20, 0.03, c.n_byz, 8) for c in asked)
+
+
+def test_the_verdict_of_the_table():
+    verdict = TABLES["brsgd_table1"].verdict
+    nan = float("nan")
+    assert verdict(84.0, nan, 1, 0, 86.9) == "✓"
+    assert verdict(84.0, nan, 1, 0, 87.1) == "▼"
+    assert verdict(84.0, nan, 1, 0, 61.1) == "▲"
+    assert verdict(nan, nan, 1, 1, 9.93) == "✓"
+    assert verdict(nan, nan, 1, 1, 82.1) == "▼"
+    assert verdict(84.0, nan, 2, 1, 47.0) == "✓"  # half of the runs diverged: 47 on average
+
+
+def test_declared_f_can_be_kept_within_the_bound():
+    config = Config(rules=("krum",), attacks=("scaling",), alphas=(0.5,), declared="bounded")
+    assert [(c.n_byz, c.f) for c in cells(config)] == [(10, 8)]
+
+
+@pytest.mark.parametrize("alpha, m, n_byz", [(0.1, 20, 2), (0.45, 20, 9), (1 / 3, 9, 3), (0.0, 7, 0)])
+def test_workers(alpha, m, n_byz):
+    assert workers(alpha, m) == n_byz
+
+
+def test_a_fractional_worker_is_refused():
+    with pytest.raises(UserError, match="not a whole number"):
+        workers(0.33, 10)
