@@ -14,7 +14,7 @@ from experiments.config import Config, Table, cells
 from experiments.datasets import DATASETS, describe
 from experiments.errors import UserError, unknown
 from experiments.tables import TABLES
-from sim import AGGREGATORS, ATTACKS, MODELS
+from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES
 
 USAGE = """\
 byzsim: Byzantine-robust distributed training, and the papers' tables.
@@ -178,13 +178,20 @@ def _folder(table: Table, given: Where) -> Path:
 def _list(args: list[str]) -> None:
     if args:
         raise UserError(f"byzsim list takes nothing, got {' '.join(args)}")
-    zoos = {"aggregation rules": AGGREGATORS, "attacks": ATTACKS, "models": MODELS, "data sets": DATASETS}
+    zoos = {
+        "aggregation rules": AGGREGATORS,
+        "pre-rules, as in nnm+krum": PRE_RULES,
+        "attacks": ATTACKS,
+        "modifiers of attacks, as in burst+alie": MODIFIERS,
+        "models": MODELS,
+        "data sets": DATASETS,
+    }
     rows = {kind: [(name, e.summary, e.source) for name, e in zoo.items()] for kind, zoo in zoos.items()}
     rows["tables"] = [(name, table.title, table.source) for name, table in TABLES.items()]
     for kind, members in rows.items():
         print(kind)
         for name, summary, source in members:
-            print(f"  {name:<14}{summary.rstrip('.')}  [{source}]")
+            print(f"  {name:<24}{summary.rstrip('.')}  [{source}]")
 
 
 def _data(args: list[str]) -> None:

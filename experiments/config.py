@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.errors import UserError, unknown
 from experiments.report import Verdict
-from sim import AGGREGATORS, ATTACKS, Cell
+from sim import Cell
 from sim.cell import Momentum, Sharding
 
 PAPER = Path(__file__).parent / "paper"
@@ -106,18 +106,15 @@ def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
 
 def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> Cell:
     n_byz = workers(alpha, config.m)
-    if rule not in AGGREGATORS:
-        raise unknown("rule", rule, AGGREGATORS)
-    if attack not in ATTACKS:
-        raise unknown("attack", attack, ATTACKS)
-    bound = AGGREGATORS[rule].max_f(config.m)
     fields: dict[str, Any] = {name: getattr(config, name) for name in SHARED}
     fields |= {"rule": rule, "attack": attack if n_byz else "none", "n_byz": n_byz, "seed": seed}
-    fields["f"] = n_byz if config.declared == "known" else min(n_byz, bound)
     given = parse_options(config)
-    fields |= {f"{kind}_args": given.get(fields[kind], {}) for kind in ("rule", "attack", "model")}
+    for kind in ("rule", "attack", "model"):
+        name = fields[kind]
+        fields[f"{kind}_args"] = {k: v for part in {*name.split("+"), name} for k, v in given.get(part, {}).items()}
     try:
-        return Cell(**fields)
+        cell = Cell(**fields)
+        return cell if config.declared == "known" else dataclasses.replace(cell, f=min(n_byz, cell.max_f))
     except ValueError as error:
         raise UserError(str(error)) from None
 
@@ -146,7 +143,8 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: for text of another form, or a name that nothing in the table has.
     """
-    used = {*config.rules, *config.attacks, config.model}
+    members = {*config.rules, *config.attacks, config.model}
+    used = members | {part for name in members for part in name.split("+")}
     given: dict[str, dict[str, Any]] = {}
     for text in config.options:
         target, equals, value = text.partition("=")

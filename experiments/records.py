@@ -19,6 +19,7 @@ from experiments.errors import UserError
 from experiments.figures import write_whole
 from sim import Cell, Curve
 from sim.engine import NUMERICS
+from sim.names import rule_entry
 
 Record = dict[str, Any]
 PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -53,7 +54,7 @@ def record(
         **decides,
         "max_f": cell.max_f,
         "beyond_bound": cell.beyond_bound,
-        **{name: _plain(getattr(curve, name)) for name in ("accuracy", "loss", "train_loss", "byz_weight")},
+        **{name: _plain(values) for name, values in _series(cell, curve).items()},
         "final_accuracy": None if curve.diverged else _plain(curve.accuracy)[-1],
         "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
         "diverged": curve.diverged,
@@ -62,6 +63,14 @@ def record(
         "seconds": round(seconds, 2),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
+    """A curve's measurements; who was kept only for rules that leave workers out."""
+    series = {name: values for name, values in curve._asdict().items() if not name.startswith("diverged")}
+    if "filter" not in rule_entry(cell.rule).traits:
+        del series["honest_dropped"], series["byz_kept"]
+    return series
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

@@ -1,7 +1,7 @@
-"""Two one-liners on top: one vector from a matrix, one curve from a cell."""
+"""One-liners on top: one vector from a matrix, what an attack sends, one curve from a cell."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -10,47 +10,166 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sim import grid
-from sim.aggregators import AGGREGATORS
-from sim.cell import Cell, known, options
+from sim.cell import Cell
 from sim.engine import Data
 from sim.grid import Curve
+from sim.names import attack_entry, max_f, options, rule_entry
 from sim.types import Round
 
 
-def aggregate(rule: str, gradients: Any, *, f: int = 0, seed: int = 0, **rule_args: Any) -> Float[Array, " d"]:
-    """What `rule` makes of one round of gradients, for a rule without memory of earlier rounds (or at its first).
+def aggregate(
+    rule: str,
+    gradients: Any,
+    *,
+    f: int = 0,
+    seed: int = 0,
+    lr: float = 1.0,
+    params: Any = None,
+    server_loss: Callable[[Array], Array] | None = None,
+    server_gradient: Any = None,
+    **rule_args: Any,
+) -> Float[Array, " d"] | Float[Array, "rounds d"]:
+    """What `rule` makes of one round of gradients, or of several in order if it remembers.
 
     >>> aggregate("krum", [[0.0, 1.0], [0.1, 1.0], [0.0, 1.1], [0.1, 1.1], [9.0, -9.0]], f=1)
+    >>> aggregate("nnm+krum", gradients, f=2, definition="byzfl")
 
     Args:
-        rule: a name in `sim.AGGREGATORS`.
-        gradients: any array-like of shape (m, d), one row a worker; computed in float32. NaN and infinities are legal.
+        rule: a name in `sim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
+        gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32. NaN and
+            infinities are legal.
         f: Byzantine workers that the defender declares, 0 to m.
         seed: for rules that draw.
-        rule_args: the rule's own options.
+        lr, params: the server's learning rate, and the parameters (d,) at which the gradients were taken (default
+            zero), or (rounds, d); for rules that read them.
+        server_loss: the server's own loss as a function of parameters, for rules that ask for it.
+        server_gradient: its gradient (d,) instead, where that is all the rule needs.
+        rule_args: the rule's own options, and those of its pre-rules.
+    Returns:
+        The aggregate (d,), or one for each round.
     Raises:
-        ValueError: unknown rule or option; gradients not two-dimensional, empty or not numeric; f out of range.
+        ValueError: unknown rule or option; arrays of wrong shape, empty or not numeric; f out of range; a rule that
+            asks for the server's own data and gets none.
     Warns:
         UserWarning: if f is beyond the rule's bound.
     """
-    entry = known("rule", rule, AGGREGATORS)
-    matrix = _matrix(gradients)
-    m, d = matrix.shape
-    if isinstance(f, bool) or not isinstance(f, int | np.integer) or not 0 <= f <= m:
-        raise ValueError(f"f={f!r} is not a whole number from 0 to m={m}")
-    if f > entry.max_f(m):
-        warnings.warn(f"{rule} withstands at most f={entry.max_f(m)} of m={m} workers, not f={f}", stacklevel=2)
-    aggregator = entry.make(**options(rule, entry, rule_args))
-    rnd = Round(jax.random.key(seed), jnp.int32(0), jnp.int32(f))
-    return aggregator.apply(matrix, aggregator.init(m, d), rnd)[0]
+    entry = rule_entry(rule)
+    matrix = _matrix(gradients, rounds=True)
+    m, d = matrix.shape[-2:]
+    args = options(rule, entry, rule_args)
+    _check_count("f", f, m)
+    bound = max_f(entry, m, args)
+    if f > bound:
+        warnings.warn(f"{rule} withstands at most f={bound} of m={m} workers, not f={f}", stacklevel=2)
+    if "server" in entry.traits and server_loss is None and server_gradient is None:
+        raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
+    rounds = matrix.reshape(-1, m, d)
+    at = jnp.broadcast_to(_vectors("params", 0.0 if params is None else params, d), (len(rounds), d))
+    aggregator = entry.make(**args)
+    if server_gradient is not None:
+        slope = _vectors("server_gradient", server_gradient, d)
+        server_loss = lambda params: jnp.vdot(slope, params)  # noqa: E731
+
+    def one(carry, now):
+        state, previous, step = carry
+        grads, params = now
+        rnd = Round(jax.random.fold_in(jax.random.key(seed), step), step, jnp.int32(f), lr, params, previous)
+        rnd = rnd._replace(server_loss=lambda n: server_loss)
+        out, state, _ = aggregator.apply(grads, state, rnd)
+        return (state, out, step + 1), out
+
+    first = (aggregator.init(m, d), jnp.zeros(d), jnp.int32(0))
+    _, out = jax.lax.scan(one, first, (rounds, at))
+    return out.reshape(*matrix.shape[:-2], d)
 
 
-def _matrix(gradients: Any) -> Float[Array, "m d"]:
+def attack(
+    name: str,
+    honest: Any,
+    *,
+    n_byz: int,
+    own: Any = None,
+    rule: str = "mean",
+    rule_args: Mapping[str, Any] | None = None,
+    f: int | None = None,
+    seed: int = 0,
+    previous: Any = None,
+    loss_after: Callable[[Array], Array] | None = None,
+    **attack_args: Any,
+) -> Float[Array, "n_byz d"] | Float[Array, "rounds n_byz d"]:
+    """What `n_byz` Byzantine workers send under an attack when the others send `honest`.
+
+    >>> attack("alie", honest, n_byz=3, z=1.5)
+    >>> attack("optimal_inner_product", honest, n_byz=3, rule="krum")
+
+    Args:
+        name: in `sim.ATTACKS`, behind those of modifiers if wanted, joined by "+".
+        honest: any array-like of shape (m - n_byz, d), one row an honest worker, or (rounds, m - n_byz, d).
+        n_byz: how many workers attack. They come after the honest ones in the matrix that a rule sees.
+        own: what honest work of the Byzantine workers would have been, (n_byz, d) or (rounds, n_byz, d); for attacks
+            that start from it.
+        rule, rule_args, f: the rule in use and the f that it is told (default n_byz), for attacks that try it.
+        seed: for attacks that draw.
+        previous: the last aggregate (d,), default zero, for attacks that read it.
+        loss_after: honest loss as a function of the aggregate, for attacks that climb it.
+        attack_args: the attack's own options, and those of its modifiers.
+    Returns:
+        (n_byz, d), or (rounds, n_byz, d).
+    Raises:
+        ValueError: unknown names or options; arrays of wrong shape; an attack on labels; own work that is missing.
+    """
+    entry, rows = attack_entry(name), _matrix(honest, rounds=True)
+    if "data" in entry.traits:
+        raise ValueError(f"{name} changes labels, not gradients; see sim.simulate")
+    *several, n_honest, d = rows.shape
+    m = n_honest + n_byz
+    _check_count("n_byz", n_byz, m)
+    if own is None and "collusive" not in entry.traits:
+        raise ValueError(f"{name} starts from the attackers' own work: give own=..., of shape ({n_byz}, {d})")
+    mine = jnp.zeros((*several, n_byz, d)) if own is None else _matrix(own, rounds=True)
+    if mine.shape != (*several, n_byz, d):
+        raise ValueError(f"own has shape {mine.shape}; expected {(*several, n_byz, d)}")
+    made = entry.make(**options(name, entry, attack_args))
+    target = rule_entry(rule)
+    aggregator = target.make(**options(rule, target, rule_args or {}))
+    declared = n_byz if f is None else f
+    _check_count("f", declared, m)
+    byz = jnp.arange(m) >= n_honest
+
+    def one(carry, sent):
+        state, rule_state, last, step = carry
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        rnd = Round(key, step, jnp.int32(declared), previous=last)
+        seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0], loss_after=loss_after)
+        forged, state = made.grads(sent, byz, state, seen)
+        forged = jnp.where(byz[:, None], forged, sent)
+        last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)
+        return (state, rule_state, last, step + 1), forged[n_honest:]
+
+    before = _vectors("previous", 0.0 if previous is None else previous, d)
+    first = (made.init(m, d), aggregator.init(m, d), jnp.broadcast_to(before, (d,)), jnp.int32(0))
+    _, forged = jax.lax.scan(one, first, jnp.concatenate([rows, mine], axis=-2).reshape(-1, m, d))
+    return forged.reshape(*several, n_byz, d)
+
+
+def _check_count(name: str, count: Any, m: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 <= count <= m:
+        raise ValueError(f"{name}={count!r} is not a whole number from 0 to m={m}")
+
+
+def _vectors(name: str, values: Any, d: int) -> Float[Array, "*rounds d"]:
+    array = jnp.asarray(values, jnp.float32)
+    if array.ndim and array.shape[-1] != d:
+        raise ValueError(f"{name} has shape {array.shape}; expected ({d},)")
+    return array
+
+
+def _matrix(gradients: Any, *, rounds: bool) -> Float[Array, "*rounds m d"]:
     try:
         matrix = np.asarray(gradients)
     except ValueError as error:
         raise ValueError(f"gradients are not an array: {error}") from None
-    if matrix.ndim != 2 or 0 in matrix.shape:
+    if matrix.ndim not in ((2, 3) if rounds else (2,)) or 0 in matrix.shape:
         raise ValueError(f"gradients have shape {matrix.shape}; expected (m, d), one row a worker, none of them 0")
     if not (jnp.issubdtype(matrix.dtype, jnp.floating) or jnp.issubdtype(matrix.dtype, jnp.integer)):
         raise ValueError(f"gradients have dtype {matrix.dtype}; expected real numbers")

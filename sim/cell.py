@@ -1,20 +1,16 @@
 """A cell: one training run with every hyperparameter spelled out. A run is a pure function of its cell and data."""
 
 import dataclasses
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 import optax
 
-from sim.aggregators import AGGREGATORS
-from sim.attacks import ATTACKS
+from sim import names
 from sim.models import MODELS
-from sim.types import Entry
+from sim.names import Args, unknown
 
-Args = Mapping[str, Any]
 Momentum = Literal["none", "ema", "classic"]
 Sharding = Literal["iid", "dirichlet"]
 
@@ -28,10 +24,10 @@ class Cell:
     """
 
     rule: str = "mean"
-    """aggregation rule, a name in `sim.AGGREGATORS`"""
+    """aggregation rule: a name in `sim.AGGREGATORS`, behind pre-rules if wanted, as in nnm+krum"""
     rule_args: Args = dataclasses.field(default_factory=dict)
     attack: str = "none"
-    """a name in `sim.ATTACKS`"""
+    """a name in `sim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
     attack_args: Args = dataclasses.field(default_factory=dict)
     m: int = 20
     """workers"""
@@ -71,14 +67,18 @@ class Cell:
         _check_ranges(self)
 
     def _fill(self):
-        for field, zoo in (("rule", AGGREGATORS), ("attack", ATTACKS), ("model", MODELS)):
-            entry = known(field, getattr(self, field), zoo)
+        for field, entry in self._entries():
             given = getattr(self, f"{field}_args")
-            object.__setattr__(self, f"{field}_args", options(getattr(self, field), entry, given))
+            object.__setattr__(self, f"{field}_args", names.options(getattr(self, field), entry, given))
         _check_optimizer(self.optimizer, self.optimizer_args)
         object.__setattr__(self, "f", self.n_byz if self.f is None else self.f)
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
         object.__setattr__(self, "byzantine", tuple(chosen))
+
+    def _entries(self):
+        yield "rule", names.rule_entry(self.rule)
+        yield "attack", names.attack_entry(self.attack)
+        yield "model", names.known("model", self.model, MODELS)
 
     @property
     def alpha(self) -> float:
@@ -88,7 +88,7 @@ class Cell:
     @property
     def max_f(self) -> int:
         """The largest number of Byzantine workers that the rule is guaranteed to withstand."""
-        return AGGREGATORS[self.rule].max_f(self.m)
+        return names.max_f(names.rule_entry(self.rule), self.m, self.rule_args)
 
     @property
     def beyond_bound(self) -> bool:
@@ -117,50 +117,6 @@ class Cell:
         return whole if self.steps is None else self.steps
 
 
-def known(kind: str, name: str, zoo: Mapping[str, Entry]) -> Entry:
-    """The entry called `name`.
-
-    Raises:
-        ValueError: if there is none, with the nearest names.
-    """
-    if name not in zoo:
-        raise ValueError(_unknown(kind, name, zoo))
-    return zoo[name]
-
-
-def _unknown(kind: str, name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(names))}."
-
-
-def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
-    """The factory's options with `given` laid over the defaults; an int given for a float becomes one.
-
-    Raises:
-        ValueError: for an option that the factory does not have, or a value that it refuses.
-    """
-    defaults = {
-        key: parameter.default
-        for key, parameter in inspect.signature(entry.make).parameters.items()
-        if parameter.default is not parameter.empty
-    }
-    for key in given:
-        if key not in defaults:
-            raise ValueError(
-                _unknown(f"option of {name}", key, defaults) if defaults else f"{name} has no options, got {key!r}"
-            )
-    merged = {**defaults, **given}
-    for key, value in merged.items():
-        if isinstance(defaults[key], float) and type(value) is int:
-            merged[key] = float(value)
-        if isinstance(merged[key], float) and not np.isfinite(merged[key]):
-            raise ValueError(f"{name}: {key}={value} is not a finite number")
-    needs = [key for key in inspect.signature(entry.make).parameters if key not in defaults]
-    entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
-    return merged
-
-
 def _check_whole(cell: Cell) -> None:
     for name in ("m", "n_byz", "f", "batch", "epochs", "seed", "steps"):
         value = getattr(cell, name)
@@ -180,10 +136,10 @@ def _check_optimizer(name: str, args: Args) -> None:
     parameters = inspect.signature(make).parameters if callable(make) else {}
     if "learning_rate" not in parameters:
         known_names = [each for each in dir(optax) if _takes_rate(getattr(optax, each))]
-        raise ValueError(_unknown("optimizer", name, known_names))
+        raise ValueError(unknown("optimizer", name, known_names))
     for key in args:
         if key not in parameters:
-            raise ValueError(_unknown(f"option of {name}", key, parameters))
+            raise ValueError(unknown(f"option of {name}", key, parameters))
 
 
 def _takes_rate(make: Any) -> bool:
@@ -214,4 +170,4 @@ def _check_ranges(cell: Cell) -> None:
         raise ValueError(f"momentum_beta={cell.momentum_beta} is not in [0, 1)")
     for name, kinds in (("momentum", Momentum), ("sharding", Sharding)):
         if getattr(cell, name) not in get_args(kinds):
-            raise ValueError(_unknown(name, getattr(cell, name), get_args(kinds)))
+            raise ValueError(unknown(name, getattr(cell, name), get_args(kinds)))

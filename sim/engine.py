@@ -19,9 +19,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from sim import shards
+from sim.ops import HIGHEST, masked_mean, per_row
 from sim.types import Aggregator, Attack, Round, State, Traced
 
-INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE = range(6)  # random streams: a new reader never shifts another's numbers
+INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
+    7
+)  # random streams: a new reader never shifts another's numbers
 NUMERICS = 1  # raised when the same cell may give other numbers than before
 TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
 
@@ -74,6 +77,27 @@ class TrainState(NamedTuple):
     momentum: Float[Array, "m d"] | tuple[()]
     shards: Int[Array, "m n"]
     step: Int[Array, ""]
+    previous: Float[Array, " d"]
+    """the last aggregate, which everybody knows"""
+
+
+class Facts(NamedTuple):
+    """What is known of one step, or the means over an epoch's steps. h: the mean of what honest workers sent."""
+
+    train_loss: Float[Array, ""]
+    """mean over the honest workers' batches, before the step; nats"""
+    byz_weight: Float[Array, ""]
+    """share of Byzantine rows in the aggregate"""
+    cosine: Float[Array, ""]
+    """of the angle between the aggregate and h; 0 if either is zero"""
+    error: Float[Array, ""]
+    """||aggregate - h|| / ||h||"""
+    variance: Float[Array, ""]
+    """mean of ||g_i - h||^2 over honest workers"""
+    honest_dropped: Float[Array, ""]
+    """honest workers without weight in the aggregate (what a filter leaves out)"""
+    byz_kept: Float[Array, ""]
+    """Byzantine workers with weight in the aggregate"""
 
 
 class Measured(NamedTuple):
@@ -83,10 +107,7 @@ class Measured(NamedTuple):
     """on the test set, 0 to 1; NaN once the run has diverged"""
     loss: Float[Array, ""]
     """mean cross-entropy on the test set, nats"""
-    train_loss: Float[Array, ""]
-    """mean over the epoch's steps and the honest workers' batches, before each step; nats"""
-    byz_weight: Float[Array, ""]
-    """share of Byzantine rows in the aggregate, mean over the epoch's steps"""
+    facts: Facts
     diverged: Bool[Array, ""]
     """the parameters or the test loss are not finite"""
 
@@ -104,39 +125,93 @@ def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
         momentum=() if program.momentum == "none" else jnp.zeros((m, d)),
         shards=_shards(program, knobs, train),
         step=jnp.int32(0),
+        previous=jnp.zeros(d),
     )
 
 
 def epoch(program: Program, knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
     """All steps of one epoch, then a measurement on the test set."""
     batches = _batches(program, knobs, state)
-    state, (losses, byz_weight) = jax.lax.scan(
-        lambda state, index: step(program, knobs, state, train, index), state, batches
-    )
+    state, facts = jax.lax.scan(lambda state, index: step(program, knobs, state, train, index), state, batches)
     accuracy, loss = evaluate(program, state.params, test)
     diverged = ~(jnp.isfinite(state.params).all() & jnp.isfinite(loss))
     accuracy = jnp.where(diverged, jnp.nan, accuracy)
-    return state, Measured(accuracy, loss, losses.mean(), byz_weight.mean(), diverged)
+    return state, Measured(accuracy, loss, jax.tree.map(jnp.mean, facts), diverged)
 
 
 def step(
     program: Program, knobs: Knobs, state: TrainState, train: Data, index: Int[Array, "m b"]
-) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
-    """One step of all workers and the server on the examples `index`; gives (honest loss, weight on Byzantine rows)."""
+) -> tuple[TrainState, Facts]:
+    """One step of all workers and the server on the examples `index`."""
     rule, attack = _members(program, knobs)
     byz = knobs.byz[:, None]
-    labels = train.labels[index].astype(jnp.int32)
-    labels = jnp.where(byz, attack.labels(labels, program.n_classes, _round(knobs, LABELS, state)), labels)
-    losses, grads = worker_gradients(program, state.params, train, train.images[index], labels)
+    index = shared_batches(index, rule.load)
+    images, clean = train.images[index], train.labels[index].astype(jnp.int32)
+    labels = jnp.where(byz, attack.labels(clean, program.n_classes, _round(knobs, LABELS, state)), clean)
+    losses, grads = worker_gradients(program, state.params, train, images, labels)
     momentum, work = _momentum(program, knobs, state.momentum, grads)
-    forged, attack_state = attack.grads(work, knobs.byz, state.attack, _round(knobs, ATTACK, state))
+
+    def advance(aggregate):
+        updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
+        return jnp.asarray(optax.apply_updates(state.params, updates)), optimizer
+
+    def server_loss(n):
+        drawn = jax.random.randint(_step_key(knobs, SERVER, state), (1, n), 0, len(train.labels))
+        return lambda params: _losses(program, params, train, train.images[drawn], train.labels[drawn])[0]
+
+    def loss_after(aggregate):
+        return _honest_mean(knobs, _losses(program, advance(aggregate)[0], train, images, clean))
+
+    rule_round = _round(knobs, RULE, state)._replace(server_loss=server_loss)
+    attack_round = _round(knobs, ATTACK, state)._replace(
+        aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0], loss_after=loss_after
+    )
+    forged, attack_state = attack.grads(work, knobs.byz, state.attack, attack_round)
     sent = jnp.where(byz, forged, work)
-    aggregate, rule_state, info = rule.apply(sent, state.rule, _round(knobs, RULE, state))
-    updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
-    params = jnp.asarray(optax.apply_updates(state.params, updates))
-    state = TrainState(params, optimizer, rule_state, attack_state, momentum, state.shards, state.step + 1)
-    honest_loss = jnp.where(knobs.byz, 0.0, losses).sum() / jnp.maximum((~knobs.byz).sum(), 1)
-    return state, (honest_loss, jnp.where(knobs.byz, info.weight, 0.0).sum())
+    aggregate, rule_state, info = rule.apply(sent, state.rule, rule_round)
+    params, optimizer = advance(aggregate)
+    facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info.weight)
+    shards, done = state.shards, state.step + 1
+    return TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate), facts
+
+
+def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:
+    """The examples of each worker when every group of `load` workers computes the batches of all of its members.
+
+    Groups are workers in order; those that fill no group of their own join the last one and compute its batches, so
+    theirs are not used. A load above m counts as m.
+    """
+    m, r = len(index), min(load, len(index))
+    if r == 1:
+        return index
+    return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
+
+
+def groups(m: int, r: int) -> Int[Array, " m"]:
+    """The group of each of m workers when r of them share their batches."""
+    return jnp.minimum(jnp.arange(m) // r, m // r - 1)
+
+
+def _facts(knobs: Knobs, train_loss: Array, work: Float[Array, "m d"], aggregate: Array, weight: Array) -> Facts:
+    honest = masked_mean(work, ~knobs.byz)
+    three = jnp.stack([honest, aggregate, aggregate - honest])
+    gram = jnp.einsum("id,jd->ij", three, three, precision=HIGHEST)
+    size, length, missed = jnp.sqrt(jnp.diagonal(gram))
+    product = size * length
+    apart = per_row(lambda row: jnp.square(row - honest).sum(), work)
+    return Facts(
+        train_loss=train_loss,
+        byz_weight=jnp.where(knobs.byz, weight, 0.0).sum(),
+        cosine=jnp.where(product == 0, 0.0, gram[0, 1] / product),
+        error=missed / size,
+        variance=_honest_mean(knobs, apart),
+        honest_dropped=(~knobs.byz & (weight == 0)).sum().astype(jnp.float32),
+        byz_kept=(knobs.byz & (weight > 0)).sum().astype(jnp.float32),
+    )
+
+
+def _honest_mean(knobs: Knobs, values: Float[Array, " m"]) -> Float[Array, ""]:
+    return jnp.where(knobs.byz, 0.0, values).sum() / jnp.maximum((~knobs.byz).sum(), 1)
 
 
 def worker_gradients(
@@ -155,6 +230,14 @@ def worker_gradients(
     each = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0, 0))
     losses, trees = each(unravel(params), images, labels)
     return losses, jax.vmap(lambda tree: ravel_pytree(tree)[0])(trees)
+
+
+def _losses(
+    program: Program, params: Float[Array, " d"], data: Data, images: Array, labels: Array
+) -> Float[Array, " m"]:
+    """Mean cross-entropy of each batch."""
+    tree = _flat_model(program, data)[1](params)
+    return jax.vmap(lambda images, labels: _cross_entropy(program, tree, images, labels)[1].mean())(images, labels)
 
 
 def evaluate(program: Program, params: Float[Array, " d"], test: Data) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -194,8 +277,12 @@ def _key(knobs: Knobs, stream: int) -> Array:
     return jax.random.fold_in(jax.random.key(knobs.seed), stream)
 
 
+def _step_key(knobs: Knobs, stream: int, state: TrainState) -> Array:
+    return jax.random.fold_in(_key(knobs, stream), state.step)
+
+
 def _round(knobs: Knobs, stream: int, state: TrainState) -> Round:
-    return Round(jax.random.fold_in(_key(knobs, stream), state.step), state.step, knobs.f)
+    return Round(_step_key(knobs, stream, state), state.step, knobs.f, knobs.lr, state.params, state.previous)
 
 
 def _shards(program: Program, knobs: Knobs, train: Data) -> Int[Array, "m n"]:

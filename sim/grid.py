@@ -11,20 +11,24 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from sim import engine
-from sim.aggregators import AGGREGATORS
-from sim.attacks import ATTACKS
-from sim.cell import Args, Cell
-from sim.engine import Data, Knobs, Measured, Program, TrainState
+from sim.cell import Cell
+from sim.engine import Data, Facts, Knobs, Measured, Program, TrainState
 from sim.models import MODELS
+from sim.names import Args, attack_entry, rule_entry
 
 
 class Curve(NamedTuple):
-    """One run's measurements after each epoch; all (epochs,), numbers as in `engine.Measured`."""
+    """One run's measurements after each epoch; all (epochs,), numbers as in `engine.Measured` and `engine.Facts`."""
 
     accuracy: np.ndarray
     loss: np.ndarray
     train_loss: np.ndarray
     byz_weight: np.ndarray
+    cosine: np.ndarray
+    error: np.ndarray
+    variance: np.ndarray
+    honest_dropped: np.ndarray
+    byz_kept: np.ndarray
     diverged: bool
     diverged_epoch: int | None
     """the first epoch, from 1, after which the parameters or the test loss were not finite; nothing later counts"""
@@ -130,8 +134,8 @@ def _on_first(f: Callable[..., Any], n_cells: int) -> Callable[..., Any]:
 
 def _program(cell: Cell, n_classes: int) -> Program:
     return Program(
-        rule=Call(AGGREGATORS[cell.rule].make, _static(cell.rule_args)),
-        attack=Call(ATTACKS[cell.attack].make, _static(cell.attack_args)),
+        rule=Call(rule_entry(cell.rule).make, _static(cell.rule_args)),
+        attack=Call(attack_entry(cell.attack).make, _static(cell.attack_args)),
         model=MODELS[cell.model].make(n_classes=n_classes, **cell.model_args),
         optimizer=Call(getattr(optax, cell.optimizer), tuple(sorted(cell.optimizer_args.items()))),
         m=cell.m,
@@ -169,11 +173,12 @@ def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
     diverged = [bool(m.diverged[i]) for m in measured]
     first = diverged.index(True) if any(diverged) else None
 
-    def series(name: str) -> np.ndarray:
+    def series(leaves: Sequence[np.ndarray]) -> np.ndarray:
         values = np.full(epochs, np.nan)
-        values[: len(measured)] = [getattr(m, name)[i] for m in measured]
+        values[: len(measured)] = [leaf[i] for leaf in leaves]
         values[first if first is not None else epochs :] = np.nan
         return values
 
-    names = ("accuracy", "loss", "train_loss", "byz_weight")
-    return Curve(*map(series, names), first is not None, None if first is None else first + 1)
+    own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
+    facts = {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
+    return Curve(**own, **facts, diverged=first is not None, diverged_epoch=None if first is None else first + 1)

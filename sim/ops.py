@@ -62,9 +62,17 @@ def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
     return jnp.where(usable[:, None] & usable[None, :], squared, jnp.inf)
 
 
-def ranks(values: Float[Array, " m"] | Int[Array, " m"]) -> Int[Array, " m"]:
-    """Rank of each value from 0 for the smallest; equal values by lowest index first, NaN last."""
-    return jnp.argsort(jnp.argsort(values, stable=True), stable=True)
+def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
+    """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
+    usable = usable_rows(grads)
+    mixed = jnp.einsum("km,md->kd", weights, jnp.where(usable[:, None], grads, 0.0), precision=HIGHEST)
+    spoilt = ((weights != 0) & ~usable).any(axis=1)
+    return jnp.where(spoilt[:, None], jnp.nan, mixed)
+
+
+def ranks(values: Float[Array, "*n m"] | Int[Array, "*n m"]) -> Int[Array, "*n m"]:
+    """Rank of each value in its row, from 0 for the smallest; equal values by lowest index first, NaN last."""
+    return jnp.argsort(jnp.argsort(values, axis=-1, stable=True), axis=-1, stable=True)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's 
 
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,11 @@ Traced = Float[Array, ""] | float  # a hyperparameter that may vary inside one c
 
 
 class Round(NamedTuple):
-    """What every rule and attack may read in one step; every leaf may be traced. A new need is a new field."""
+    """What every rule and attack may read in one step; every array may be traced. A new need is a new field.
+
+    Fields with a default are what only some members read. The engine fills all that apply; what nobody calls costs
+    nothing.
+    """
 
     key: Key[Array, ""]
     """fresh randomness, a stream of its own for each reader"""
@@ -26,13 +30,26 @@ class Round(NamedTuple):
     """steps done before this one"""
     f: Int[Array, ""]
     """how many Byzantine workers the defender declares"""
+    lr: Traced = 1.0
+    """the server's learning rate"""
+    params: Float[Array, " d"] | None = None
+    """the model's parameters, at which the gradients were taken"""
+    previous: Float[Array, " d"] | None = None
+    """the aggregate of the step before; zero in the first"""
+    server_loss: Callable[[int], Callable[[Float[Array, " d"]], Float[Array, ""]]] | None = None
+    """for rules: n -> (parameters -> mean loss on n examples that the server itself has drawn for this step)"""
+    aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]] | None = None
+    """for attacks: what the rule in use would make of these rows in this step"""
+    loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] | None = None
+    """for attacks: aggregate -> honest workers' mean loss on this step's batches after the server's update with it"""
 
 
 class Info(NamedTuple):
     """What a rule tells about one step; the same structure for every rule, so that grids can be stacked."""
 
     weight: Float[Array, " m"]
-    """each worker's share in the output, summing to 1 (coordinate-wise rules: mean over coordinates)"""
+    """each worker's share in the output (coordinate-wise rules: mean over coordinates); the shares sum to 1, or to less
+    where the rest comes from elsewhere, such as earlier steps"""
 
 
 class Aggregator(NamedTuple):
@@ -42,6 +59,8 @@ class Aggregator(NamedTuple):
     """(m, d), both static -> the state before the first step"""
     apply: Callable[[Float[Array, "m d"], State, Round], tuple[Float[Array, " d"], State, Info]]
     """(gradients, state, round) -> (aggregate, next state, info)"""
+    load: int = 1
+    """how many batches each worker computes: those of this many workers, the same for all of them (`engine.groups`)"""
 
 
 class Attack(NamedTuple):
@@ -59,6 +78,24 @@ class Attack(NamedTuple):
     """(what honest work would send, who is Byzantine, state, round) -> (forged rows, next state)"""
 
 
+PreRule = Callable[[Aggregator], Aggregator]
+"""what comes before a rule, such as clipping: it makes a rule of a rule"""
+Modifier = Callable[[Attack], Attack]
+"""what changes when or how an attack acts: it makes an attack of an attack"""
+
+
+class Reading(NamedTuple):
+    """One of several definitions that go by a member's name."""
+
+    name: str
+    options: Mapping[str, Any]
+    """the factory's options that give it"""
+    formula: str
+    """in what it differs, in the words of the docstring's formula"""
+    source: str
+    """who defines or computes it so"""
+
+
 class Entry(NamedTuple):
     """The last line of every file of a zoo, and all that its registry knows of a member."""
 
@@ -66,15 +103,45 @@ class Entry(NamedTuple):
     """keyword-only factory; the first line of its docstring is the member's one-line description"""
     source: str
     """author, venue, year"""
-    max_f: Callable[[int], int] = lambda m: m
-    """m -> the largest f with a robustness guarantee (rules only)"""
+    max_f: Callable[..., int] = lambda m: m
+    """m -> the largest f with a robustness guarantee (rules only); may also take options of the factory, by name"""
     traits: frozenset[str] = frozenset()
-    """rules: permutation translation scale selects_one coordinatewise stateful stochastic;
-    attacks: data collusive stochastic stateful"""
+    """promises that tests check; see RULE_TRAITS and ATTACK_TRAITS"""
+    cost: str = ""
+    """order of time in m and d (rules only)"""
+    kappa: Callable[[int, int], float] | None = None
+    """(m, f) -> the published upper bound on the rule's robustness coefficient (see `sim.robustness`)"""
+    readings: tuple[Reading, ...] = ()
+    """definitions that differ between sources, the default first"""
+    rows: Callable[..., int] = lambda m: m
+    """m -> how many rows are left for the rule (pre-rules only); may take options, as `max_f`"""
 
     @property
     def summary(self) -> str:
         return (self.make.__doc__ or "").strip().partition("\n")[0]
+
+
+RULE_TRAITS = {
+    "permutation": "the order of workers does not count",
+    "translation": "a shift of all rows shifts the output",
+    "scale": "a factor on all rows is a factor on the output",
+    "consensus": "identical rows give that row",
+    "average": "with f = 0 it is the mean",
+    "selects_one": "the output is one of the rows",
+    "filter": "workers of weight 0 are left out of the output",
+    "coordinatewise": "columns do not see each other",
+    "stateful": "it remembers earlier steps",
+    "stochastic": "it draws",
+    "server": "it asks for the server's own data",
+}
+ATTACK_TRAITS = {
+    "data": "it changes labels",
+    "collusive": "it does not read what Byzantine workers' honest work would be",
+    "stochastic": "it draws",
+    "stateful": "it remembers earlier steps",
+    "rule": "it tries the rule in use",
+    "non_finite": "it sends NaN or infinities",
+}
 
 
 def no_state(m: int, d: int) -> State:

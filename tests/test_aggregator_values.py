@@ -1,41 +1,31 @@
-"""What rules compute: against plain float64 loops written from the papers, and against vectors worked out by hand."""
+"""What rules and pre-rules compute: against plain float64 loops written from the papers, and against known answers."""
 
 import functools
+import inspect
 import itertools
-import json
-from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
+from zoo import of, reference
 
-from sim import AGGREGATORS, Round
+from sim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round
 
-GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
-OPTIONS = {
-    "mean": [{}],
-    "median": [{}, {"middle": "lower"}],
-    "krum": [{}],
-    "brsgd": [
-        {},
-        {"reading": "code"},
-        {"beta": 0.3},
-        {"beta": 1.0},
-        {"threshold": "half"},
-        {"threshold": 4.0},
-        {"threshold": 0.5},
-        {"threshold": 0.5, "empty": "c1"},
-        {"threshold": 0.5, "empty": "median"},
-        {"at_mean": "below"},
-        {"column_tie": "below"},
-        {"score_tie": "all"},
-        {"middle": "lower"},
-        {"non_finite": "keep"},
-    ],
-}
-CHOICES = [(rule, options) for rule, several in OPTIONS.items() for options in several]
+CHOICES = [
+    (kind, name, options)
+    for kind, zoo in (("aggregators", AGGREGATORS), ("pre_rules", PRE_RULES))
+    for name in zoo
+    for options in reference(kind, name).OPTIONS
+]
+GOLDEN = [
+    (kind, name, golden)
+    for kind, zoo in (("aggregators", AGGREGATORS), ("pre_rules", PRE_RULES))
+    for name in zoo
+    for golden in getattr(reference(kind, name), "GOLDEN", [])
+]
+ROUNDS = 50
 
 
 def inputs(m, d=9):
@@ -54,81 +44,178 @@ def inputs(m, d=9):
         "tied": draw.integers(-3, 4, (m, d)) / 2,  # exact in float32: equal scores, distances and column means
         "outliers": outliers,
         "bad": bad,
+        "drift": normal + 3,
     }
 
 
+CENTRE = np.linspace(1, 2, 64)
+
+
+def server_loss(params):
+    """A loss that has a different gradient at every point."""
+    return ((params - CENTRE[: len(params)]) ** 2).sum() / 4
+
+
+def context(key, step, d, previous=None):
+    return SimpleNamespace(
+        key=key,
+        step=step,
+        lr=0.125,
+        params=np.full(d, 0.25),
+        previous=np.zeros(d) if previous is None else previous,
+        server_loss=lambda params: float(server_loss(params)),
+        server_gradient=lambda params: (params - CENTRE[: len(params)]) / 2,
+    )
+
+
+def as_round(key, step, f, d):
+    centre = jnp.asarray(CENTRE[:d], jnp.float32)
+    return Round(
+        key, step, f, 0.125, jnp.full(d, 0.25), jnp.zeros(d), lambda n: lambda p: ((p - centre) ** 2).sum() / 4
+    )
+
+
+def expected(kind, name, rows, f, options, seed=0):
+    """The reference's answer to one round, or to a list of rounds."""
+    loop = getattr(reference(kind, name), name)
+    several = rows.ndim == 3
+    keys = [jax.random.fold_in(jax.random.key(seed), t) for t in range(len(rows) if several else 1)]
+    given = [context(key, t, rows.shape[-1]) for t, key in enumerate(keys)]
+    known = {"ctx": given if several else given[0]} if "ctx" in inspect.signature(loop).parameters else {}
+    with np.errstate(all="ignore"):
+        return np.array(loop(list(rows) if several else rows, f, **options, **known))
+
+
+def show_rows():
+    """A rule that gives all of its rows, flat: to see what a pre-rule makes of them."""
+    return Aggregator(lambda m, d: (), lambda rows, state, rnd: (rows.ravel(), state, Info(jnp.ones(len(rows)))))
+
+
 @functools.cache
-def compiled(rule, options):
-    made = AGGREGATORS[rule].make(**dict(options))
-    return jax.jit(lambda rows, f: made.apply(rows, made.init(*rows.shape), Round(jax.random.key(0), jnp.int32(0), f)))
+def compiled(kind, name, options):
+    made = of(kind)[name].make(**dict(options))
+    made = made(show_rows()) if kind == "pre_rules" else made
+
+    def run(rounds, f, key):
+        def step(state, now):
+            t, rows = now
+            rnd = as_round(jax.random.fold_in(key, t), t, f, rows.shape[-1])
+            out, state, _ = made.apply(rows, state, rnd)
+            return state, out
+
+        state = made.init(*rounds.shape[1:])
+        return jax.lax.scan(step, state, (jnp.arange(len(rounds)), rounds))[1]
+
+    return jax.jit(run)
 
 
-def output(rule, rows, f, options):
-    return np.asarray(compiled(rule, tuple(options.items()))(jnp.asarray(rows, jnp.float32), jnp.int32(f))[0])
+def output(kind, name, rows, f, options, seed=0):
+    """What `sim` makes of one round, or of a list of rounds."""
+    rounds = np.asarray(rows, np.float32).reshape(-1, *rows.shape[-2:])
+    out = compiled(kind, name, tuple(options.items()))(jnp.asarray(rounds), jnp.int32(f), jax.random.key(seed))
+    out = np.asarray(out).reshape(len(rounds), *((-1, rows.shape[-1]) if kind == "pre_rules" else (-1,)))
+    return out if rows.ndim == 3 else out[0]
 
 
-def test_every_rule_has_a_reference(rule):
-    assert rule in OPTIONS and callable(getattr(reference, rule))
+def rounds_of(kind, name, rows):
+    """Stateful rules see a list of rounds, even if of one."""
+    return rows[None] if "stateful" in of(kind)[name].traits else rows
 
 
 @pytest.mark.parametrize("m", [7, 8])
-@pytest.mark.parametrize(("rule", "options"), CHOICES, ids=str)
-def test_like_the_reference(rule, options, m):
-    for kind, rows in inputs(m).items():
-        if kind == "bad" and options.get("non_finite") == "keep":
+@pytest.mark.parametrize(("kind", "name", "options"), CHOICES, ids=str)
+def test_like_the_reference(kind, name, options, m):
+    module = reference(kind, name)
+    near = getattr(module, "TOLERANCE", 1e-5)
+    for case, rows in inputs(m).items():
+        if case in getattr(module, "SKIP", ()) or (case == "bad" and options.get("non_finite") == "keep"):
             continue
-        exact = rows.astype(np.float32).astype(np.float64)
-        for f in (0, 1, 2) if rule == "krum" else (1,):
-            with np.errstate(invalid="ignore"):
-                expected = getattr(reference, rule)(exact, f, **options)
-            np.testing.assert_allclose(output(rule, rows, f, options), expected, rtol=1e-5, atol=1e-5, err_msg=kind)
+        exact = rounds_of(kind, name, rows.astype(np.float32).astype(np.float64))
+        for f in getattr(module, "F", (1,)):
+            np.testing.assert_allclose(
+                output(kind, name, exact, f, options),
+                expected(kind, name, exact, f, options),
+                rtol=near,
+                atol=near,
+                err_msg=f"{case}, f = {f}",
+            )
+
+
+STATEFUL = [(name, options) for kind, name, options in CHOICES if "stateful" in of(kind)[name].traits]
+
+
+@pytest.mark.parametrize(("name", "options"), STATEFUL, ids=str)
+def test_fifty_rounds_like_the_reference(name, options):
+    draw = np.random.default_rng(1)
+    rounds = draw.normal(size=(ROUNDS, 7, 9)) + 0.3
+    rounds[:, 2] += 0.4  # one worker drifts, another goes wild for a while
+    rounds[20:30, 4] *= 100
+    rounds = rounds.astype(np.float32).astype(np.float64)
+    near = 5 * getattr(reference("aggregators", name), "TOLERANCE", 1e-5)
+    np.testing.assert_allclose(
+        output("aggregators", name, rounds, 2, options),
+        expected("aggregators", name, rounds, 2, options),
+        rtol=near,
+        atol=near,
+    )
 
 
 def test_the_inputs_tell_the_rules_and_options_apart():
     seen = {}
-    for rule, options in CHOICES:
-        with np.errstate(invalid="ignore"):
-            vectors = [
-                getattr(reference, rule)(rows, 1, **options)
-                for m in (7, 8)
-                for kind, rows in inputs(m).items()
-                if kind != "bad"
+    for kind, name, options in CHOICES:
+        if kind != "aggregators" or "non_finite" in options:
+            continue
+        several = "stateful" in AGGREGATORS[name].traits
+        vectors = []
+        for m in (7, 8):
+            good = [rows for case, rows in inputs(m).items() if case != "bad"]
+            if several:
+                vectors += [expected(kind, name, np.stack(good[:12]), f, options).ravel() for f in (1, 2)]
+            vectors += [
+                expected(kind, name, rows[None] if several else rows, f, options).ravel()
+                for rows in good
+                for f in (1, 2)
             ]
-        seen[f"{rule} {options}"] = np.array(vectors)
-    finite_only = seen.pop("brsgd {'non_finite': 'keep'}")
-    np.testing.assert_array_equal(finite_only, seen["brsgd {}"])
-    alike = [(a, b) for a, b in itertools.combinations(seen, 2) if np.allclose(seen[a], seen[b])]
+        seen[f"{name} {options}"] = np.concatenate(vectors)
+    alike = [
+        (a, b)
+        for a, b in itertools.combinations(seen, 2)
+        if len(seen[a]) == len(seen[b]) and np.allclose(seen[a], seen[b])
+    ]
     assert not alike
 
 
 def test_brsgd_counts_bad_rows_only_when_told():
     """A NaN spoils every column mean, so all scores are alike and other rows are kept."""
     rows = inputs(7)["bad"]
-    dropped, kept = (output("brsgd", rows, 3, {"non_finite": how}) for how in ("drop", "keep"))
+    dropped, kept = (output("aggregators", "brsgd", rows, 3, {"non_finite": how}) for how in ("drop", "keep"))
     assert np.isfinite(dropped).all()
     assert not np.allclose(dropped, kept)
+    finite = inputs(7)["normal"]
+    np.testing.assert_array_equal(*(output("aggregators", "brsgd", finite, 1, o) for o in ({}, {"non_finite": "keep"})))
 
 
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: f"{golden['rule']} {golden['options']}")
-def test_golden(golden):
+@pytest.mark.parametrize(("kind", "name", "golden"), GOLDEN, ids=lambda value: value if isinstance(value, str) else "")
+def test_known_answers(kind, name, golden):
     rows = np.array(golden["rows"], float)
-    np.testing.assert_allclose(
-        output(golden["rule"], rows, golden["f"], golden["options"]), golden["output"], rtol=1e-6, atol=1e-7
-    )
-    expected = getattr(reference, golden["rule"])(rows, golden["f"], **golden["options"])
-    np.testing.assert_allclose(expected, golden["output"], rtol=1e-12)
+    near = golden.get("tolerance", 1e-6)
+    ours = output(kind, name, rows, golden["f"], golden["options"])
+    np.testing.assert_allclose(ours, golden["output"], rtol=near, atol=1e-7 + near / 10, err_msg=golden["source"])
+    loop = expected(kind, name, rows, golden["f"], golden["options"])
+    np.testing.assert_allclose(loop, golden["output"], rtol=max(near / 100, 1e-12), atol=near / 100)
 
 
 @pytest.mark.parametrize(("bad", "count"), [(np.inf, 4), (np.inf, 5), (np.nan, 5), (-np.inf, 4), (-np.inf, 5)])
 def test_median_beyond_its_bound_is_still_the_middle_value(bad, count):
     rows = np.ones((8, 2))
     rows[:count] = bad
-    np.testing.assert_array_equal(output("median", rows, count, {}), reference.median(rows, count))
+    ours = output("aggregators", "median", rows, count, {})
+    np.testing.assert_array_equal(ours, expected("aggregators", "median", rows, count, {}))
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_brsgd_leaves_out_rows_that_are_not_usable_when_they_are_half(bad):
     rows = inputs(8)["normal"]
     rows[:4] = bad
-    aggregate = output("brsgd", rows, 4, {})
+    aggregate = output("aggregators", "brsgd", rows, 4, {})
     assert np.isfinite(aggregate).all() and aggregate.any()

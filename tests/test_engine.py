@@ -83,8 +83,8 @@ def test_what_an_epoch_reports(world):
     batch = np.asarray(engine._batches(program, knobs, state))[0]
     state, measured = world.epoch(program, knobs, state, world.train, world.test)
     honest = [softmax_gradient(world, params, batch[i])[0] for i in range(3)]
-    assert float(measured.train_loss) == pytest.approx(np.mean(honest), rel=1e-5)
-    assert float(measured.byz_weight) == pytest.approx(0.25)
+    assert float(measured.facts.train_loss) == pytest.approx(np.mean(honest), rel=1e-5)
+    assert float(measured.facts.byz_weight) == pytest.approx(0.25)
     assert not measured.diverged and int(state.step) == int(before.step) + 1
 
 
@@ -104,7 +104,7 @@ def test_divergence_is_flagged_and_is_not_an_accuracy(world):
     with pytest.warns(UserWarning, match="mean withstands at most 0 of m=4"):
         curve = world.simulate(attack="scaling", attack_args={"factor": 1e38}, n_byz=1, epochs=3, lr=1e30)
     assert curve.diverged and curve.diverged_epoch == 1
-    for series in curve[:4]:
+    for series in curve[:-2]:
         assert series.shape == (3,) and np.isnan(series).all()
 
 

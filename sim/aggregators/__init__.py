@@ -1,6 +1,11 @@
 """Aggregation rules. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
 
-from sim.aggregators import brsgd, krum, mean, median
+from sim.aggregators import (
+    brsgd,
+    krum,
+    mean,
+    median,
+)
 from sim.types import Entry
 
 AGGREGATORS: dict[str, Entry] = {

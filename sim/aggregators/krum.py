@@ -38,5 +38,6 @@ ENTRY = Entry(
     krum,
     source="Blanchard et al., NeurIPS 2017",
     max_f=lambda m: max((m - 3) // 2, 0),
-    traits=frozenset({"permutation", "translation", "scale", "selects_one"}),
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "selects_one", "filter"}),
+    cost="m^2 d",
 )

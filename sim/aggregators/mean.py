@@ -28,5 +28,6 @@ ENTRY = Entry(
     mean,
     source="Polyak and Juditsky, SIAM J. Control Optim. 1992",
     max_f=lambda m: 0,
-    traits=frozenset({"permutation", "translation", "scale"}),
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "average"}),
+    cost="m d",
 )

@@ -39,5 +39,6 @@ ENTRY = Entry(
     median,
     source="Yin et al., ICML 2018",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "translation", "scale", "coordinatewise"}),
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "coordinatewise"}),
+    cost="m d",
 )

@@ -1,6 +1,14 @@
 """Attacks. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
 
-from sim.attacks import alie, gaussian, inner_product, label_flip, negation, none, scaling
+from sim.attacks import (
+    alie,
+    gaussian,
+    inner_product,
+    label_flip,
+    negation,
+    none,
+    scaling,
+)
 from sim.types import Entry
 
 ATTACKS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}

@@ -1,0 +1,43 @@
+"""An attack that comes and goes."""
+
+import jax
+import jax.numpy as jnp
+
+from sim.types import Attack, Entry, Modifier
+
+
+def burst(*, on: int = 10, off: int = 10, first: int = 0) -> Modifier:
+    """The attack acts for `on` steps, then its workers are honest for `off` steps, and so on.
+
+        active at step t  <=>  t >= first and (t - first) mod (on + off) < on
+
+    Args (static):
+        on, off: lengths in steps, at least 1 and 0.
+        first: the step in which the first burst begins.
+    State: the attack's own, which moves on in every step, active or not.
+    Raises:
+        ValueError: for lengths below these.
+    References: transient attacks are what SafeguardSGD's re-admission is for (Allen-Zhu et al., ICLR 2021); the
+        lengths here are ours.
+    """
+    for name, value, least in (("on", on, 1), ("off", off, 0), ("first", first, 0)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"burst: {name}={value!r} is not a whole number of at least {least}")
+
+    def active(rnd):
+        return (rnd.step >= first) & ((rnd.step - first) % (on + off) < on)
+
+    def wrap(inner):
+        def labels(labels, n_classes, rnd):
+            return jnp.where(active(rnd), inner.labels(labels, n_classes, rnd), labels)
+
+        def grads(sent, byz, state, rnd):
+            forged, state = inner.grads(sent, byz, state, rnd)
+            return jax.lax.select(jnp.broadcast_to(active(rnd), sent.shape), forged, sent), state
+
+        return Attack(inner.init, labels, grads)
+
+    return wrap
+
+
+ENTRY = Entry(burst, source="after Allen-Zhu et al., ICLR 2021")

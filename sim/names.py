@@ -1,0 +1,144 @@
+"""From names to members: "krum", or "nnm+krum" for a rule with pre-rules before it, and the options of either."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sim.aggregators import AGGREGATORS
+from sim.attacks import ATTACKS
+from sim.modifiers import MODIFIERS
+from sim.pre_rules import PRE_RULES
+from sim.types import Aggregator, Attack, Entry, Modifier, PreRule
+
+Args = Mapping[str, Any]
+
+
+def chain(*parts: PreRule | Modifier | Aggregator | Attack) -> Any:
+    """A rule with pre-rules before it, or an attack with modifiers, from the outermost to the rule itself.
+
+    >>> chain(nnm(), krum())
+    """
+    *wrappers, inner = parts
+    for wrap in reversed(wrappers):
+        inner = wrap(inner)  # type: ignore[operator, arg-type]
+    return inner
+
+
+def rule_entry(name: str) -> Entry:
+    """The aggregation rule of that name; "nnm+krum" is `chain(nnm(), krum())`, and takes the options of both.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    return _entry("rule", name, AGGREGATORS, "pre-rule", PRE_RULES)
+
+
+def attack_entry(name: str) -> Entry:
+    """The attack of that name; "burst+alie" is `chain(burst(), alie())`, and takes the options of both.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    return _entry("attack", name, ATTACKS, "modifier", MODIFIERS)
+
+
+def _entry(kind: str, name: str, zoo: Mapping[str, Entry], outer_kind: str, outer: Mapping[str, Entry]) -> Entry:
+    *before, last = name.split("+")
+    inner = known(kind, last, zoo)
+    return _composed([known(outer_kind, each, outer) for each in before], inner) if before else inner
+
+
+def _composed(wrappers: list[Entry], inner: Entry) -> Entry:
+    """One entry for several; options are found by name, which the registries keep apart."""
+    parts = [*wrappers, inner]
+
+    def max_f(m, **options):
+        bounds = []
+        for part in parts:
+            bounds.append(_with_named(part.max_f, m, options))
+            m = _with_named(part.rows, m, options)
+        return min(bounds)
+
+    make = _chained(*(part.make for part in parts))
+    return Entry(make, "; ".join(part.source for part in parts), max_f, _shared_traits(parts))
+
+
+@functools.cache  # so that equal names give equal programs
+def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
+    own = [inspect.signature(factory).parameters for factory in factories]
+
+    def make(**options):
+        given = [{key: value for key, value in options.items() if key in keys} for keys in own]
+        return chain(*(factory(**args) for factory, args in zip(factories, given, strict=True)))
+
+    make.__signature__ = inspect.Signature([p for keys in own for p in keys.values()])  # type: ignore[attr-defined]
+    make.__doc__ = " ".join((factory.__doc__ or "").strip().partition("\n")[0] for factory in factories)
+    return make
+
+
+def _shared_traits(parts: list[Entry]) -> frozenset[str]:
+    """Promises that all parts keep; draws, memory and other needs of any of them."""
+    needs = frozenset({"stateful", "stochastic", "server", "data", "rule", "non_finite"})
+    kept = frozenset.intersection(*(part.traits for part in parts)) - needs
+    return kept | frozenset.union(*(part.traits & needs for part in parts))
+
+
+def max_f(entry: Entry, m: int, options: Args) -> int:
+    """The largest f that the rule is guaranteed to withstand with these options."""
+    return _with_named(entry.max_f, m, options)
+
+
+def _with_named(f: Callable[..., int], m: int, options: Args) -> int:
+    parameters = inspect.signature(f).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return f(m, **options)
+    return f(m, **{key: value for key, value in options.items() if key in parameters})
+
+
+def known(kind: str, name: str, zoo: Mapping[str, Entry]) -> Entry:
+    """The entry called `name`.
+
+    Raises:
+        ValueError: if there is none, with the nearest names.
+    """
+    if name not in zoo:
+        raise ValueError(unknown(kind, name, zoo))
+    return zoo[name]
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> str:
+    """A message about a name that is none of `names`, with the nearest ones."""
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(names))}."
+
+
+def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
+    """The factory's options with `given` laid over the defaults; an int given for a float becomes one.
+
+    Raises:
+        ValueError: for an option that the factory does not have, or a value that it refuses.
+    """
+    defaults = {
+        key: parameter.default
+        for key, parameter in inspect.signature(entry.make).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    for key in given:
+        if key not in defaults:
+            raise ValueError(
+                unknown(f"option of {name}", key, defaults) if defaults else f"{name} has no options, got {key!r}"
+            )
+    merged = {**defaults, **given}
+    for key, value in merged.items():
+        if isinstance(defaults[key], float) and type(value) is int:
+            merged[key] = float(value)
+        if isinstance(merged[key], float) and not np.isfinite(merged[key]):
+            raise ValueError(f"{name}: {key}={value} is not a finite number")
+    needs = [key for key in inspect.signature(entry.make).parameters if key not in defaults]
+    entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
+    return merged

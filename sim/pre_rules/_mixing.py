@@ -1,0 +1,29 @@
+"""Pre-rules that replace the rows by weighted sums of rows."""
+
+from collections.abc import Callable
+
+import jax
+from jaxtyping import Array, Float
+
+from sim.ops import mix
+from sim.types import Aggregator, Info, PreRule, Round
+
+
+def mixing(
+    weights: Callable[[Float[Array, "m d"], Round], Float[Array, "k m"]], rows: Callable[[int], int] = lambda m: m
+) -> PreRule:
+    """A pre-rule from a function (gradients, round) -> matrix W of weights >= 0; the rule gets the `rows(m)` rows W G.
+
+    Memory: W and W G; never a tensor of m x m x d. What the rule says about its rows is passed back through W.
+    """
+
+    def wrap(rule):
+        def apply(grads, state, rnd):
+            own, inner = jax.random.split(rnd.key)
+            w = weights(grads, rnd._replace(key=own))
+            aggregate, state, info = rule.apply(mix(w, grads), state, rnd._replace(key=inner))
+            return aggregate, state, Info(info.weight @ w)
+
+        return Aggregator(lambda m, d: rule.init(rows(m), d), apply, rule.load)
+
+    return wrap

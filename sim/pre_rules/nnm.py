@@ -1,0 +1,40 @@
+"""Nearest-neighbour mixing."""
+
+import jax.numpy as jnp
+
+from sim.ops import ranks, sq_distances
+from sim.pre_rules._mixing import mixing
+from sim.types import Entry, PreRule
+
+
+def nnm() -> PreRule:
+    """Every row becomes the mean of its m - f nearest rows, itself among them.
+
+        y_i = (1 / (m - f)) sum over the m - f smallest ||g_i - g_j|| of g_j
+
+    Tolerates: f <= (m - 1) // 2, with any rule after it that does.
+    Cost: O(m^2 d) for the Gram matrix and for the m x m mixing matrix times G; O(m^2 log m) to rank.
+    Choices: ties go to the lowest worker index. A row that is not usable (`ops.usable_rows`) is nobody's neighbour
+        (if fewer than m - f are usable, the mean is over these), and becomes NaN, which the rule after it sees.
+    References: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by mixing: a recipe for optimal
+        Byzantine ML under heterogeneity", AISTATS 2023.
+    """
+
+    def weights(grads, rnd):
+        m = len(grads)
+        squared = sq_distances(grads)
+        usable = jnp.isfinite(jnp.diagonal(squared))
+        order = ranks(squared.at[jnp.diag_indices(m)].add(-1.0))  # itself comes first, even before a copy
+        near = (order < jnp.maximum(m - rnd.f, 1)) & usable
+        return jnp.where(usable[:, None], near / jnp.maximum(near.sum(axis=1, keepdims=True), 1), jnp.eye(m))
+
+    return mixing(weights)
+
+
+ENTRY = Entry(
+    nnm,
+    source="Allouah et al., AISTATS 2023",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "average"}),
+    cost="m^2 d",
+)
