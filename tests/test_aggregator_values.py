@@ -117,9 +117,9 @@ def output(kind, name, rows, f, options, seed=0):
     return out if rows.ndim == 3 else out[0]
 
 
-def rounds_of(kind, name, rows):
-    """Stateful rules see a list of rounds, even if of one."""
-    return rows[None] if "stateful" in of(kind)[name].traits else rows
+def rows_as(several, rows):
+    """Members with a memory see a list of rounds, even if of one."""
+    return rows[None] if several else rows
 
 
 @pytest.mark.parametrize("m", [7, 8])
@@ -130,7 +130,7 @@ def test_like_the_reference(kind, name, options, m):
     for case, rows in inputs(m).items():
         if case in getattr(module, "SKIP", ()) or (case == "bad" and options.get("non_finite") == "keep"):
             continue
-        exact = rounds_of(kind, name, rows.astype(np.float32).astype(np.float64))
+        exact = rows_as("stateful" in of(kind)[name].traits, rows.astype(np.float32).astype(np.float64))
         for f in getattr(module, "F", (1,)):
             np.testing.assert_allclose(
                 output(kind, name, exact, f, options),

@@ -1,16 +1,22 @@
-"""Gaussian noise in place of gradients."""
+"""Gaussian noise in place of gradients, or on top of them."""
+
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from sim.types import Attack, Entry, Traced, attack
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
-def gaussian(*, sigma: Traced = 200.0) -> Attack:
-    """Byzantine rows are drawn from N(0, sigma^2 I), afresh for each worker and step.
+@checked
+def gaussian(*, sigma: Traced = 200.0, mode: Literal["replace", "add"] = "replace") -> Attack:
+    """Byzantine rows are noise from N(0, sigma^2 I), afresh for each worker and step.
+
+        g_byz = n, or g_own + n;    n ~ N(0, sigma^2 I)
 
     Args:
         sigma: standard deviation in gradient units, traced. BrSGD section 5.1 and Zeno's code: 200.
+        mode: "replace" the gradient by noise, or "add" noise to the worker's own. Static.
     Cost: d normal draws for each Byzantine worker (rows are drawn under a `cond`, since they are most of the cost).
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Xie et al., ICML 2019.
     """
@@ -18,7 +24,8 @@ def gaussian(*, sigma: Traced = 200.0) -> Attack:
     def grads(sent, byz, state, rnd):
         def row(i):
             def draw():
-                return sigma * jax.random.normal(jax.random.fold_in(rnd.key, i), sent.shape[1:], sent.dtype)
+                noise = sigma * jax.random.normal(jax.random.fold_in(rnd.key, i), sent.shape[1:], sent.dtype)
+                return sent[i] + noise if mode == "add" else noise
 
             return jax.lax.cond(byz[i], draw, lambda: sent[i])
 
@@ -27,4 +34,14 @@ def gaussian(*, sigma: Traced = 200.0) -> Attack:
     return attack(grads=grads)
 
 
-ENTRY = Entry(gaussian, source="Li et al., FTL-IJCAI 2021, section 5.1", traits=frozenset({"stochastic"}))
+ENTRY = Entry(
+    gaussian,
+    source="Li et al., FTL-IJCAI 2021, section 5.1",
+    traits=frozenset({"stochastic"}),
+    readings=(
+        Reading("replace", {}, "N(0, 200^2 I)", "BrSGD section 5.1; Zeno's code"),
+        Reading("byzfl", {"sigma": 1.0}, "N(0, I)", "byzfl 0.0.11"),
+        Reading("signguard_noise", {"sigma": 0.5, "mode": "add"}, "g_own + 0.5 N(0, I)", "SignGuard's code"),
+        Reading("signguard_random", {"sigma": 0.5}, "0.5 N(0, I)", "SignGuard's code"),
+    ),
+)
