@@ -10,6 +10,7 @@ from sim.models import MODELS
 from sim.modifiers import MODIFIERS
 from sim.names import chain
 from sim.pre_rules import PRE_RULES
+from sim.robustness import Robustness, robustness
 from sim.types import Aggregator, Attack, Entry, Info, Round
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     "Data",
     "Entry",
     "Info",
+    "Robustness",
     "Round",
     "aggregate",
     "attack",
     "chain",
+    "robustness",
     "simulate",
 ]

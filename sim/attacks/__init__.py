@@ -5,6 +5,7 @@ from sim.attacks import (
     gaussian,
     inner_product,
     label_flip,
+    learned,
     negation,
     none,
     scaling,

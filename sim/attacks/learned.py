@@ -1,0 +1,97 @@
+"""An attack that climbs the gradient through the rule in use."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from sim.ops import masked_mean, masked_std, per_row
+from sim.types import Attack, Entry, Traced, attack, checked
+
+Objective = Literal["distance", "descent", "loss"]
+
+
+@checked
+def learned(
+    *,
+    objective: Objective = "distance",
+    steps: int = 10,
+    restarts: int = 2,
+    budget: Traced = 3.0,
+    within: Literal["distance", "norm"] = "distance",
+    rate: Traced = 0.5,
+    z: Traced = 1.5,
+) -> Attack:
+    """One vector for all Byzantine workers, found by projected gradient ascent on the harm, through the rule itself.
+
+        harm(p) = the objective at rule(rows), where every Byzantine row is p
+        p_{k+1} = P(p_k + rate (1 - k / steps) R u_k),    u_k = the gradient of harm at p_k, normalised
+
+    R is `budget` times the largest distance of an honest row from the honest mean mu, P the projection on the ball of
+    radius R around mu; or `budget` times the largest honest norm, and the ball around 0. Of all points that were tried,
+    starting points among them, the one of most harm is sent: never less harm than at the start.
+
+    Args:
+        objective: "distance" ||rule(rows) - mu||^2; "descent" minus the inner product of rule(rows) and mu; "loss" the
+            honest workers' loss on this step's batches after the server's update (through the engine's step). Static.
+        steps: gradient steps from each start. Static.
+        restarts: how many starts: mu - z sigma (ALIE), -mu (inner product), then directions drawn from N(0, I),
+            normalised, at the edge of the ball. Static.
+        budget, within: the ball, see above. traced; static.
+        rate: the first step as a part of R; traced.
+        z: of the first start; traced.
+    Cost: restarts * (steps + 1) evaluations of the rule and of its gradient in every training step.
+    Choices: where the gradient is zero or not finite (a rule that selects rows, and not ours), p moves towards mu
+        instead, to 0.7 of its distance: what nobody picks is too far away. Harm that is not finite counts as infinite:
+        it has won.
+    Raises:
+        ValueError: for counts below 1; or without a rule (or loss) to climb through.
+    References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
+    """
+    for name, value in (("steps", steps), ("restarts", restarts)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"learned: {name}={value!r} is not a whole number of at least 1")
+
+    def grads(sent, byz, state, rnd):
+        if rnd.aggregate is None or (objective == "loss" and rnd.loss_after is None):
+            raise ValueError(f"learned needs the rule in use (and, to climb the loss, the loss); objective={objective!r}")
+        mean = masked_mean(sent, ~byz)
+        centre = mean if within == "distance" else jnp.zeros_like(mean)
+        radius = budget * jnp.where(byz, 0.0, per_row(lambda row: jnp.linalg.norm(row - centre), sent)).max()
+
+        def harm(p):
+            out = rnd.aggregate(jnp.where(byz[:, None], p, sent))
+            match objective:
+                case "distance":
+                    return jnp.square(out - mean).sum()
+                case "descent":
+                    return -jnp.vdot(out, mean)
+            return rnd.loss_after(out)
+
+        def project(p):
+            length = jnp.linalg.norm(p - centre)
+            return centre + (p - centre) * jnp.minimum(1.0, radius / jnp.where(length == 0, 1.0, length))
+
+        def climb(p, best, k):
+            value, slope = jax.value_and_grad(harm)(p)
+            value = jnp.where(jnp.isfinite(value), value, jnp.inf)
+            best = jax.tree.map(lambda new, old: jnp.where(value > best[0], new, old), (value, p), best)
+            length = jnp.linalg.norm(slope)
+            seen = jnp.isfinite(length) & (length > 0)
+            ascent = rate * (1 - k / steps) * radius / jnp.where(seen, length, 1.0) * slope
+            return project(jnp.where(seen, p + ascent, mean + 0.7 * (p - mean))), best
+
+        def run(i):
+            noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape)
+            starts = (mean - z * masked_std(sent, ~byz, mean), -mean, centre + radius * noise / jnp.linalg.norm(noise))
+            start = project(jax.lax.select_n(jnp.minimum(i, 2), *starts))
+            first = (start, (-jnp.inf, start))
+            return jax.lax.scan(lambda carry, k: (climb(*carry, k), None), first, jnp.arange(steps + 1))[0][1]
+
+        values, points = jax.lax.map(run, jnp.arange(restarts))
+        return jnp.broadcast_to(points[values.argmax()], sent.shape), state
+
+    return attack(grads=grads)
+
+
+ENTRY = Entry(learned, source="byzsim", traits=frozenset({"collusive", "rule"}))
