@@ -3,20 +3,27 @@
 import jax
 import jax.numpy as jnp
 
-from sim.ops import sq_distances
-from sim.types import Aggregator, Entry, stateless
+from sim.ops import KrumDefinition, krum_scores, preference, sq_distances
+from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
-def krum() -> Aggregator:
+@checked
+def krum(*, definition: KrumDefinition = "blanchard2017") -> Aggregator:
     """The gradient with the smallest sum of squared distances to its m - f - 2 nearest others.
 
-        s_i = sum of the m - f - 2 smallest ||g_i - g_j||^2, j != i;    g = g_argmin(s)
+        s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = g_argmin(s)
 
-    Tolerates: f with m >= 2f + 3.
+    Args:
+        definition: whose power p and count k. "blanchard2017" p = 2, k = 2 (the paper); "byzfl" p = 2, k = 1;
+            "byzantine_momentum" p = 1, k = 1; "torchjd" p = 1, k = 2; "epfml" p = 4, k = 2; "ndss21" p = 2, k = 3;
+            "alie" p = 1, k = 0. Static.
+    Tolerates: f with m >= 2f + 3 (the paper's p and k).
     Cost: O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it.
-    Choices: beyond the bound, at least one neighbour is always counted. Ties go to the lowest worker index.
-        Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody; if the score of every row
-        is infinite, a usable row comes before one that is not.
+    Choices: at least one other is always counted, at most all m - 1. Ties go to the lowest worker index.
+        Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody; among rows of infinite score
+        a usable one comes before one that is not. With p = 4 a distance above 4e9 overflows and is infinite too.
+        The proof needs k = 2; with k = 0 even an honest row has to count a Byzantine one if there are f.
+        The bound kappa is from memory (Allouah et al. 2023).
     References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
         gradient descent", NeurIPS 2017.
     """
@@ -25,10 +32,8 @@ def krum() -> Aggregator:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
-        near = jnp.sort(squared.at[jnp.diag_indices(m)].set(-1.0), axis=1)[:, 1:]  # the worker itself comes first
-        counted = jnp.arange(m - 1) < jnp.maximum(m - rnd.f - 2, 1)
-        score = jnp.where(counted, near, 0.0).sum(axis=1)
-        best = jnp.lexsort((jnp.arange(m), ~usable, score))[0]
+        score = krum_scores(squared, rnd.f, definition, alive=jnp.ones(m, bool))
+        best = jnp.argmin(preference(score, usable))
         return grads[best], jax.nn.one_hot(best, m)
 
     return stateless(rule)
@@ -40,4 +45,49 @@ ENTRY = Entry(
     max_f=lambda m: max((m - 3) // 2, 0),
     traits=frozenset({"permutation", "translation", "scale", "consensus", "selects_one", "filter"}),
     cost="m^2 d",
+    kappa=lambda m, f: 6 * (1 + f / (m - 2 * f)),
+    readings=(
+        Reading(
+            "blanchard2017",
+            {"definition": "blanchard2017"},
+            "squared distances to the m - f - 2 nearest others",
+            "Blanchard et al. 2017; krum 0.9.1, Flower, CRYPTO-KU, viceroy",
+        ),
+        Reading(
+            "byzfl",
+            {"definition": "byzfl"},
+            "squared distances to the m - f - 1 nearest others",
+            "byzfl, byzpy",
+        ),
+        Reading(
+            "byzantine_momentum",
+            {"definition": "byzantine_momentum"},
+            "distances, not squared, to the m - f - 1 nearest others",
+            "LPD-EPFL/ByzantineMomentum, Python path",
+        ),
+        Reading(
+            "torchjd",
+            {"definition": "torchjd"},
+            "distances, not squared, to the m - f - 2 nearest others",
+            "torchjd",
+        ),
+        Reading(
+            "epfml",
+            {"definition": "epfml"},
+            "fourth powers of the distances to the m - f - 2 nearest others",
+            "epfml/byzantine-robust-optimizer and byzantine-robust-noniid-optimizer, fedlib (blades)",
+        ),
+        Reading(
+            "ndss21",
+            {"definition": "ndss21"},
+            "squared distances to the m - f - 3 nearest others (itself counted among m - f - 2)",
+            "vrt1shjwlkr/NDSS21-Model-Poisoning",
+        ),
+        Reading(
+            "alie",
+            {"definition": "alie"},
+            "distances, not squared, to the m - f nearest others",
+            "moranant/attacking_distributed_learning, the authors of ALIE",
+        ),
+    ),
 )
