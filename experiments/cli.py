@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from rich.console import Console
 
-from experiments import records, report, runner
+from experiments import records, report, runner, zoo
 from experiments.config import Config, Table, cells
 from experiments.datasets import DATASETS, describe
 from experiments.errors import UserError, unknown
@@ -22,6 +22,8 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim run TABLE [options]      run what has no record yet, then report; stop and start again at will
   byzsim report TABLE [options]   make the table and the figures from the records
   byzsim list                     rules, attacks, models, data sets and tables, with their sources
+  byzsim zoo [options]            measure every rule: kappa found by attacks, what becomes of NaN; all sources
+  byzsim definitions [FILE]       names that stand for several definitions, side by side
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
 
   byzsim run TABLE --help         everything that can be changed about a table
@@ -76,6 +78,22 @@ class Data:
     """folder with the original files"""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Zoo(zoo.Size):
+    """Measure every aggregation rule, and list all members with their sources."""
+
+    results: Path = Path("results")
+    """folder of all results"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """Names that stand for several definitions, side by side."""
+
+    file: tyro.conf.Positional[Path | None] = None
+    """write the page here instead of printing it"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
@@ -91,7 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(args: list[str]) -> None:
-    commands = {"run": _run, "report": _report, "list": _list, "data": _data}
+    commands = {
+        "run": _run,
+        "report": _report,
+        "list": _list,
+        "zoo": _zoo,
+        "definitions": _definitions,
+        "data": _data,
+    }
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
         return
@@ -192,6 +217,28 @@ def _list(args: list[str]) -> None:
         print(kind)
         for name, summary, source in members:
             print(f"  {name:<24}{summary.rstrip('.')}  [{source}]")
+
+
+def _zoo(args: list[str]) -> None:
+    given = tyro.cli(Zoo, args=args, prog="byzsim zoo")
+    if not (given.m >= 3 and 1 <= given.f <= (given.m - 1) // 2 and given.d >= 1):
+        raise UserError(f"m={given.m}, f={given.f}, d={given.d}: expected 1 <= f <= (m - 1) // 2 and d >= 1")
+    facts = zoo.measure(given, _say)
+    zoo.write(facts, given, given.results / "zoo")
+    print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
+    _say(f"written: {given.results / 'zoo'}/README.md, rules.csv")
+
+
+def _definitions(args: list[str]) -> None:
+    given = tyro.cli(Definitions, args=args, prog="byzsim definitions")
+    page = zoo.definitions()
+    if given.file is None:
+        print(page)
+        return
+    try:
+        report.write_whole(given.file, page.encode())
+    except OSError as error:
+        raise UserError(f"cannot write {given.file}: {error.strerror}") from None
 
 
 def _data(args: list[str]) -> None:

@@ -74,7 +74,7 @@ def aggregate(
         state, previous, step = carry
         grads, params = now
         rnd = Round(jax.random.fold_in(jax.random.key(seed), step), step, jnp.int32(f), lr, params, previous)
-        rnd = rnd._replace(server_loss=lambda n: server_loss)
+        rnd = rnd if server_loss is None else rnd._replace(server_loss=lambda n: server_loss)
         out, state, _ = aggregator.apply(grads, state, rnd)
         return (state, out, step + 1), out
 
@@ -140,7 +140,8 @@ def attack(
         state, rule_state, last, step = carry
         key = jax.random.fold_in(jax.random.key(seed), step)
         rnd = Round(key, step, jnp.int32(declared), previous=last)
-        seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0], loss_after=loss_after)
+        seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
+        seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
         forged, state = made.grads(sent, byz, state, seen)
         forged = jnp.where(byz[:, None], forged, sent)
         last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)

@@ -12,19 +12,22 @@ from sim.aggregators import AGGREGATORS
 from sim.attacks import ATTACKS
 from sim.modifiers import MODIFIERS
 from sim.pre_rules import PRE_RULES
-from sim.types import Aggregator, Attack, Entry, Modifier, PreRule
+from sim.types import Entry
 
 Args = Mapping[str, Any]
 
 
-def chain(*parts: PreRule | Modifier | Aggregator | Attack) -> Any:
+def chain(*parts: Any) -> Any:
     """A rule with pre-rules before it, or an attack with modifiers, from the outermost to the rule itself.
 
     >>> chain(nnm(), krum())
+
+    Args:
+        parts: any number of `PreRule` and one `Aggregator`, or of `Modifier` and one `Attack`.
     """
     *wrappers, inner = parts
     for wrap in reversed(wrappers):
-        inner = wrap(inner)  # type: ignore[operator, arg-type]
+        inner = wrap(inner)
     return inner
 
 
@@ -71,11 +74,11 @@ def _composed(wrappers: list[Entry], inner: Entry) -> Entry:
 def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
     own = [inspect.signature(factory).parameters for factory in factories]
 
-    def make(**options):
+    def make(**options: Any) -> Any:
         given = [{key: value for key, value in options.items() if key in keys} for keys in own]
         return chain(*(factory(**args) for factory, args in zip(factories, given, strict=True)))
 
-    make.__signature__ = inspect.Signature([p for keys in own for p in keys.values()])  # type: ignore[attr-defined]
+    setattr(make, "__signature__", inspect.Signature([p for keys in own for p in keys.values()]))  # noqa: B010
     make.__doc__ = " ".join((factory.__doc__ or "").strip().partition("\n")[0] for factory in factories)
     return make
 

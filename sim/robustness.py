@@ -60,7 +60,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     if not 1 <= f <= (m - 1) // 2:
         raise ValueError(f"f={f} is not from 1 to (m - 1) // 2 = {(m - 1) // 2}")
     ratio, climb = _compiled(entry.make, tuple(args.items()), m, f, d)
-    worst = Robustness(0.0, "none", "none", entry.kappa and entry.kappa(m, f))
+    worst = Robustness(0.0, "none", "none", None if entry.kappa is None else entry.kappa(m, f))
     key = jax.random.key(seed)
     for which, (kind, honest) in enumerate(_honest(key, m - f, d).items()):
         drawn = jax.random.fold_in(key, 100 + which)

@@ -17,6 +17,15 @@ State = Any  # any pytree of arrays whose structure, shapes and dtypes never cha
 Traced = Float[Array, ""] | float  # a hyperparameter that may vary inside one compiled grid
 
 
+def _missing(what: str) -> Callable[..., Any]:
+    """Stands where nobody has given a function that a member calls."""
+
+    def call(*_: Any) -> Any:
+        raise ValueError(f"{what} is asked for, and nobody has given it; inside a training step it is there")
+
+    return call
+
+
 class Round(NamedTuple):
     """What every rule and attack may read in one step; every array may be traced. A new need is a new field.
 
@@ -36,11 +45,11 @@ class Round(NamedTuple):
     """the model's parameters, at which the gradients were taken"""
     previous: Float[Array, " d"] | None = None
     """the aggregate of the step before; zero in the first"""
-    server_loss: Callable[[int], Callable[[Float[Array, " d"]], Float[Array, ""]]] | None = None
+    server_loss: Callable[[int], Callable[[Float[Array, " d"]], Float[Array, ""]]] = _missing("the server's own loss")
     """for rules: n -> (parameters -> mean loss on n examples that the server itself has drawn for this step)"""
-    aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]] | None = None
+    aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]] = _missing("the rule in use")
     """for attacks: what the rule in use would make of these rows in this step"""
-    loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] | None = None
+    loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] = _missing("the loss after a step")
     """for attacks: aggregate -> honest workers' mean loss on this step's batches after the server's update with it"""
 
 

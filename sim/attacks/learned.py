@@ -4,9 +4,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from sim.ops import masked_mean, masked_std, per_row
-from sim.types import Attack, Entry, Traced, attack, checked
+from sim.types import Attack, Entry, Round, Traced, attack, checked
 
 Objective = Literal["distance", "descent", "loss"]
 
@@ -45,7 +46,7 @@ def learned(
         instead, to 0.7 of its distance: what nobody picks is too far away. Harm that is not finite counts as infinite:
         it has won.
     Raises:
-        ValueError: for counts below 1; or without a rule (or loss) to climb through.
+        ValueError: for counts below 1.
     References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
     """
     for name, value in (("steps", steps), ("restarts", restarts)):
@@ -53,45 +54,50 @@ def learned(
             raise ValueError(f"learned: {name}={value!r} is not a whole number of at least 1")
 
     def grads(sent, byz, state, rnd):
-        if rnd.aggregate is None or (objective == "loss" and rnd.loss_after is None):
-            raise ValueError(f"learned needs the rule in use (and, to climb the loss, the loss); objective={objective!r}")
         mean = masked_mean(sent, ~byz)
         centre = mean if within == "distance" else jnp.zeros_like(mean)
         radius = budget * jnp.where(byz, 0.0, per_row(lambda row: jnp.linalg.norm(row - centre), sent)).max()
-
-        def harm(p):
-            out = rnd.aggregate(jnp.where(byz[:, None], p, sent))
-            match objective:
-                case "distance":
-                    return jnp.square(out - mean).sum()
-                case "descent":
-                    return -jnp.vdot(out, mean)
-            return rnd.loss_after(out)
+        slope = jax.value_and_grad(_harm(objective, sent, byz, mean, rnd))
 
         def project(p):
             length = jnp.linalg.norm(p - centre)
             return centre + (p - centre) * jnp.minimum(1.0, radius / jnp.where(length == 0, 1.0, length))
 
-        def climb(p, best, k):
-            value, slope = jax.value_and_grad(harm)(p)
+        def climb(carry, k):
+            p, best = carry
+            value, uphill = slope(p)
             value = jnp.where(jnp.isfinite(value), value, jnp.inf)
             best = jax.tree.map(lambda new, old: jnp.where(value > best[0], new, old), (value, p), best)
-            length = jnp.linalg.norm(slope)
+            length = jnp.linalg.norm(uphill)
             seen = jnp.isfinite(length) & (length > 0)
-            ascent = rate * (1 - k / steps) * radius / jnp.where(seen, length, 1.0) * slope
-            return project(jnp.where(seen, p + ascent, mean + 0.7 * (p - mean))), best
+            ascent = p + rate * (1 - k / steps) * radius / jnp.where(seen, length, 1.0) * uphill
+            return (project(jnp.where(seen, ascent, mean + 0.7 * (p - mean))), best), None
 
         def run(i):
             noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape)
             starts = (mean - z * masked_std(sent, ~byz, mean), -mean, centre + radius * noise / jnp.linalg.norm(noise))
             start = project(jax.lax.select_n(jnp.minimum(i, 2), *starts))
-            first = (start, (-jnp.inf, start))
-            return jax.lax.scan(lambda carry, k: (climb(*carry, k), None), first, jnp.arange(steps + 1))[0][1]
+            return jax.lax.scan(climb, (start, (-jnp.inf, start)), jnp.arange(steps + 1))[0][1]
 
         values, points = jax.lax.map(run, jnp.arange(restarts))
         return jnp.broadcast_to(points[values.argmax()], sent.shape), state
 
     return attack(grads=grads)
+
+
+def _harm(objective: Objective, sent: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, rnd: Round):
+    """A function: the vector that Byzantine workers send -> the harm it does."""
+
+    def harm(p):
+        out = rnd.aggregate(jnp.where(byz[:, None], p, sent))
+        match objective:
+            case "distance":
+                return jnp.square(out - mean).sum()
+            case "descent":
+                return -jnp.vdot(out, mean)
+        return rnd.loss_after(out)
+
+    return harm
 
 
 ENTRY = Entry(learned, source="byzsim", traits=frozenset({"collusive", "rule"}))

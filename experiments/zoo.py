@@ -1,0 +1,172 @@
+"""The catalogue, measured: every rule with its facts, and the definitions that differ between sources, side by side."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+import sim
+from experiments import records
+from experiments.report import write_whole
+from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round
+
+UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
+BAD = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Size:
+    """Where the facts are measured."""
+
+    m: int = 11
+    """workers"""
+    f: int = 2
+    """Byzantine workers; where a rule's bound is lower, that bound, but at least 1"""
+    d: int = 10
+    """coordinates"""
+    seed: int = 0
+
+
+def measure(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
+    """One row for each aggregation rule: what the registry says of it, and what is measured."""
+    rows = []
+    for count, (name, entry) in enumerate(AGGREGATORS.items(), 1):
+        facts = _facts(name, entry, size)
+        rows.append(facts)
+        say(
+            f"[{count}/{len(AGGREGATORS)}] {name}: kappa at least {facts['kappa']}, found by {facts['found by'] or '-'}"
+        )
+    return pd.DataFrame(rows)
+
+
+def _facts(name: str, entry: Entry, size: Size) -> dict[str, Any]:
+    bound = entry.max_f(size.m)
+    f = max(min(size.f, bound), 1)
+    found = _robustness(name, f, size)
+    return {
+        "rule": name,
+        "source": entry.source,
+        "max_f": bound,
+        "traits": " ".join(sorted(entry.traits)),
+        "state": "yes" if "stateful" in entry.traits else "",
+        "cost": f"O({entry.cost})",
+        "f": f,
+        "kappa": found and (f"{found.kappa:.3g}" if found.kappa < UNBOUNDED else "unbounded"),
+        "published": found and found.bound and f"{found.bound:.3g}",
+        "found by": found and f"{found.attack}, honest: {found.honest}",
+        "non-finite rows": non_finite(entry, size),
+    }
+
+
+def _robustness(name: str, f: int, size: Size) -> sim.Robustness | None:
+    try:
+        return sim.robustness(name, size.m, f, size.d, seed=size.seed)
+    except ValueError:
+        return None  # not a function of one step's rows
+
+
+def non_finite(entry: Entry, size: Size) -> str:
+    """What becomes of max_f rows (at least one) of NaN or infinity: left out, bounded, or passed on."""
+    bad = jnp.arange(size.m) < max(entry.max_f(size.m), 1)
+    normal = jax.random.normal(jax.random.key(size.seed), (size.m, size.d))
+    what: dict[str, list[str]] = {}
+    for text, value in BAD.items():
+        out, weight = _once(entry, jnp.where(bad[:, None], value, normal), int(bad.sum()))
+        outcome = "left out" if float(weight[bad].sum()) == 0 else "bounded"
+        what.setdefault(outcome if bool(jnp.isfinite(out).all()) else "passed on", []).append(text)
+    return next(iter(what)) if len(what) == 1 else "; ".join(f"{', '.join(v)}: {k}" for k, v in what.items())
+
+
+def _once(entry: Entry, rows: jax.Array, f: int) -> tuple[jax.Array, jax.Array]:
+    zero = jnp.zeros(rows.shape[1])
+    rnd = Round(jax.random.key(0), jnp.int32(0), jnp.int32(f), 1.0, zero, zero, lambda n: lambda params: params.sum())
+    made = entry.make()
+    out, _, info = made.apply(rows, made.init(*rows.shape), rnd)
+    return out, info.weight
+
+
+def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
+    """README.md and rules.csv in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "rules.csv", facts.to_csv(index=False).encode())
+    write_whole(folder / "README.md", _page(facts, size).encode())
+
+
+def _page(facts: pd.DataFrame, size: Size) -> str:
+    origin = records.origin()
+    listed = [("Pre-rules", PRE_RULES), ("Attacks", ATTACKS), ("Modifiers of attacks", MODIFIERS)]
+    parts = [
+        "# The zoo",
+        f"Made by `byzsim zoo --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}` at commit {origin['commit']}"
+        f"{' (with changes)' if origin['dirty'] else ''}, on {origin['device']}, with "
+        + ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+        + ".",
+        "## Aggregation rules",
+        "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `sim.robustness` with the f beside "
+        "it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's own or "
+        "with "
+        "redundant work, to which it does not apply. published: the upper bound in the literature, from memory where "
+        "the rule's docstring says so. non-finite rows: what becomes of max_f of them (at least one).",
+        pipes(facts.columns, facts.fillna("").astype(str).to_numpy()),
+    ]
+    for title, zoo in listed:
+        rows = [(name, entry.summary, entry.source, " ".join(sorted(entry.traits))) for name, entry in zoo.items()]
+        parts += [f"## {title}", pipes(("name", "what", "source", "traits"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def pipes(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A markdown table."""
+    words = [list(map(str, header)), *[[str(word).replace("|", "\\|") for word in row] for row in rows]]
+    lines = ["| " + " | ".join(row) + " |" for row in words]
+    return "\n".join([lines[0], "|" + " --- |" * len(words[0]), *lines[1:]])
+
+
+# Seven workers, two of them apart: readings of one name differ on it wherever they can.
+EXAMPLE = [[0.0, 1.0], [1.0, 3.0], [2.0, 2.0], [4.0, 1.0], [5.0, 6.0], [9.0, 4.0], [14.0, -5.0]]
+EXAMPLE_F = 1
+
+
+def definitions() -> str:
+    """The page of all names that stand for several definitions, with what each gives on one small input."""
+    parts = [
+        "# Definitions that differ",
+        "One name, several definitions: each is an option here, the original paper's first and the default. This page "
+        "is made from the registry by `byzsim definitions`; the last column is what each gives on the matrix below.",
+        f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
+        "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
+        f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
+        "two Byzantine workers would have been; shown is what the first of these sends, at the first step, to `median`.",
+    ]
+    zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
+    for title, zoo in zoos.items():
+        several = {name: entry for name, entry in zoo.items() if entry.readings}
+        parts += [f"## {title}"] * bool(several)
+        for name, entry in several.items():
+            rows = [
+                (r.name, _options(r.options), r.formula, r.source, _shown(title, name, r.options))
+                for r in entry.readings
+            ]
+            header = ("reading", "options", "what it computes", "who", "on the example")
+            parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", pipes(header, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _options(given: Mapping[str, Any]) -> str:
+    return "`" + ", ".join(f"{key}={value!r}" for key, value in given.items()) + "`" if given else "default"
+
+
+def _shown(title: str, name: str, given: Mapping[str, Any]) -> str:
+    if title == "Attacks":
+        if "data" in ATTACKS[name].traits:
+            return "labels"
+        vector = sim.attack(name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], rule="median", **given)[0]
+    else:
+        rule = f"{name}+mean" if title == "Pre-rules" else name
+        vector = sim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
+    return "(" + ", ".join(f"{float(x):.3g}" for x in vector) + ")"

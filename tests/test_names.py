@@ -1,0 +1,118 @@
+"""Names of several parts: rules behind pre-rules, attacks behind modifiers."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import sim
+from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
+from sim.names import attack_entry, max_f, rule_entry
+from sim.types import ATTACK_TRAITS, RULE_TRAITS
+
+ROWS = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+
+
+def parameters(entry):
+    return inspect.signature(entry.make).parameters
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(AGGREGATORS, PRE_RULES), (ATTACKS, MODIFIERS)])
+def test_options_are_told_apart_by_name(inner, outer):
+    """Options of "nnm+krum" are given flat, so no wrapper may have an option that anything else has."""
+    for name, entry in outer.items():
+        others = {**inner, **{other: e for other, e in outer.items() if other != name}}
+        for other, e in others.items():
+            assert not set(parameters(entry)) & set(parameters(e)), (name, other)
+
+
+@pytest.mark.parametrize("pre", sorted(PRE_RULES))
+def test_a_pre_rule_goes_before_any_rule(pre, rule):
+    if "server" in AGGREGATORS[rule].traits:
+        assert sim.aggregate(f"{pre}+{rule}", ROWS, f=0, server_gradient=ROWS[0]).shape == (5,)
+        return
+    f = max_f(rule_entry(f"{pre}+{rule}"), 8, {})
+    assert np.isfinite(sim.aggregate(f"{pre}+{rule}", ROWS, f=f)).all()
+
+
+def test_the_name_is_the_chain():
+    nnm, krum = PRE_RULES["nnm"].make(), AGGREGATORS["krum"].make()
+    chained = sim.chain(nnm, krum)
+    rnd = sim.Round(None, None, 2)._replace(key=__import__("jax").random.key(0))
+    np.testing.assert_array_equal(
+        chained.apply(ROWS, chained.init(*ROWS.shape), rnd)[0], sim.aggregate("nnm+krum", ROWS, f=2)
+    )
+
+
+def test_pre_rules_act_from_left_to_right():
+    """NNM first mixes an outlier in; clipped first, it is one row of the length of the others."""
+    rows = np.concatenate([ROWS[:7], 50 * ROWS[7:]])
+    first = sim.aggregate("clipping+nnm+mean", rows, clip_at=1.0)
+    np.testing.assert_allclose(first, np.mean(rows / np.linalg.norm(rows, axis=1)[:, None], axis=0), atol=1e-6)
+    second = np.asarray(sim.aggregate("nnm+clipping+mean", rows, clip_at=1.0))
+    mixed = rows.mean(axis=0)
+    np.testing.assert_allclose(second, mixed / max(np.linalg.norm(mixed), 1), atol=1e-6)
+
+
+def test_bounds_compose():
+    assert max_f(rule_entry("nnm+krum"), 11, {}) == 4
+    assert max_f(rule_entry("bucketing+median"), 11, {}) == 2  # six buckets
+    assert max_f(rule_entry("bucketing+median"), 11, {"s": 3}) == 1
+    assert Cell(rule="bucketing+median", rule_args={"s": 3}, m=11, n_byz=2).beyond_bound
+
+
+def test_options_go_to_the_part_that_has_them():
+    cell = Cell(rule="bucketing+krum", rule_args={"s": 3, "definition": "byzfl"})
+    assert cell.rule_args == {"s": 3, "definition": "byzfl"}
+    with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*definition"):
+        Cell(rule="bucketing+krum", rule_args={"z": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nmn+krum", "unknown pre-rule 'nmn'. Did you mean 'nnm'"),
+        ("nnm+krumm", "unknown rule 'krumm'. Did you mean 'krum'"),
+        ("krum+nnm", "unknown rule 'nnm'"),
+        ("nnm+", "unknown rule ''"),
+        ("", "unknown rule ''"),
+    ],
+)
+def test_unknown_parts_are_answered_with_the_nearest(name, message):
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        Cell(rule=name)
+
+
+def test_needs_add_up_and_promises_are_shared():
+    assert "stochastic" in rule_entry("bucketing+median").traits
+    assert "coordinatewise" not in rule_entry("nnm+median").traits
+    assert "consensus" in rule_entry("nnm+median").traits
+
+
+def test_traits_are_known_ones():
+    for entry in PRE_RULES.values():
+        assert entry.traits <= set(RULE_TRAITS)
+    for entry in [*ATTACKS.values(), *MODIFIERS.values()]:
+        assert entry.traits <= set(ATTACK_TRAITS)
+
+
+@pytest.mark.parametrize(
+    ("name", "zoo"), [("aggregators", AGGREGATORS), ("attacks", ATTACKS), ("pre_rules", PRE_RULES)]
+)
+def test_readings_can_be_made_and_the_first_is_the_default(name, zoo):
+    for entry in zoo.values():
+        for reading in entry.readings:
+            entry.make(**reading.options)
+            assert reading.formula and reading.source
+        defaults = {key: p.default for key, p in parameters(entry).items()}
+        for reading in entry.readings[:1]:
+            assert all(defaults[key] == value for key, value in reading.options.items())
+
+
+def test_a_burst_comes_and_goes():
+    rounds = np.random.default_rng(1).normal(size=(9, 6, 4)).astype(np.float32)
+    sent = sim.attack("burst+zero_gradient", rounds[:, :4], own=rounds[:, 4:], n_byz=2, on=2, off=3, first=1)
+    for step, rows in enumerate(np.asarray(sent)):
+        active = step >= 1 and (step - 1) % 5 < 2
+        np.testing.assert_array_equal(rows, np.zeros((2, 4)) if active else rounds[step, 4:])
+    assert attack_entry("burst+label_flip").traits == {"data"}
