@@ -169,7 +169,7 @@ def _write(table: Table, given: Where, folder: Path) -> str:
         **common,
     )
     report.print_table(report.summarise(found, **common), Console(), quick=given.quick, labels=table.labels)
-    _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figure3 and differences as .png and .svg")
+    _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
     return text
 
 

@@ -31,6 +31,7 @@ QUICK = "QUICK RUN, NOT A RESULT"
 CHANCE = 10.0  # percent: ten classes, equally frequent
 LIMIT = 20.0  # points; the difference at which the map's colour scale ends
 SCALE = ScalarMappable(Normalize(-LIMIT, LIMIT), "PuOr")
+ACCURACY = ScalarMappable(Normalize(0, 100), "viridis")
 
 # One per alpha, in order: the first (no attack) is plain black; all differ in colour, dashes and marker.
 STYLES: list[dict[str, Any]] = [
@@ -206,6 +207,45 @@ def heatmap(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -
     return figure
 
 
+def accuracy_map(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -> Figure:
+    """Test accuracy (%) where nothing is published: attacks down, rules across, one panel per alpha.
+
+    "div.": every run diverged; "–": not run; a dagger: more attackers than the rule is proved for.
+    """
+    rules, attacks = list(summary["rule"].unique()), list(summary["attack"].unique())
+    alphas = list(summary["alpha"].unique())
+    size = (2.5 + 0.42 * len(rules), len(alphas) * (1.6 + 0.32 * len(attacks)))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(alphas), 1, squeeze=False)[:, 0]
+    for axis, alpha in zip(panels, alphas, strict=True):
+        axis.set_title(f"Byzantine share {percent(alpha)}", weight="bold")
+        axis.set_xticks(range(len(rules)), [label(rule, labels) for rule in rules], rotation=90)
+        axis.set_yticks(range(len(attacks)), [label(attack, labels) for attack in attacks])
+        axis.set(xlim=(-0.5, len(rules) - 0.5), ylim=(len(attacks) - 0.5, -0.5))
+        axis.tick_params(length=0)
+        for _, cell in summary[summary["alpha"] == alpha].iterrows():
+            _accuracy_tile(axis, rules.index(cell["rule"]), attacks.index(cell["attack"]), cell)
+    bar = figure.colorbar(ACCURACY, ax=list(panels), fraction=0.03, pad=0.01)
+    bar.set_label("test accuracy (%)")
+    _mark_quick(figure, quick)
+    return figure
+
+
+def _accuracy_tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
+    known = not np.isnan(cell["mean"])
+    fill = mpl.colors.to_hex(ACCURACY.to_rgba(np.array(cell["mean"]))) if known else "white"
+    axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="0.8", linewidth=0.5))
+    words = f"{cell['mean']:.0f}" if known else ("div." if cell["n"] else "–")
+    axis.text(
+        x, y, words + "†" * (cell["n"] > 0 and bool(cell["beyond_bound"])), ha="center", va="center", fontsize=7, color=_ink(fill)
+    )
+
+
+def _ink(fill: str) -> str:
+    """Black or white, by Rec. 709 luminance, so that a number is readable on any fill."""
+    return "black" if np.dot(mpl.colors.to_rgb(fill), (0.2126, 0.7152, 0.0722)) > 0.45 else "white"
+
+
 def _keys() -> list[Patch | Line2D]:
     hatched = Patch(**_look(np.nan, np.nan), label="no number in the paper")
     words = {"div.": "all our runs diverged", "*": "some diverged, mean of the others", "–": "not run"}
@@ -223,10 +263,7 @@ def _look(paper: float, difference: float) -> dict[str, Any]:
 def _tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
     look = _look(cell["paper"], cell["difference"])
     axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **look))
-    # Rec. 709 luminance of the fill, so that the number is readable on the dark ends of the scale.
-    luminance = np.dot(mpl.colors.to_rgb(look["facecolor"]), (0.2126, 0.7152, 0.0722))
-    color = "black" if luminance > 0.45 else "white"
-    axis.text(x, y, _words(cell), ha="center", va="center", fontsize=8.8, color=color)
+    axis.text(x, y, _words(cell), ha="center", va="center", fontsize=8.8, color=_ink(look["facecolor"]))
 
 
 def _words(cell: pd.Series) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from experiments.figures import (
     QUICK,
     Labels,
     Record,
+    accuracy_map,
     figure3,
     heatmap,
     label,
@@ -37,6 +39,7 @@ Verdict = Callable[[float, float, int, int, float], str]
 
 BEYOND = "†"
 MISSING = "–"
+MOST_PANELS = 60  # of a figure of curves; more could not be read
 MARGIN = 1.0  # points; a smaller difference between two distances decides nothing
 
 # ---------------------------------------------------------------------------------------------------------
@@ -415,32 +418,64 @@ def build(
     body = to_markdown(summary, **common)
     table = f"**{title}**\n\n{body}"
     extra = _swap_section(swap_test(summary, *swap, labels=labels), labels) if swap else ""
+    pictures = _pictures(used, summary, quick, labels, published is not None)
+    shown = "\n".join(f"## {p.title}\n\n![{p.title}]({stem}.png)\n\n{p.text}\n" for stem, p in pictures.items())
+    failed = _failed_within_bound(summary, labels)
     files = {
         "table.md": table,
         "table.csv": to_csv(summary, origin=origin, quick=quick),
         "table.tex": to_tex(summary, title=title, **common),
-        "README.md": f"# {title}\n\n{body}\n{PICTURES}\n{extra}",
+        "README.md": f"# {title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    curves = figure3(used, rules=rules, attacks=attacks, alphas=alphas, quick=quick, labels=labels)
-    save(curves, folder / "figure3")
-    save(heatmap(summary, quick=quick, labels=labels), folder / "differences")
+    for stem, picture in pictures.items():
+        save(picture.figure, folder / stem)
     for name, content in files.items():
         write_whole(folder / name, content.encode())
     return table
 
 
-PICTURES = """\
-## Test accuracy over epochs
+class Picture(NamedTuple):
+    """A figure with what a README says about it."""
 
-![Test accuracy over epochs, attacks down, rules across, one curve per Byzantine share](figure3.png)
+    figure: Figure
+    title: str
+    text: str
 
-Curves are means over seeds, bands their range, crosses the ends of diverged runs.
 
-## Ours minus the paper's
+def _pictures(
+    records: Sequence[Record], summary: pd.DataFrame, quick: bool, labels: Labels, published: bool
+) -> dict[str, Picture]:
+    rules, attacks, alphas = (list(summary[key].unique()) for key in ("rule", "attack", "alpha"))
+    found = {}
+    if len(rules) * len(attacks) <= MOST_PANELS:
+        curves = figure3(records, rules=rules, attacks=attacks, alphas=alphas, quick=quick, labels=labels)
+        found["figure3"] = Picture(
+            curves,
+            "Test accuracy over epochs",
+            "Attacks down, rules across, one curve per Byzantine share. Curves are means over seeds, bands their "
+            "range, crosses the ends of diverged runs.",
+        )
+    if published:
+        differences = heatmap(summary, quick=quick, labels=labels)
+        text = "In points of test accuracy, per attack, rule and Byzantine share."
+        found["differences"] = Picture(differences, "Ours minus the paper's", text)
+    else:
+        text = f"Attacks down, rules across. {BEYOND}: more attackers than the rule is proved for."
+        found["accuracies"] = Picture(
+            accuracy_map(summary, quick=quick, labels=labels), "Test accuracy at the final epoch", text
+        )
+    return found
 
-![Ours minus the paper's accuracy in points, per attack, rule and Byzantine share](differences.png)
-"""
+
+def _failed_within_bound(summary: pd.DataFrame, labels: Labels) -> str:
+    """A sentence about cells that diverged although the rule is proved for that many attackers."""
+    inside = summary[(summary["n"] > 0) & (summary["beyond_bound"] == False)]  # noqa: E712 (missing cells have neither)
+    failed = inside[inside["n_diverged"] > 0]
+    names = [f"{label(c['rule'], labels)} under {label(c['attack'], labels)}" for _, c in failed.iterrows()]
+    return f"Of {len(inside)} cells with no more attackers than the rule is proved for, {len(failed)} diverged" + (
+        f": {'; '.join(names)}." if names else "."
+    )
 
 
 def _within(

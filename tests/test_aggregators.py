@@ -150,10 +150,19 @@ def test_without_declared_attackers_it_is_the_mean(rule, m):
 @having("permutation")
 @pytest.mark.parametrize("m", [7, 8])
 def test_order_of_workers_does_not_count(rule, m):
-    rows = normal(m, 257, seed=3)  # no ties in BrSGD's scores, which go by worker index
+    rows = normal(m, 257, seed=3)
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(m)
         np.testing.assert_allclose(output(rule, rows[order], 1), output(rule, rows, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_brsgd_with_all_ties_does_not_see_the_order():
+    made = AGGREGATORS["brsgd"].make(score_tie="all")
+    for seed in range(5):
+        rows = jnp.asarray(normal(8, 5, seed=seed))
+        order = np.random.default_rng(seed).permutation(8)
+        here, there = (made.apply(each, (), a_round(rows, jnp.int32(1)))[0] for each in (rows, rows[order]))
+        np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-6)
 
 
 @having("translation")

@@ -65,7 +65,7 @@ def test_a_record_holds_the_whole_cell_and_where_it_comes_from(finished):
         assert len(r["accuracy"]) == 2 and r["final_accuracy"] == r["accuracy"][-1]
         assert r["best_accuracy"] == max(r["accuracy"])
         assert {"commit", "dirty", "versions", "device", "seconds", "data_digest", "numerics"} <= r.keys()
-    assert found[1]["attack_args"] == {"sigma": 200.0} and found[1]["beyond_bound"]
+    assert found[1]["attack_args"] == {"sigma": 200.0, "mode": "replace"} and found[1]["beyond_bound"]
 
 
 def test_a_finished_cell_is_not_run_again(finished, capsys):

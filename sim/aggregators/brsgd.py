@@ -140,6 +140,6 @@ ENTRY = Entry(
     brsgd,
     source="Li et al., FTL-IJCAI 2021, arXiv 2108.06658",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "translation", "scale", "consensus", "filter"}),
+    traits=frozenset({"translation", "scale", "consensus", "filter"}),  # equal scores go by worker index
     cost="m d",
 )
