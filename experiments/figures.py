@@ -236,9 +236,8 @@ def _accuracy_tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
     fill = mpl.colors.to_hex(ACCURACY.to_rgba(np.array(cell["mean"]))) if known else "white"
     axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="0.8", linewidth=0.5))
     words = f"{cell['mean']:.0f}" if known else ("div." if cell["n"] else "–")
-    axis.text(
-        x, y, words + "†" * (cell["n"] > 0 and bool(cell["beyond_bound"])), ha="center", va="center", fontsize=7, color=_ink(fill)
-    )
+    words += "†" if cell["n"] and cell["beyond_bound"] else ""
+    axis.text(x, y, words, ha="center", va="center", fontsize=7, color=_ink(fill))
 
 
 def _ink(fill: str) -> str:
