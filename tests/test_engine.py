@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sim import engine
+from sim import ATTACKS, Aggregator, Attack, Info, engine
 
 LR = 0.25
 
@@ -158,3 +158,110 @@ def test_dirichlet_shards_are_the_cells(world):
         return np.mean([np.bincount(world.labels[np.asarray(shard)]).max() for shard in state.shards])
 
     assert largest(skewed) > largest(even) + 2
+
+
+def read_round(read):
+    """The mean, whose state is what `read` sees in the round."""
+
+    def apply(rows, state, rnd):
+        return rows.mean(axis=0), read(rows, rnd), Info(jnp.full(len(rows), 1 / len(rows)))
+
+    return Aggregator(lambda m, d: jnp.zeros(()), apply)
+
+
+def test_rules_that_ask_get_the_servers_own_loss(world):
+    """The mean loss on examples of the training set, drawn afresh in each step, at any parameters."""
+    program, knobs = world.plan(lr=LR)
+
+    def read(rows, rnd):
+        return jnp.stack([rnd.server_loss(64)(rnd.params), rnd.server_loss(64)(rnd.params + 1), rnd.lr])
+
+    program = dataclasses.replace(program, rule=lambda: read_round(read)._replace(init=lambda m, d: jnp.zeros(3)))
+    state = world.start(program, knobs, world.train)
+    index = state.shards[:, :4]
+    first, _ = world.step(program, knobs, state, world.train, index)
+    drawn = np.asarray(jax.random.randint(engine._step_key(knobs, engine.SERVER, state), (1, 64), 0, 64))[0]
+    params = np.asarray(state.params, float)
+    expected = [softmax_gradient(world, params, drawn)[0], softmax_gradient(world, params + 1, drawn)[0], LR]
+    np.testing.assert_allclose(first.rule, expected, rtol=1e-5)
+    second, _ = world.step(program, knobs, first, world.train, index)
+    assert (second.rule != first.rule)[0]
+
+
+def test_everybody_knows_the_last_aggregate(world):
+    program, knobs = world.plan(lr=LR)
+    program = dataclasses.replace(
+        program,
+        rule=lambda: read_round(lambda rows, rnd: rnd.previous)._replace(init=lambda m, d: jnp.zeros(d)),
+    )
+    state = world.start(program, knobs, world.train)
+    for _ in range(2):
+        after, _ = world.step(program, knobs, state, world.train, state.shards[:, :4])
+        np.testing.assert_array_equal(after.rule, state.previous)
+        np.testing.assert_allclose(after.previous, (state.params - after.params) / LR, atol=1e-5)
+        state = after
+
+
+def test_an_attack_sees_the_rule_and_the_loss_after_the_step(world):
+    """What it is told would happen is what happens."""
+    seen = {}
+
+    def make():
+        def grads(sent, byz, state, rnd):
+            out = rnd.aggregate(jnp.where(byz[:, None], 0.0, sent))
+            seen["grads"] = True
+            return jnp.zeros_like(sent), (out, rnd.loss_after(out))
+
+        return Attack(lambda m, d: (jnp.zeros(d), jnp.float32(0)), ATTACKS["none"].make().labels, grads)
+
+    program, knobs = world.plan(lr=LR, rule="krum", n_byz=1)
+    program = dataclasses.replace(program, attack=make)
+    state = world.start(program, knobs, world.train)
+    index = state.shards[:, :4]
+    after, _ = world.step(program, knobs, state, world.train, index)
+    assert seen
+    told, loss = after.attack
+    np.testing.assert_allclose(told, after.previous, atol=1e-6)
+    params = np.asarray(after.params, float)
+    honest = [softmax_gradient(world, params, np.asarray(index[i]))[0] for i in range(1, 4)]
+    assert float(loss) == pytest.approx(np.mean(honest), rel=1e-5)
+
+
+def test_facts_of_a_step(world):
+    program, knobs = world.plan(lr=LR, rule="krum", attack="scaling", attack_args={"factor": 50.0}, n_byz=1)
+    state = world.start(program, knobs, world.train)
+    index = np.asarray(state.shards[:, :4])
+    after, facts = world.step(program, knobs, state, world.train, jnp.asarray(index))
+    params = np.asarray(state.params, float)
+    rows = np.array([softmax_gradient(world, params, batch)[1] for batch in index])[1:]
+    mean, aggregate = rows.mean(axis=0), np.asarray(after.previous, float)
+    norm = np.linalg.norm
+    assert float(facts.cosine) == pytest.approx(mean @ aggregate / norm(mean) / norm(aggregate), rel=1e-4)
+    assert float(facts.error) == pytest.approx(norm(aggregate - mean) / norm(mean), rel=1e-4)
+    assert float(facts.variance) == pytest.approx(((rows - mean) ** 2).sum() / 3, rel=1e-4)
+    assert (float(facts.byz_weight), float(facts.honest_dropped), float(facts.byz_kept)) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(("m", "load", "expected"), [(6, 3, [0, 0, 0, 1, 1, 1]), (7, 3, [0, 0, 0, 1, 1, 1, 1])])
+def test_a_group_computes_the_batches_of_its_members(m, load, expected):
+    index = jnp.arange(m * 2).reshape(m, 2)
+    shared = np.asarray(engine.shared_batches(index, load))
+    assert shared.shape == (m, 2 * load)
+    for worker, group in enumerate(expected):
+        np.testing.assert_array_equal(shared[worker], np.arange(6 * group, 6 * group + 6))
+    np.testing.assert_array_equal(engine.shared_batches(index, 1), index)
+    assert engine.shared_batches(index, 50).shape == (m, 2 * m)
+
+
+@pytest.mark.parametrize("attack", ["sign_flip", "gaussian", "label_flip"])
+def test_draco_is_the_exact_mean(world, attack):
+    """One liar in each group of three changes nothing."""
+    plans = {"m": 6, "lr": LR, "n_byz": 2, "byzantine": (1, 3)}
+    program, knobs = world.plan(rule="draco", attack=attack, **plans)
+    state = world.start(program, knobs, world.train)
+    index = np.random.default_rng(2).integers(0, 64, (6, 4))
+    after, facts = world.step(program, knobs, state, world.train, jnp.asarray(index))
+    exact = softmax_gradient(world, np.asarray(state.params, float), index.ravel())[1]
+    np.testing.assert_allclose(after.previous, exact, atol=1e-6)
+    assert float(facts.byz_weight) == 0
+    assert float(facts.error) < 1e-5 or attack == "label_flip"
