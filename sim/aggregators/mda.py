@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sim.ops import masked_mean, ranks, share, sq_distances, subsets
 from sim.types import Aggregator, Entry, Reading, checked, stateless
@@ -64,9 +65,8 @@ def _smallest(squared, dropped):
         return unpacked(codes[jnp.argmin(diameters)])
 
     def branch(f):
-        masks = subsets(len(squared), len(squared) - f)
-        codes = (masks << workers).sum(axis=1).astype("int32")
-        return lambda: best_of(jnp.asarray(codes))
+        codes = subsets(len(squared), len(squared) - f) @ (1 << np.arange(len(squared)))
+        return lambda: best_of(jnp.asarray(codes, jnp.int32))
 
     return jax.lax.switch(dropped, [branch(f) for f in range((len(squared) - 1) // 2 + 1)])
 
