@@ -105,6 +105,27 @@ def preference(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Arra
     return jnp.argsort(jnp.lexsort((jnp.arange(len(score)), ~usable, score)))
 
 
+def krum_winners(
+    squared: Float[Array, "m m"], f: Int[Array, ""] | int, definition: KrumDefinition, count: Int[Array, ""] | int
+) -> Bool[Array, " m"]:
+    """The `count` rows that `krum_scores` picks one after another, each time among those that are left.
+
+    Usable rows only, so fewer where there are not as many. O(m^3 log m), nothing in d; may be traced all through.
+    """
+    squared = jnp.minimum(squared, squared.T)  # ties of two rows that are nearest to each other must be exact
+    usable = jnp.isfinite(jnp.diagonal(squared))
+
+    def pick(alive):
+        candidates = usable & alive
+        best = jnp.argmin(preference(krum_scores(squared, f, definition, alive), candidates))
+        return alive & ~(candidates & (jnp.arange(len(alive)) == best))
+
+    def step(alive, i):
+        return jax.lax.cond(i < count, pick, lambda alive: alive, alive), None
+
+    return ~jax.lax.scan(step, jnp.ones(len(squared), bool), jnp.arange(len(squared)))[0]
+
+
 @functools.cache
 def subsets(m: int, size: int) -> Bool[np.ndarray, "n m"]:
     """All subsets of `size` of m workers as masks, in lexicographic order of the workers kept. Static; do not write."""
@@ -168,6 +189,59 @@ def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> list[
         if use_high:
             rows[high] = jnp.maximum(a, b)
     return [rows[rank] for rank in wanted]
+
+
+Rows = list[Float[Array, " d"]]
+"""The rows of a column-wise sorted matrix, all m. Not stacked: so XLA keeps network and use in one loop."""
+
+
+def at_rank(ordered: Rows, rank: Int[Array, ""] | int) -> Float[Array, " d"]:
+    """The values at a rank that may be traced, in one pass."""
+    return functools.reduce(lambda found, r: jnp.where(r == rank, ordered[r], found), range(len(ordered)), ordered[0])
+
+
+def window(
+    ordered: Rows, start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+) -> tuple[Float[Array, " d"], Float[Array, " d"], Float[Array, " d"]]:
+    """Mean, smallest and largest of the `count` sorted values from rank `start` on; summed upwards, in one pass.
+
+    What lies outside of the window does not count, whatever it holds: sums of all up to a rank would lose the digits of
+    ordinary values next to an outlier.
+    """
+    inside = [(start <= rank) & (rank < start + count) for rank in range(len(ordered))]
+    total = sum(jnp.where(within, row, 0.0) for within, row in zip(inside, ordered, strict=True))
+    low = functools.reduce(jnp.minimum, (jnp.where(w, row, jnp.inf) for w, row in zip(inside, ordered, strict=True)))
+    high = functools.reduce(jnp.maximum, (jnp.where(w, row, -jnp.inf) for w, row in zip(inside, ordered, strict=True)))
+    return total / count, low, high
+
+
+def nearest_start(ordered: Rows, centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
+    """Where the window of the `count` >= 1 sorted values nearest to `centre` starts; of equally near ones the smaller.
+
+    The nearest values are neighbours in the order, so the window moves up while the next value above it is nearer than
+    its lowest: a condition that holds up to some rank and not after it, so its holds are counted. m log m selections.
+    """
+    above = _shifted(ordered, count)
+    return sum((b - centre < centre - a).astype(jnp.int32) for a, b in zip(ordered, above, strict=True))
+
+
+def _shifted(ordered: Rows, by: Int[Array, ""]) -> Rows:
+    """Rank r holds what stood at r + `by`, +inf from beyond the end: a shift by 1, by 2, by 4 ..., or not."""
+    for bit in range(len(ordered).bit_length()):
+        moved = [*ordered, *[jnp.full_like(ordered[0], jnp.inf)] * 2**bit][2**bit :]
+        ordered = [jnp.where((by >> bit) & 1 == 1, b, a) for a, b in zip(ordered, moved, strict=True)]
+    return ordered
+
+
+def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " m"]:
+    """Each row's share of all entries from `low` to `high`, both included; NaN counts as +inf. One read."""
+
+    def hits(row):
+        value = jnp.where(jnp.isnan(row), jnp.inf, row)
+        return ((low <= value) & (value <= high)).astype(jnp.float32).mean()
+
+    inside = per_row(hits, grads)
+    return inside / jnp.where(inside.sum() > 0, inside.sum(), 1.0)
 
 
 def per_row(f: Callable[[Float[Array, " d"]], Array], grads: Float[Array, "m d"]) -> Array:

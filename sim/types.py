@@ -191,7 +191,7 @@ def checked(make: FunctionType) -> Callable[..., Any]:
     def checking(**options):
         for option, given in options.items():
             known = [value for value in hints.get(option, ()) if not isinstance(value, type)]
-            number = float in hints.get(option, ())
+            number = bool({int, float} & set(hints.get(option, ())))
             if (known or number) and given not in known and (not number or isinstance(given, str | None)):
                 choices = [*map(repr, known), *["a number"] * number]
                 raise ValueError(f"{make.__name__}: {option}={given!r} is not one of {', '.join(choices)}")

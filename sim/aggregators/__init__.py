@@ -2,9 +2,18 @@
 
 from sim.aggregators import (
     brsgd,
+    bulyan,
+    cge,
     krum,
+    mda,
+    meamed,
     mean,
     median,
+    medoid,
+    monna,
+    multi_krum,
+    phocas,
+    trimmed_mean,
 )
 from sim.types import Entry
 

@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import middle_ranks, midpoint, order_statistics, per_row
-from sim.types import Aggregator, Entry, checked, stateless
+from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked
@@ -20,7 +20,8 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
     Tolerates: f <= (m - 1) // 2.
     Cost: O(md log^2 m) by a sorting network over the workers, one read of the matrix.
     Choices: NaN counts as +inf, so with n_byz <= (m - 1) // 2 the output lies between honest values in every
-        coordinate. `Info.weight` is the share of coordinates in which a worker's value is a middle one.
+        coordinate. `Info.weight` is the share of coordinates in which a worker's value is a middle one. The bound
+        kappa is from memory (Allouah et al. 2023).
     References: Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical
         rates", ICML 2018.
     """
@@ -41,4 +42,19 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "translation", "scale", "consensus", "coordinatewise"}),
     cost="m d",
+    kappa=lambda m, f: 4 * (1 + f / (m - 2 * f)) ** 2,
+    readings=(
+        Reading(
+            "yin2018",
+            {"middle": "mean"},
+            "an even m gives the mean of the two middle values",
+            "Yin et al. 2018; NumPy, byzfl, krum 0.9.1, fedlib, Flower",
+        ),
+        Reading(
+            "torch",
+            {"middle": "lower"},
+            "an even m gives the lower of the two middle values",
+            "torch.median; ByzantineMomentum, byzpy, NDSS21",
+        ),
+    ),
 )

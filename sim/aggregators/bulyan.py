@@ -1,0 +1,153 @@
+"""Bulyan: Krum again and again, then a mean around the median of what it picked."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from sim.ops import (
+    KrumDefinition,
+    at_rank,
+    krum_scores,
+    krum_winners,
+    midpoint,
+    mix,
+    nearest_start,
+    order_statistics,
+    preference,
+    share_within,
+    sq_distances,
+    window,
+)
+from sim.types import Aggregator, Entry, Reading, checked, stateless
+
+Selection = Literal["iterative", "once", "means_drop_best", "means_drop_nearest"]
+
+
+@checked
+def bulyan(
+    *,
+    selection: Selection = "iterative",
+    definition: KrumDefinition = "blanchard2017",
+    theta: Literal["m-2f", "m-2f-2"] = "m-2f",
+    second: Literal["near_median", "trimmed_mean"] = "near_median",
+    middle: Literal["mean", "lower"] = "mean",
+) -> Aggregator:
+    """Theta rows that Krum picks, then in every coordinate the mean of the theta - 2f values nearest their median.
+
+        V = theta rows, each by Krum among those not picked before;    theta = m - 2f
+        g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
+
+    Args:
+        selection: how V comes about. "iterative": the row of smallest Krum score among the r rows left, over its
+            r - f - k nearest others that are left. "once": the theta rows of smallest score among all m. The other two
+            put means of several rows into V: the scores are those among all m, and for i = 0 ... theta - 1 the mean of
+            the max(m - f - 2 - i, 1) usable rows of smallest score that are left is added (of all usable ones, if
+            fewer are left); then one of these rows leaves, in "means_drop_best" that of smallest score, in
+            "means_drop_nearest" the one nearest to the mean. Static.
+        definition: p and k of the Krum score, as in `krum`. Static.
+        theta: the size of V. Static.
+        second: "near_median" as above, or the "trimmed_mean" of V: without the f smallest and f largest values. Static.
+        middle: the median of an even number, "mean" of the two middle values or the "lower" one. Static.
+    Tolerates: f with m >= 4f + 3.
+    Cost: O(m^2 d) for the Gram matrix, O(m^3 log m) to select, O(md log^2 m) for a sorting network.
+    Choices: theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
+        counts as that, which leaves one value, or two of an even number. Ties in scores and in
+        nearness to a mean go to the lowest worker index, and do occur: where one other is counted, two rows nearest
+        to each other tie, so the order of workers may count. Of two values equally near the median the smaller is
+        taken. Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody and never picked, though
+        they are among the m and the r; with v < theta in V, theta is v after that. `Info.weight` is a picked row's
+        share of all entries of V that lie between the smallest and the largest value averaged in their coordinate, both
+        included; that of a mean in V is split evenly between its rows.
+        The Krum score of "krum" 0.9.1 is as in `krum`; how it selects was read in one stored version of its code.
+    References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
+        2018.
+    """
+
+    def rule(grads, rnd):
+        m, f = len(grads), rnd.f
+        squared = sq_distances(grads)
+        size = jnp.maximum(m - 2 * f - (2 if theta == "m-2f-2" else 0), 1)
+        if selection == "iterative":
+            rows, valid, origin = grads, krum_winners(squared, f, definition, size), jnp.eye(m)
+        elif selection == "once":
+            rows, valid, origin = grads, _best(squared, f, definition, size), jnp.eye(m)
+        else:
+            origin = _means(squared, f, definition, size, nearest=selection == "means_drop_nearest")
+            rows, valid = mix(origin, grads), origin.any(axis=1)
+        picked = jnp.where(valid[:, None], rows, jnp.inf)
+        aggregate, low, high = _second(picked, valid.sum(), f, second, middle)
+        return aggregate, share_within(picked, low, high) @ origin
+
+    return stateless(rule)
+
+
+def _best(squared, f, definition, size):
+    """The usable ones of the `size` rows of smallest score, as a mask."""
+    usable = jnp.isfinite(jnp.diagonal(squared))
+    score = krum_scores(squared, f, definition, jnp.ones(len(squared), bool))
+    return (preference(score, usable) < size) & usable
+
+
+def _means(squared, f, definition, size, *, nearest):
+    """The weights (m, m) of the means that make V, a row each; zero in rows from `size` on."""
+    m = len(squared)
+    usable = jnp.isfinite(jnp.diagonal(squared))
+    score = krum_scores(squared, f, definition, jnp.ones(m, bool))
+
+    def step(left, i):
+        place = preference(jnp.where(left, score, jnp.inf), left)
+        best = (place < jnp.maximum(m - f - 2 - i, 1)) & left
+        spread = jnp.where(best, squared, 0.0).sum(axis=1)  # |g_j - mean of best|^2 but for a factor and a constant
+        leaving = jnp.argmin(jnp.where(best, spread, jnp.inf) if nearest else place)
+        weight = jnp.where(i < size, best / jnp.maximum(best.sum(), 1), 0.0)
+        return left & (jnp.arange(m) != leaving), weight
+
+    return jax.lax.scan(step, usable, jnp.arange(m))[1]
+
+
+def _second(picked, size, f, second, middle):
+    """The second stage over the `size` picked rows, the others being +inf: mean, smallest and largest value in it."""
+    ordered = order_statistics(picked, range(len(picked)))
+    lower = jnp.maximum(size - 1, 0) // 2
+    dropped = jnp.minimum(f, lower)
+    count = jnp.maximum(size - 2 * dropped, 1)
+    if second == "trimmed_mean":
+        return window(ordered, dropped, count)
+    low, high = at_rank(ordered, lower), at_rank(ordered, size // 2)
+    return window(ordered, nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count), count)
+
+
+ENTRY = Entry(
+    bulyan,
+    source="El Mhamdi et al., ICML 2018",
+    max_f=lambda m: max((m - 3) // 4, 0),
+    traits=frozenset({"translation", "scale", "consensus"}),
+    cost="m^2 d",
+    readings=(
+        Reading(
+            "el_mhamdi2018",
+            {},
+            "m - 2f rows, Krum among those left; mean around their median",
+            "El Mhamdi et al. 2018; Flower (strategy)",
+        ),
+        Reading(
+            "flower",
+            {"selection": "once"},
+            "the m - 2f rows of smallest Krum score among all; mean around their median",
+            "Flower (message API)",
+        ),
+        Reading(
+            "krum",
+            {"selection": "means_drop_nearest", "theta": "m-2f-2", "second": "trimmed_mean"},
+            "m - 2f - 2 Multi-Krum means, the row nearest to each leaving; trimmed mean",
+            "krum 0.9.1",
+        ),
+        Reading(
+            "byzantine_momentum",
+            {"selection": "means_drop_best", "definition": "torchjd", "theta": "m-2f-2", "middle": "lower"},
+            "m - 2f - 2 Multi-Krum means, the best row of each leaving, distances not squared; mean around the median",
+            "LPD-EPFL/ByzantineMomentum, Python path",
+        ),
+    ),
+)

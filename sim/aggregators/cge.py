@@ -1,0 +1,60 @@
+"""Comparative gradient elimination."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import HIGHEST, masked_mean, preference, share
+from sim.types import Aggregator, Entry, Reading, checked, stateless
+
+
+@checked
+def cge(*, combine: Literal["mean", "sum"] = "mean") -> Aggregator:
+    """Mean of the m - f gradients of smallest Euclidean norm.
+
+        g = (1 / (m - f)) sum over the m - f smallest ||g_i|| of g_i
+
+    Args:
+        combine: "mean", or the paper's "sum" (from memory), which is longer by the number of rows kept. Static.
+    Tolerates: f <= (m - 1) // 2 (no longer than the longest honest gradient; convergence needs honest costs that are
+        nearly redundant, and fewer).
+    Cost: O(md), two reads.
+    Choices: ties go to the lowest worker index; at least one row is kept. Rows that are not usable
+        (`ops.usable_rows`) are left out, even where fewer than m - f remain: the mean is then over these; zero if there
+        are none. `Info.weight` are the shares in the mean, for "sum" as well.
+    References: Liu, Gupta, Vaidya, "Approximate Byzantine fault-tolerance in distributed optimization", PODC 2021
+        (arXiv 2101.09337).
+    """
+
+    def rule(grads, rnd):
+        squared = jnp.einsum("md,md->m", grads, grads, precision=HIGHEST)
+        usable = jnp.isfinite(squared)
+        shortest = preference(jnp.where(usable, squared, jnp.inf), usable) < jnp.maximum(len(grads) - rnd.f, 1)
+        kept = shortest & usable
+        average = masked_mean(grads, kept)
+        return average * kept.sum() if combine == "sum" else average, share(kept)
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    cge,
+    source="Liu et al., PODC 2021",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "scale", "consensus", "average", "filter"}),
+    cost="m d",
+    readings=(
+        Reading(
+            "byzantine_momentum",
+            {"combine": "mean"},
+            "the mean of the m - f shortest",
+            "LPD-EPFL/ByzantineMomentum",
+        ),
+        Reading(
+            "liu2021",
+            {"combine": "sum"},
+            "the sum of the m - f shortest",
+            "Liu et al. 2021 (from memory)",
+        ),
+    ),
+)

@@ -1,0 +1,101 @@
+"""Minimum diameter averaging."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sim.ops import masked_mean, ranks, share, sq_distances, subsets
+from sim.types import Aggregator, Entry, Reading, checked, stateless
+
+LARGEST = 20
+"""workers of which all subsets are tried: at most C(20, 11) = 167960 for one f, and 431910 for all f in a grid"""
+
+
+@checked
+def mda(*, search: Literal["exact", "ball"] = "exact") -> Aggregator:
+    """Mean of the m - f gradients that lie closest together.
+
+        S* = argmin over |S| = m - f of max over i, j in S of ||g_i - g_j||;    g = (1 / (m - f)) sum over S* of g_i
+
+    Args:
+        search: "exact" tries all subsets, for at most 20 workers. "ball" tries m of them, the m - f nearest rows to
+            each row (itself first, ties to the lowest index): a row of S* has all of S* within the smallest diameter,
+            hence also its own m - f nearest, any two of which are then at most twice that apart. Static.
+    Tolerates: f <= (m - 1) // 2.
+    Cost: O(m^2 d) for the Gram matrix, O(C(m, f) m^2) for all subsets, O(m^3) for balls.
+    Choices: f above (m - 1) // 2 counts as that. Of subsets of equal diameter the first one counts, in lexicographic
+        order of the workers kept ("ball": in the order of the rows at the centre). A subset with a row that is not
+        usable (`ops.usable_rows`) has an infinite diameter; if all have, the mean is over the usable rows of the
+        first; zero if there are none.
+    References: El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely distributed Byzantine machine learning",
+        PODC 2020 (as "MDA"; "Brute" in ICML 2018).
+    Raises:
+        ValueError: more than 20 workers with search="exact".
+    """
+
+    def rule(grads, rnd):
+        m = len(grads)
+        if search == "exact" and m > LARGEST:
+            raise ValueError(f"mda tries all subsets of at most {LARGEST} workers, not of {m}: take search='ball'")
+        squared = jax.lax.stop_gradient(sq_distances(grads))
+        usable = jnp.isfinite(jnp.diagonal(squared))
+        dropped = jnp.clip(rnd.f, 0, (m - 1) // 2)
+        kept = (_smallest(squared, dropped) if search == "exact" else _smallest_ball(squared, dropped)) & usable
+        return masked_mean(grads, kept), share(kept)
+
+    return stateless(rule)
+
+
+def _diameter(squared, kept):
+    """The squared diameter of the rows in a mask."""
+    return jnp.where(kept & kept[:, None], squared, 0.0).max()
+
+
+def _smallest(squared, dropped):
+    """The mask of m - `dropped` rows of smallest diameter; subsets travel as bits of a number, unpacked in chunks."""
+    workers = jnp.arange(len(squared))
+
+    def unpacked(code):
+        return (code >> workers) & 1 == 1
+
+    def best_of(codes):
+        diameters = jax.lax.map(lambda code: _diameter(squared, unpacked(code)), codes, batch_size=1024)
+        return unpacked(codes[jnp.argmin(diameters)])
+
+    def branch(f):
+        codes = subsets(len(squared), len(squared) - f) @ (1 << np.arange(len(squared)))
+        return lambda: best_of(jnp.asarray(codes, jnp.int32))
+
+    return jax.lax.switch(dropped, [branch(f) for f in range((len(squared) - 1) // 2 + 1)])
+
+
+def _smallest_ball(squared, dropped):
+    """Of the m - `dropped` rows nearest to each row, those of smallest diameter, as a mask."""
+    order = ranks(squared.at[jnp.diag_indices(len(squared))].add(-1.0))  # itself comes first
+    balls = order < len(squared) - dropped
+    return balls[jnp.argmin(jax.lax.map(lambda ball: _diameter(squared, ball), balls))]
+
+
+ENTRY = Entry(
+    mda,
+    source="El Mhamdi et al., PODC 2020",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "filter"}),
+    cost="m^2 d + C(m, f) m^2",
+    readings=(
+        Reading(
+            "el_mhamdi2020",
+            {"search": "exact"},
+            "the best of all subsets of m - f rows",
+            "El Mhamdi et al. 2020; byzfl, ByzantineMomentum (as brute)",
+        ),
+        Reading(
+            "ball",
+            {"search": "ball"},
+            "the best of the m - f rows nearest to each row",
+            "byzsim; at most twice the smallest diameter",
+        ),
+    ),
+)

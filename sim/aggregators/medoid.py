@@ -1,0 +1,45 @@
+"""Medoid: the gradient that is closest to all others together."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from sim.ops import powered, preference, sq_distances
+from sim.types import Aggregator, Entry, checked, stateless
+
+
+@checked
+def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
+    """The gradient with the smallest sum of distances to all others.
+
+        s_i = sum_j ||g_i - g_j||^p;    g = g_argmin(s)
+
+    Args:
+        power: p. With 2 it is the gradient nearest to the mean, which one Byzantine row can move. Static.
+    Tolerates: f <= (m - 1) // 2 (p = 1, within a factor of 2 (m - f) / (m - 2f) of the honest spread); f = 0 (p = 2).
+    Cost: O(m^2 d) for the Gram matrix.
+    Choices: f is not used. Ties go to the lowest worker index. Rows that are not usable (`ops.usable_rows`) are left
+        out of the sums and are not selected while another is usable.
+    References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
+        2018 (as "GeoMed"); Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings", 2017.
+    """
+
+    def rule(grads, rnd):
+        del rnd
+        squared = sq_distances(grads)
+        usable = jnp.isfinite(jnp.diagonal(squared))
+        score = jnp.where(usable, powered(squared, power), 0.0).sum(axis=1)
+        best = jnp.argmin(preference(score, usable))
+        return grads[best], jax.nn.one_hot(best, len(grads))
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    medoid,
+    source="El Mhamdi et al., ICML 2018",
+    max_f=lambda m, power=1: (m - 1) // 2 if power == 1 else 0,
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "selects_one", "filter"}),
+    cost="m^2 d",
+)

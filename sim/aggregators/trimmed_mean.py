@@ -1,0 +1,41 @@
+"""Coordinate-wise trimmed mean."""
+
+import jax.numpy as jnp
+
+from sim.ops import order_statistics, share_within, window
+from sim.types import Aggregator, Entry, stateless
+
+
+def trimmed_mean() -> Aggregator:
+    """Mean of every coordinate by itself, without its f smallest and f largest values.
+
+        g_c = (1 / (m - 2f)) sum over k = f+1 ... m-f of g_(k)c,    g_(1)c <= ... <= g_(m)c
+
+    Tolerates: f <= (m - 1) // 2.
+    Cost: O(md log^2 m) by a sorting network over the workers, two reads of the matrix.
+    Choices: f above (m - 1) // 2 counts as that, which leaves the middle value, or both of an even m. NaN counts
+        as +inf, so with n_byz <= f the output lies between honest values in every coordinate. `Info.weight` is a
+        worker's share of all entries that lie between the smallest and the largest value kept in their coordinate,
+        both included. The paper trims a fraction beta of the workers; here beta = f / m. The bound kappa is from memory
+        (Allouah et al. 2023).
+    References: Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical
+        rates", ICML 2018.
+    """
+
+    def rule(grads, rnd):
+        m = len(grads)
+        dropped = jnp.minimum(rnd.f, (m - 1) // 2)
+        aggregate, low, high = window(order_statistics(grads, range(m)), dropped, m - 2 * dropped)
+        return aggregate, share_within(grads, low, high)
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    trimmed_mean,
+    source="Yin et al., ICML 2018",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "coordinatewise"}),
+    cost="m d",
+    kappa=lambda m, f: 6 * f / (m - 2 * f) * (1 + f / (m - 2 * f)),
+)
