@@ -209,7 +209,7 @@ def window(
     ordinary values next to an outlier.
     """
     inside = [(start <= rank) & (rank < start + count) for rank in range(len(ordered))]
-    total = sum(jnp.where(within, row, 0.0) for within, row in zip(inside, ordered, strict=True))
+    total = functools.reduce(jnp.add, (jnp.where(w, row, 0.0) for w, row in zip(inside, ordered, strict=True)))
     low = functools.reduce(jnp.minimum, (jnp.where(w, row, jnp.inf) for w, row in zip(inside, ordered, strict=True)))
     high = functools.reduce(jnp.maximum, (jnp.where(w, row, -jnp.inf) for w, row in zip(inside, ordered, strict=True)))
     return total / count, low, high
@@ -222,7 +222,8 @@ def nearest_start(ordered: Rows, centre: Float[Array, " d"], count: Int[Array, "
     its lowest: a condition that holds up to some rank and not after it, so its holds are counted. m log m selections.
     """
     above = _shifted(ordered, count)
-    return sum((b - centre < centre - a).astype(jnp.int32) for a, b in zip(ordered, above, strict=True))
+    moves = ((b - centre < centre - a).astype(jnp.int32) for a, b in zip(ordered, above, strict=True))
+    return functools.reduce(jnp.add, moves)
 
 
 def _shifted(ordered: Rows, by: Int[Array, ""]) -> Rows:
