@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from rich.console import Console
 
-from experiments import records, report, runner, zoo
+from experiments import harm, records, report, runner, zoo
 from experiments.config import Config, Table, cells
 from experiments.datasets import DATASETS, describe
 from experiments.errors import UserError, unknown
@@ -226,7 +226,8 @@ def _zoo(args: list[str]) -> None:
     facts = zoo.measure(given, _say)
     zoo.write(facts, given, given.results / "zoo")
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
-    _say(f"written: {given.results / 'zoo'}/README.md, rules.csv")
+    harm.write(harm.compare(given, _say), given, given.results / "zoo")
+    _say(f"written: {given.results / 'zoo'}/README.md, rules.csv, learned.md, .csv, .png, .svg")
 
 
 def _definitions(args: list[str]) -> None:

@@ -98,14 +98,10 @@ def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
 
 
 def _page(facts: pd.DataFrame, size: Size) -> str:
-    origin = records.origin()
     listed = [("Pre-rules", PRE_RULES), ("Attacks", ATTACKS), ("Modifiers of attacks", MODIFIERS)]
     parts = [
         "# The zoo",
-        f"Made by `byzsim zoo --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}` at commit {origin['commit']}"
-        f"{' (with changes)' if origin['dirty'] else ''}, on {origin['device']}, with "
-        + ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-        + ".",
+        origin_line("byzsim zoo", size),
         "## Aggregation rules",
         "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `sim.robustness` with the f beside "
         "it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's own or "
@@ -118,6 +114,17 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
         rows = [(name, entry.summary, entry.source, " ".join(sorted(entry.traits))) for name, entry in zoo.items()]
         parts += [f"## {title}", pipes(("name", "what", "source", "traits"), rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def origin_line(command: str, size: Size) -> str:
+    """How a page was made: command, commit, device, versions."""
+    origin = records.origin()
+    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    return (
+        f"Made by `{command} --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}` at commit {commit}, on "
+        f"{origin['device']}, with {versions}."
+    )
 
 
 def pipes(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:

@@ -1,0 +1,110 @@
+"""The learned attack beside those of the papers: how far each moves each rule, as a table and a picture."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.figures import save
+from experiments.report import write_whole
+from experiments.zoo import Size, origin_line, pipes
+from sim import AGGREGATORS, ATTACKS, Round
+
+# What is compared: fixed strengths first, then what searches a line, then what climbs.
+CONTENDERS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "ALIE (z = 1.5)": ("alie", {"z": 1.5}),
+    "inner product (0.1)": ("inner_product", {}),
+    "min-max": ("min_max", {}),
+    "min-sum": ("min_sum", {}),
+    "optimal ALIE": ("optimal_alie", {}),
+    "optimal inner product": ("optimal_inner_product", {}),
+    "learned": ("learned", {"steps": 40, "restarts": 4}),
+}
+DRAWS = 20
+
+
+def compare(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
+    """Error of each rule under each attack: median over draws of ||aggregate - h|| / sd, h the mean of honest rows.
+
+    Honest rows are drawn from N(0.3, I); sd is the root of their mean squared distance to h. Rules are those that are
+    functions of one step's rows, with the f that they are proved for, at most the one given and at least 1.
+    """
+    rows = []
+    for name, entry in AGGREGATORS.items():
+        if entry.traits & {"stateful", "server"} or entry.make().load > 1:
+            continue
+        f = max(min(size.f, entry.max_f(size.m)), 1)
+        errors = {label: _error(name, attack, args, f, size) for label, (attack, args) in CONTENDERS.items()}
+        say(f"{name}: " + ", ".join(f"{label} {error:.2f}" for label, error in errors.items()))
+        rows.append({"rule": name, "f": f} | errors)
+    return pd.DataFrame(rows)
+
+
+def _error(rule: str, attack: str, args: Mapping[str, Any], f: int, size: Size) -> float:
+    made, forge = AGGREGATORS[rule].make(), ATTACKS[attack].make(**args)
+    byz = jnp.arange(size.m) >= size.m - f
+
+    def one(key):
+        sent = 0.3 + jax.random.normal(key, (size.m, size.d))
+        honest = sent[: size.m - f]
+        mean = honest.mean(axis=0)
+        rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(size.d))
+
+        def aggregate(rows):
+            return made.apply(rows, made.init(size.m, size.d), rnd)[0]
+
+        rows, _ = forge.grads(sent, byz, forge.init(size.m, size.d), rnd._replace(aggregate=aggregate))
+        out = aggregate(jnp.where(byz[:, None], rows, sent))
+        return jnp.linalg.norm(out - mean) / jnp.sqrt(jnp.square(honest - mean).sum(axis=1).mean())
+
+    keys = jax.random.split(jax.random.key(size.seed), DRAWS)
+    return float(np.median(jax.jit(lambda keys: jax.lax.map(one, keys))(keys)))
+
+
+def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
+    """learned.md, learned.csv, learned.png and .svg in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save(picture(errors), folder / "learned")
+    write_whole(folder / "learned.csv", errors.to_csv(index=False, float_format="%.4f").encode())
+    best = errors[list(CONTENDERS)].drop(columns="learned").max(axis=1)
+    wins, alie = int((errors["learned"] > best).sum()), int((errors["learned"] > errors["ALIE (z = 1.5)"]).sum())
+    shown = [[f"{x:.2f}" if isinstance(x, float) else x for x in row] for row in errors.to_numpy()]
+    text = (
+        f"# How far attacks move rules\n\n{(compare.__doc__ or '').partition('Rules are')[0].strip()}\n\n"
+        f"m = {size.m}, d = {size.d}, {DRAWS} draws. {origin_line('byzsim zoo', size)}\n\n"
+        f"The learned attack is above ALIE on {alie} of {len(errors)} rules, and above every other attack on {wins}.\n\n"
+        f"{pipes(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
+    )
+    write_whole(folder / "learned.md", "\n".join(line.strip() for line in text.split("\n")).encode())
+
+
+def picture(errors: pd.DataFrame) -> Figure:
+    """One row of dots a rule, sorted by what the learned attack does to it; logarithmic, as the mean is unbounded."""
+    ordered = errors.sort_values("learned", ascending=True)
+    figure = Figure(figsize=(7.5, 1.6 + 0.27 * len(ordered)), layout="constrained")
+    axis = figure.subplots()
+    markers = dict(zip(CONTENDERS, ("o", "v", "s", "D", "^", "P", "*"), strict=True))
+    for place, (label, marker) in enumerate(markers.items()):
+        learned = label == "learned"
+        axis.plot(
+            ordered[label].clip(lower=1e-3),
+            range(len(ordered)),
+            linestyle="none",
+            marker=marker,
+            markersize=11 if learned else 6,
+            color="#D55E00" if learned else f"C{place}",
+            label=label,
+            zorder=3 if learned else 2,
+        )
+    axis.set_yticks(range(len(ordered)), list(ordered["rule"]))
+    axis.set_xscale("log")
+    axis.set_xlabel("error: ||aggregate − h|| in standard deviations of honest rows")
+    axis.grid(axis="both", color="0.9")
+    axis.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
