@@ -72,7 +72,8 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     save(picture(errors), folder / "learned")
     write_whole(folder / "learned.csv", errors.to_csv(index=False, float_format="%.4f").encode())
     best = errors[list(CONTENDERS)].drop(columns="learned").max(axis=1)
-    wins, alie = int((errors["learned"] > best).sum()), int((errors["learned"] > errors["ALIE (z = 1.5)"]).sum())
+    wins = int((errors["learned"] > best).sum())
+    alie = int((errors["learned"] > errors["ALIE (z = 1.5)"]).sum())
     shown = [[f"{x:.2f}" if isinstance(x, float) else x for x in row] for row in errors.to_numpy()]
     text = (
         f"# How far attacks move rules\n\n{(compare.__doc__ or '').partition('Rules are')[0].strip()}\n\n"
