@@ -6,10 +6,13 @@ sorting network that XLA fuses into one loop.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
@@ -60,6 +63,55 @@ def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
     squared = jnp.maximum(norms[:, None] + norms[None, :] - 2 * gram, 0.0)
     squared = jnp.where(jnp.eye(len(grads), dtype=bool), 0.0, squared)
     return jnp.where(usable[:, None] & usable[None, :], squared, jnp.inf)
+
+
+def powered(squared: Float[Array, "*n"], power: Literal[1, 2, 4]) -> Float[Array, "*n"]:
+    """Distances to a power, from squared ones; beyond float32 +inf. Derivative 0, not NaN, where a distance is 0."""
+    if power == 1:
+        return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
+    return squared if power == 2 else squared * squared
+
+
+KrumDefinition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "torchjd", "epfml", "ndss21", "alie"]
+KRUM: dict[str, tuple[Literal[1, 2, 4], int]] = {
+    "blanchard2017": (2, 2),
+    "byzfl": (2, 1),
+    "byzantine_momentum": (1, 1),
+    "torchjd": (1, 2),
+    "epfml": (4, 2),
+    "ndss21": (2, 3),
+    "alie": (1, 0),
+}
+"""Who -> (power p of the distances in Krum's score, k in the m - f - k nearest others that it counts)."""
+
+
+def krum_scores(
+    squared: Float[Array, "m m"], f: Int[Array, ""] | int, definition: KrumDefinition, alive: Bool[Array, " m"]
+) -> Float[Array, " m"]:
+    """Sum of ||g_i - g_j||^p over the r - f - k nearest others j that are alive, at least one; +inf for the others.
+
+    r is how many rows are `alive`, p and k are those of `KRUM`. Of `sq_distances`, O(m^2 log m).
+    """
+    power, fewer = KRUM[definition]
+    m = len(squared)
+    distances = jnp.where(alive & alive[:, None], powered(squared, power), jnp.inf)
+    near = jnp.sort(distances.at[jnp.diag_indices(m)].set(-1.0), axis=1)[:, 1:]  # the worker itself comes first
+    counted = jnp.arange(m - 1) < jnp.maximum(alive.sum() - f - fewer, 1)
+    return jnp.where(alive, jnp.where(counted, near, 0.0).sum(axis=1), jnp.inf)
+
+
+def preference(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Array, " m"]:
+    """Place of each row, from 0 for the smallest score; of equal scores `usable` rows come first, then low indices."""
+    return jnp.argsort(jnp.lexsort((jnp.arange(len(score)), ~usable, score)))
+
+
+@functools.cache
+def subsets(m: int, size: int) -> Bool[np.ndarray, "n m"]:
+    """All subsets of `size` of m workers as masks, in lexicographic order of the workers kept. Static; do not write."""
+    kept = np.array(list(itertools.combinations(range(m), size)), int)
+    masks = np.zeros((len(kept), m), bool)
+    masks[np.arange(len(kept))[:, None], kept] = True
+    return masks
 
 
 def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
