@@ -78,7 +78,7 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     text = (
         f"# How far attacks move rules\n\n{(compare.__doc__ or '').partition('Rules are')[0].strip()}\n\n"
         f"m = {size.m}, d = {size.d}, {DRAWS} draws. {origin_line('byzsim zoo', size)}\n\n"
-        f"The learned attack is above ALIE on {alie} of {len(errors)} rules, and above every other attack on {wins}.\n\n"
+        f"The learned attack is above ALIE on {alie} of {len(errors)} rules, above every other attack on {wins}.\n\n"
         f"{pipes(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
     )
     write_whole(folder / "learned.md", "\n".join(line.strip() for line in text.split("\n")).encode())

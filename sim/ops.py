@@ -27,6 +27,21 @@ def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
     return jnp.isfinite(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST))
 
 
+def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
+    """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. Two reads.
+
+    Rows are divided by their largest entry before they are squared, so entries of 1e38 or 1e-30 count too. Derivative
+    0, not NaN, for the zero row.
+    """
+    largest = jax.lax.stop_gradient(jnp.abs(grads).max(axis=1))
+    finite = jnp.isfinite(largest)
+    scale = jnp.where(finite & (largest > 0), largest, 1.0)
+    unit = jnp.where(finite[:, None], grads, 0.0) / scale[:, None]
+    squares = jnp.einsum("md,md->m", unit, unit, precision=HIGHEST)
+    relative = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+    return jnp.where(finite, scale * relative, jnp.inf)
+
+
 def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Float[Array, " d"]:
     """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN)."""
     counted = jnp.where(weight[:, None] == 0, 0.0, grads)

@@ -2,12 +2,17 @@
 
 from sim.attacks import (
     alie,
+    byzmean,
+    delayed_gradient,
+    fang_krum,
+    fang_trim,
     gaussian,
     inner_product,
     label_flip,
     learned,
     negation,
     none,
+    safeguard_attack,
     scaling,
 )
 from sim.types import Entry

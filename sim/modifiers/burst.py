@@ -15,6 +15,9 @@ def burst(*, on: int = 10, off: int = 10, first: int = 0) -> Modifier:
         on, off: lengths in steps, at least 1 and 0.
         first: the step in which the first burst begins.
     State: the attack's own, which moves on in every step, active or not.
+    Choices: t counts from 0. Both what workers train on and what they send are honest while the attack is not active;
+        what poisoned labels have left in a worker's momentum stays there. Draws are the attack's own, from the
+        round's own key.
     Raises:
         ValueError: for lengths below these.
     References: transient attacks are what SafeguardSGD's re-admission is for (Allen-Zhu et al., ICLR 2021); the

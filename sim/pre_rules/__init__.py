@@ -1,6 +1,9 @@
 """Pre-rules. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
 
 from sim.pre_rules import (
+    arc,
+    bucketing,
+    clipping,
     nnm,
 )
 from sim.types import Entry

@@ -1,0 +1,96 @@
+"""Directed deviation against the median and the trimmed mean."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from sim.ops import masked_mean, masked_std, order_statistics
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
+
+
+@checked
+def fang_trim(
+    *,
+    b: Traced = 2.0,
+    knowledge: Literal["full", "partial"] = "full",
+    draw: Literal["uniform", "factor"] = "uniform",
+) -> Attack:
+    """Every Byzantine entry is drawn just outside of the honest ones, on the side away from their mean's sign.
+
+        s = sign(mu)      s > 0: near = min over honest i of g_i,   s < 0: near = max over honest i of g_i
+        far = b near if s near < 0, else near / b                   (away from mu; coordinate by coordinate)
+        g_byz = near + u (far - near),   u ~ U[0, 1);               g_byz = 0 where s = 0
+
+    Args:
+        b: how far beyond the honest values, as a factor, above 1; traced. The paper: 2.
+        knowledge: "full": mu, min and max over the honest rows, as above. "partial": mu and sigma (population
+            deviation) over the Byzantine workers' own work, near = mu - 3 s sigma and far = mu - 4 s sigma; b does not
+            count. Static.
+        draw: "uniform" between near and far, as above; "factor" (public code of FLTrust's authors) with full knowledge:
+            g_byz = r near if s near < 0, else near / r, with r = 1 + u (b - 1); with partial knowledge the same as
+            "uniform". Static.
+    Cost: O(md log m); d uniform draws for each Byzantine worker.
+    Choices: worker i draws u = jax.random.uniform(jax.random.fold_in(rnd.key, i), (d,), float32), coordinate by
+        coordinate, i its index from 0; rows of other workers draw nothing. Where the mean is exactly 0 the paper is
+        silent: 0 is sent. NaN in an honest row counts as +inf for min and max. The notebooks of Shejwalkar and
+        Houmansadr (NDSS 2021) gate both sides by the same mask; here it is as in the paper, from memory, with the
+        intervals as in public code.
+    References: Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
+        Security 2020 (arXiv 1911.11815).
+    """
+
+    def grads(sent, byz, state, rnd):
+        known = byz if knowledge == "partial" else ~byz
+        mean = masked_mean(sent, known)
+        sign = jnp.sign(mean)
+        if knowledge == "partial":
+            sigma = masked_std(sent, known, mean)
+            near, far = mean - 3 * sign * sigma, mean - 4 * sign * sigma
+        else:
+            near = jnp.where(sign > 0, *_range(sent, known))
+            far = _beyond(sign, near, b)
+
+        def row(i):
+            def drawn():
+                u = jax.random.uniform(jax.random.fold_in(rnd.key, i), near.shape, near.dtype)
+                by_factor = draw == "factor" and knowledge == "full"
+                value = _beyond(sign, near, 1 + u * (b - 1)) if by_factor else near + u * (far - near)
+                return jnp.where(sign == 0, 0.0, value)
+
+            return jax.lax.cond(byz[i], drawn, lambda: sent[i])
+
+        return jax.lax.map(row, jnp.arange(len(sent))), state
+
+    return attack(grads=grads)
+
+
+def _range(rows, known):
+    """The smallest and the largest entry of each column among the `known` rows."""
+    (low,) = order_statistics(jnp.where(known[:, None], rows, jnp.inf), [0])
+    (high,) = order_statistics(jnp.where(known[:, None], rows, -jnp.inf), [len(rows) - 1])
+    return low, high
+
+
+def _beyond(sign, near, factor):
+    """`near` moved against `sign` by a factor of at least 1."""
+    return jnp.where(sign * near < 0, near * factor, near / factor)
+
+
+ENTRY = Entry(
+    fang_trim,
+    source="Fang et al., USENIX Security 2020",
+    traits=frozenset({"stochastic"}),
+    readings=(
+        Reading(
+            "full_knowledge", {}, "uniform from min or max of the honest entries to b times it", "Fang et al. 2020"
+        ),
+        Reading(
+            "partial_knowledge",
+            {"knowledge": "partial"},
+            "uniform from 3 to 4 own standard deviations from the own mean",
+            "Fang et al. 2020",
+        ),
+        Reading("factor", {"draw": "factor"}, "min or max times or over r ~ U[1, b)", "MXNet code of FLTrust"),
+    ),
+)

@@ -1,0 +1,43 @@
+"""A rescaled negative gradient, small enough not to trip a safeguard."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import masked_mean
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
+
+
+@checked
+def safeguard_attack(*, c: Traced = 0.4, of: Literal["own", "mean"] = "own") -> Attack:
+    """Every Byzantine row is minus c times a true gradient.
+
+        g_byz = -c g_own, or -c mu;    mu = mean over honest i of g_i
+
+    Args:
+        c: the factor, traced. 0.4 in the main text of the submission of SafeguardSGD, 0.5 in its appendix; 0.6 and 0.7
+            in the second version (from memory).
+        of: the worker's "own" gradient, or the honest "mean" (which makes it inner product manipulation). Static.
+    Choices: the submission says "negative rescaled gradient" and not whose; the worker's own, as for its sign flip.
+    References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent",
+        ICLR 2021 (arXiv 2012.14368).
+    """
+
+    def grads(sent, byz, state, rnd):
+        del rnd
+        true = jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape) if of == "mean" else sent
+        return -c * true, state
+
+    return attack(grads=grads)
+
+
+ENTRY = Entry(
+    safeguard_attack,
+    source="Allen-Zhu et al., ICLR 2021",
+    readings=(
+        Reading("allenzhu2021", {}, "-0.4 g_own", "submission, main text"),
+        Reading("appendix", {"c": 0.5}, "-0.5 g_own", "submission, appendix"),
+        Reading("v2", {"c": 0.6}, "-0.6 g_own", "arXiv 2012.14368 v2, from memory"),
+        Reading("v2_strong", {"c": 0.7}, "-0.7 g_own", "arXiv 2012.14368 v2, from memory"),
+    ),
+)

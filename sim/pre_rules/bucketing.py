@@ -1,0 +1,59 @@
+"""Bucketing: averages over small random groups."""
+
+import jax
+import jax.numpy as jnp
+
+from sim.pre_rules._mixing import mixing
+from sim.types import Entry, PreRule, Reading, checked
+
+
+@checked
+def bucketing(*, s: int = 2) -> PreRule:
+    """The rows in random order, averaged s at a time: the rule gets ceil(m / s) rows.
+
+        y_b = (1 / |B_b|) sum over p in B_b of g_pi(p),   B_b = {b s, ..., min(b s + s, m) - 1},   b = 0, 1, ...
+
+    Args:
+        s: how many rows make a bucket, at least 1; static. Default 2, as in the paper's experiments.
+    Tolerates: f <= (m - 1) // 2 as far as it is concerned; but each of f bad rows may spoil a bucket of its own, so the
+        rule after it must withstand the same f among ceil(m / s) rows.
+    Cost: O(m^2 d / s) as a matrix product, two reads; memory for the buckets.
+    Choices: pi is new in every step, pi = jax.random.permutation(jax.random.split(rnd.key)[0], m) (position -> worker,
+        from 0), and the rule's key is jax.random.split(rnd.key)[1]. The last bucket is smaller if s does not divide m,
+        and counts like any other. With s > m there is one bucket of all. A bucket with a row that is not usable
+        (`ops.usable_rows`) is NaN, which the rule after it sees. A worker's weight is its bucket's over the bucket's
+        size.
+    Raises:
+        ValueError: for s below 1.
+    References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
+        (arXiv 2006.09365).
+    """
+    if not isinstance(s, int) or s < 1:
+        raise ValueError(f"bucketing: s={s!r} is not a whole number of at least 1")
+
+    def weights(grads, rnd):
+        m = len(grads)
+        order = jax.random.permutation(rnd.key, m)
+        bucket = jnp.arange(m) // s
+        size = jnp.minimum(s, m - bucket * s)
+        return jnp.zeros((_buckets(m, s), m)).at[bucket, order].set(1 / size)
+
+    return mixing(weights, rows=lambda m: _buckets(m, s))
+
+
+def _buckets(m: int, s: int = 2) -> int:
+    return -(-m // s)
+
+
+ENTRY = Entry(
+    bucketing,
+    source="Karimireddy et al., ICLR 2022",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"translation", "scale", "consensus", "filter", "stochastic"}),
+    cost="m^2 d",
+    rows=_buckets,
+    readings=(
+        Reading("karimireddy2022", {"s": 2}, "s = 2", "Karimireddy et al. 2022, experiments"),
+        Reading("byzfl", {"s": 1}, "s = 1: a permutation only, unless s is given", "byzfl 0.0.11, default"),
+    ),
+)
