@@ -48,7 +48,9 @@ def test_pre_rules_act_from_left_to_right():
     """NNM first mixes an outlier in; clipped first, it is one row of the length of the others."""
     rows = np.concatenate([ROWS[:7], 50 * ROWS[7:]])
     first = sim.aggregate("clipping+nnm+mean", rows, clip_at=1.0)
-    np.testing.assert_allclose(first, np.mean(rows / np.linalg.norm(rows, axis=1)[:, None], axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        first, np.mean(rows / np.maximum(np.linalg.norm(rows, axis=1)[:, None], 1), axis=0), atol=1e-6
+    )
     second = np.asarray(sim.aggregate("nnm+clipping+mean", rows, clip_at=1.0))
     mixed = rows.mean(axis=0)
     np.testing.assert_allclose(second, mixed / max(np.linalg.norm(mixed), 1), atol=1e-6)
