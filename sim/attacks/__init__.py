@@ -7,10 +7,12 @@ from sim.attacks import (
     fang_krum,
     fang_trim,
     gaussian,
+    hidden_vulnerability,
     inner_product,
     label_flip,
     negation,
     none,
+    rop,
     safeguard_attack,
     scaling,
 )
