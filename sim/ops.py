@@ -8,12 +8,14 @@ sorting network that XLA fuses into one loop.
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from sim.types import Traced
 
 HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
 
@@ -289,14 +291,38 @@ def middle_ranks(m: int) -> tuple[int, int]:
     return (m - 1) // 2, m // 2
 
 
-def alie_z(byz: Bool[Array, " m"]) -> Float[Array, ""]:
-    """The largest shift, in standard deviations, that still finds enough honest supporters (Baruch et al. 2019).
+def alie_z(
+    byz: Bool[Array, " m"], formula: Literal["honest", "all"] = "honest", *, clamp: bool = True
+) -> Float[Array, ""]:
+    """The largest shift, in standard deviations, that still finds enough supporters (Baruch et al. 2019).
 
-    z_max = Phi^-1((m - n_byz - s) / (m - n_byz)), s = max(floor(m / 2 + 1) - n_byz, 1), and at least 0.
+    z_max = Phi^-1((n - s) / n), s = max(floor(m / 2 + 1) - n_byz, 1), n = m - n_byz, or m if supporters are sought
+    among "all"; at least 0 if clamped; the fraction is kept within 1e-6 of 0 and 1.
     """
-    m, honest = len(byz), (~byz).sum()
+    m = len(byz)
+    among = (~byz).sum() if formula == "honest" else m
     supporters = jnp.maximum(m // 2 + 1 - byz.sum(), 1)
-    return jax.scipy.stats.norm.ppf(jnp.maximum((honest - supporters) / jnp.maximum(honest, 1), 0.5))
+    fraction = (among - supporters) / jnp.maximum(among, 1)
+    return jax.scipy.stats.norm.ppf(jnp.clip(fraction, 0.5 if clamp else 1e-6, 1 - 1e-6))
+
+
+def harm_of(
+    p: Float[Array, " d"],
+    sent: Float[Array, "m d"],
+    byz: Bool[Array, " m"],
+    aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]],
+) -> Float[Array, ""]:
+    """Squared distance of the aggregate from the honest mean when every Byzantine row is p; +inf if not finite."""
+    missed = aggregate(jnp.where(byz[:, None], p, sent)) - masked_mean(sent, ~byz)
+    harm = jnp.vdot(missed, missed)
+    return jnp.where(jnp.isfinite(harm), harm, jnp.inf)
+
+
+LINE_SEARCHES: dict[str, dict[str, Any]] = {
+    "byzantine_momentum": {"evals": 16, "delta": 1.0},
+    "byzfl": {"evals": 20, "delta": 10.0},
+}
+"""Who -> how `line_maximize` is called there."""
 
 
 def line_maximize(
@@ -332,3 +358,44 @@ def line_maximize(
 def _step_down(x, delta):
     """x - delta, with delta halved until this is not negative."""
     return jax.lax.fori_loop(0, 60, lambda _, lower: jnp.where(lower < 0, (lower + x) / 2, lower), x - delta)
+
+
+def perturbation(
+    direction: Literal["unit", "sign", "std"],
+    sent: Float[Array, "m d"],
+    byz: Bool[Array, " m"],
+    mean: Float[Array, " d"],
+) -> Float[Array, " d"]:
+    """Where min-max and min-sum move: mean / ||mean|| (zero if that is), its sign, or the honest deviation (ddof 1)."""
+    if direction == "sign":
+        return jnp.sign(mean)
+    if direction == "std":
+        return masked_std(sent, ~byz, mean, ddof=1)
+    length = jnp.linalg.norm(mean)
+    return mean / jnp.where(length > 0, length, 1.0)
+
+
+def shift_terms(
+    sent: Float[Array, "m d"], mean: Float[Array, " d"], p: Float[Array, " d"]
+) -> tuple[Float[Array, " m"], Float[Array, " m"], Float[Array, ""]]:
+    """a, b, c with ||mean - gamma p - g_i||^2 = a_i - 2 gamma b_i + gamma^2 c for all gamma; one read."""
+    a, b = per_row(lambda row: jnp.stack([jnp.vdot(mean - row, mean - row), jnp.vdot(mean - row, p)]), sent).T
+    return a, b, jnp.vdot(p, p)
+
+
+def largest_step(fits: Callable[[Float[Array, ""]], Bool[Array, ""]], first: Traced) -> Float[Array, ""]:
+    """The largest gamma that fits, as the halving search of the NDSS 2021 notebooks finds it; 0 if none was met.
+
+    From gamma = first, step = first / 2: a gamma that fits is noted and grows by the step, another shrinks by it, and
+    the step is halved; until gamma and the last one noted are within 1e-5, at most 50 times.
+    """
+
+    def attempt(carry, _):
+        gamma, step, found = carry
+        going, good = jnp.abs(found - gamma) > 1e-5, fits(gamma)
+        found = jnp.where(going & good, gamma, found)
+        gamma = jnp.where(going, jnp.where(good, gamma + step, gamma - step), gamma)
+        return (gamma, jnp.where(going, step / 2, step), found), None
+
+    begin = (jnp.float32(first), jnp.float32(first) / 2, jnp.float32(0))
+    return jax.lax.scan(attempt, begin, length=50)[0][2]

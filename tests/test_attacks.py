@@ -11,7 +11,7 @@ import pytest
 from zoo import reference
 
 from sim import ATTACKS, Round
-from sim.attacks.alie import z_max
+from sim.ops import alie_z
 
 BYZ = np.array([0, 1, 0, 0, 1, 0, 0, 0], bool)
 ROWS = np.random.default_rng(5).normal(size=(8, 11)).astype(np.float32)
@@ -191,11 +191,11 @@ def test_collusive_attacks_do_not_read_byzantine_rows(attack):
      (50, 12, 0.3360), (51, 24, 1.4461), (20, 1, 0)],
 )  # fmt: skip
 def test_z_max(m, n_byz, z):
-    assert float(z_max(jnp.arange(m) < n_byz)) == pytest.approx(z, abs=6e-5)
+    assert float(alie_z(jnp.arange(m) < n_byz)) == pytest.approx(z, abs=6e-5)
 
 
 def test_z_max_stays_finite_for_a_majority():
-    assert np.isfinite([float(z_max(jnp.arange(10) < n)) for n in range(11)]).all()
+    assert np.isfinite([float(alie_z(jnp.arange(10) < n)) for n in range(11)]).all()
 
 
 def test_gaussian_noise_is_normal_and_independent_between_workers():

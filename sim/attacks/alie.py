@@ -2,41 +2,67 @@
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 
-from sim.ops import masked_mean, masked_std
-from sim.types import Attack, Entry, Traced, attack
+from sim.ops import alie_z, masked_mean, masked_std
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
-def alie(*, z: Traced | None = None, ddof: Literal[0, 1] = 0) -> Attack:
+@checked
+def alie(
+    *,
+    z: Traced | None = None,
+    ddof: Literal[0, 1] = 0,
+    sign: Literal["minus", "plus"] = "minus",
+    formula: Literal["honest", "all"] = "honest",
+    clamp: bool = True,
+) -> Attack:
     """Every Byzantine row is the honest mean minus z honest standard deviations, coordinate by coordinate.
 
         g_byz = mu - z * sigma;    s = floor(m / 2 + 1) - n_byz,  z_max = Phi^-1((m - n_byz - s) / (m - n_byz))
 
     Args:
-        z: number of standard deviations, traced. None: z_max of the formula, from m and the real n_byz, not below 0
-            (few attackers give a negative value) and with s at least 1 (a majority would give infinity).
+        z: number of standard deviations, traced. None: z_max of the formula, from m and the real n_byz.
         ddof: 0 for the population deviation (the authors' code), 1 for the unbiased one (most others'). Static.
+        sign: "minus" as above (the authors' code), or "plus": mu + z sigma. Static.
+        formula: of z_max: supporters are sought among the "honest" workers as above, or among "all": Phi^-1((m - s) /
+            m). Static.
+        clamp: z_max is not below 0, which few attackers give with "honest". Static.
     Choices: mu and sigma are over the honest rows (the omniscient form); the authors estimate them from the
-        attackers' own gradients. Minus, as in the authors' code; some others add.
+        attackers' own gradients. s counts as at least 1 (a majority would give infinity), and the fraction is kept
+        within 1e-6 of 0 and 1.
     References: Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
     """
 
     def grads(sent, byz, state, rnd):
         del rnd
         mean = masked_mean(sent, ~byz)
-        shift = (z_max(byz) if z is None else z) * masked_std(sent, ~byz, mean, ddof=ddof)
-        return jnp.broadcast_to(mean - shift, sent.shape), state
+        shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(sent, ~byz, mean, ddof=ddof)
+        return jnp.broadcast_to(mean - shift if sign == "minus" else mean + shift, sent.shape), state
 
     return attack(grads=grads)
 
 
-def z_max(byz):
-    """The largest shift, in standard deviations, that still finds enough honest supporters; a traced scalar."""
-    m, honest = len(byz), (~byz).sum()
-    supporters = jnp.maximum(m // 2 + 1 - byz.sum(), 1)
-    return jax.scipy.stats.norm.ppf(jnp.maximum((honest - supporters) / jnp.maximum(honest, 1), 0.5))
-
-
-ENTRY = Entry(alie, source="Baruch et al., NeurIPS 2019", traits=frozenset({"collusive"}))
+ENTRY = Entry(
+    alie,
+    source="Baruch et al., NeurIPS 2019",
+    traits=frozenset({"collusive"}),
+    readings=(
+        Reading("baruch2019", {}, "mu - z_max sigma, supporters among honest workers", "Baruch et al. 2019"),
+        Reading("authors_code", {"z": 1.5}, "mu - 1.5 sigma", "moranant/attacking_distributed_learning, its default"),
+        Reading("epfml", {"ddof": 1, "clamp": False}, "sigma unbiased, z_max may be negative", "epfml; CRYPTO-KU"),
+        Reading("krum", {"formula": "all"}, "Phi^-1((m - s) / m)", "krum 0.9.1"),
+        Reading("byzpy", {"formula": "all", "sign": "plus"}, "mu + Phi^-1((m - s) / m) sigma", "byzpy"),
+        Reading(
+            "byzfl", {"z": 1.5, "ddof": 1, "sign": "plus"}, "mu + 1.5 sigma, sigma unbiased", "byzfl 0.0.11 (tau = 1.5)"
+        ),
+        Reading(
+            "blades",
+            {"ddof": 1, "sign": "plus", "clamp": False},
+            "mu + z_max sigma, sigma unbiased",
+            "blades, fedlib",
+        ),
+        Reading("flpoison", {"sign": "plus", "clamp": False}, "mu + z_max sigma", "FLPoison"),
+        Reading("safeguard", {"z": 0.3}, "mu - 0.3 sigma", "Allen-Zhu et al., ICLR 2021, submission (variance attack)"),
+    ),
+)

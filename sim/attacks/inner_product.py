@@ -1,27 +1,49 @@
 """Inner product manipulation: turn the average against the true gradient."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 
 from sim.ops import masked_mean
-from sim.types import Attack, Entry, Traced, attack
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
-def inner_product(*, epsilon: Traced = 0.1) -> Attack:
+@checked
+def inner_product(*, epsilon: Traced = 0.1, convention: Literal["negated", "one_minus"] = "negated") -> Attack:
     """Every Byzantine row is -epsilon times the honest mean ("fall of empires").
 
-        g_byz = -epsilon * (1 / (m - n_byz)) * sum over honest i of g_i
+        g_byz = -epsilon mu,  or  (1 - epsilon) mu;    mu = (1 / (m - n_byz)) sum over honest i of g_i
 
     Args:
         epsilon: traced. Default 0.1, as in the code of Karimireddy et al. 2021; other sources use 0.2, 1 or 2.
+        convention: "negated", or "one_minus" where a factor epsilon is taken off the mean (ByzantineMomentum's
+            "empire", whose 1.1 is -0.1 mu). Static.
     References: Xie, Koyejo, Gupta, "Fall of empires: breaking Byzantine-tolerant SGD by inner product
         manipulation", UAI 2019.
     """
 
     def grads(sent, byz, state, rnd):
         del rnd
-        return jnp.broadcast_to(-epsilon * masked_mean(sent, ~byz), sent.shape), state
+        times = -epsilon if convention == "negated" else 1 - epsilon
+        return jnp.broadcast_to(times * masked_mean(sent, ~byz), sent.shape), state
 
     return attack(grads=grads)
 
 
-ENTRY = Entry(inner_product, source="Xie et al., UAI 2019", traits=frozenset({"collusive"}))
+ENTRY = Entry(
+    inner_product,
+    source="Xie et al., UAI 2019",
+    traits=frozenset({"collusive"}),
+    readings=(
+        Reading("epfml", {}, "-0.1 mu", "Xie et al. 2019 with the factor of epfml's code (Karimireddy et al. 2021)"),
+        Reading("ku", {"epsilon": 0.2}, "-0.2 mu", "CRYPTO-KU/FL-Byzantine-Library"),
+        Reading("byzfl", {"epsilon": 2.0}, "-2 mu", "byzfl 0.0.11 (tau = 2)"),
+        Reading("byzpy", {"epsilon": 1.0}, "-mu", "byzpy (Empire, scale -1)"),
+        Reading(
+            "byzantine_momentum",
+            {"epsilon": 1.1, "convention": "one_minus"},
+            "(1 - 1.1) mu",
+            "ByzantineMomentum (empire)",
+        ),
+    ),
+)

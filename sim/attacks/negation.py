@@ -1,29 +1,60 @@
 """Minus the sum of the honest gradients."""
 
+from typing import Literal
+
+import jax
 import jax.numpy as jnp
 
-from sim.ops import weighted_sum
-from sim.types import Attack, Entry, Traced, attack
+from sim.ops import per_row, weighted_sum
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
-def negation(*, factor: Traced = 1e10) -> Attack:
+@checked
+def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "paper", noise: Traced = 200.0) -> Attack:
     """Every Byzantine row is minus the sum of all honest gradients, times a large constant ("model negation").
 
         g_byz = -factor * sum over honest i of g_i
 
     Args:
-        factor: traced. BrSGD section 5.1: 1e10.
-    Choices: the paper's authors published other code (one worker negates, the others send noise, no 1e10); this is
-        the paper's text.
+        factor: traced; of the "paper" only. BrSGD section 5.1: 1e10.
+        reading: "paper" as above. "code", which the authors published (karry520/RobustSGD): the Byzantine worker of
+            lowest index sends minus the sum of all other rows, honest and forged, and the other Byzantine workers
+            send N(0, noise^2 I). Static.
+        noise: standard deviation; traced; of the "code" only. 200 there.
+    Choices: the noise of worker i is `noise * jax.random.normal(jax.random.fold_in(rnd.key, i), (d,))`. Which of the
+        authors' workers negates is not known to us; the lowest index is our choice.
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
-    def grads(sent, byz, state, rnd):
+    def paper(sent, byz, state, rnd):
         del rnd
         honest_sum = weighted_sum((~byz).astype(sent.dtype), sent)
         return jnp.broadcast_to(-factor * honest_sum, sent.shape), state
 
-    return attack(grads=grads)
+    def code(sent, byz, state, rnd):
+        def draw(i):
+            return noise * jax.random.normal(jax.random.fold_in(rnd.key, i), sent.shape[1:], sent.dtype)
+
+        workers = jnp.arange(len(sent))
+        rows = jnp.where(byz[:, None], per_row(draw, workers), sent)
+        negator = byz & (workers == jnp.argmax(byz))
+        others = weighted_sum((~negator).astype(sent.dtype), rows)
+        return jnp.where(negator[:, None], -others, rows), state
+
+    return attack(grads=paper if reading == "paper" else code)
 
 
-ENTRY = Entry(negation, source="Li et al., FTL-IJCAI 2021, section 5.1", traits=frozenset({"collusive"}))
+ENTRY = Entry(
+    negation,
+    source="Li et al., FTL-IJCAI 2021, section 5.1",
+    traits=frozenset({"collusive"}),
+    readings=(
+        Reading("paper", {}, "-1e10 times the honest sum, from all", "BrSGD section 5.1"),
+        Reading(
+            "code",
+            {"reading": "code"},
+            "one sends minus the sum of all others, the rest N(0, 200^2 I)",
+            "the authors' code",
+        ),
+    ),
+)

@@ -1,24 +1,40 @@
 """A gradient blown up by a constant."""
 
-from sim.types import Attack, Entry, Traced, attack
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import masked_mean
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
-def scaling(*, factor: Traced = 1e10) -> Attack:
+@checked
+def scaling(*, factor: Traced = 1e10, of: Literal["own", "mean"] = "own") -> Attack:
     """Every Byzantine row is the worker's own gradient times a large constant ("gradient scale").
 
-        g_byz = factor * g_own
+        g_byz = factor * g_own,  or  factor * (1 / (m - n_byz)) sum over honest i of g_i
 
     Args:
         factor: traced. BrSGD section 5.1: 1e10.
-    Choices: the paper does not say whose gradient is scaled; this is the worker's own.
+        of: what is scaled, the worker's "own" gradient or the honest "mean": the paper does not say. Static.
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
     def grads(sent, byz, state, rnd):
-        del byz, rnd
-        return factor * sent, state
+        del rnd
+        scaled = sent if of == "own" else jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape)
+        return factor * scaled, state
 
     return attack(grads=grads)
 
 
-ENTRY = Entry(scaling, source="Li et al., FTL-IJCAI 2021, section 5.1")
+ENTRY = Entry(
+    scaling,
+    source="Li et al., FTL-IJCAI 2021, section 5.1",
+    readings=(
+        Reading("own", {}, "1e10 g_own", "BrSGD section 5.1, read as the worker's own gradient"),
+        Reading("mean", {"of": "mean"}, "1e10 times the honest mean", "BrSGD section 5.1, read as the correct one"),
+        Reading("code_strong", {"factor": 100.0}, "100 g_own", "the authors' code, its strongest factor"),
+        Reading("code_negative", {"factor": -23.0}, "-23 g_own", "the authors' code, another of its factors"),
+    ),
+)

@@ -1,0 +1,26 @@
+"""Infinite rows."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.types import Attack, Entry, attack, checked
+
+
+@checked
+def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
+    """Every entry of every Byzantine row is infinite.
+
+    Args:
+        sign: +inf ("plus", as in byzfl) or -inf. Static.
+    References: the "Inf" attack of byzfl (Gonzalez et al., 2025).
+    """
+
+    def grads(sent, byz, state, rnd):
+        del byz, rnd
+        return jnp.full_like(sent, jnp.inf if sign == "plus" else -jnp.inf), state
+
+    return attack(grads=grads)
+
+
+ENTRY = Entry(inf, source="byzfl", traits=frozenset({"collusive", "non_finite"}))

@@ -1,0 +1,64 @@
+"""As far from all honest rows together as one of them is."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
+
+
+@checked
+def min_sum(
+    *,
+    direction: Literal["unit", "sign", "std"] = "unit",
+    reference: Literal["max", "min"] = "max",
+    search: Literal["halving", "exact"] = "halving",
+    gamma0: Traced = 10.0,
+) -> Attack:
+    """Every Byzantine row is the honest mean minus gamma times a direction, its summed distance no more than allowed.
+
+        g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
+
+    Args:
+        direction: p, "unit" mu / ||mu||, the "sign" of mu, or "std", the standard deviation (ddof = 1). Static.
+        reference: the "max" over j as above (as the paper states, from memory), or the "min", as the official
+            notebooks compute. Static.
+        search: "halving" or "exact", as in `min_max`. Static.
+        gamma0: where "halving" starts; traced. The authors' notebooks: 10 (or 30).
+    Cost: O(md) for the terms of the quadratic, O(m^2 d) for the distances of honest rows; nothing in d per try.
+    Choices: all i, j are honest workers. A zero direction sends mu, and so does a reference below what mu has.
+        "halving" makes at most 50 tries.
+    References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+        for federated learning", NDSS 2021. The default direction is the notebooks' (from memory).
+    """
+
+    def grads(sent, byz, state, rnd):
+        del rnd
+        mean = masked_mean(sent, ~byz)
+        p = perturbation(direction, sent, byz, mean)
+        a, _, c = shift_terms(sent, mean, p)  # the sum of b over honest rows is 0
+        both = ~byz[:, None] & ~byz
+        sums = jnp.where(both, sq_distances(jnp.where(byz[:, None], 0.0, sent)), 0.0).sum(axis=1)
+        allowed = sums.max() if reference == "max" else jnp.where(byz, jnp.inf, sums).min()
+        spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()
+        exact = jnp.sqrt(jnp.maximum(allowed - spread, 0.0) / jnp.where(c > 0, n * c, 1.0))
+        gamma = exact if search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
+        return jnp.broadcast_to(mean - jnp.where(c > 0, gamma, 0.0) * p, sent.shape), state
+
+    return attack(grads=grads)
+
+
+ENTRY = Entry(
+    min_sum,
+    source="Shejwalkar and Houmansadr, NDSS 2021",
+    traits=frozenset({"collusive"}),
+    readings=(
+        Reading(
+            "paper", {}, "at most the largest sum of distances of an honest row", "the paper (from memory); SignGuard"
+        ),
+        Reading("ndss21", {"reference": "min"}, "at most the smallest such sum", "the authors' notebooks"),
+        Reading("std", {"direction": "std"}, "p = the standard deviation", "Shejwalkar and Houmansadr 2021"),
+        Reading("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
+    ),
+)

@@ -1,0 +1,49 @@
+"""Inner product manipulation, with the factor that harms the rule in use the most."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean
+from sim.types import Attack, Entry, Reading, attack, checked
+
+
+@checked
+def optimal_inner_product(
+    *,
+    search: Literal["byzantine_momentum", "byzfl"] = "byzantine_momentum",
+    convention: Literal["negated", "one_minus"] = "negated",
+) -> Attack:
+    """Every Byzantine row is -x times the honest mean, x found by a line search through the rule in use.
+
+        g_byz = -x mu,  or  (1 - x) mu;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+
+    Args:
+        search: `ops.line_maximize` with 16 evaluations and first step 1 ("byzantine_momentum"), or with 20 and 10
+            ("byzfl"); both from x = 0 with ratio 0.8. Static.
+        convention: "negated", or "one_minus" as in ByzantineMomentum's "empire". Static.
+    Cost: 16 or 20 aggregations in every step.
+    Choices: a harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
+    References: github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
+        Xie, Koyejo, Gupta, UAI 2019.
+    """
+
+    def grads(sent, byz, state, rnd):
+        mean = masked_mean(sent, ~byz)
+        start = jnp.zeros_like(mean) if convention == "negated" else mean
+        x = line_maximize(lambda x: harm_of(start - x * mean, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
+        return jnp.broadcast_to(start - x * mean, sent.shape), state
+
+    return attack(grads=grads)
+
+
+ENTRY = Entry(
+    optimal_inner_product,
+    source="El Mhamdi et al., ICLR 2021 (code)",
+    traits=frozenset({"collusive", "rule"}),
+    readings=(
+        Reading("negated", {}, "-x mu; 16 evaluations from 0, first step 1", "Xie et al. 2019 with that search"),
+        Reading("byzfl", {"search": "byzfl"}, "-x mu; 20 evaluations, first step 10", "byzfl 0.0.11"),
+        Reading("byzantine_momentum", {"convention": "one_minus"}, "(1 - x) mu", "LPD-EPFL/ByzantineMomentum (empire)"),
+    ),
+)

@@ -1,0 +1,25 @@
+"""Honest work on labels drawn at random."""
+
+import jax
+
+from sim.types import Attack, Entry, attack
+
+
+def random_labels() -> Attack:
+    """Byzantine workers compute honest gradients on labels drawn uniformly from all classes, afresh in each step.
+
+        y ~ U{0, ..., C - 1}
+
+    Choices: all labels of a step are one draw, `jax.random.randint(rnd.key, labels.shape, 0, n_classes)`; the true
+        label may come up.
+    References: the label attack of Xie, Koyejo, Gupta, "Zeno", ICML 2019, is the flip; random ones are from data
+        poisoning, for instance Zhang, Bengio, Hardt, Recht, Vinyals, ICLR 2017.
+    """
+
+    def labels(labels, n_classes, rnd):
+        return jax.random.randint(rnd.key, labels.shape, 0, n_classes, labels.dtype)
+
+    return attack(labels=labels)
+
+
+ENTRY = Entry(random_labels, source="after Zhang et al., ICLR 2017", traits=frozenset({"data", "stochastic"}))

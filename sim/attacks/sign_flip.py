@@ -1,0 +1,46 @@
+"""The opposite direction."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import masked_mean
+from sim.types import Attack, Entry, Reading, attack, checked
+
+
+@checked
+def sign_flip(*, of: Literal["own", "mean", "first"] = "own") -> Attack:
+    """Every Byzantine row is minus a gradient: the worker's own, or another that all of them take.
+
+        g_byz = -g_own,  or  -(1 / (m - n_byz)) sum over honest i of g_i,  or  -g_k, k the first Byzantine worker
+
+    Args:
+        of: whose gradient is turned around; "first" is the Byzantine worker of lowest index. Static.
+    Choices: without Byzantine workers "first" is worker 0.
+    References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
+        2021, section 5 (own); Xie, Koyejo, Gupta, "Zeno", ICML 2019, the authors' code (first).
+    """
+
+    def grads(sent, byz, state, rnd):
+        del rnd
+        match of:
+            case "own":
+                turned = sent
+            case "mean":
+                turned = jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape)
+            case "first":
+                turned = jnp.broadcast_to(sent[jnp.argmax(byz)], sent.shape)
+        return -turned, state
+
+    return attack(grads=grads)
+
+
+ENTRY = Entry(
+    sign_flip,
+    source="Allen-Zhu et al., ICLR 2021, section 5",
+    readings=(
+        Reading("own", {}, "-g_own", "SafeguardSGD; SignGuard's code, epfml (bit flip), byzpy, blades"),
+        Reading("mean", {"of": "mean"}, "minus the honest mean", "byzfl, krum 0.9.1"),
+        Reading("zeno", {"of": "first"}, "minus the first Byzantine worker's gradient, from all", "Zeno's code"),
+    ),
+)

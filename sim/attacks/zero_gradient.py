@@ -1,0 +1,22 @@
+"""Nothing at all."""
+
+import jax.numpy as jnp
+
+from sim.types import Attack, Entry, attack
+
+
+def zero_gradient() -> Attack:
+    """Every Byzantine row is zero.
+
+    References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
+        2021, section 5.
+    """
+
+    def grads(sent, byz, state, rnd):
+        del byz, rnd
+        return jnp.zeros_like(sent), state
+
+    return attack(grads=grads)
+
+
+ENTRY = Entry(zero_gradient, source="Allen-Zhu et al., ICLR 2021, section 5", traits=frozenset({"collusive"}))
