@@ -2,9 +2,14 @@
 
 from sim.aggregators import (
     brsgd,
+    caf,
+    dnc,
+    iterative_filtering,
     krum,
     mean,
     median,
+    signguard,
+    smea,
 )
 from sim.types import Entry
 
