@@ -3,7 +3,10 @@
 from sim.aggregators import (
     brsgd,
     bulyan,
+    caf,
     cge,
+    dnc,
+    iterative_filtering,
     krum,
     mda,
     meamed,
@@ -13,6 +16,8 @@ from sim.aggregators import (
     monna,
     multi_krum,
     phocas,
+    signguard,
+    smea,
     trimmed_mean,
 )
 from sim.types import Entry

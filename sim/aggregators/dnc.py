@@ -1,0 +1,77 @@
+"""Divide-and-conquer: drop what sticks out along the top singular vector, on random coordinates, several times."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from sim.ops import deviation_gram, masked_mean, ranks, share, top_direction, usable_rows
+from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+
+
+@checked
+def dnc(
+    *, subsample: int = 10_000, iterations: int = 5, c: Traced = 1.0, rounding: Literal["up", "down"] = "up"
+) -> Aggregator:
+    """Mean of the gradients that never stick out along the top singular vector of randomly drawn coordinates.
+
+        for each of the iterations:  r = b random coordinates;  mu = (1/m) sum_i g_i[r];
+            v = top right singular vector of the rows g_i[r] - mu;    s_i = <g_i[r] - mu, v>^2;
+            I = the m - c f workers of smallest s_i
+        g = mean of g_i, all coordinates, over the intersection of the sets I
+
+    Args:
+        subsample: b, how many coordinates are drawn, without replacement. Static; 10000 (ku).
+            With b >= d all coordinates are taken, nothing is drawn, and one iteration is made, since all are equal.
+        iterations: how often. Static; 5 (ku).
+        c: how many workers are dropped for each declared one, before rounding; traced; 1 (ku).
+        rounding: of the number dropped, c f: "up" (m - c f workers, rounded down, as signguard has it) or "down" (ku);
+            a c f within 1e-4 of an integer is that integer. Static.
+    Tolerates: f <= (m - 1) // 2, with c >= 1.
+    Cost: O(iterations (m^2 b + m b log^2 m + m^3 + d log d)), the last term for the draw, and one mean O(md).
+    Choices: the draws are keys = jax.random.split(rnd.key, iterations), and of each key
+        jax.random.choice(key, d, (subsample,), replace=False). At least one worker is kept. Ties go to the lowest
+        worker index. Rows that are not usable (`ops.usable_rows`, of all coordinates) are left out of mu and v, and
+        come last in the order, among those that are dropped: they are not in any I. If the intersection is empty, the
+        union of the sets I counts (ku); zero if no row is usable. That the paper's experiments use the same
+        three numbers as ku, and that it is silent on an empty intersection, is from memory.
+    References: Shejwalkar, Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+        for federated learning", NDSS 2021.
+    """
+
+    def rule(grads, rnd):
+        (m, d), usable = grads.shape, usable_rows(grads)
+        dropped = jnp.ceil(c * rnd.f - 1e-4) if rounding == "up" else jnp.floor(c * rnd.f + 1e-4)
+
+        def good(columns):
+            _, score = top_direction(deviation_gram(columns, usable), usable.astype(jnp.float32))
+            return (ranks(jnp.where(usable, score, jnp.inf)) < jnp.maximum(m - dropped, 1)) & usable
+
+        def drawn(key):
+            return good(jax.lax.stop_gradient(grads)[:, jax.random.choice(key, d, (subsample,), replace=False)])
+
+        everything = subsample >= d
+        sets = good(grads)[None] if everything else jax.lax.map(drawn, jax.random.split(rnd.key, iterations))
+        kept = jnp.where(sets.all(axis=0).any(), sets.all(axis=0), sets.any(axis=0))
+        return masked_mean(grads, kept), share(kept)
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    dnc,
+    source="Shejwalkar and Houmansadr, NDSS 2021",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "filter", "stochastic"}),
+    cost="iterations (m^2 b + d log d) + m d",
+    readings=(
+        Reading("ndss21", {}, "m - c f are kept, rounded down (numbers from memory)", "Shejwalkar and Houmansadr 2021"),
+        Reading("ku", {"rounding": "down"}, "c f are dropped, rounded down", "CRYPTO-KU/FL-Byzantine-Library"),
+        Reading(
+            "signguard",
+            {"subsample": 1000, "iterations": 1},
+            "b = 1000, once; its c = (m - 1) / m drops f workers, rounded up, as c = 1 does",
+            "JianXu95/SignGuard",
+        ),
+    ),
+)
