@@ -38,6 +38,7 @@ def measure(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
     for count, (name, entry) in enumerate(AGGREGATORS.items(), 1):
         facts = _facts(name, entry, size)
         rows.append(facts)
+        jax.clear_caches()  # hundreds of small programs; a process may map only so much code
         say(
             f"[{count}/{len(AGGREGATORS)}] {name}: kappa at least {facts['kappa']}, found by {facts['found by'] or '-'}"
         )

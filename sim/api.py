@@ -105,7 +105,7 @@ def attack(
     Args:
         name: in `sim.ATTACKS`, behind those of modifiers if wanted, joined by "+".
         honest: any array-like of shape (m - n_byz, d), one row an honest worker, or (rounds, m - n_byz, d).
-        n_byz: how many workers attack. They come after the honest ones in the matrix that a rule sees.
+        n_byz: how many workers attack. They come first in the matrix that a rule sees, as in a training run.
         own: what honest work of the Byzantine workers would have been, (n_byz, d) or (rounds, n_byz, d); for attacks
             that start from it.
         rule, rule_args, f: the rule in use and the f that it is told (default n_byz), for attacks that try it.
@@ -134,7 +134,7 @@ def attack(
     aggregator = target.make(**options(rule, target, rule_args or {}))
     declared = n_byz if f is None else f
     _check_count("f", declared, m)
-    byz = jnp.arange(m) >= n_honest
+    byz = jnp.arange(m) < n_byz
 
     def one(carry, sent):
         state, rule_state, last, step = carry
@@ -145,11 +145,11 @@ def attack(
         forged, state = made.grads(sent, byz, state, seen)
         forged = jnp.where(byz[:, None], forged, sent)
         last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)
-        return (state, rule_state, last, step + 1), forged[n_honest:]
+        return (state, rule_state, last, step + 1), forged[:n_byz]
 
     before = _vectors("previous", 0.0 if previous is None else previous, d)
     first = (made.init(m, d), aggregator.init(m, d), jnp.broadcast_to(before, (d,)), jnp.int32(0))
-    _, forged = jax.lax.scan(one, first, jnp.concatenate([rows, mine], axis=-2).reshape(-1, m, d))
+    _, forged = jax.lax.scan(one, first, jnp.concatenate([mine, rows], axis=-2).reshape(-1, m, d))
     return forged.reshape(*several, n_byz, d)
 
 

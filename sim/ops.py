@@ -27,6 +27,15 @@ def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
     return jnp.isfinite(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST))
 
 
+def divided(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, "m d"]:
+    """g_i / by_i, each by_i finite and above 0. One read.
+
+    By way of a power of two: XLA multiplies by 1 / by_i, which it flushes to 0 for a by_i above 8.5e37.
+    """
+    down = jnp.where(by > 2.0**60, 2.0**-64, 1.0)
+    return grads * down[:, None] / (by * down)[:, None]
+
+
 def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
     """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. Two reads.
 
@@ -36,7 +45,7 @@ def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
     largest = jax.lax.stop_gradient(jnp.abs(grads).max(axis=1))
     finite = jnp.isfinite(largest)
     scale = jnp.where(finite & (largest > 0), largest, 1.0)
-    unit = jnp.where(finite[:, None], grads, 0.0) / scale[:, None]
+    unit = divided(jnp.where(finite[:, None], grads, 0.0), scale)
     squares = jnp.einsum("md,md->m", unit, unit, precision=HIGHEST)
     relative = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
     return jnp.where(finite, scale * relative, jnp.inf)

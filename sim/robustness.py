@@ -44,28 +44,27 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     which climb through the rule. The largest ratio is a proof that no smaller kappa holds; it is not kappa.
 
     Args:
-        rule: a name in `sim.AGGREGATORS`, behind pre-rules if wanted; without memory and without server data.
+        rule: a name in `sim.AGGREGATORS`, behind pre-rules if wanted.
         m, f, d: workers, Byzantine ones among them, coordinates.
         seed: of the draws.
         rule_args: its options.
     Raises:
-        ValueError: for a rule with memory or with data of the server's own, to which the definition does not apply; f
-            not from 1 to (m - 1) // 2.
+        ValueError: for a rule with memory, with data of the server's own or with shared batches, to which the
+            definition does not apply; f not from 1 to (m - 1) // 2.
     References: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, AISTATS 2023, definition 2.
     """
     entry = rule_entry(rule)
     args = options(rule, entry, rule_args)
-    if entry.traits & {"stateful", "server"}:
-        raise ValueError(f"{rule} remembers earlier steps or asks for the server's data: kappa is of rows alone")
+    if entry.traits & {"stateful", "server"} or entry.make(**args).load > 1:
+        raise ValueError(f"{rule} is no function of one step's rows (memory, server data or shared batches): no kappa")
     if not 1 <= f <= (m - 1) // 2:
         raise ValueError(f"f={f} is not from 1 to (m - 1) // 2 = {(m - 1) // 2}")
-    ratio, climb = _compiled(entry.make, tuple(args.items()), m, f, d)
+    listed, climb = _compiled(entry.make, tuple(args.items()), m, f, d)
     worst = Robustness(0.0, "none", "none", None if entry.kappa is None else entry.kappa(m, f))
     key = jax.random.key(seed)
     for which, (kind, honest) in enumerate(_honest(key, m - f, d).items()):
         drawn = jax.random.fold_in(key, 100 + which)
-        names, rows = candidates(honest, f, drawn)
-        found = dict(zip(names, np.asarray(ratio(rows, drawn)), strict=True)) | climb(honest, drawn)
+        found = dict(zip(candidates(m, f), np.asarray(listed(honest, drawn)), strict=True)) | climb(honest, drawn)
         name, kappa = max(found.items(), key=lambda item: float(item[1]))
         if float(kappa) > worst.kappa:
             worst = worst._replace(kappa=float(kappa), attack=name, honest=kind)
@@ -84,24 +83,37 @@ def _honest(key: Array, h: int, d: int) -> dict[str, Float[Array, "h d"]]:
     }
 
 
-def candidates(honest: Float[Array, "h d"], f: int, key: Array) -> tuple[list[str], Float[Array, "n m d"]]:
-    """All that can be listed before the rule is known: (names, the rows of all workers, Byzantine ones last)."""
+def candidates(m: int, f: int) -> list[str]:
+    """Names of all attacks that can be listed before the rule is known, in the order of their rows."""
+    copies = [f"copies of worker {i}" for i in range(f, m)]
+    return copies + [f"{name}({_text(args)})" for name, args in _listed()]
+
+
+def _rows(honest: Float[Array, "h d"], f: int, key: Array) -> Float[Array, "n m d"]:
+    """The rows of all workers under each of `candidates`; the first f are Byzantine, as in the engine."""
     h, d = honest.shape
-    byz = jnp.arange(h + f) >= h
-    sent = jnp.concatenate([honest, honest[jnp.arange(f) % h]])
+    byz = jnp.arange(h + f) < f
+    sent = jnp.concatenate([honest[jnp.arange(f) % h], honest])
     rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(d))
-    named = {f"copies of worker {i}": jnp.broadcast_to(honest[i], sent.shape) for i in range(h)}
-    for name, entry in ATTACKS.items():
-        if not entry.traits & LEFT_OUT:
-            for args in _strengths(entry):
-                made = entry.make(**args)
-                text = ", ".join(f"{key}={value:g}" for key, value in args.items())
-                named[f"{name}({text})"] = made.grads(sent, byz, made.init(*sent.shape), rnd)[0]
-    return list(named), jnp.where(byz[:, None], jnp.stack(list(named.values())), sent)
+    forged = [jnp.broadcast_to(row, sent.shape) for row in honest]
+    for name, args in _listed():
+        made = ATTACKS[name].make(**args)
+        forged.append(made.grads(sent, byz, made.init(*sent.shape), rnd)[0])
+    return jnp.where(byz[:, None], jnp.stack(forged), sent)
+
+
+def _listed() -> list[tuple[str, Mapping[str, float]]]:
+    """Attacks with options: each as it is by default, and each of its numbers at other values."""
+    return [
+        (name, args) for name, entry in ATTACKS.items() if not entry.traits & LEFT_OUT for args in _strengths(entry)
+    ]
+
+
+def _text(args: Mapping[str, float]) -> str:
+    return ", ".join(f"{key}={value:g}" for key, value in args.items())
 
 
 def _strengths(entry: Entry) -> list[Mapping[str, float]]:
-    """The attack's own defaults, and each of its float options at other values."""
     defaults = {name: p.default for name, p in inspect.signature(entry.make).parameters.items()}
     numbers = {name: 1.0 if value is None else value for name, value in defaults.items() if _is_number(entry, name)}
     return [{}, *({name: times * value} for name, value in numbers.items() for times in STRENGTHS)]
@@ -112,35 +124,37 @@ def _is_number(entry: Entry, option: str) -> bool:
     return isinstance(parameter.default, float) or (parameter.default is None and "Traced" in str(parameter.annotation))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: int):
-    """(ratios of listed rows, ratios of what climbs through the rule by name)."""
+    """(honest rows, key) -> ratios of all `candidates`; and ratios by name of what climbs through the rule."""
     rule = make(**dict(args))
-    byz = jnp.arange(m) >= m - f
+    byz = jnp.arange(m) < f
 
     def ratio(rows, key):
-        honest = rows[: m - f]
-        mean = jnp.where(byz[:, None], 0.0, rows).sum(axis=0) / (m - f)
+        honest = rows[f:]
+        mean = honest.sum(axis=0) / (m - f)
         variance = jnp.square(honest - mean).sum() / (m - f)
         out = rule.apply(rows, rule.init(m, d), Round(key, jnp.int32(0), jnp.int32(f)))[0]
         return jnp.square(out - mean).sum() / variance
 
-    def climbing(attack):
-        def found(honest, key):
-            sent = jnp.concatenate([honest, honest[jnp.arange(f) % (m - f)]])
-            rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(d))
-            rnd = rnd._replace(aggregate=lambda rows: rule.apply(rows, rule.init(m, d), rnd)[0])
-            rows = attack.grads(sent, byz, attack.init(m, d), rnd)[0]
-            return ratio(jnp.where(byz[:, None], rows, sent), key)
+    def listed(honest, key):
+        return jax.lax.map(lambda rows: ratio(rows, key), _rows(honest, f, key))
 
-        return found
+    def climbing(attack, honest, key):
+        sent = jnp.concatenate([honest[jnp.arange(f) % (m - f)], honest])
+        rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(d))
+        rnd = rnd._replace(aggregate=lambda rows: rule.apply(rows, rule.init(m, d), rnd)[0])
+        rows = attack.grads(sent, byz, attack.init(m, d), rnd)[0]
+        return ratio(jnp.where(byz[:, None], rows, sent), key)
 
     def climb(honest, key):
-        names = [name for name, entry in ATTACKS.items() if "rule" in entry.traits and name != "learned"]
-        found = {name: climbing(ATTACKS[name].make())(honest, key) for name in names}
-        for budget in BUDGETS:
-            attack = ATTACKS["learned"].make(steps=60, restarts=4, budget=budget)
-            found[f"learned(budget={budget:g})"] = climbing(attack)(honest, key)
-        return found
+        searching = [name for name, entry in ATTACKS.items() if "rule" in entry.traits and name != "learned"]
+        found = {name: climbing(ATTACKS[name].make(), honest, key) for name in searching}
 
-    return jax.jit(lambda rows, key: jax.lax.map(lambda each: ratio(each, key), rows)), jax.jit(climb)
+        def within(budget):
+            return climbing(ATTACKS["learned"].make(steps=60, restarts=4, budget=budget), honest, key)
+
+        learned = jax.lax.map(within, jnp.array(BUDGETS))
+        return found | {f"learned(budget={b:g})": value for b, value in zip(BUDGETS, learned, strict=True)}
+
+    return jax.jit(listed), jax.jit(climb)

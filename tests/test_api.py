@@ -103,3 +103,54 @@ def test_data_that_cannot_be_run_is_refused(images, labels, message):
 def test_lenet_says_that_images_are_too_small():
     with pytest.raises(ValueError, match=r"lenet|LeNet|small|image"):
         sim.simulate((np.zeros((64, 8, 8), np.uint8), LABELS), (np.zeros((64, 8, 8), np.uint8), LABELS), m=4, batch=4)
+
+
+HONEST = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
+
+
+def test_several_rounds_go_through_a_memory():
+    rounds = np.random.default_rng(0).normal(size=(4, 5, 3))
+    out = sim.aggregate("centered_clipping", rounds, tau=1.0)
+    assert out.shape == (4, 3)
+    np.testing.assert_allclose(out[0], sim.aggregate("centered_clipping", rounds[0], tau=1.0), rtol=1e-6)
+    assert np.linalg.norm(out[1] - sim.aggregate("centered_clipping", rounds[1], tau=1.0)) > 1e-3
+
+
+def test_what_attackers_send():
+    np.testing.assert_allclose(sim.attack("inner_product", HONEST, n_byz=2, epsilon=2.0), [[-6, -4]] * 2, rtol=1e-6)
+    own = [[1.0, -1.0]]
+    np.testing.assert_array_equal(sim.attack("scaling", HONEST, n_byz=1, own=own, factor=3.0), [[3, -3]])
+    assert sim.attack("inner_product", [HONEST] * 4, n_byz=1).shape == (4, 1, 2)
+    assert sim.attack("alie", HONEST, n_byz=0).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"name": "alei", "n_byz": 1}, "unknown attack 'alei'. Did you mean 'alie'"),
+        ({"name": "label_flip", "n_byz": 1}, "label_flip changes labels, not gradients"),
+        (
+            {"name": "scaling", "n_byz": 1},
+            r"scaling starts from the attackers' own work: give own=..., of shape \(1, 2\)",
+        ),
+        ({"name": "scaling", "n_byz": 1, "own": [[1.0]]}, r"own has shape \(1, 1\); expected \(1, 2\)"),
+        ({"name": "alie", "n_byz": -1}, "n_byz=-1 is not a whole number"),
+        ({"name": "alie", "n_byz": 1.5}, "n_byz=1.5 is not a whole number"),
+        ({"name": "alie", "n_byz": 1, "f": 9}, "f=9 is not a whole number from 0 to m=4"),
+        ({"name": "alie", "n_byz": 1, "rule": "krumm"}, "unknown rule 'krumm'"),
+        ({"name": "alie", "n_byz": 1, "zz": 1}, "unknown option of alie 'zz'"),
+        ({"name": "alie", "n_byz": 1, "previous": [1.0, 2.0, 3.0]}, r"previous has shape \(3,\); expected \(2,\)"),
+    ],
+)
+def test_calls_that_make_no_sense_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        sim.attack(honest=HONEST, **call)
+
+
+def test_a_rule_that_asks_for_the_servers_data_says_so():
+    with pytest.raises(ValueError, match=r"fltrust asks for the server's own data: give server_loss=... or"):
+        sim.aggregate("fltrust", HONEST)
+    with pytest.raises(ValueError, match=r"server_gradient has shape \(3,\); expected \(2,\)"):
+        sim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"params has shape \(3,\); expected \(2,\)"):
+        sim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0], params=[1.0, 2.0, 3.0])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sim.ops import norms
+from sim.ops import divided, norms
 from sim.types import Aggregator, PreRule, Round
 
 
@@ -28,6 +28,7 @@ def clipped_to(limit: Callable[[Float[Array, " m"], Round], Float[Array, ""] | f
 
 def _cut(grads, length, limit):
     long = length > limit
-    rows = jnp.where((long & jnp.isinf(length))[:, None], 0.0, grads)
-    unit = rows / jnp.where(long, length, 1.0)[:, None]
-    return jnp.where(long[:, None], unit * jnp.where(long, limit, 1.0)[:, None], rows)  # limit / length could underflow
+    lost = long & jnp.isinf(length)
+    rows = jnp.where(lost[:, None], 0.0, grads)
+    unit = divided(rows, jnp.where(long & ~lost, length, 1.0))  # first: limit / length could underflow
+    return jnp.where(long[:, None], unit * jnp.where(long, limit, 1.0)[:, None], rows)

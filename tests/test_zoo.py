@@ -1,0 +1,78 @@
+"""The catalogue's commands and pages."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments import cli, harm, zoo
+from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+
+ROOT = Path(__file__).parent.parent
+SIZE = zoo.Size(m=7, f=1, d=3)
+
+
+def test_the_page_of_definitions_is_what_the_registry_gives():
+    """Mend with: byzsim definitions docs/definitions.md"""
+    assert (ROOT / "docs" / "definitions.md").read_text() == zoo.definitions()
+
+
+@pytest.mark.parametrize("zoo_of", [AGGREGATORS, PRE_RULES, ATTACKS])
+def test_readings_differ_on_the_example(zoo_of):
+    """At least one reading of every name differs from its default there, or the example shows nothing."""
+    title = {id(AGGREGATORS): "Aggregation rules", id(PRE_RULES): "Pre-rules", id(ATTACKS): "Attacks"}[id(zoo_of)]
+    for name, entry in zoo_of.items():
+        shown = {zoo._shown(title, name, reading.options) for reading in entry.readings}
+        assert len(shown) > 1 or len(entry.readings) < 2 or shown == {"labels"}, name
+
+
+def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys):
+    assert cli.main(["definitions", str(tmp_path / "page.md")]) == 0
+    written = (tmp_path / "page.md").read_text()
+    assert cli.main(["definitions"]) == 0
+    assert capsys.readouterr().out == written + "\n"
+    assert cli.main(["definitions", str(tmp_path / "none" / "page.md")]) == 2
+
+
+def test_what_becomes_of_bad_rows():
+    assert zoo.non_finite(AGGREGATORS["mean"], SIZE) == "passed on"
+    assert zoo.non_finite(AGGREGATORS["krum"], SIZE) == "left out"
+
+
+def test_facts_of_a_rule():
+    facts = zoo._facts("median", AGGREGATORS["median"], SIZE)
+    assert facts["max_f"] == 3 and facts["f"] == 1 and facts["cost"] == "O(m d)"
+    assert 1 / 5 - 1e-3 <= float(facts["kappa"]) <= float(facts["published"])
+    assert zoo._facts("mean", AGGREGATORS["mean"], SIZE)["kappa"] == "unbounded"
+
+
+def test_pages_name_every_member_with_its_source(tmp_path):
+    facts = pd.DataFrame({"rule": list(AGGREGATORS), "source": [e.source for e in AGGREGATORS.values()]})
+    zoo.write(facts, SIZE, tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    for members in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS):
+        for name, entry in members.items():
+            assert f"| {name} | " in page and entry.source in page
+    assert len(pd.read_csv(tmp_path / "rules.csv")) == len(AGGREGATORS)
+
+
+def test_harm_is_measured_from_the_honest_mean():
+    """Against the mean, ALIE moves the output by f / m times z standard deviations of each coordinate."""
+    error = harm._error("mean", "alie", {"z": 1.5}, 2, zoo.Size(m=10, f=2, d=2000))
+    assert error == pytest.approx(0.2 * 1.5, rel=0.02)
+
+
+def test_the_comparison_is_written(tmp_path):
+    names = list(harm.CONTENDERS)
+    errors = pd.DataFrame([{"rule": r, "f": 1} | dict.fromkeys(names, x) for r, x in (("mean", 0.5), ("krum", 2.0))])
+    errors.loc[0, "learned"] = 0.75
+    harm.write(errors, SIZE, tmp_path)
+    text = (tmp_path / "learned.md").read_text()
+    assert "above ALIE on 1 of 2 rules, above every other attack on 1." in text
+    assert {path.name for path in tmp_path.iterdir()} == {"learned.md", "learned.csv", "learned.png", "learned.svg"}
+
+
+@pytest.mark.parametrize("size", [["--m", "2"], ["--f", "0"], ["--m", "9", "--f", "5"], ["--d", "0"]])
+def test_sizes_that_make_no_sense_are_refused(size, capsys):
+    assert cli.main(["zoo", *size]) == 2
+    assert "expected 1 <= f <= (m - 1) // 2" in capsys.readouterr().err
