@@ -34,10 +34,7 @@ def fang_krum(rows, byz, ctx, through="krum", base="zero", threshold=1e-5, halvi
             break
         forged = w - lam * s
         sent = np.where(np.array(byz)[:, None], forged, rows)
-        if through == "krum":
-            selected = byz[_krum(sent, ctx.f)]
-        else:
-            selected = np.array_equal(ctx.aggregate(sent), forged)
+        selected = byz[_krum(sent, ctx.f)] if through == "krum" else np.array_equal(ctx.aggregate(sent), forged)
         if selected:
             break
         lam /= 2

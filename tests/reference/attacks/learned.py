@@ -1,7 +1,8 @@
-"""The attack that climbs through the rule, with gradients from central differences: independent of any rule's formula."""
+"""The attack that climbs through the rule, with gradients from central differences, whatever the rule."""
 
 import math
 
+import jax
 import numpy as np
 from reference import honest
 
@@ -9,6 +10,8 @@ OPTIONS = [
     {},
     {"steps": 1},
     {"restarts": 1},
+    {"restarts": 4},
+    {"restarts": 4, "within": "norm", "rate": 0.05},
     {"budget": 0.5},
     {"within": "norm"},
     {"within": "norm", "budget": 0.5},
@@ -46,30 +49,35 @@ def learned(
             return float(sum((aggregate - mu) ** 2))
         return -float(sum(aggregate * mu)) if objective == "descent" else float(ctx.loss_after(aggregate))
 
-    def gradient(p):
-        slopes = []
-        for c in range(len(p)):
-            h = np.zeros(len(p))
-            h[c] = 1e-5
-            slopes.append((harm(p + h) - harm(p - h)) / 2e-5)
-        return np.array(slopes)
-
     def inside(p):
         far = math.dist(p, centre)
         return p if far <= radius else centre + (p - centre) * radius / far
 
-    best, most = None, -math.inf
-    for start in [mu - z * sigma, -mu][:restarts]:
+    starts = [mu - z * sigma, -mu][:restarts]
+    for i in range(2, restarts):
+        draw = np.asarray(jax.random.normal(jax.random.fold_in(ctx.key, i), mu.shape, "float32"), float)
+        starts.append(centre + radius * draw / math.hypot(*draw))
+    tried = []
+    for start in starts:
         p = inside(start)
-        for k in range(steps + 1):
-            if harm(p) > most:
-                best, most = p, harm(p)
-            if k == steps:
-                break
-            slope = gradient(p)
-            length = math.hypot(*slope)
-            if length > 0:
-                p = inside(p + rate * (1 - k / steps) * radius * slope / length)
+        tried.append(p)
+        for k in range(steps):
+            slope = _gradient(harm, p)
+            if slope.any():
+                step = p + rate * (1 - k / steps) * radius * slope / math.hypot(*slope)
             else:
-                p = mu + 0.7 * (p - mu)
-    return [best] * sum(byz)
+                step = mu + 0.7 * (p - mu)
+            p = inside(step)
+            tried.append(p)
+    return [max(tried, key=harm)] * sum(byz)
+
+
+def _gradient(harm, p, h=1e-5):
+    slopes = []
+    for c in range(len(p)):
+        aside = np.array(p)
+        aside[c] += h
+        above = harm(aside)
+        aside[c] -= 2 * h
+        slopes.append((above - harm(aside)) / (2 * h))
+    return np.array(slopes)

@@ -22,6 +22,13 @@ GOLDEN = [
         "rows": [[3, 4], [4, 3], [5, 12], [0, 0], [-39, 52]],
         "output": [[3, 4], [4, 3], [25 / 13, 60 / 13], [0, 0], [-3, 4]],
     },
+    {
+        "source": "tests of byzfl (TestARCAggregation) and github byzpy-bot/byzpy, pre_aggregators/tests/test_arc.py",
+        "options": {},
+        "f": 1,
+        "rows": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
+        "output": [[1, 2, 3], [4, 5, 6], [4.41004009, 5.04004582, 5.67005155]],
+    },
 ]
 
 

@@ -14,6 +14,24 @@ GOLDEN = [
         "rows": [[3, 4], [6, 8], [5, -12], [0, 0]],
         "output": [[3, 4], [3.9, 5.2], [2.5, -6], [0, 0]],
     },
+    {
+        "source": "tests of byzfl (TestClippingAggregation)",
+        "options": {},
+        "f": 1,
+        "rows": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
+        "output": [
+            [0.53452248, 1.06904497, 1.60356745],
+            [0.91168461, 1.13960576, 1.36752692],
+            [1.00514142, 1.14873305, 1.29232469],
+        ],
+    },
+    {
+        "source": "github byzpy-bot/byzpy, pre_aggregators/tests/test_clipping.py",
+        "options": {"clip_at": 1.0},
+        "f": 1,
+        "rows": [[3, 0], [0, 0.5]],
+        "output": [[1, 0], [0, 0.5]],
+    },
 ]
 
 
