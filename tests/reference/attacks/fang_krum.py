@@ -8,8 +8,8 @@ from reference import honest
 OPTIONS = [
     {},
     {"base": "mean"},
-    {"threshold": 0.5},
-    {"base": "mean", "threshold": 0.5},
+    {"threshold": 3.0},
+    {"base": "mean", "threshold": 3.0},
     {"halvings": 0},
     {"halvings": 1},
     {"through": "rule"},

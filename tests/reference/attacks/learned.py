@@ -10,16 +10,16 @@ OPTIONS = [
     {},
     {"steps": 1},
     {"restarts": 1},
-    {"restarts": 4},
-    {"restarts": 4, "within": "norm", "rate": 0.05},
+    {"restarts": 8, "objective": "loss", "budget": 0.5},  # here a start that is drawn wins
     {"budget": 0.5},
     {"within": "norm"},
     {"within": "norm", "budget": 0.5},
     {"rate": 0.05},
-    {"z": 0.5},
+    {"z": 0.5, "restarts": 1},
     {"objective": "descent"},
     {"objective": "descent", "rate": 0.05},
     {"objective": "loss"},
+    {"objective": "loss", "budget": 0.5},
     {"objective": "loss", "rate": 0.05},
 ]
 TOLERANCE = 2e-4  # float32 over ten steps
