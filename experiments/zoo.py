@@ -1,6 +1,7 @@
 """The catalogue, measured: every rule with its facts, and the definitions that differ between sources, side by side."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,8 @@ def pipes(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([lines[0], "|" + " --- |" * len(words[0]), *lines[1:]])
 
 
-# Seven workers, two of them apart: readings of one name differ on it wherever they can.
-EXAMPLE = [[0.0, 1.0], [1.0, 3.0], [2.0, 2.0], [4.0, 1.0], [5.0, 6.0], [9.0, 4.0], [14.0, -5.0]]
+# Of 20,000 drawn matrices the one on which most readings of the rules differ.
+EXAMPLE = [[12, 7], [2, 6], [12, 1], [-4, 6], [0, -4], [4, 9], [1, -2], [-2, -1]]
 EXAMPLE_F = 1
 
 
@@ -149,7 +150,8 @@ def definitions() -> str:
         f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
         f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
-        "two Byzantine workers would have been; shown is what the first sends, in the first step, to `median`.",
+        "two Byzantine workers would have been; shown is what the first sends, in the first step, to `median`. "
+        "Pre-rules stand before `median`.",
     ]
     zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
     for title, zoo in zoos.items():
@@ -175,6 +177,7 @@ def _shown(title: str, name: str, given: Mapping[str, Any]) -> str:
             return "labels"
         vector = sim.attack(name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], rule="median", **given)[0]
     else:
-        rule = f"{name}+mean" if title == "Pre-rules" else name
-        vector = sim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
+        rule = f"{name}+median" if title == "Pre-rules" else name
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a pre-rule may leave too few rows for f
+            vector = sim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
     return "(" + ", ".join(f"{float(x):.3g}" for x in vector) + ")"

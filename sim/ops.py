@@ -287,3 +287,48 @@ def midpoint(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, 
 def middle_ranks(m: int) -> tuple[int, int]:
     """Ranks of the lower and the upper middle of m values; the same when m is odd."""
     return (m - 1) // 2, m // 2
+
+
+def alie_z(byz: Bool[Array, " m"]) -> Float[Array, ""]:
+    """The largest shift, in standard deviations, that still finds enough honest supporters (Baruch et al. 2019).
+
+    z_max = Phi^-1((m - n_byz - s) / (m - n_byz)), s = max(floor(m / 2 + 1) - n_byz, 1), and at least 0.
+    """
+    m, honest = len(byz), (~byz).sum()
+    supporters = jnp.maximum(m // 2 + 1 - byz.sum(), 1)
+    return jax.scipy.stats.norm.ppf(jnp.maximum((honest - supporters) / jnp.maximum(honest, 1), 0.5))
+
+
+def line_maximize(
+    score: Callable[[Float[Array, ""]], Float[Array, ""]],
+    *,
+    evals: int = 16,
+    start: float = 0.0,
+    delta: float = 1.0,
+    ratio: float = 0.8,
+) -> Float[Array, ""]:
+    """The x >= 0 of the highest score among `evals` tried ones, the first of equals (as in ByzantineMomentum).
+
+    First `start`; then best + delta while that is better, with delta doubled each time; from the first that is not on,
+    delta shrinks by `ratio` each time and the last tried x moves by it towards the best (down if it is the best
+    itself; a step below 0 is halved until it is not).
+    """
+
+    def attempt(carry, i):
+        best, top, x, delta, growing = carry
+        x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
+        x = jnp.where(i == 0, start, x)
+        y = score(x)
+        better = y > top
+        grown = delta * jnp.where(growing & better, 2.0, ratio)
+        growing = growing & (better | (i == 0))
+        best, top = jnp.where(better, x, best), jnp.where(better, y, top)
+        return (best, top, x, jnp.where(i == 0, delta, grown), growing), None
+
+    first = tuple(jnp.float32(value) for value in (start, -jnp.inf, start, delta))
+    return jax.lax.scan(attempt, (*first, jnp.asarray(True)), jnp.arange(evals))[0][0]
+
+
+def _step_down(x, delta):
+    """x - delta, with delta halved until this is not negative."""
+    return jax.lax.fori_loop(0, 60, lambda _, lower: jnp.where(lower < 0, (lower + x) / 2, lower), x - delta)

@@ -7,11 +7,13 @@ from sim.attacks import (
     fang_krum,
     fang_trim,
     gaussian,
+    hidden_vulnerability,
     inner_product,
     label_flip,
     learned,
     negation,
     none,
+    rop,
     safeguard_attack,
     scaling,
 )

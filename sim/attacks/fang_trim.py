@@ -48,7 +48,8 @@ def fang_trim(
             sigma = masked_std(sent, known, mean)
             near, far = mean - 3 * sign * sigma, mean - 4 * sign * sigma
         else:
-            near = jnp.where(sign > 0, *_range(sent, known))
+            low, high = _range(sent, known)
+            near = jnp.where(sign > 0, low, high)
             far = _beyond(sign, near, b)
 
         def row(i):

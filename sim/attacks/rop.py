@@ -1,0 +1,57 @@
+"""Relocated orthogonal perturbation: a step sideways from where the server last went."""
+
+import jax.numpy as jnp
+
+from sim.ops import alie_z, divided, masked_mean, norms
+from sim.types import Attack, Entry, Reading, Traced, attack
+
+
+def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Traced | None = None) -> Attack:
+    """Every Byzantine row stands at the last aggregate and is perturbed at an angle to the recent direction.
+
+        g_byz = v + z (sin(angle) p + cos(angle) u)
+        v = pi a + (1 - pi) mu                 where to stand; a the last aggregate, mu the honest mean
+        u = r / ||r||,   r = lamb a + (1 - lamb) mu                         the reference
+        p = q / ||q||,   q = 1 - <1, u> u                                   all ones, made orthogonal to it
+
+    Args:
+        pi: 1 stands at the last aggregate, 0 at the honest mean; traced. CRYPTO-KU: 1.
+        angle: in degrees, between the perturbation and the reference; traced. CRYPTO-KU: 270.
+        lamb: share of the last aggregate in the reference; traced. CRYPTO-KU: 0.9.
+        z: length of the perturbation, in gradient units, traced. None: ALIE's z_max (see `alie`), from m and the
+            real n_byz, not below 0.
+    Choices: a is `rnd.previous`, 0 in the first step. Whenever all of a is 0, r = mu (CRYPTO-KU's code does so in the
+        first step; it matters only for lamb = 1) and v = (1 - pi) mu. Where r or q is 0 (q: d = 1, or all entries of r
+        equal) its unit vector is 0 and the perturbation shorter than z; in float32 a q of rounding errors need not be
+        0. CRYPTO-KU divides by the norm of the turned vector once more, which is 1. With few attackers z_max is 0, and
+        all Byzantine rows are v.
+    References: Ozfatura, Ozfatura, Kupcu, Gunduz, "Byzantines can also learn from history: fall of centered clipping
+        in federated learning", IEEE TIFS 2024 (arXiv 2208.09894); github CRYPTO-KU/FL-Byzantine-Library.
+    """
+
+    def grads(sent, byz, state, rnd):
+        last, mean = rnd.previous, masked_mean(sent, ~byz)
+        reference = _unit(jnp.where((last == 0).all(), mean, lamb * last + (1 - lamb) * mean))
+        ones = jnp.ones_like(mean)
+        aside = _unit(ones - jnp.vdot(ones, reference) * reference)
+        turn = jnp.radians(angle)
+        length = alie_z(byz) if z is None else z
+        place = pi * last + (1 - pi) * mean
+        forged = place + length * (jnp.sin(turn) * aside + jnp.cos(turn) * reference)
+        return jnp.broadcast_to(forged, sent.shape), state
+
+    return attack(grads=grads)
+
+
+def _unit(vector):
+    """The vector at length 1; zero stays zero."""
+    length = norms(vector[None])
+    return divided(vector[None], jnp.where(length > 0, length, 1.0))[0]
+
+
+ENTRY = Entry(
+    rop,
+    source="Ozfatura et al., IEEE TIFS 2024",
+    traits=frozenset({"collusive"}),
+    readings=(Reading("crypto_ku", {}, "pi = 1, 270 degrees, lamb = 0.9", "CRYPTO-KU/FL-Byzantine-Library"),),
+)
