@@ -36,15 +36,16 @@ def learned(
         objective: "distance" ||rule(rows) - mu||^2; "descent" minus the inner product of rule(rows) and mu; "loss" the
             honest workers' loss on this step's batches after the server's update (through the engine's step). Static.
         steps: gradient steps from each start. Static.
-        restarts: how many starts: mu - z sigma (ALIE), -mu (inner product), then directions drawn from N(0, I),
-            normalised, at the edge of the ball. Static.
+        restarts: how many starts: mu - z sigma (ALIE, population deviation), -mu (inner product), then directions drawn
+            from N(0, I), normalised, at the edge of the ball. Static.
         budget, within: the ball, see above. traced; static.
         rate: the first step as a part of R; traced.
         z: of the first start; traced.
     Cost: restarts * (steps + 1) evaluations of the rule and of its gradient in every training step.
     Choices: where the gradient is zero or not finite (a rule that selects rows, and not ours), p moves towards mu
-        instead, to 0.7 of its distance: what nobody picks is too far away. Harm that is not finite counts as infinite:
-        it has won.
+        instead, to 0.7 of its distance: what nobody picks is too far away. Starting points are projected, too. Of
+        equal harm the first point of the first start is sent. Harm that is not finite counts as infinite: it has won.
+        Start i (from 0) that is drawn is jax.random.normal(jax.random.fold_in(rnd.key, i), (d,), float32).
     Raises:
         ValueError: for counts below 1.
     References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.

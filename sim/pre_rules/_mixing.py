@@ -15,6 +15,7 @@ def mixing(
     """A pre-rule from a function (gradients, round) -> matrix W of weights >= 0; the rule gets the `rows(m)` rows W G.
 
     Memory: W and W G; never a tensor of m x m x d. What the rule says about its rows is passed back through W.
+    The function's key is the first of jax.random.split(rnd.key), the rule's the second.
     """
 
     def wrap(rule):
