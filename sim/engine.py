@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from sim import shards
-from sim.ops import HIGHEST, masked_mean, per_row
+from sim.ops import HIGHEST, groups, masked_mean, per_row
 from sim.types import Aggregator, Attack, Round, State, Traced
 
 INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
@@ -185,11 +185,6 @@ def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:
     if r == 1:
         return index
     return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
-
-
-def groups(m: int, r: int) -> Int[Array, " m"]:
-    """The group of each of m workers when r of them share their batches."""
-    return jnp.minimum(jnp.arange(m) // r, m // r - 1)
 
 
 def _facts(knobs: Knobs, train_loss: Array, work: Float[Array, "m d"], aggregate: Array, weight: Array) -> Facts:

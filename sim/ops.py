@@ -452,3 +452,8 @@ def downweight(weight: Float[Array, " m"], tau: Float[Array, " m"]) -> Float[Arr
     largest = counted.max()
     factor = 1 - counted / jnp.where(largest > 0, largest, 1.0)
     return jnp.where(factor < 1e-5, 0.0, weight * factor)
+
+
+def groups(m: int, r: int) -> Int[Array, " m"]:
+    """The group of each of m workers when r of them share their batches."""
+    return jnp.minimum(jnp.arange(m) // r, m // r - 1)

@@ -69,7 +69,7 @@ class Aggregator(NamedTuple):
     apply: Callable[[Float[Array, "m d"], State, Round], tuple[Float[Array, " d"], State, Info]]
     """(gradients, state, round) -> (aggregate, next state, info)"""
     load: int = 1
-    """how many batches each worker computes: those of this many workers, the same for all of them (`engine.groups`)"""
+    """how many batches each worker computes: those of this many workers, the same for all of them (`ops.groups`)"""
 
 
 class Attack(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_aggregators import a_round
+from test_aggregators import a_round, honest_rows
 
 from sim import AGGREGATORS
 
@@ -114,13 +114,12 @@ def test_resilience(rule, rows, bad, order):
     """max_f rows of anything, anywhere: the output is finite and no farther away than what the bound allows."""
     entry = AGGREGATORS[rule]
     n_byz = min(entry.max_f(M), 3)
-    good = rows[n_byz:].astype(float)
-    if "order" not in entry.traits and "permutation" not in entry.traits:
-        order = [*range(n_byz, 3 + n_byz), *range(n_byz), *range(3 + n_byz, M)]  # the last worker is honest
-    mixed = rows.copy()
-    mixed[:n_byz] = np.array(bad[:n_byz], np.float32).reshape(n_byz, D)
+    at = np.array(order if "permutation" in entry.traits else range(M))[:n_byz]  # the last worker may have to be honest
+    mixed = honest_rows(rule, rows)
+    good = np.delete(mixed, at, axis=0).astype(float)
+    mixed[at] = np.array(bad[:n_byz], np.float32).reshape(n_byz, D)
     centre = good.mean(axis=0)
-    aggregate = output(rule, mixed[order], n_byz, like=np.resize(good, (M, D)))
+    aggregate = output(rule, mixed, n_byz, like=np.resize(good, (M, D)))
     assert np.isfinite(aggregate).all()
     fixed = entry.traits & {"stateful", "server"} or "translation" not in entry.traits
     radius = np.linalg.norm(good - (0 if fixed else centre), axis=1).max()

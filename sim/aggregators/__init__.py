@@ -4,8 +4,11 @@ from sim.aggregators import (
     brsgd,
     bulyan,
     caf,
+    centered_clipping,
     cge,
     dnc,
+    draco,
+    fltrust,
     iterative_filtering,
     krum,
     mda,
@@ -19,6 +22,7 @@ from sim.aggregators import (
     signguard,
     smea,
     trimmed_mean,
+    zeno,
 )
 from sim.types import Entry
 

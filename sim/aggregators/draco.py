@@ -1,0 +1,67 @@
+"""DRACO: every gradient is computed several times, and the majority decides what it was."""
+
+import jax.numpy as jnp
+
+from sim.ops import groups, per_row, share, usable_rows, weighted_sum
+from sim.types import Aggregator, Entry, Traced, checked, stateless
+
+
+@checked
+def draco(*, r: int = 3, tolerance: Traced = 1e-6) -> Aggregator:
+    """Mean over groups of the row that most of a group agree on: the exact mean while each has an honest majority.
+
+        group k = workers that compute the same r batches;    v_i = #{j in the group of i : g_j = g_i}
+        g = (1 / groups) sum_k g_argmax{v_i : i in group k}
+
+    Args:
+        r: r = 2s + 1 workers compute the same r batches, which withstands s liars; static. Every worker's load is r
+            times that of other rules: in training its batch is r times as large (`Aggregator.load`).
+        tolerance: rows agree if max_c |g_jc - g_ic| <= tolerance * max_c |g_ic|, traced: one computation need not give
+            the same bits twice.
+    Tolerates: f <= (r - 1) // 2 (all of them may be in one group), and always while each group has an honest majority.
+    Cost: O(r m d), since a row is compared with those of its own group; r times the gradients.
+    Choices: the fractional repetition code; the cyclic code has the same load and is not here. Groups are workers in
+        order, `ops.groups`: worker i is in group min(i // r, m // r - 1), and r above m counts as m. Ties in a group go
+        to the lowest index. A row that is not usable (`ops.usable_rows`) agrees with nobody and does not win while one
+        is usable; a group without usable rows is left out of the mean, which is zero if all are. `Info.weight` is
+        uniform over the winners of the vote. `sim.aggregate` takes the rows as computed with this redundancy.
+    Raises:
+        ValueError: for r below 1.
+    References: Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant
+        gradients", ICML 2018.
+    """
+    if not isinstance(r, int) or r < 1:
+        raise ValueError(f"draco: r={r!r} is not a whole number of at least 1")
+
+    def rule(grads, rnd):
+        del rnd
+        m = len(grads)
+        usable = usable_rows(grads)
+        group = groups(m, min(r, m))
+        votes = jnp.where(usable, _votes(grads, usable, group, min(r, m), tolerance), -1)
+        ahead = (votes > votes[:, None]) | ((votes == votes[:, None]) & (jnp.arange(m) < jnp.arange(m)[:, None]))
+        winner = usable & ~(ahead & (group == group[:, None])).any(axis=1)
+        return weighted_sum(share(winner), jnp.where(usable[:, None], grads, 0.0)), share(winner)
+
+    return stateless(rule)._replace(load=r)
+
+
+def _votes(grads, usable, group, r, tolerance):
+    """How many usable rows of its group each row agrees with, itself among them; a group has less than 2r members."""
+    size = jnp.where(usable, per_row(lambda row: jnp.abs(row).max(), grads), 0.0)
+    votes = usable.astype(jnp.int32)
+    for shift in range(1, min(2 * r - 1, len(grads))):
+        for step in (shift, -shift):
+            apart = jnp.abs(grads - jnp.roll(grads, step, axis=0)).max(axis=1)
+            same = (group == jnp.roll(group, step)) & jnp.roll(usable, step) & usable
+            votes += same & (apart <= tolerance * size)
+    return votes
+
+
+ENTRY = Entry(
+    draco,
+    source="Chen et al., ICML 2018",
+    max_f=lambda m, r=3: (min(r, m) - 1) // 2,
+    traits=frozenset({"scale", "filter", "consensus"}),
+    cost="r m d",
+)

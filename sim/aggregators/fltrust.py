@@ -1,0 +1,47 @@
+"""FLTrust: trust who points where the server's own gradient points."""
+
+import jax
+import jax.numpy as jnp
+
+from sim.ops import divided, norms, per_row, usable_rows, weighted_sum
+from sim.types import Aggregator, Entry, checked, stateless
+
+
+@checked
+def fltrust(*, server_batch: int = 100) -> Aggregator:
+    """Mean of the gradients at the length of the server's own, weighted by their cosine with it where positive.
+
+        t_i = max(cos(g_i, g_0), 0);    g = (1 / sum_i t_i) sum_i t_i (||g_0|| / ||g_i||) g_i
+
+    Args:
+        server_batch: examples for g_0, the gradient of `rnd.server_loss(server_batch)` at `rnd.params`; static. The
+            paper's root data set has 100 (from memory) and stays the same; here they are drawn afresh in each step.
+    Tolerates: any f in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
+    Cost: one gradient of the server, O(md).
+    Choices: a row that is not usable (`ops.usable_rows`), or zero, has trust 0. If nobody is trusted, or g_0 is zero,
+        the aggregate is zero. `Info.weight` is t_i / sum t.
+    References: Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021.
+    """
+
+    def rule(grads, rnd):
+        own = jax.grad(rnd.server_loss(server_batch))(rnd.params)
+        length = jnp.linalg.norm(own)
+        usable = usable_rows(grads)
+        sizes = norms(jnp.where(usable[:, None], grads, 0.0))
+        direction = own / jnp.where(length > 0, length, 1.0)
+        along = per_row(lambda row: jnp.vdot(row, direction), jnp.where(usable[:, None], grads, 0.0))
+        trust = jnp.maximum(along / jnp.where(sizes > 0, sizes, 1.0), 0.0)
+        total = jnp.where(trust.sum() > 0, trust.sum(), 1.0)
+        units = divided(jnp.where(usable[:, None], grads, 0.0), jnp.where(sizes > 0, sizes, 1.0))
+        return length * weighted_sum(trust / total, units), trust / total
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    fltrust,
+    source="Cao et al., NDSS 2021",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "filter", "server"}),
+    cost="m d",
+)

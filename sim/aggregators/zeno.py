@@ -1,0 +1,56 @@
+"""Zeno: rank the gradients by what they do to the server's own loss."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import masked_mean, per_row, ranks, share, usable_rows
+from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+
+
+@checked
+def zeno(*, server_batch: int = 4, rho: Traced = 5e-4, norm: Literal["sum", "mean"] = "sum") -> Aggregator:
+    """Mean of the m - f gradients of the highest stochastic descendant score.
+
+        s_i = loss(x) - loss(x - lr g_i) - rho ||g_i||^2;    g = (1 / (m - f)) sum over the m - f largest s_i of g_i
+
+    Args:
+        server_batch: n_r, examples that the server draws afresh in each step, `rnd.server_loss(n_r)`; static. Paper: 4.
+        rho: weight of the norm, traced. The authors' demo: lr / 200 with lr = 0.1.
+        norm: ||g||^2 as the "sum" of squares (the paper) or their "mean" over coordinates (the authors' code). Static.
+    Tolerates: f <= m - 1 in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
+    Cost: m + 1 losses of n_r examples, one after another, and O(md).
+    Choices: lr and x are the engine's. Rows that are not usable (`ops.usable_rows`) and rows of a score that is NaN
+        come last, after -inf, and are left out of the mean, which is then over fewer; it is zero if none is left. Ties
+        go to the lowest index. At least one row is kept.
+    References: Xie, Koyejo, Gupta, "Zeno: distributed stochastic gradient descent with suspicion-based
+        fault-tolerance", ICML 2019.
+    """
+
+    def rule(grads, rnd):
+        loss, m = rnd.server_loss(server_batch), len(grads)
+        usable = usable_rows(grads)
+
+        def score(row):
+            squares = jnp.vdot(row, row) / (len(row) if norm == "mean" else 1)
+            return loss(rnd.params) - loss(rnd.params - rnd.lr * row) - rho * squares
+
+        scores = per_row(score, jnp.where(usable[:, None], grads, 0.0))
+        usable &= ~jnp.isnan(scores)
+        kept = (ranks(jnp.where(usable, -scores, jnp.nan)) < jnp.maximum(m - rnd.f, 1)) & usable
+        return masked_mean(grads, kept), share(kept)
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    zeno,
+    source="Xie et al., ICML 2019",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "consensus", "average", "filter", "server"}),
+    cost="m d + m losses",
+    readings=(
+        Reading("xie2019", {}, "rho ||g||^2", "Xie et al. 2019"),
+        Reading("code", {"norm": "mean"}, "rho ||g||^2 / d", "xcgoner/icml2019_zeno"),
+    ),
+)
