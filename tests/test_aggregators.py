@@ -43,9 +43,12 @@ def a_round(rows, f, step=0):
     )
 
 
-def once(rule, rows, f):
+def once(rule, rows, f, like=None):
+    """(aggregate, info) of a round; with a memory, of the third such round: it may take one to learn."""
     made = AGGREGATORS[rule].make()
-    aggregate, _, info = made.apply(rows, made.init(*rows.shape), a_round(rows, f))
+    state = made.init(*rows.shape)
+    for step in range(3 if "stateful" in AGGREGATORS[rule].traits else 1):
+        aggregate, state, info = made.apply(rows, state, a_round(rows if like is None else like, f, step))
     return aggregate, info
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_aggregators import a_round, honest_rows
+from test_aggregators import honest_rows, once
 
 from sim import AGGREGATORS
 
@@ -20,19 +20,13 @@ COUNTED = st.integers(0, 2**32 - 1)
 
 @functools.cache
 def compiled(rule):
-    made = AGGREGATORS[rule].make()
-
-    @jax.jit
-    def run(rows, f, like):
-        return made.apply(rows, made.init(M, D), a_round(like, f))[0]
-
-    return run
+    return jax.jit(functools.partial(once, rule))
 
 
 def output(rule, rows, f, like=None):
     """`like`: the rows from which the server's own gradient is made, if not these."""
     rows = jnp.asarray(rows, jnp.float32)
-    return np.asarray(compiled(rule)(rows, jnp.int32(f), rows if like is None else jnp.asarray(like, jnp.float32)))
+    return np.asarray(compiled(rule)(rows, jnp.int32(f), rows if like is None else jnp.asarray(like, jnp.float32))[0])
 
 
 @st.composite

@@ -3,6 +3,7 @@
 from sim.aggregators import (
     brsgd,
     bulyan,
+    byzantine_sgd,
     caf,
     centered_clipping,
     cge,

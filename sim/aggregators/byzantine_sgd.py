@@ -1,0 +1,81 @@
+"""ByzantineSGD: ban for good who has drifted away from the majority."""
+
+import math
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from sim.ops import at_majority, masked_mean, median_machine, per_row, share, usable_rows
+from sim.types import Aggregator, Entry, Info, Traced, checked
+
+
+class State(NamedTuple):
+    """What the server remembers."""
+
+    good: Bool[Array, " m"]
+    """who has never been caught"""
+    a: Float[Array, " m"]
+    """sum of <g_ki, x_k - x_1>"""
+    b: Float[Array, "m d"]
+    """sum of g_ki"""
+    first: Float[Array, " d"]
+    """x_1"""
+
+
+@checked
+def byzantine_sgd(
+    *, v: Traced | Literal["auto"] = "auto", diameter: Traced = 10.0, horizon: int = 1000, delta: float = 0.1
+) -> Aggregator:
+    """Mean of the workers whose gradient, sum of gradients and sum of progress have always been near the median's.
+
+        A_i += <g_i, x_k - x_1>,   B_i += g_i,   A_med = median of A_i,   B_med, g_med = median machines
+        good_k = {i in good_{k-1} : |A_i - A_med| <= Th_A, ||B_i - B_med|| <= Th_B, ||g_i - g_med|| <= 4V}
+        g = mean of g_i over good_k;   Th_A = 4 D V L,  Th_B = 4 V L,  L = sqrt(T log(16 m T / delta))
+
+    A median machine is one that has more than m/2 machines, itself among them, within Th_B (of B), or 2V (of g).
+
+    Args:
+        v: V, bound on ||g_i - grad f|| of an honest worker, traced. "auto" (ours: V is given in the paper): half of
+            the smallest radius around a usable row in which there are m // 2 + 1 usable rows of this step.
+        diameter: D, of the set that x stays in; traced. Ours.
+        horizon: T, number of steps, static. Ours.
+        delta: probability of failure; static here, since it is only in L. Ours.
+    State: A, B, the good set and x_1: (m + 1)(d + 2) numbers.
+    Tolerates: f <= (m - 1) // 2.
+    Cost: O(md) expected with V given: machines are tried in order until one is a median machine; O(m^2 d) with "auto".
+    Choices: x_k is `rnd.params`, and x_1 that of step 0. The good set of this step is used in this step (as the paper
+        does, from memory, as are the thresholds). Machines are tried among all usable ones, lowest index first; if
+        none has enough neighbours, the first of those with the most counts. The median of A is over all m, mean of the
+        middles. A row that is not usable (`ops.usable_rows`) is banned at once and adds nothing. Without good workers
+        the aggregate is zero.
+    References: Alistarh, Allen-Zhu, Li, "Byzantine stochastic gradient descent", NeurIPS 2018.
+    """
+
+    def init(m, d):
+        return State(jnp.ones(m, bool), jnp.zeros(m), jnp.zeros((m, d)), jnp.zeros(d))
+
+    def apply(grads, state, rnd):
+        m, usable = len(grads), usable_rows(grads)
+        rows = jnp.where(usable[:, None], grads, 0.0)
+        first = jnp.where(rnd.step == 0, rnd.params, state.first)
+        a = state.a + per_row(lambda row: jnp.vdot(row, rnd.params - first), rows)
+        b = state.b + rows
+        bound = at_majority(rows, usable) / 2 if isinstance(v, str) else v
+        scale = bound * math.sqrt(horizon * math.log(16 * m * horizon / delta))
+        near_a = jnp.abs(a - jnp.median(a)) <= 4 * diameter * scale
+        near_b = median_machine(b, usable, 4 * scale, jnp.arange(m)) <= 4 * scale
+        near_g = median_machine(rows, usable, 2 * bound, jnp.arange(m)) <= 4 * bound
+        good = state.good & usable & near_a & near_b & near_g
+        return masked_mean(grads, good), State(good, a, b, first), Info(share(good).astype(jnp.float32))
+
+    return Aggregator(init, apply)
+
+
+ENTRY = Entry(
+    byzantine_sgd,
+    source="Alistarh et al., NeurIPS 2018",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "filter", "stateful"}),
+    cost="m^2 d",
+)
