@@ -1,11 +1,14 @@
 """Aggregation rules. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
 
 from sim.aggregators import (
+    aksel,
     brsgd,
     bulyan,
     caf,
     cge,
     dnc,
+    geometric_median,
+    geometric_median_of_means,
     iterative_filtering,
     krum,
     mda,
@@ -16,6 +19,7 @@ from sim.aggregators import (
     monna,
     multi_krum,
     phocas,
+    safeguard,
     signguard,
     smea,
     trimmed_mean,
