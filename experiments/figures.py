@@ -233,7 +233,7 @@ def accuracy_map(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABE
 
 def _accuracy_tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
     known = not np.isnan(cell["mean"])
-    fill = mpl.colors.to_hex(ACCURACY.to_rgba(np.array(cell["mean"]))) if known else "white"
+    fill = mpl.colors.to_hex(tuple(ACCURACY.to_rgba(np.array(cell["mean"])))) if known else "white"
     axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="0.8", linewidth=0.5))
     words = f"{cell['mean']:.0f}" if known else ("div." if cell["n"] else "–")
     words += "†" if cell["n"] and cell["beyond_bound"] else ""

@@ -493,3 +493,52 @@ def median_machine(
 
     nobody = (jnp.int32(0), jnp.full(len(rows), jnp.inf))
     return jax.lax.scan(attempt, nobody, order)[0][1]
+
+
+WeiszfeldStart = Literal["zero", "mean", "median"]
+
+
+def weiszfeld(
+    grads: Float[Array, "m d"],
+    usable: Bool[Array, " m"],
+    start: WeiszfeldStart,
+    *,
+    steps: int,
+    nu: Traced,
+    tolerance: Traced,
+) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    """Smoothed Weiszfeld steps towards the geometric median of the `usable` rows: (z, each row's share in it).
+
+    w_i = 1 / max(nu, ||z - g_i||), z <- sum_i w_i g_i / sum_i w_i; at most `steps` times, and none after one that
+    moved z by no more than `tolerance` ||z||. Two reads a step. A backward pass computes distances again, so it keeps a
+    z for each step and never a matrix.
+    """
+    known = jnp.where(usable[:, None], grads, 0.0)
+
+    @jax.checkpoint
+    def move(carry):
+        z, _, _ = carry
+        halves = per_row(lambda row: jnp.vdot((row - z) / 2, (row - z) / 2), known)  # whole ones might overflow
+        weight = jnp.where(usable, 0.5 / jnp.sqrt(jnp.maximum(halves, (nu / 2) ** 2)), 0.0)
+        shares = weight / jnp.where(usable.any(), weight.sum(), 1.0)
+        there = weighted_sum(shares, known)
+        moved = jnp.vdot(there - z, there - z) > tolerance**2 * jnp.vdot(there, there)
+        return there, shares, moved
+
+    def step(carry, _):
+        return jax.lax.cond(carry[2], move, lambda carry: carry, carry), None
+
+    first = (_weiszfeld_start(grads, usable, start), jnp.zeros(len(grads)), jnp.asarray(True))
+    return jax.lax.scan(step, first, length=steps)[0][:2]
+
+
+def _weiszfeld_start(
+    grads: Float[Array, "m d"], usable: Bool[Array, " m"], start: WeiszfeldStart
+) -> Float[Array, " d"]:
+    """Zero, the mean of the usable rows, or the median by coordinate, with rows that are not usable as +inf."""
+    if start == "zero":
+        return jnp.zeros(grads.shape[1])
+    if start == "mean":
+        return weighted_sum(share(usable), grads)
+    median = midpoint(*order_statistics(jnp.where(usable[:, None], grads, jnp.inf), middle_ranks(len(grads))))
+    return jnp.where(jnp.isfinite(median), median, 0.0)

@@ -1,6 +1,7 @@
 """Aggregation rules. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
 
 from sim.aggregators import (
+    aksel,
     brsgd,
     bulyan,
     byzantine_sgd,
@@ -10,6 +11,8 @@ from sim.aggregators import (
     dnc,
     draco,
     fltrust,
+    geometric_median,
+    geometric_median_of_means,
     iterative_filtering,
     krum,
     mda,
@@ -20,6 +23,7 @@ from sim.aggregators import (
     monna,
     multi_krum,
     phocas,
+    safeguard,
     signguard,
     smea,
     trimmed_mean,

@@ -1,0 +1,70 @@
+"""AKSEL: the mean of the rows nearest to the coordinate-wise median."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sim.ops import masked_mean, middle_ranks, midpoint, order_statistics, per_row, preference, share, usable_rows
+from sim.types import Aggregator, Entry, Reading, checked, stateless
+
+
+@checked
+def aksel(
+    *,
+    mode: Literal["mid", "n-f"] = "mid",
+    middle: Literal["lower", "mean"] = "lower",
+    ties: Literal["index", "radius"] = "index",
+) -> Aggregator:
+    """The mean of the c rows that are nearest to the coordinate-wise median.
+
+        M_c = median{g_1c, ..., g_mc};    s_i = ||g_i - M||_2^2;    g = mean of the g_i of the c smallest s_i
+
+    Args (all static):
+        mode: c = floor((m + 1) / 2) for "mid", c = m - f, at least 1, for "n-f".
+        middle: the median of an even m, the "lower" of the two middle values (torch) or their "mean" (NumPy).
+        ties: at the c-th smallest s_i, lowest worker "index" first, so that c rows are kept; or "radius", which keeps
+            every row with s_i up to the c-th smallest, as the NumPy variants do: s_i <= median(s) is the same set in
+            mode "mid", for any m.
+    Tolerates: f <= (m - 1) // 2.
+    Cost: O(md log^2 m) by a sorting network over the workers, three reads of the matrix.
+    Choices: the median is over all rows, with NaN as +inf; rows that are not usable (`ops.usable_rows`) are infinitely
+        far and never kept, so the mean is over fewer than c rows where fewer are usable, and zero without any. The
+        defaults are those of a co-author's code (ByzantineMomentum); the text of the paper was not at hand. That
+        code asks for f >= 1 and m >= 2f + 1, and uses f only in mode "n-f".
+    References: Boussetta, El-Mhamdi, Guerraoui, Maurer, Rouault, "AKSEL: fast Byzantine SGD", OPODIS 2020.
+    """
+
+    def rule(grads, rnd):
+        m = len(grads)
+        low, high = order_statistics(grads, middle_ranks(m))
+        median = low if middle == "lower" else midpoint(low, high)
+        usable = usable_rows(grads)
+        distance = per_row(lambda row: jnp.square(row - median).sum(), grads)
+        distance = jnp.where(usable & ~jnp.isnan(distance), distance, jnp.inf)
+        count = (m + 1) // 2 if mode == "mid" else jnp.maximum(m - rnd.f, 1)
+        kept = preference(distance, usable) < count
+        if ties == "radius":
+            kept = distance <= jnp.where(kept, distance, -jnp.inf).max()
+        return masked_mean(grads, kept & usable), share(kept & usable)
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    aksel,
+    source="Boussetta et al., OPODIS 2020",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "filter"}),
+    cost="m d",
+    readings=(
+        Reading("byzantine_momentum", {}, "c = floor((m + 1) / 2), lower median", "Rouault, co-author: aksel.py; RCL"),
+        Reading("n-f", {"mode": "n-f"}, "c = m - f, lower median", "the same code in its mode n-f"),
+        Reading("krum", {"mode": "n-f", "middle": "mean"}, "c = m - f, median of two middles", "krum (PyPI)"),
+        Reading(
+            "smartfed",
+            {"middle": "mean", "ties": "radius"},
+            "all s_i <= median(s), median of two middles",
+            "SmartFed and other NumPy copies",
+        ),
+    ),
+)

@@ -1,0 +1,64 @@
+"""Geometric median, by Weiszfeld's iteration."""
+
+from sim.ops import WeiszfeldStart, usable_rows, weiszfeld
+from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+
+
+@checked
+def geometric_median(
+    *, steps: int = 3, nu: Traced = 0.1, start: WeiszfeldStart = "zero", tolerance: Traced = 0.0
+) -> Aggregator:
+    """The point whose distances to all rows have the smallest sum, approached by smoothed Weiszfeld steps.
+
+        z* = argmin_z sum_i ||z - g_i||;    w_i = 1 / max(nu, ||z - g_i||),    z <- sum_i w_i g_i / sum_i w_i
+
+    Args:
+        steps: how many times z is replaced, at most; at least 1. RFA: 3. Static.
+        nu: distances count as at least this, in gradient units; above 0 (from 1e-18 on in float32). RFA: 0.1. Traced.
+        start: the first z: "zero", the "mean" of the usable rows, or the coordinate-wise "median" of all m rows (mean
+            of the two middle values for even m; a row that is not usable counts as +inf in every coordinate, and a
+            coordinate whose median is not finite starts at 0). RFA as it is run: "zero". Static.
+        tolerance: no further step once one has moved z by no more than this times ||z||, the norm after that step. 0
+            only stops at a fixed point. RFA: 0. Traced.
+    Tolerates: f <= (m - 1) // 2.
+    Cost: O(steps m d), two reads a step; the sorting network for "median", O(md log^2 m).
+    Choices: rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
+        `Info.weight` is w_i / sum w of the last step, so that the output is the weighted sum of the rows. The published
+        bound on kappa for the *exact* geometric median, 4 (1 + f / (m - 2f))^2, is from memory; three steps from zero
+        do not keep it, so it is not in the registry. From the "mean", rows far away at distance D are left behind by a
+        factor f / (m - f) a step, so 1e18 may need more steps than given; from "zero" they are unit vectors in the
+        first step, and the "median" is near the majority already.
+    References: Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal
+        Processing, 2022. Weiszfeld, "Sur le point pour lequel la somme des distances de n points donnes est minimum",
+        Tohoku Mathematical Journal, 1937.
+    """
+
+    def rule(grads, rnd):
+        del rnd
+        return weiszfeld(grads, usable_rows(grads), start, steps=steps, nu=nu, tolerance=tolerance)
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    geometric_median,
+    source="Pillutla et al., IEEE TSP 2022",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "consensus", "filter"}),
+    cost="m d",
+    readings=(
+        Reading("rfa", {}, "three steps from zero, nu = 0.1", "Pillutla et al. 2022, as byzfl, epfml and RCL run it"),
+        Reading(
+            "converged",
+            {"start": "mean", "steps": 100, "nu": 1e-6, "tolerance": 1e-6},
+            "from the mean until z rests, at most 100 steps, nu = 1e-6",
+            "krum, fedlib (which stops when the sum of distances falls by less than 1e-10 of itself)",
+        ),
+        Reading(
+            "byzpy",
+            {"start": "median", "steps": 256, "nu": 1e-12, "tolerance": 1e-6},
+            "from the coordinate-wise median until z rests, at most 256 steps, nu = 1e-12",
+            "byzpy (which stops when z moves by less than 1e-6, in gradient units)",
+        ),
+    ),
+)

@@ -1,0 +1,54 @@
+"""Geometric median of means."""
+
+import numpy as np
+
+from sim.ops import mix, usable_rows, weiszfeld
+from sim.types import Aggregator, Entry, Traced, checked, stateless
+
+
+@checked
+def geometric_median_of_means(
+    *, size: int = 2, steps: int = 100, nu: Traced = 1e-6, tolerance: Traced = 1e-6
+) -> Aggregator:
+    """The geometric median of the means of groups of consecutive workers.
+
+        y_l = mean of g_i over group l;    g = argmin_z sum_l ||z - y_l||
+
+    Args:
+        size: workers in a group: group l is workers l size, ..., l size + size - 1, so k = ceil(m / size) groups; the
+            last may be smaller. The paper's k = m / size, at least 2 (1 + epsilon) f, is a matter of choice; 2 keeps
+            most of the tolerance. Static.
+        steps: of Weiszfeld's iteration, at most. Static.
+        nu: distances count as at least this in it, in gradient units; above 0. Traced.
+        tolerance: it ends once a step moves z by no more than this times ||z||. Traced.
+    Tolerates: f <= (ceil(m / size) - 1) // 2, since each bad worker may spoil a group.
+    Cost: O(md) for the means, O(steps k d) for the iteration.
+    Choices: z starts at the coordinate-wise median of the k means (mean of the two middle values for even k; the mean
+        of a spoilt group counts as +inf in every coordinate, and a coordinate whose median is not finite starts at 0);
+        w_l = 1 / max(nu, ||z - y_l||), z <- sum_l w_l y_l / sum_l w_l. A row that is not usable (`ops.usable_rows`)
+        spoils its group, which is left out; without any other group the output is zero. `Info.weight` of a worker is
+        its group's share in the last step over the group's size. The paper's variant that first drops means of
+        large norm (from memory) is not here; nor does it say how to compute the median.
+    References: Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings: Byzantine gradient
+        descent", Proceedings of the ACM on Measurement and Analysis of Computing Systems (POMACS), 2017.
+    """
+
+    def rule(grads, rnd):
+        del rnd
+        group = np.arange(len(grads)) // size
+        members = (np.arange(group[-1] + 1)[:, None] == group).astype(np.float32)
+        averaging = members / members.sum(axis=1, keepdims=True)
+        means = mix(averaging, grads)
+        z, share = weiszfeld(means, usable_rows(means), "median", steps=steps, nu=nu, tolerance=tolerance)
+        return z, share @ averaging
+
+    return stateless(rule)
+
+
+ENTRY = Entry(
+    geometric_median_of_means,
+    source="Chen, Su and Xu, POMACS 2017",
+    max_f=lambda m, size=2: (-(-m // size) - 1) // 2,
+    traits=frozenset({"consensus", "filter"}),
+    cost="m d",
+)

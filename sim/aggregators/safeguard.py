@@ -1,0 +1,256 @@
+"""SafeguardSGD: ban for good whoever drifts away from the majority over a window of steps."""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from sim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
+from sim.types import Aggregator, Entry, Info, Reading, Traced, checked
+
+Threshold = Literal["recalled", "given", "theory", "printed", "epfml", "third_party"]
+
+
+class State(NamedTuple):
+    """What the server remembers; one entry of a tuple for each guard: (A, B), or (B,) for the single guard."""
+
+    good: Bool[Array, " m"]
+    """good_t"""
+    sums: tuple[Float[Array, "m d"], ...]
+    """the accumulators A_i, B_i"""
+    thresholds: tuple[Float[Array, ""], ...]
+    """Th1, Th0 as given; "epfml" changes them"""
+
+
+class Distances(NamedTuple):
+    """What line 5 compares in one guard."""
+
+    distance: Float[Array, " m"]
+    """each worker's distance from the median machine"""
+    limit: Float[Array, ""]
+    """the largest distance with which a worker stays"""
+
+
+@checked
+def safeguard(
+    *,
+    guards: Literal["double", "single"] = "double",
+    t0: int = 100,
+    t1: int = 600,
+    window: int | None = None,
+    threshold: Threshold = "recalled",
+    factor: Traced = 2.0,
+    th0: Traced = 7.5,
+    th1: Traced = 18.0,
+    multiplier: Traced = 1.5,
+    level: Traced = 5.0,
+    v: Traced = 1.0,
+    p: Traced = 0.1,
+    horizon: Traced = 1000.0,
+    average: Literal["before", "after"] = "before",
+    readmit: int | None = None,
+    nu: Traced = 0.0,
+) -> Aggregator:
+    """Mean over the workers that no guard has banned yet; a guard bans whose sum of gradients leaves the majority's.
+
+    Algorithm 1, in step t = 0, 1, ... (`Round.step`), with good_0 = all m workers:
+
+        1  last1, last0 = the largest multiples of T1, T0 that are <= t
+        2  receive grad_{t,i} from every i in good_t
+        3  A_i = sum_{k = last1..t} grad_{k,i} / |good_k|;    B_i = sum_{k = last0..t} grad_{k,i} / |good_k|
+        4  A_med = A_i of any i in good_t with |{j in good_t : ||A_j - A_i|| <= Th1}| > m / 2; B_med with B, Th0
+        5  good_{t+1} = {i in good_t : ||A_i - A_med|| <= 2 Th1 and ||B_i - B_med|| <= 2 Th0}
+        6  x_{t+1} = x_t - eta (xi_t + (1 / |good_t|) sum_{i in good_t} grad_{t,i}),    xi_t ~ N(0, nu^2 I)
+
+    The output is the bracket of line 6, so noise is multiplied by the learning rate as in the algorithm's box (the
+    running text adds it outside). A ban is for ever, windows are blocks that do not overlap, and a worker that is
+    caught still counts in the step that catches it: a single huge gradient gets through once (but see `average`).
+
+    Args (static unless marked traced):
+        guards: "double" is Algorithm 1, "single" is Algorithm 2: B alone, with `window` and th0.
+        t0, t1: T0 and T1 of "double", in steps. The paper has 1 and 6 epochs; 100 and 600 keep their ratio.
+        window: T of "single" in steps, in blocks too; None: B sums from step 0 on, as Algorithm 2 does "for analysis
+            purpose only". The paper's experiments have 3 epochs.
+        threshold: where Th comes from, for each guard by itself; dist_ij = ||A_i - A_j||.
+            "recalled": of the experiments, from memory: y_i = the (floor(m / 2) + 1)-th smallest dist_ij over j in
+                good_t, i itself included; med = the i in good_t of smallest y_i, Th = multiplier max(y_med, level).
+            "given": Th0 = th0, Th1 = th1.
+            "theory": Th = 8 V sqrt(T log(16 m T / p)) / m; see Choices.
+            "printed": the same without "/ m", as Lemma 4.2 prints it.
+            "epfml": th0 and th1 in a guard's first windows, line 4 with >= m / 2; in the last step of a window, after
+                line 5, Th = 0.001 + the (floor(m / 2) + 1)-th smallest distance from the median machine among all m
+                workers, banned ones too, for the windows to come.
+            "third_party": score_i = the (floor((m - 1) / 2) + 1)-th smallest dist_ij over the other j in good_t;
+                of the i in good_t of smallest score, that very j is the median machine, Th = multiplier min(level,
+                score_i), and line 5 has < instead of <=.
+        factor: the 2 of line 5; traced. epfml: 1.
+        th0, th1: Th0 and Th1 of "given" and "epfml"; traced. Nobody publishes any: 7.5 is the smallest that "recalled"
+            gives, 18 about sqrt(T1 / T0) times that.
+        multiplier, level: of "recalled" (1.5 and 5, from memory) and "third_party" (whose defaults are not known);
+            one level for both guards; traced.
+        v, p: V, the largest ||grad_{t,i} - grad f|| of an honest worker (the paper normalises it to 1), and the
+            probability of a failure (0.1, as BrSGD's authors have it in a copy of this rule); traced.
+        horizon: T of "theory" and "printed" for a single guard without a window, in steps; traced.
+        average: line 6 over good_t, "before" line 5, or over good_{t+1}, "after" it, which is not the paper's (third
+            party: so that a caught worker does not count). `Info.weight` is uniform over that set.
+        readmit: at every step t > 0 that is a multiple, before line 2: good_t = all and both accumulators restart.
+            None: never, as in the paper; its last version re-admits in experiments (from memory), epfml on request.
+        nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
+            alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
+    State: good (m,) bool; an (m, d) float32 accumulator and a scalar threshold for each guard.
+    Tolerates: f <= (m - 1) // 2; f itself is not used.
+    Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
+        tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
+        condition skips nothing). "recalled" and "third_party": O(m^2 d) for a Gram matrix. Memory 2md floats.
+    Choices: "recalled" is the default since the paper runs its experiments with automatic thresholds; its level of 5 is
+        in gradient units, so the rule does not go with their scale.
+        Draws: k_noise, k_1, k_0 = jax.random.split(Round.key, 3). Line 4's "any" machine is the first that qualifies
+        in the order jax.random.permutation(k_1, m) for A, k_0 for B and the single guard, of those in good_t; if
+        none does, the one of the highest count, the first in that order among equals (epfml: random among them). An
+        i counts itself. xi_t = nu * jax.random.normal(k_noise, (d,)), drawn only if nu > 0.
+        Automatic thresholds: ties go to the lowest worker index; where good_t has too few workers for the rank that is
+        asked for, nobody is banned by that guard.
+        Normalisation: the lemma's number is for sums that are not divided. With V / |good_k| <= 2 V / m a step, a
+        martingale's r = (2 V / m) sqrt(2 T log(16 m T / p)) bounds each honest sum's deviation with probability
+        1 - p / (8 m T), so two honest sums differ by 2 r < 8 V sqrt(T log(16 m T / p)) / m = Th, and none of them is
+        farther than 2 Th from A_med, which is within Th of some honest one; what Byzantine sums may then add to the
+        output is O(alpha sqrt(T log)), as the paper states, where the printed Th would allow m times as much. This
+        derivation is ours.
+        A row that is not usable (`ops.usable_rows`; the paper has no such case) takes its worker out of good_t before
+        line 3: it has weight 0 in that step and is banned, its sums stay as they are, and |good_k| does not count
+        it. The sums of banned workers go on, without effect but on "epfml". If good_t is empty, the output is xi_t,
+        with weights 0. Selection is constant almost everywhere, so sums have derivative 0.
+        epfml starts B's window anew only at its own end when it re-admits; here both restart.
+        The third party bans nobody for good: here it is a threshold and an average among good_t.
+    References: Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
+        descent", ICLR 2021, arXiv 2012.14368.
+    """
+    windows = (t1, t0) if guards == "double" else (window,)
+    given = (th1, th0) if guards == "double" else (th0,)
+
+    def init(m, d):
+        sums = tuple(jnp.zeros((m, d)) for _ in windows)
+        return State(jnp.ones(m, bool), sums, tuple(jnp.asarray(th, jnp.float32) for th in given))
+
+    def apply(grads, state, rnd):
+        k_noise, *k_guards = _keys(rnd.key, len(windows))
+        state = _restarted(state, rnd.step, windows, readmit)  # line 1
+        usable = usable_rows(grads)
+        good = state.good & usable  # line 2
+        sums = _accumulated(state.sums, grads, usable, good)  # line 3
+        kept, thresholds = good, []
+        for guard, (length, key) in enumerate(zip(windows, k_guards, strict=True)):
+            compared = judge(sums[guard], good, state.thresholds[guard], length, key)  # line 4
+            kept &= within(compared)  # line 5
+            thresholds.append(retuned(state.thresholds[guard], compared.distance, rnd.step, length))
+        counted = good if average == "before" else kept
+        noise = jax.lax.cond(
+            jnp.asarray(nu) > 0,
+            lambda: nu * jax.random.normal(k_noise, grads.shape[1:]),
+            lambda: jnp.zeros(grads.shape[1]),
+        )
+        return noise + masked_mean(grads, counted), State(kept, sums, tuple(thresholds)), Info(share(counted))  # line 6
+
+    def judge(sums, good, given, length, key):
+        if threshold in ("recalled", "third_party"):
+            automatic = _recalled if threshold == "recalled" else _third_party
+            return automatic(sums, good, multiplier, level, factor)
+        m = len(good)
+        if threshold in ("theory", "printed"):
+            steps = horizon if length is None else length
+            given = 8 * v * jnp.sqrt(steps * jnp.log(16 * m * steps / p)) / (m if threshold == "theory" else 1)
+        enough = (m + 1) // 2 if threshold == "epfml" else m // 2 + 1
+        order = jax.random.permutation(key, m)
+        return Distances(median_machine(sums, good, given, order, enough=enough), factor * given)
+
+    def within(compared):
+        strictly = compared.distance < compared.limit
+        return strictly if threshold == "third_party" else strictly | (compared.distance == compared.limit)
+
+    def retuned(old, distance, step, length):
+        if threshold != "epfml" or length is None:
+            return old
+        return jnp.where((step + 1) % length == 0, jnp.sort(distance)[len(distance) // 2] + 0.001, old)
+
+    return Aggregator(init, apply)
+
+
+def _keys(key: Key[Array, ""], n_guards: int) -> list[Key[Array, ""]]:
+    """For the noise, then one for each guard; the last is B's."""
+    noise, *guards = jax.random.split(key, 3)
+    return [noise, *guards[-n_guards:]]
+
+
+def _restarted(state: State, step: Int[Array, ""], windows: tuple[int | None, ...], readmit: int | None) -> State:
+    """Accumulators are empty at the start of a window; re-admission starts all of them anew."""
+    again = jnp.asarray(False) if readmit is None else step % readmit == 0
+    starts = [again if length is None else again | (step % length == 0) for length in windows]
+    sums = tuple(jnp.where(start, 0.0, total) for start, total in zip(starts, state.sums, strict=True))
+    return state._replace(good=state.good | again, sums=sums)
+
+
+def _accumulated(
+    sums: tuple[Float[Array, "m d"], ...],
+    grads: Float[Array, "m d"],
+    usable: Bool[Array, " m"],
+    good: Bool[Array, " m"],
+) -> tuple[Float[Array, "m d"], ...]:
+    """Each term is divided by the size of good_k of its own step."""
+    term = jax.lax.stop_gradient(jnp.where(usable[:, None], grads, 0.0)) / jnp.maximum(good.sum(), 1)
+    return tuple(total + term for total in sums)
+
+
+def _recalled(sums, good, multiplier, level, factor) -> Distances:
+    """The machine whose majority is nearest, and a multiple of how near that is, or of `level` if it is nearer."""
+    distance = _among(sums, good)
+    y = jnp.sort(distance, axis=1)[:, len(good) // 2]
+    median = jnp.argmin(y)
+    return Distances(distance[median], factor * multiplier * jnp.maximum(y[median], level))
+
+
+def _third_party(sums, good, multiplier, level, factor) -> Distances:
+    """The middle neighbour of the machine whose middle neighbour is nearest, and a multiple of that, or of `level`."""
+    m = len(good)
+    distance = _among(sums, good)
+    others = jnp.where(jnp.eye(m, dtype=bool), jnp.inf, distance)
+    middle = jnp.argsort(others, axis=1)[:, (m - 1) // 2]
+    score = jnp.take_along_axis(others, middle[:, None], axis=1)[:, 0]
+    best = jnp.argmin(score)
+    limit = jnp.where(jnp.isfinite(score[best]), factor * multiplier * jnp.minimum(level, score[best]), jnp.inf)
+    return Distances(jnp.where(jnp.isfinite(limit), distance[middle[best]], 0.0), limit)
+
+
+def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "m m"]:
+    """Distances between the sums of good workers; +inf to and from others."""
+    return jnp.where(good & good[:, None], jnp.sqrt(sq_distances(sums)), jnp.inf)
+
+
+ENTRY = Entry(
+    safeguard,
+    source="Allen-Zhu et al., ICLR 2021, arXiv 2012.14368",
+    max_f=lambda m: (m - 1) // 2,
+    traits=frozenset({"permutation", "translation", "consensus", "filter", "stateful"}),
+    cost="m^2 d",
+    readings=(
+        Reading(
+            "double", {}, "two guards, automatic thresholds", "Algorithm 1; thresholds from memory of its appendix"
+        ),
+        Reading("single", {"guards": "single", "window": 300}, "one guard with a window", "the paper's experiments"),
+        Reading("algorithm 2", {"guards": "single", "threshold": "theory"}, "one guard from step 0", "Lemma 4.2"),
+        Reading("theory", {"threshold": "theory"}, "Th = 8 V sqrt(T log(16 m T / p)) / m", "Lemma 4.2, sums / |good|"),
+        Reading("printed", {"threshold": "printed"}, "Th = 8 V sqrt(T log(16 m T / p))", "Lemma 4.2, to the letter"),
+        Reading(
+            "epfml",
+            {"threshold": "epfml", "factor": 1.0},
+            "thresholds tuned at each window's end, kept up to 1 Th",
+            "epfml byzantine-robust-optimizer, with tuningThreshold",
+        ),
+        Reading(
+            "third_party",
+            {"threshold": "third_party", "average": "after"},
+            "Th = multiplier min(level, score), mean over good_{t+1}",
+            "a federated-learning framework's Safeguard (T_0, T_1, multiplier, min_thresh)",
+        ),
+    ),
+)
