@@ -68,6 +68,8 @@ def aggregate(
     aggregator = entry.make(**args)
     if server_gradient is not None:
         slope = _vectors("server_gradient", server_gradient, d)
+        if slope.shape != (d,):
+            raise ValueError(f"server_gradient has shape {slope.shape}; expected ({d},)")
         server_loss = lambda params: jnp.vdot(slope, params)  # noqa: E731
 
     def one(carry, now):
@@ -139,7 +141,7 @@ def attack(
     def one(carry, sent):
         state, rule_state, last, step = carry
         key = jax.random.fold_in(jax.random.key(seed), step)
-        rnd = Round(key, step, jnp.int32(declared), previous=last)
+        rnd = Round(key, step, jnp.int32(declared), params=jnp.zeros(d), previous=last)
         seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
         seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
         forged, state = made.grads(sent, byz, state, seen)

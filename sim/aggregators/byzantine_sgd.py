@@ -1,6 +1,5 @@
 """ByzantineSGD: ban for good who has drifted away from the majority."""
 
-import math
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -25,7 +24,13 @@ class State(NamedTuple):
 
 @checked
 def byzantine_sgd(
-    *, v: Traced | Literal["auto"] = "auto", diameter: Traced = 10.0, horizon: int = 1000, delta: float = 0.1
+    *,
+    v: Traced | Literal["auto"] = "auto",
+    diameter: Traced = 10.0,
+    horizon: int = 1000,
+    delta: Traced = 0.1,
+    th_a: Traced | None = None,
+    th_b: Traced | None = None,
 ) -> Aggregator:
     """Mean of the workers whose gradient, sum of gradients and sum of progress have always been near the median's.
 
@@ -40,7 +45,8 @@ def byzantine_sgd(
             the smallest radius around a usable row in which there are m // 2 + 1 usable rows of this step.
         diameter: D, of the set that x stays in; traced. Ours.
         horizon: T, number of steps, static. Ours.
-        delta: probability of failure; static here, since it is only in L. Ours.
+        delta: probability of failure, traced. Ours.
+        th_a, th_b: Th_A and Th_B as numbers, traced, as in epfml's code, which has no defaults. None: the formulas.
     State: A, B, the good set and x_1: (m + 1)(d + 2) numbers.
     Tolerates: f <= (m - 1) // 2.
     Cost: O(md) expected with V given: machines are tried in order until one is a median machine; O(m^2 d) with "auto".
@@ -62,9 +68,11 @@ def byzantine_sgd(
         a = state.a + per_row(lambda row: jnp.vdot(row, rnd.params - first), rows)
         b = state.b + rows
         bound = at_majority(rows, usable) / 2 if isinstance(v, str) else v
-        scale = bound * math.sqrt(horizon * math.log(16 * m * horizon / delta))
-        near_a = jnp.abs(a - jnp.median(a)) <= 4 * diameter * scale
-        near_b = median_machine(b, usable, 4 * scale, jnp.arange(m)) <= 4 * scale
+        radius = 4 * bound * jnp.sqrt(horizon * jnp.log(16 * m * horizon / delta))
+        limit_a = diameter * radius if th_a is None else th_a
+        limit_b = radius if th_b is None else th_b
+        near_a = jnp.abs(a - jnp.median(a)) <= limit_a
+        near_b = median_machine(b, usable, limit_b, jnp.arange(m)) <= limit_b
         near_g = median_machine(rows, usable, 2 * bound, jnp.arange(m)) <= 4 * bound
         good = state.good & usable & near_a & near_b & near_g
         return masked_mean(grads, good), State(good, a, b, first), Info(share(good).astype(jnp.float32))

@@ -70,9 +70,9 @@ ENTRY = Entry(
     traits=frozenset({"permutation", "stateful"}),
     cost="m d",
     readings=(
-        Reading("karimireddy2021", {}, "tau = 100 around the last output, one step", "epfml; byzfl 0.0.11"),
-        Reading("fedlib5", {"tau": 5.0}, "tau = 5", "fedlib"),
-        Reading("fedlib10", {"tau": 10.0}, "tau = 10", "blades"),
+        Reading("karimireddy2021", {}, "tau = 100 around the last output, one step", "epfml; byzfl 0.0.11; FLPoison"),
+        Reading("fedlib5", {"tau": 5.0, "steps": 5}, "tau = 5, 5 steps", "fedlib"),
+        Reading("fedlib10", {"tau": 10.0, "steps": 5}, "tau = 10, 5 steps", "blades"),
         Reading("byzpy", {"start": "mean", "steps": 10}, "10 steps, anew from the mean in each round", "byzpy"),
         Reading(
             "byzpy_median", {"start": "median", "steps": 10}, "10 steps, anew from the median", "byzpy (an option)"

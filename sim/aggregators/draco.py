@@ -24,7 +24,9 @@ def draco(*, r: int = 3, tolerance: Traced = 1e-6) -> Aggregator:
         order, `ops.groups`: worker i is in group min(i // r, m // r - 1), and r above m counts as m. Ties in a group go
         to the lowest index. A row that is not usable (`ops.usable_rows`) agrees with nobody and does not win while one
         is usable; a group without usable rows is left out of the mean, which is zero if all are. `Info.weight` is
-        uniform over the winners of the vote. `sim.aggregate` takes the rows as computed with this redundancy.
+        uniform over the winners of the vote. The authors' code votes layer by layer, on equal bits, in one pass (Boyer
+        and Moore), which is the same where a majority of a group is honest. `sim.aggregate` takes the rows as computed
+        with this redundancy.
     Raises:
         ValueError: for r below 1.
     References: Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant

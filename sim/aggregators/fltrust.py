@@ -19,7 +19,7 @@ def fltrust(*, server_batch: int = 100) -> Aggregator:
     Tolerates: any f in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
     Cost: one gradient of the server, O(md).
     Choices: a row that is not usable (`ops.usable_rows`), or zero, has trust 0. If nobody is trusted, or g_0 is zero,
-        the aggregate is zero. `Info.weight` is t_i / sum t.
+        the aggregate is zero (as in CRYPTO-KU's code). `Info.weight` is t_i / sum t.
     References: Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021.
     """
 
