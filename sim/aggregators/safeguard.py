@@ -80,7 +80,7 @@ def safeguard(
             "printed": the same without "/ m", as Lemma 4.2 prints it.
             "epfml": th0 and th1 in a guard's first windows, line 4 with >= m / 2; in the last step of a window, after
                 line 5, Th = 0.001 + the (floor(m / 2) + 1)-th smallest distance from the median machine among all m
-                workers, banned ones too, for the windows to come.
+                workers, banned ones too, for the windows to come; unchanged if good_t is empty.
             "third_party": score_i = the (floor((m - 1) / 2) + 1)-th smallest dist_ij over the other j in good_t;
                 of the i in good_t of smallest score, that very j is the median machine, Th = multiplier min(level,
                 score_i), and line 5 has < instead of <=.
@@ -170,7 +170,8 @@ def safeguard(
     def retuned(old, distance, step, length):
         if threshold != "epfml" or length is None:
             return old
-        return jnp.where((step + 1) % length == 0, jnp.sort(distance)[len(distance) // 2] + 0.001, old)
+        middle = jnp.sort(distance)[len(distance) // 2]
+        return jnp.where(((step + 1) % length == 0) & jnp.isfinite(middle), middle + 0.001, old)
 
     return Aggregator(init, apply)
 
