@@ -99,7 +99,7 @@ def safeguard(
         nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
             alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
     State: good (m,) bool; an (m, d) float32 accumulator and a scalar threshold for each guard.
-    Tolerates: f <= (m - 1) // 2; f itself is not used.
+    Tolerates: f <= (m - 1) // 2, "third_party" (m - 2) // 2, since it asks for one neighbour more; f itself is not used.
     Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
         tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
         condition skips nothing). "recalled" and "third_party": O(m^2 d) for a Gram matrix. Memory 2md floats.
@@ -254,7 +254,7 @@ def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "
 ENTRY = Entry(
     safeguard,
     source="Allen-Zhu et al., ICLR 2021, arXiv 2012.14368",
-    max_f=lambda m: (m - 1) // 2,
+    max_f=lambda m, threshold="recalled": max((m - 1 - (threshold == "third_party")) // 2, 0),
     traits=frozenset({"permutation", "translation", "consensus", "filter", "stateful"}),
     cost="m^2 d",
     readings=(
