@@ -99,7 +99,7 @@ def safeguard(
         nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
             alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
     State: good (m,) bool; an (m, d) float32 accumulator and a scalar threshold for each guard.
-    Tolerates: f <= (m - 1) // 2, "third_party" (m - 2) // 2, since it asks for one neighbour more; f itself is not used.
+    Tolerates: f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
     Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
         tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
         condition skips nothing). "recalled" and "third_party": O(m^2 d) for a Gram matrix. Memory 2md floats.
