@@ -25,9 +25,9 @@ def geometric_median(
     Choices: rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
         `Info.weight` is w_i / sum w of the last step, so that the output is the weighted sum of the rows. The published
         bound on kappa for the *exact* geometric median, 4 (1 + f / (m - 2f))^2, is from memory; three steps from zero
-        do not keep it, so it is not in the registry. From the "mean", rows far away at distance D are left behind by a
-        factor f / (m - f) a step, so 1e18 may need more steps than given; from "zero" they are unit vectors in the
-        first step, and the "median" is near the majority already.
+        do not keep it (rows c and -c are equally far from zero), so it is not in the registry. From the "mean", rows
+        far away at distance D are left behind by a factor f / (m - f) a step, so D = 1e18 takes hundreds (hence 1000
+        in its reading); from "zero" they are unit vectors in the first step, and the "median" is near the majority.
     References: Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal
         Processing, 2022. Weiszfeld, "Sur le point pour lequel la somme des distances de n points donnes est minimum",
         Tohoku Mathematical Journal, 1937.
@@ -50,9 +50,9 @@ ENTRY = Entry(
         Reading("rfa", {}, "three steps from zero, nu = 0.1", "Pillutla et al. 2022, as byzfl, epfml and RCL run it"),
         Reading(
             "converged",
-            {"start": "mean", "steps": 100, "nu": 1e-6, "tolerance": 1e-6},
-            "from the mean until z rests, at most 100 steps, nu = 1e-6",
-            "krum, fedlib (which stops when the sum of distances falls by less than 1e-10 of itself)",
+            {"start": "mean", "steps": 1000, "nu": 1e-6, "tolerance": 1e-6},
+            "from the mean until z rests, at most 1000 steps, nu = 1e-6",
+            "krum, fedlib (at most 100 steps, fewer once the sum of distances moves by < 1e-10 of itself)",
         ),
         Reading(
             "byzpy",

@@ -49,6 +49,6 @@ ENTRY = Entry(
     geometric_median_of_means,
     source="Chen, Su and Xu, POMACS 2017",
     max_f=lambda m, size=2: (-(-m // size) - 1) // 2,
-    traits=frozenset({"consensus", "filter"}),
+    traits=frozenset({"translation", "consensus", "filter"}),
     cost="m d",
 )

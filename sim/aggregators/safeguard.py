@@ -80,7 +80,7 @@ def safeguard(
             "printed": the same without "/ m", as Lemma 4.2 prints it.
             "epfml": th0 and th1 in a guard's first windows, line 4 with >= m / 2; in the last step of a window, after
                 line 5, Th = 0.001 + the (floor(m / 2) + 1)-th smallest distance from the median machine among all m
-                workers, banned ones too, for the windows to come.
+                workers, banned ones too, for the windows to come; unchanged if good_t is empty.
             "third_party": score_i = the (floor((m - 1) / 2) + 1)-th smallest dist_ij over the other j in good_t;
                 of the i in good_t of smallest score, that very j is the median machine, Th = multiplier min(level,
                 score_i), and line 5 has < instead of <=.
@@ -99,7 +99,7 @@ def safeguard(
         nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
             alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
     State: good (m,) bool; an (m, d) float32 accumulator and a scalar threshold for each guard.
-    Tolerates: f <= (m - 1) // 2; f itself is not used.
+    Tolerates: f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
     Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
         tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
         condition skips nothing). "recalled" and "third_party": O(m^2 d) for a Gram matrix. Memory 2md floats.
@@ -171,7 +171,8 @@ def safeguard(
     def retuned(old, distance, step, length):
         if threshold != "epfml" or length is None:
             return old
-        return jnp.where((step + 1) % length == 0, jnp.sort(distance)[len(distance) // 2] + 0.001, old)
+        middle = jnp.sort(distance)[len(distance) // 2]
+        return jnp.where(((step + 1) % length == 0) & jnp.isfinite(middle), middle + 0.001, old)
 
     return Aggregator(init, apply)
 
@@ -229,7 +230,7 @@ def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "
 ENTRY = Entry(
     safeguard,
     source="Allen-Zhu et al., ICLR 2021, arXiv 2012.14368",
-    max_f=lambda m: (m - 1) // 2,
+    max_f=lambda m, threshold="recalled": max((m - 1 - (threshold == "third_party")) // 2, 0),
     traits=frozenset({"permutation", "translation", "consensus", "filter", "stateful"}),
     cost="m^2 d",
     readings=(
