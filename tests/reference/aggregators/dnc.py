@@ -45,6 +45,20 @@ GOLDEN = [
         "rows": [[4, 0], [-4, 0], [0, 3], [0, -3], [0, 0]],
         "output": [1, 0],
     },
+    {
+        "source": "lishenghui/blades, fllib/aggregators/tests/test_aggregators.py (all columns; theirs is of 2 random ones, and any 2 give the same)",
+        "options": {},
+        "f": 1,
+        "rows": [[1, 2, 3], [-1, 4, -1], [2, 2, 3], [3, 1, 3]],
+        "output": [2, 5 / 3, 3],
+    },
+    {
+        "source": "lishenghui/blades, the same test, with 2 columns drawn",
+        "options": {"subsample": 2, "iterations": 1},
+        "f": 1,
+        "rows": [[1, 2, 3], [-1, 4, -1], [2, 2, 3], [3, 1, 3]],
+        "output": [2, 5 / 3, 3],
+    },
 ]
 
 
