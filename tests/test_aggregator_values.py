@@ -33,6 +33,8 @@ def inputs(m, d=9):
     normal = draw.normal(size=(m, d))
     outliers = normal.copy()
     outliers[1::3] *= 1000
+    one_outlier = normal.copy()
+    one_outlier[4] *= 100  # fewer than m / 4
     bad = normal.copy()
     bad[0, 0], bad[2], bad[5, 3] = np.nan, 1e38, np.inf
     few = {}
@@ -43,6 +45,7 @@ def inputs(m, d=9):
         "normal": normal,
         "tied": draw.integers(-3, 4, (m, d)) / 2,  # exact in float32: equal scores, distances and column means
         "outliers": outliers,
+        "one outlier": one_outlier,
         "bad": bad,
         "drift": normal + 3,
     }

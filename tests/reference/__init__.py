@@ -46,3 +46,23 @@ def normal_quantile(p):
         middle = (low + high) / 2
         low, high = (middle, high) if 0.5 * (1 + math.erf(middle / math.sqrt(2))) < p else (low, middle)
     return (low + high) / 2
+
+
+def spread_along_top(rows, weights):
+    """Weighted mean, top eigenvalue of the weighted covariance, and each row's squared deviation along its eigenvector."""
+    total = sum(weights)
+    used = [i for i, weight in enumerate(weights) if weight > 0]
+    mean = sum(weights[i] * rows[i] for i in used) / total
+    covariance = sum(weights[i] * np.outer(rows[i] - mean, rows[i] - mean) for i in used) / total
+    values, vectors = np.linalg.eigh(covariance)
+    along = [float((rows[i] - mean) @ vectors[:, -1]) ** 2 if i in used else 0.0 for i in range(len(rows))]
+    return mean, max(float(values[-1]), 0.0), along
+
+
+def filtered(weights, along):
+    """Weights after one round of filtering: the farthest row goes, and with it its copies."""
+    farthest = max(along)
+    if farthest == 0:
+        return weights
+    factors = [1 - far / farthest for far in along]
+    return [weight * (factor if factor >= 1e-5 else 0.0) for weight, factor in zip(weights, factors, strict=True)]
