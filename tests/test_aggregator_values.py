@@ -64,7 +64,7 @@ def context(key, step, d, previous=None):
         key=key,
         step=step,
         lr=0.125,
-        params=np.full(d, 0.25),
+        params=np.full(d, 0.25 * (1 + step)),
         previous=np.zeros(d) if previous is None else previous,
         server_loss=lambda params: float(server_loss(params)),
         server_gradient=lambda params: (params - CENTRE[: len(params)]) / 2,
@@ -74,7 +74,13 @@ def context(key, step, d, previous=None):
 def as_round(key, step, f, d):
     centre = jnp.asarray(CENTRE[:d], jnp.float32)
     return Round(
-        key, step, f, 0.125, jnp.full(d, 0.25), jnp.zeros(d), lambda n: lambda p: ((p - centre) ** 2).sum() / 4
+        key,
+        step,
+        f,
+        0.125,
+        jnp.full(d, 0.25 * (1 + step)),
+        jnp.zeros(d),
+        lambda n: lambda p: ((p - centre) ** 2).sum() / 4,
     )
 
 
@@ -163,6 +169,12 @@ def test_fifty_rounds_like_the_reference(name, options):
     )
 
 
+SAME = [  # by definition
+    {"multi_krum {'definition': 'torchjd'}", "krum {'definition': 'torchjd'}"},
+    {"multi_krum {'definition': 'fedlib'}", "krum {'definition': 'epfml'}"},
+]
+
+
 def test_the_inputs_tell_the_rules_and_options_apart():
     seen = {}
     for kind, name, options in CHOICES:
@@ -185,7 +197,7 @@ def test_the_inputs_tell_the_rules_and_options_apart():
         for a, b in itertools.combinations(seen, 2)
         if len(seen[a]) == len(seen[b]) and np.allclose(seen[a], seen[b])
     ]
-    assert not alike
+    assert not [pair for pair in alike if set(pair) not in SAME]
 
 
 def test_brsgd_counts_bad_rows_only_when_told():

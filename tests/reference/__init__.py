@@ -31,6 +31,13 @@ def middle_of(values, middle="mean"):
     return low if middle == "lower" or low == high else (low + high) / 2
 
 
+def nearest_mean(column, centre, count):
+    """Mean of the `count` values nearest to a centre; of two equally near ones the smaller. NaN counts as +inf."""
+    values = [math.inf if math.isnan(v) else v for v in column]
+    near = sorted(values, key=lambda v: (abs(v - centre), v))[:count]
+    return sum(near) / count
+
+
 def honest(rows, byz):
     return [row for row, bad in zip(rows, byz, strict=True) if not bad]
 

@@ -1,0 +1,32 @@
+"""Centred clipping."""
+
+import numpy as np
+from reference import middle_of, usable
+
+OPTIONS = [
+    {"tau": 1.0},
+    {},
+    {"tau": 5.0, "steps": 5},
+    {"tau": 1.0, "start": "mean", "steps": 3},
+    {"tau": 1.0, "start": "median", "steps": 3},
+    {"tau": 1.0, "start": "zero", "steps": 2},
+]
+TOLERANCE = 1e-4
+
+
+def centered_clipping(rounds, f, tau=100.0, steps=1, start="previous"):
+    v, out = np.zeros(len(rounds[0][0])), []
+    for rows in rounds:
+        good = usable(rows)
+        if start == "zero":
+            v = np.zeros(len(v))
+        if start == "mean":
+            v = sum((rows[i] for i in good), np.zeros(len(v))) / max(len(good), 1)
+        if start == "median":
+            v = np.array([middle_of(column) for column in np.transpose(rows)])
+            v = np.where(np.isfinite(v), v, 0.0)
+        for _ in range(steps):
+            moves = [(rows[i] - v) * min(1.0, tau / max(np.linalg.norm(rows[i] - v), 1e-300)) for i in good]
+            v = v + sum(moves, np.zeros(len(v))) / len(rows)
+        out.append(v)
+    return out
