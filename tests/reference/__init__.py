@@ -46,3 +46,38 @@ def normal_quantile(p):
         middle = (low + high) / 2
         low, high = (middle, high) if 0.5 * (1 + math.erf(middle / math.sqrt(2))) < p else (low, middle)
     return (low + high) / 2
+
+
+KRUM = {  # the power of a distance, and how many fewer than m - f others count
+    "blanchard2017": (2, 2),
+    "byzfl": (2, 1),
+    "byzantine_momentum": (1, 1),
+    "torchjd": (1, 2),
+    "epfml": (4, 2),
+    "ndss21": (2, 3),
+    "alie": (1, 0),
+}
+
+
+def krum_scores(rows, f, power, fewer, left=None):
+    """The score of every row left: the sum over its r - f - fewer nearest others of the r left."""
+    left = range(len(rows)) if left is None else left
+    good, scores = usable(rows), {}
+    for i in left:
+        others = []
+        for j in left:
+            if j != i:
+                square = float(np.sum((rows[i] - rows[j]) ** 2)) if i in good and j in good else math.inf
+                value = {1: math.sqrt(square), 2: square, 4: square**2}[power]
+                others.append(value if value <= FLOAT32_MAX else math.inf)
+        scores[i] = math.fsum(sorted(others)[: max(len(left) - f - fewer, 1)])
+    return scores
+
+
+def mean_of(rows, kept):
+    return sum(rows[i] for i in kept) / len(kept) if kept else np.zeros(len(rows[0]))
+
+
+def nearest_to(centre, values, count):
+    """The `count` values nearest to the centre; of two equally near the smaller."""
+    return sorted(values, key=lambda v: (abs(v - centre) if math.isfinite(v) else math.inf, v))[:count]
