@@ -55,21 +55,36 @@ def normal_quantile(p):
     return (low + high) / 2
 
 
-def spread_along_top(rows, weights):
-    """Weighted mean, top eigenvalue of the weighted covariance, and each row's squared deviation along its eigenvector."""
-    total = sum(weights)
-    used = [i for i, weight in enumerate(weights) if weight > 0]
-    mean = sum(weights[i] * rows[i] for i in used) / total
-    covariance = sum(weights[i] * np.outer(rows[i] - mean, rows[i] - mean) for i in used) / total
-    values, vectors = np.linalg.eigh(covariance)
-    along = [float((rows[i] - mean) @ vectors[:, -1]) ** 2 if i in used else 0.0 for i in range(len(rows))]
-    return mean, max(float(values[-1]), 0.0), along
+KRUM = {  # the power of a distance, and how many fewer than m - f others count
+    "blanchard2017": (2, 2),
+    "byzfl": (2, 1),
+    "byzantine_momentum": (1, 1),
+    "torchjd": (1, 2),
+    "epfml": (4, 2),
+    "ndss21": (2, 3),
+    "alie": (1, 0),
+}
 
 
-def filtered(weights, along):
-    """Weights after one round of filtering: the farthest row goes, and with it its copies."""
-    farthest = max(along)
-    if farthest == 0:
-        return weights
-    factors = [1 - far / farthest for far in along]
-    return [weight * (factor if factor >= 1e-5 else 0.0) for weight, factor in zip(weights, factors, strict=True)]
+def krum_scores(rows, f, power, fewer, left=None):
+    """The score of every row left: the sum over its r - f - fewer nearest others of the r left."""
+    left = range(len(rows)) if left is None else left
+    good, scores = usable(rows), {}
+    for i in left:
+        others = []
+        for j in left:
+            if j != i:
+                square = float(np.sum((rows[i] - rows[j]) ** 2)) if i in good and j in good else math.inf
+                value = {1: math.sqrt(square), 2: square, 4: square**2}[power]
+                others.append(value if value <= FLOAT32_MAX else math.inf)
+        scores[i] = math.fsum(sorted(others)[: max(len(left) - f - fewer, 1)])
+    return scores
+
+
+def mean_of(rows, kept):
+    return sum(rows[i] for i in kept) / len(kept) if kept else np.zeros(len(rows[0]))
+
+
+def nearest_to(centre, values, count):
+    """The `count` values nearest to the centre; of two equally near the smaller."""
+    return sorted(values, key=lambda v: (abs(v - centre) if math.isfinite(v) else math.inf, v))[:count]

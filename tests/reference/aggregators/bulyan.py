@@ -1,58 +1,68 @@
-"""Bulyan."""
+"""Bulyan; means and their ties in exact fractions, as two rows are always equally near to their mean."""
+
+from fractions import Fraction
 
 import numpy as np
-from reference import middle_of, nearest_mean, usable
-from reference.aggregators.krum import DEFINITIONS, scores
+from reference import KRUM, krum_scores, middle_of, nearest_to, usable
 
 OPTIONS = [
     {},
     {"selection": "once"},
-    {"selection": "means_drop_nearest", "theta": "m-2f-2", "second": "trimmed_mean"},
-    {"selection": "means_drop_best", "definition": "torchjd", "theta": "m-2f-2", "middle": "lower"},
+    {"selection": "means_drop_best"},
+    {"selection": "means_drop_nearest"},
+    *({"definition": definition} for definition in KRUM),
     {"theta": "m-2f-2"},
     {"second": "trimmed_mean"},
     {"middle": "lower"},
-    {"definition": "byzfl"},
+    {"selection": "means_drop_nearest", "theta": "m-2f-2", "second": "trimmed_mean"},
+    {"selection": "means_drop_best", "definition": "torchjd", "theta": "m-2f-2", "middle": "lower"},
 ]
-F = (0, 1, 2)
+F = (0, 1, 2, 3)
+
+SEVEN = [[0], [3], [5], [6], [10], [12], [13]]
+
+
+def _golden(source, options, output, rows=SEVEN, f=1):
+    return {"source": source, "options": options, "f": f, "rows": rows, "output": output}
+
+
+GOLDEN = [
+    # SEVEN is 0 3 5 6 10 12 13; its scores are worked out in krum.py
+]
 
 
 def bulyan(
     rows, f, selection="iterative", definition="blanchard2017", theta="m-2f", second="near_median", middle="mean"
 ):
-    m, good = len(rows), usable(rows)
-    size = max(m - 2 * f - (2 if theta == "m-2f-2" else 0), 1)
-    power, fewer = DEFINITIONS[definition]
-    everyone = scores(rows, range(m), f, power, fewer)
+    good, m = usable(rows), len(rows)
+    exact = {i: np.array([Fraction(value) for value in rows[i]]) for i in good}
+    scores = krum_scores(rows, f, *KRUM[definition])
     picked, left = [], list(range(m))
-    for i in range(size):
-        alive = [j for j in left if j in good]
-        if not alive:
+    for i in range(max(m - 2 * f if theta == "m-2f" else m - 2 * f - 2, 1)):
+        fit = [j for j in left if j in good]
+        if not fit:
             break
-        found = scores(rows, left, f, power, fewer) if selection == "iterative" else everyone
-        order = sorted(alive, key=lambda j: (found[j], j))
+        if selection == "iterative":
+            scores = krum_scores(rows, f, *KRUM[definition], left)
+        best = sorted(fit, key=lambda j: (scores[j], j))
         if selection in ("iterative", "once"):
-            leaving = order[0]
-            picked.append(rows[leaving])
-        else:
-            several = order[: max(m - f - 2 - i, 1)]
-            mean = sum(rows[j] for j in several) / len(several)
-            picked.append(mean)
-            # the nearest to the mean, by sums that have no rounding where rows are tied
-            nearest = min(several, key=lambda j: (sum(np.sum((rows[j] - rows[i]) ** 2) for i in several), j))
-            leaving = order[0] if selection == "means_drop_best" else nearest
-        left.remove(leaving)
-    return second_stage(np.array(picked), f, second, middle)
-
-
-def second_stage(picked, f, second, middle):
-    size = len(picked)
-    dropped = min(f, max(size - 1, 0) // 2)
+            picked.append(exact[best[0]])
+            left.remove(best[0])
+            continue
+        several = best[: max(m - f - 2 - i, 1)]
+        mean = sum(exact[j] for j in several) / len(several)
+        picked.append(mean)
+        nearest = min(fit, key=lambda j: (sum((exact[j] - mean) ** 2), j))
+        left.remove(best[0] if selection == "means_drop_best" else nearest)
+    if not picked:
+        return np.zeros(len(rows[0]))
+    v = len(picked)
+    drop = min(f, (v - 1) // 2)
     out = []
-    for column in picked.T:
+    for column in np.transpose(picked):
         if second == "trimmed_mean":
-            kept = sorted(column)[dropped : size - dropped]
-            out.append(sum(kept) / len(kept))
+            kept = sorted(column)[drop : v - drop]
         else:
-            out.append(nearest_mean(column, middle_of(column, middle), size - 2 * dropped))
+            kept = nearest_to(middle_of(column, middle), column, v - 2 * drop)
+        out.append(float(sum(kept) / len(kept)))
     return np.array(out)
