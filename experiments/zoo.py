@@ -146,8 +146,8 @@ def definitions() -> str:
     parts = [
         "# Definitions that differ",
         "One name, several definitions: each is an option here. The first is the default, and the original paper's "
-        "unless the member's docstring says why it is not. This page is made from the registry by `byzsim definitions`; "
-        "the last column is what each gives on the matrix below.",
+        "unless the member's docstring says why it is not. Made from the registry by `byzsim definitions`. "
+        "The last column is what each gives on the matrix below.",
         f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
         f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "

@@ -2,7 +2,8 @@
 
 Slow and literal, without an import of ours: what the tests compare with. A member NAME has its loop in the folder of
 its zoo, in NAME.py, as a function of the same name; OPTIONS are the options that tests go through, GOLDEN known
-answers with their source, TOLERANCE (default 1e-5) how near float32 can come.
+answers with their source, TOLERANCE (default 1e-5) how near float32 can come, F the f to go through, and compares(case,
+options) leaves out inputs, with the reason.
 
     rules       NAME(rows, f, **options) -> aggregate
     attacks     NAME(rows, byz, **options) -> what the Byzantine workers send, a row each
@@ -29,13 +30,6 @@ def middle_of(values, middle="mean"):
     ordered = sorted(math.inf if math.isnan(v) else v for v in values)
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     return low if middle == "lower" or low == high else (low + high) / 2
-
-
-def nearest_mean(column, centre, count):
-    """Mean of the `count` values nearest to a centre; of two equally near ones the smaller. NaN counts as +inf."""
-    values = [math.inf if math.isnan(v) else v for v in column]
-    near = sorted(values, key=lambda v: (abs(v - centre), v))[:count]
-    return sum(near) / count
 
 
 def honest(rows, byz):
@@ -88,3 +82,23 @@ def mean_of(rows, kept):
 def nearest_to(centre, values, count):
     """The `count` values nearest to the centre; of two equally near the smaller."""
     return sorted(values, key=lambda v: (abs(v - centre) if math.isfinite(v) else math.inf, v))[:count]
+
+
+def spread_along_top(rows, weights):
+    """Weighted mean, top eigenvalue of the weighted covariance, and each row's squared deviation along its eigenvector."""
+    total = sum(weights)
+    used = [i for i, weight in enumerate(weights) if weight > 0]
+    mean = sum(weights[i] * rows[i] for i in used) / total
+    covariance = sum(weights[i] * np.outer(rows[i] - mean, rows[i] - mean) for i in used) / total
+    values, vectors = np.linalg.eigh(covariance)
+    along = [float((rows[i] - mean) @ vectors[:, -1]) ** 2 if i in used else 0.0 for i in range(len(rows))]
+    return mean, max(float(values[-1]), 0.0), along
+
+
+def filtered(weights, along):
+    """Weights after one round of filtering: the farthest row goes, and with it its copies."""
+    farthest = max(along)
+    if farthest == 0:
+        return weights
+    factors = [1 - far / farthest for far in along]
+    return [weight * (factor if factor >= 1e-5 else 0.0) for weight, factor in zip(weights, factors, strict=True)]

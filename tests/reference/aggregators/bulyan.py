@@ -10,7 +10,7 @@ OPTIONS = [
     {"selection": "once"},
     {"selection": "means_drop_best"},
     {"selection": "means_drop_nearest"},
-    *({"definition": definition} for definition in KRUM),
+    *({"definition": definition} for definition in list(KRUM)[1:]),
     {"theta": "m-2f-2"},
     {"second": "trimmed_mean"},
     {"middle": "lower"},
@@ -66,3 +66,8 @@ def bulyan(
             kept = nearest_to(middle_of(column, middle), column, v - 2 * drop)
         out.append(float(sum(kept) / len(kept)))
     return np.array(out)
+
+
+def compares(case, options):
+    """Means of rows are rounded, so what is tied in float64 need not be in float32."""
+    return not (options.get("selection", "").startswith("means") and case.startswith(("few", "tied")))

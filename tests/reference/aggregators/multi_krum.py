@@ -13,9 +13,9 @@ DEFINITIONS = {  # power, how many fewer than m - f others count, number of rows
 }
 OPTIONS = [
     {},
-    *({"definition": definition} for definition in DEFINITIONS),
-    {"q": 1},
-    *({"definition": definition, "q": 2} for definition in DEFINITIONS),
+    *({"definition": definition} for definition in list(DEFINITIONS)[1:]),
+    {"q": 2},
+    *({"definition": definition, "q": 2} for definition in ("byzfl", "byzantine_momentum", "ndss21")),
     {"definition": "ndss21", "q": 4},
 ]
 F = (0, 1, 2)
