@@ -6,7 +6,7 @@ answers with their source, TOLERANCE (default 1e-5) how near float32 can come, F
 options) leaves out inputs, with the reason.
 
     rules       NAME(rows, f, **options) -> aggregate
-    attacks     NAME(rows, byz, **options) -> what the Byzantine workers send, a row each
+    attacks     NAME(rows, byz, **options) -> what the Byzantine workers send, a row each (GOLDEN: the rule is the mean)
     pre_rules   NAME(rows, f, **options) -> the rows that the rule sees
 
 `rows` is a float64 matrix (m, d); for members with the trait "stateful" a list of them, and a list comes back. A
@@ -102,3 +102,84 @@ def filtered(weights, along):
         return weights
     factors = [1 - far / farthest for far in along]
     return [weight * (factor if factor >= 1e-5 else 0.0) for weight, factor in zip(weights, factors, strict=True)]
+
+
+def deviation(rows, ddof=0):
+    """The standard deviation of each coordinate."""
+    mu = sum(rows) / len(rows)
+    return np.sqrt(sum((row - mu) ** 2 for row in rows) / max(len(rows) - ddof, 1))
+
+
+def unit(vector):
+    norm = math.sqrt(sum(vector**2))
+    return vector / norm if norm > 0 else np.zeros(len(vector))
+
+
+def replaced(rows, byz, forged):
+    """All rows, where every Byzantine one is `forged`."""
+    return np.array([forged if bad else row for row, bad in zip(rows, byz, strict=True)])
+
+
+def z_max(m, n_byz, formula="honest", *, clamp=True):
+    """ALIE's shift: so many standard deviations that just enough supporters stand beyond it."""
+    supporters = max(math.floor(m / 2 + 1) - n_byz, 1)
+    among = m if formula == "all" else m - n_byz
+    z = normal_quantile(min(max((among - supporters) / among, 1e-6), 1 - 1e-6))
+    return max(z, 0.0) if clamp else z
+
+
+def most_harm(harm, evals=16, delta=1.0):
+    """ByzantineMomentum's line search from 0: the x >= 0 of most harm that it meets, the first of equals."""
+    tried = []
+
+    def better(x):
+        value = harm(x)
+        value = value if math.isfinite(value) else math.inf
+        is_better = not tried or value > max(seen for _, seen in tried)
+        tried.append((x, value))
+        return is_better
+
+    best, expanding = 0.0, True
+    better(best)
+    x = best
+    while len(tried) < evals:
+        if expanding:
+            x = best + delta
+        elif x < best:
+            x = x + delta
+        else:
+            lower = x - delta
+            while lower < 0:
+                lower = (lower + x) / 2
+            x = lower
+        won = better(x)
+        best = x if won else best
+        expanding = expanding and won
+        delta *= 2 if expanding else 0.8
+    return best
+
+
+def halving(fits, first):
+    """The last gamma that fits in the halving search of the NDSS 2021 notebooks."""
+    gamma, step, noted = first, first / 2, 0.0
+    for _ in range(50):
+        if abs(gamma - noted) <= 1e-5:
+            break
+        if fits(gamma):
+            noted = gamma
+            gamma += step
+        else:
+            gamma -= step
+        step /= 2
+    return noted
+
+
+def bisection(fits):
+    """The end of an interval from 0 on which `fits` is true."""
+    low, high = 0.0, 1.0
+    while fits(high) and high < 1e30:
+        low, high = high, 2 * high
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

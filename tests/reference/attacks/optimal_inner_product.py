@@ -1,0 +1,28 @@
+"""Inner product manipulation, with the strength that harms most."""
+
+from reference import honest, most_harm, replaced
+
+OPTIONS = [{}, {"search": "byzfl"}, {"convention": "one_minus"}, {"search": "byzfl", "convention": "one_minus"}]
+GOLDEN = [
+    {
+        "source": "by hand: the mean follows without end, so 15 doubled steps, 1 + 2 + ... + 2^14 = 32767; mean (1, 2)",
+        "options": {},
+        "byz": [0, 0, 1],
+        "rows": [[0, 1], [2, 3], [9, 9]],
+        "output": [[-32767, -65534]],
+    }
+]
+
+
+def optimal_inner_product(rows, byz, ctx, search="byzantine_momentum", convention="negated"):
+    good = honest(rows, byz)
+    mu = sum(good) / len(good)
+
+    def forged(x):
+        return (1 - x) * mu if convention == "one_minus" else -x * mu
+
+    def harm(x):
+        return float(sum((ctx.aggregate(replaced(rows, byz, forged(x))) - mu) ** 2))
+
+    x = most_harm(harm) if search == "byzantine_momentum" else most_harm(harm, evals=20, delta=10.0)
+    return [forged(x)] * int(sum(byz))
