@@ -177,12 +177,16 @@ def test_the_inputs_tell_the_rules_and_options_apart():
                 for f in (1, 2)
             ]
         seen[f"{name} {options}"] = np.concatenate(vectors)
-    alike = [
-        (a, b)
+    alike = {
+        frozenset((a, b))
         for a, b in itertools.combinations(seen, 2)
         if len(seen[a]) == len(seen[b]) and np.allclose(seen[a], seen[b])
-    ]
-    assert not alike
+    }
+    assert alike == {
+        frozenset((f"{name} {options}", f"{other} {its}"))
+        for name in AGGREGATORS
+        for options, other, its in getattr(reference("aggregators", name), "SAME", ())
+    }
 
 
 def test_brsgd_counts_bad_rows_only_when_told():
@@ -219,3 +223,15 @@ def test_brsgd_leaves_out_rows_that_are_not_usable_when_they_are_half(bad):
     rows[:4] = bad
     aggregate = output("aggregators", "brsgd", rows, 4, {})
     assert np.isfinite(aggregate).all() and aggregate.any()
+
+
+@pytest.mark.parametrize("options", reference("aggregators", "bulyan").OPTIONS, ids=str)
+def test_bulyan_of_no_usable_row_is_zero(options):
+    rows = np.full((7, 3), np.nan)
+    np.testing.assert_array_equal(output("aggregators", "bulyan", rows, 1, options), np.zeros(3))
+    _, _, info = (
+        AGGREGATORS["bulyan"]
+        .make(**options)
+        .apply(jnp.asarray(rows, jnp.float32), (), as_round(jax.random.key(0), 0, 1, 3))
+    )
+    np.testing.assert_array_equal(info.weight, np.zeros(7))

@@ -2,7 +2,8 @@
 
 Slow and literal, without an import of ours: what the tests compare with. A member NAME has its loop in the folder of
 its zoo, in NAME.py, as a function of the same name; OPTIONS are the options that tests go through, GOLDEN known
-answers with their source, TOLERANCE (default 1e-5) how near float32 can come.
+answers with their source, TOLERANCE (default 1e-5) how near float32 can come, SAME what is another member by definition
+(options, name of the other, its options).
 
     rules       NAME(rows, f, **options) -> aggregate
     attacks     NAME(rows, byz, **options) -> what the Byzantine workers send, a row each

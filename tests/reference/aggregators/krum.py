@@ -4,7 +4,6 @@ from reference import KRUM, krum_scores, usable
 
 OPTIONS = [
     {},
-    {"definition": "blanchard2017"},
     {"definition": "byzfl"},
     {"definition": "byzantine_momentum"},
     {"definition": "torchjd"},

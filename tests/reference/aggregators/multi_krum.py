@@ -13,10 +13,14 @@ DEFINITIONS = {  # power, how many fewer than m - f others count, number of rows
 }
 OPTIONS = [
     {},
-    *({"definition": definition} for definition in DEFINITIONS),
-    {"q": 1},
-    *({"definition": definition, "q": 2} for definition in DEFINITIONS),
+    *({"definition": definition} for definition in DEFINITIONS if definition != "blanchard2017"),
+    {"q": 2},
+    *({"definition": definition, "q": 2} for definition in DEFINITIONS if definition not in ("blanchard2017", "krum")),
     {"definition": "ndss21", "q": 4},
+]
+SAME = [  # of one row Multi-Krum is Krum
+    ({"definition": "torchjd"}, "krum", {"definition": "torchjd"}),
+    ({"definition": "fedlib"}, "krum", {"definition": "epfml"}),
 ]
 F = (0, 1, 2)
 
