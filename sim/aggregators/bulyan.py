@@ -43,7 +43,7 @@ def bulyan(
             r - f - k nearest others that are left. "once": the theta rows of smallest score among all m. The other two
             put means of several rows into V: the scores are those among all m, and for i = 0 ... theta - 1 the mean of
             the max(m - f - 2 - i, 1) usable rows of smallest score that are left is added (of all usable ones, if
-            fewer are left); then one of these rows leaves, in "means_drop_best" that of smallest score, in
+            fewer are left); then one of the rows averaged leaves, in "means_drop_best" that of smallest score, in
             "means_drop_nearest" the one nearest to the mean. Static.
         definition: p and k of the Krum score, as in `krum`. Static.
         theta: the size of V. Static.
@@ -55,10 +55,11 @@ def bulyan(
         counts as that, which leaves one value, or two of an even number. Ties in scores and in
         nearness to a mean go to the lowest worker index, and do occur: where one other is counted, two rows nearest
         to each other tie, so the order of workers may count. Of two values equally near the median the smaller is
-        taken. Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody and never picked, though
-        they are among the m and the r; with v < theta in V, theta is v after that. `Info.weight` is a picked row's
-        share of all entries of V that lie between the smallest and the largest value averaged in their coordinate, both
-        included; that of a mean in V is split evenly between its rows.
+        taken (means in V are rounded, which may decide such a tie). Rows that are not usable (`ops.usable_rows`) are
+        infinitely far from everybody and never picked, though they are among the m and the r; with v < theta in V,
+        theta is v after that; zero if V is empty. `Info.weight` is a picked row's share of all entries of V that lie
+        between the smallest and the largest value averaged in their coordinate, both included; that of a mean in V is
+        split evenly between its rows.
         The Krum score of "krum" 0.9.1 is as in `krum`; how it selects was read in one stored version of its code.
     References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
         2018.
@@ -77,7 +78,7 @@ def bulyan(
             rows, valid = mix(origin, grads), origin.any(axis=1)
         picked = jnp.where(valid[:, None], rows, jnp.inf)
         aggregate, low, high = _second(picked, valid.sum(), f, second, middle)
-        return aggregate, share_within(picked, low, high) @ origin
+        return jnp.where(valid.any(), aggregate, 0.0), (share_within(picked, low, high) * valid) @ origin
 
     return stateless(rule)
 

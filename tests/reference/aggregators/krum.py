@@ -78,7 +78,7 @@ GOLDEN = [
         "rows": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
         "output": [1, 2, 3],
     },
-    # the rows of calicarpa/krum's test_multikrum.py; what each definition picks of them: design notes on peers
+    # the rows of calicarpa/krum, tests/primitives/aggregators/test_multikrum.py
     _golden("by hand: squares of 4 others: 284 237 173 165 629 2516 ..", "blanchard2017", POWERS, [7, 0]),
     _golden("by hand: squares of 5 others: 1245 1137 957 741 885 3477 ..", "byzfl", POWERS, [7, 0]),
     _golden("by hand: 5 others: 57 53 49 49 65 129 .., lowest index", "byzantine_momentum", POWERS, [3, 0]),

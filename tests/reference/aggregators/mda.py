@@ -9,7 +9,6 @@ from reference import mean_of, usable
 OPTIONS = [{}, {"search": "ball"}]
 F = (0, 1, 2, 3, 4)
 
-SIX = [[0, 0], [2, 0], [-1, 0], [3, 0], [100, 0], [-1, 1]]
 GOLDEN = [
     {
         "source": "by hand: points 0 1 4 6 20, subsets of 4 have diameter 6 (without 20) or at least 14",
@@ -38,6 +37,20 @@ GOLDEN = [
         "f": 2,
         "rows": [[19], [15], [11], [10], [6], [1]],
         "output": [13.75],
+    },
+    {
+        "source": "by hand: balls of 4: 15 18 10 21, 18 15 21 10, 21 18 15 10 of diameter 11, then 5 9 10 15 of 10 (and no better)",
+        "options": {"search": "ball"},
+        "f": 2,
+        "rows": [[15], [18], [21], [5], [10], [9]],
+        "output": [9.75],
+    },
+    {
+        "source": "by hand: the same points, all subsets: 9 10 15 18 of diameter 9",
+        "options": {},
+        "f": 2,
+        "rows": [[15], [18], [21], [5], [10], [9]],
+        "output": [13],
     },
     {
         "source": "calicarpa/krum, tests/primitives/aggregators/test_brute.py",
