@@ -224,10 +224,10 @@ def _zoo(args: list[str]) -> None:
     if not (given.m >= 3 and 1 <= given.f <= (given.m - 1) // 2 and given.d >= 1):
         raise UserError(f"m={given.m}, f={given.f}, d={given.d}: expected 1 <= f <= (m - 1) // 2 and d >= 1")
     facts = zoo.measure(given, _say)
-    zoo.write(facts, given, given.results / "zoo")
+    zoo.write(facts, given, given.results / "rules")
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
-    harm.write(harm.compare(given, _say), given, given.results / "zoo")
-    _say(f"written: {given.results / 'zoo'}/README.md, rules.csv, learned.md, .csv, .png, .svg")
+    harm.write(harm.compare(given, _say), given, given.results / "rules")
+    _say(f"written: {given.results / 'rules'}/README.md, rules.csv, learned.md, .csv, .png, .svg")
 
 
 def _definitions(args: list[str]) -> None:

@@ -14,7 +14,7 @@ OPTIONS = [
     {**SMALL, "level": 0.5, "average": "after"},
     {**SMALL, "level": 0.5, "readmit": 10},
     {**SMALL, "level": 0.5, "multiplier": 1.1, "factor": 1.5},
-    {"guards": "single", "window": 25, "level": 0.2},
+    {"guards": "single", "window": 8, "level": 0.5, "nu": 0.25},
     {"guards": "single", "threshold": "theory", "v": 0.5},
     {"guards": "single", "threshold": "theory", "v": 0.3, "p": 0.5, "horizon": 100.0},
     {**SMALL, "threshold": "theory", "v": 0.4},
