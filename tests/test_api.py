@@ -22,7 +22,7 @@ def test_any_matrix_will_do(rows):
 
 
 def test_every_rule_takes_one_worker(rule):
-    np.testing.assert_allclose(sim.aggregate(rule, [[1.0, -2.0]]), [1, -2])
+    np.testing.assert_allclose(sim.aggregate(rule, [[1.0, -2.0]], server_gradient=[1.0, -2.0]), [1, -2], rtol=1e-6)
 
 
 def test_options_and_f_reach_the_rule():
