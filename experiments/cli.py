@@ -216,7 +216,7 @@ def _list(args: list[str]) -> None:
     for kind, members in rows.items():
         print(kind)
         for name, summary, source in members:
-            print(f"  {name:<24}{summary.rstrip('.')}  [{source}]")
+            print(f"  {name:<27}{summary.rstrip('.')}  [{source}]")
 
 
 def _zoo(args: list[str]) -> None:
