@@ -14,6 +14,13 @@ from sim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, gr
 TINY = {"model": "softmax", "m": 4, "batch": 4}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def unload():
+    """A process may map only so much code: thousands of small programs would end it."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(params=sorted(AGGREGATORS))
 def rule(request):
     return request.param

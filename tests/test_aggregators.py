@@ -70,12 +70,10 @@ def test_one_vector_and_weights_that_sum_to_one(rule, m):
         assert float(info.weight.sum()) == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("m", [7, 8])
-def test_jit_and_static_f_change_nothing(rule, m):
-    for f in (0, 2):
-        np.testing.assert_allclose(
-            once(rule, jnp.asarray(normal(m)), f)[0], output(rule, normal(m), f), rtol=1e-5, atol=1e-6
-        )
+@pytest.mark.slow
+def test_jit_and_static_f_change_nothing(rule):
+    rows = normal(7)
+    np.testing.assert_allclose(once(rule, jnp.asarray(rows), 2)[0], output(rule, rows, 2), rtol=1e-5, atol=1e-6)
 
 
 def test_vmap_over_f_is_a_loop(rule):

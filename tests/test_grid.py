@@ -107,7 +107,7 @@ def test_a_cell_fills_in_what_is_left_out():
     cell = Cell(m=10, n_byz=2, rule="brsgd", rule_args={"beta": 1}, attack="alie")
     assert (cell.f, cell.byzantine, cell.alpha, cell.max_f) == (2, (0, 1), 0.2, 4)
     assert isinstance(cell.rule_args["beta"], float) and cell.rule_args["reading"] == "paper"
-    assert cell.attack_args == {"z": None, "ddof": 0}
+    assert cell.attack_args == {"z": None, "ddof": 0, "sign": "minus", "formula": "honest", "clamp": True}
     assert Cell(**{k: v for k, v in cell.as_dict().items() if k != "alpha"}).as_dict() == cell.as_dict()
 
 

@@ -2,8 +2,11 @@
 
 import inspect
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_aggregators import a_round
 
 import sim
 from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
@@ -28,17 +31,25 @@ def test_options_are_told_apart_by_name(inner, outer):
 
 @pytest.mark.parametrize("pre", sorted(PRE_RULES))
 def test_a_pre_rule_goes_before_any_rule(pre, rule):
-    if "server" in AGGREGATORS[rule].traits:
-        assert sim.aggregate(f"{pre}+{rule}", ROWS, f=0, server_gradient=ROWS[0]).shape == (5,)
-        return
-    f = max_f(rule_entry(f"{pre}+{rule}"), 8, {})
-    assert np.isfinite(sim.aggregate(f"{pre}+{rule}", ROWS, f=f)).all()
+    made = rule_entry(f"{pre}+{rule}").make()
+    state = made.init(*ROWS.shape)
+    vector, after, info = jax.eval_shape(lambda: made.apply(jnp.asarray(ROWS), state, a_round(ROWS, jnp.int32(1))))
+    assert (vector.shape, info.weight.shape) == ((5,), (8,))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+@pytest.mark.parametrize("pre", sorted(PRE_RULES))
+@pytest.mark.parametrize("behind", ["krum", "median", "safeguard"])
+def test_bad_rows_do_not_get_through_both(pre, behind):
+    rows = np.concatenate([ROWS, -ROWS[:4]])  # enough for f = 1 in six buckets
+    rows[3] = np.nan
+    assert np.isfinite(sim.aggregate(f"{pre}+{behind}", rows, f=1)).all()
 
 
 def test_the_name_is_the_chain():
     nnm, krum = PRE_RULES["nnm"].make(), AGGREGATORS["krum"].make()
     chained = sim.chain(nnm, krum)
-    rnd = sim.Round(None, None, 2)._replace(key=__import__("jax").random.key(0))
+    rnd = sim.Round(None, None, 2)._replace(key=jax.random.key(0))
     np.testing.assert_array_equal(
         chained.apply(ROWS, chained.init(*ROWS.shape), rnd)[0], sim.aggregate("nnm+krum", ROWS, f=2)
     )

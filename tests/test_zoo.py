@@ -12,25 +12,33 @@ ROOT = Path(__file__).parent.parent
 SIZE = zoo.Size(m=7, f=1, d=3)
 
 
+PAGE = ROOT / "docs" / "definitions.md"
+
+
+@pytest.mark.slow
 def test_the_page_of_definitions_is_what_the_registry_gives():
     """Mend with: byzsim definitions docs/definitions.md"""
-    assert (ROOT / "docs" / "definitions.md").read_text() == zoo.definitions()
+    assert PAGE.read_text() == zoo.definitions()
 
 
-@pytest.mark.parametrize("zoo_of", [AGGREGATORS, PRE_RULES, ATTACKS])
-def test_readings_differ_on_the_example(zoo_of):
+@pytest.mark.parametrize("members", [AGGREGATORS, PRE_RULES, ATTACKS])
+def test_readings_differ_on_the_example(members):
     """Most names give several vectors there, or the example shows nothing."""
-    title = {id(AGGREGATORS): "Aggregation rules", id(PRE_RULES): "Pre-rules", id(ATTACKS): "Attacks"}[id(zoo_of)]
-    several = {name: entry for name, entry in zoo_of.items() if len(entry.readings) > 1}
-    differ = [name for name, e in several.items() if len({zoo._shown(title, name, r.options) for r in e.readings}) > 1]
-    assert len(differ) >= 0.7 * len(several), set(several) - set(differ)
+    shown = {}
+    for section in PAGE.read_text().split("\n### ")[1:]:
+        name, *lines = section.splitlines()
+        shown[name] = {line.split(" | ")[-1] for line in lines if line.startswith("| ")} - {"on the example |"}
+    several = [name for name, entry in members.items() if len(entry.readings) > 1]
+    alike = [name for name in several if len(shown[name] - {"--- |"}) == 1]
+    assert len(alike) <= 0.3 * len(several), alike
 
 
-def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys):
+def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(zoo, "definitions", lambda: "# The page\n")
     assert cli.main(["definitions", str(tmp_path / "page.md")]) == 0
-    written = (tmp_path / "page.md").read_text()
+    assert (tmp_path / "page.md").read_text() == "# The page\n"
     assert cli.main(["definitions"]) == 0
-    assert capsys.readouterr().out == written + "\n"
+    assert capsys.readouterr().out == "# The page\n\n"
     assert cli.main(["definitions", str(tmp_path / "none" / "page.md")]) == 2
 
 
@@ -39,11 +47,12 @@ def test_what_becomes_of_bad_rows():
     assert zoo.non_finite(AGGREGATORS["krum"], SIZE) == "left out"
 
 
+@pytest.mark.slow
 def test_facts_of_a_rule():
     facts = zoo._facts("median", AGGREGATORS["median"], SIZE)
     assert facts["max_f"] == 3 and facts["f"] == 1 and facts["cost"] == "O(m d)"
     assert 1 / 5 - 1e-3 <= float(facts["kappa"]) <= float(facts["published"])
-    assert zoo._facts("mean", AGGREGATORS["mean"], SIZE)["kappa"] == "unbounded"
+    assert zoo._facts("zeno", AGGREGATORS["zeno"], SIZE)["kappa"] is None
 
 
 def test_pages_name_every_member_with_its_source(tmp_path):
