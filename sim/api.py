@@ -1,5 +1,6 @@
 """One-liners on top: one vector from a matrix, what an attack sends, one curve from a cell."""
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -63,26 +64,37 @@ def aggregate(
         warnings.warn(f"{rule} withstands at most f={bound} of m={m} workers, not f={f}", stacklevel=2)
     if "server" in entry.traits and server_loss is None and server_gradient is None:
         raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
-    rounds = matrix.reshape(-1, m, d)
-    at = jnp.broadcast_to(_vectors("params", 0.0 if params is None else params, d), (len(rounds), d))
-    aggregator = entry.make(**args)
-    if server_gradient is not None:
-        slope = _vectors("server_gradient", server_gradient, d)
-        if slope.shape != (d,):
-            raise ValueError(f"server_gradient has shape {slope.shape}; expected ({d},)")
-        server_loss = lambda params: jnp.vdot(slope, params)  # noqa: E731
-
-    def one(carry, now):
-        state, previous, step = carry
-        grads, params = now
-        rnd = Round(jax.random.fold_in(jax.random.key(seed), step), step, jnp.int32(f), lr, params, previous)
-        rnd = rnd if server_loss is None else rnd._replace(server_loss=lambda n: server_loss)
-        out, state, _ = aggregator.apply(grads, state, rnd)
-        return (state, out, step + 1), out
-
-    first = (aggregator.init(m, d), jnp.zeros(d), jnp.int32(0))
-    _, out = jax.lax.scan(one, first, (rounds, at))
+    at = jnp.broadcast_to(_vectors("params", 0.0 if params is None else params, d), (matrix.size // (m * d), d))
+    slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, d)
+    if slope is not None and slope.shape != (d,):
+        raise ValueError(f"server_gradient has shape {slope.shape}; expected ({d},)")
+    call, traced = grid.call(entry.make, args)
+    program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
+    out = program(traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), jnp.int32(f), lr)
     return out.reshape(*matrix.shape[:-2], d)
+
+
+@functools.lru_cache(maxsize=128)
+def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None = None):
+    """The rounds of `aggregate`, compiled once. Not cached with a function of the user's: what it reads may change."""
+
+    def run(options, rounds, params, slope, key, f, lr):
+        aggregator = rule(**options)
+        loss = server_loss if slope is None else lambda params: jnp.vdot(slope, params)
+
+        def one(carry, now):
+            state, previous, step = carry
+            grads, params = now
+            rnd = Round(jax.random.fold_in(key, step), step, f, lr, params, previous)
+            rnd = rnd if loss is None else rnd._replace(server_loss=lambda n: loss)
+            out, state, _ = aggregator.apply(grads, state, rnd)
+            return (state, out, step + 1), out
+
+        m, d = rounds.shape[1:]
+        first = (aggregator.init(m, d), jnp.zeros(d), jnp.int32(0))
+        return jax.lax.scan(one, first, (rounds, params))[1]
+
+    return jax.jit(run)
 
 
 def attack(
@@ -131,28 +143,47 @@ def attack(
     mine = jnp.zeros((*several, n_byz, d)) if own is None else _matrix(own, rounds=True)
     if mine.shape != (*several, n_byz, d):
         raise ValueError(f"own has shape {mine.shape}; expected {(*several, n_byz, d)}")
-    made = entry.make(**options(name, entry, attack_args))
     target = rule_entry(rule)
-    aggregator = target.make(**options(rule, target, rule_args or {}))
+    call, traced = grid.call(entry.make, options(name, entry, attack_args))
+    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}))
     declared = n_byz if f is None else f
     _check_count("f", declared, m)
-    byz = jnp.arange(m) < n_byz
-
-    def one(carry, sent):
-        state, rule_state, last, step = carry
-        key = jax.random.fold_in(jax.random.key(seed), step)
-        rnd = Round(key, step, jnp.int32(declared), params=jnp.zeros(d), previous=last)
-        seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
-        seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
-        forged, state = made.grads(sent, byz, state, seen)
-        forged = jnp.where(byz[:, None], forged, sent)
-        last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)
-        return (state, rule_state, last, step + 1), forged[:n_byz]
-
     before = _vectors("previous", 0.0 if previous is None else previous, d)
-    first = (made.init(m, d), aggregator.init(m, d), jnp.broadcast_to(before, (d,)), jnp.int32(0))
-    _, forged = jax.lax.scan(one, first, jnp.concatenate([mine, rows], axis=-2).reshape(-1, m, d))
+    program = _forging if loss_after is None else _forging.__wrapped__
+    forged = program(call, in_use, n_byz, loss_after)(
+        traced,
+        rule_traced,
+        jnp.concatenate([mine, rows], axis=-2).reshape(-1, m, d),
+        jnp.broadcast_to(before, (d,)),
+        jax.random.key(seed),
+        jnp.int32(declared),
+    )
     return forged.reshape(*several, n_byz, d)
+
+
+@functools.lru_cache(maxsize=128)
+def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callable[[Array], Array] | None):
+    """The rounds of `attack`, compiled once, unless with a function of the user's."""
+
+    def run(options, rule_options, rounds, before, key, f):
+        made, aggregator = attack(**options), rule(**rule_options)
+        m, d = rounds.shape[1:]
+        byz = jnp.arange(m) < n_byz
+
+        def one(carry, sent):
+            state, rule_state, last, step = carry
+            rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros(d), previous=last)
+            seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
+            seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
+            forged, state = made.grads(sent, byz, state, seen)
+            forged = jnp.where(byz[:, None], forged, sent)
+            last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)
+            return (state, rule_state, last, step + 1), forged[:n_byz]
+
+        first = (made.init(m, d), aggregator.init(m, d), before, jnp.int32(0))
+        return jax.lax.scan(one, first, rounds)[1]
+
+    return jax.jit(run)
 
 
 def _check_count(name: str, count: Any, m: int) -> None:

@@ -44,6 +44,12 @@ class Call(NamedTuple):
         return self.make(*args, **dict(self.static), **traced)
 
 
+def call(make: Callable[..., Any], options: Args) -> tuple[Call, dict[str, jax.Array]]:
+    """(factory with its static options, its traced ones): numbers with a point are traced, all others are static."""
+    static = tuple((key, value) for key, value in sorted(options.items()) if not isinstance(value, float))
+    return Call(make, static), {key: jnp.float32(value) for key, value in options.items() if isinstance(value, float)}
+
+
 class Group(NamedTuple):
     """Cells that one program runs, with what varies between them."""
 
@@ -134,8 +140,8 @@ def _on_first(f: Callable[..., Any], n_cells: int) -> Callable[..., Any]:
 
 def _program(cell: Cell, n_classes: int) -> Program:
     return Program(
-        rule=Call(rule_entry(cell.rule).make, _static(cell.rule_args)),
-        attack=Call(attack_entry(cell.attack).make, _static(cell.attack_args)),
+        rule=call(rule_entry(cell.rule).make, cell.rule_args)[0],
+        attack=call(attack_entry(cell.attack).make, cell.attack_args)[0],
         model=MODELS[cell.model].make(n_classes=n_classes, **cell.model_args),
         optimizer=Call(getattr(optax, cell.optimizer), tuple(sorted(cell.optimizer_args.items()))),
         m=cell.m,
@@ -155,17 +161,9 @@ def _knobs(cell: Cell) -> Knobs:
         lr=jnp.float32(cell.lr),
         beta=jnp.float32(cell.momentum_beta),
         dirichlet_alpha=jnp.float32(cell.dirichlet_alpha),
-        rule_args=_traced(cell.rule_args),
-        attack_args=_traced(cell.attack_args),
+        rule_args=call(rule_entry(cell.rule).make, cell.rule_args)[1],
+        attack_args=call(attack_entry(cell.attack).make, cell.attack_args)[1],
     )
-
-
-def _static(args: Args) -> tuple[tuple[str, Any], ...]:
-    return tuple((key, value) for key, value in sorted(args.items()) if not isinstance(value, float))
-
-
-def _traced(args: Args) -> dict[str, jax.Array]:
-    return {key: jnp.float32(value) for key, value in args.items() if isinstance(value, float)}
 
 
 def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:

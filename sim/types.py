@@ -115,7 +115,7 @@ class Entry(NamedTuple):
     max_f: Callable[..., int] = lambda m: m
     """m -> the largest f with a robustness guarantee (rules only); may also take options of the factory, by name"""
     traits: frozenset[str] = frozenset()
-    """promises that tests check; see RULE_TRAITS and ATTACK_TRAITS"""
+    """promises of the defaults, which tests check; see RULE_TRAITS and ATTACK_TRAITS"""
     cost: str = ""
     """order of time in m and d (rules only)"""
     kappa: Callable[[int, int], float] | None = None

@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from experiments import cli, records
+from experiments import cli, listing, records
 from experiments.config import Config, cells, workers
+from experiments.datasets import DATASETS
 from experiments.errors import UserError
 from experiments.tables import TABLES
-from sim import AGGREGATORS, ATTACKS, MODELS
+from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES
 
 SMOKE = ["smoke", "--only", "rule=mean,attack=gaussian", "--epochs", "2"]
 
@@ -37,9 +38,22 @@ def runs(folder):
 def test_list_names_every_member_with_its_source(capsys):
     code, out, _ = run(["list"], capsys)
     assert code == 0
-    for zoo in (AGGREGATORS, ATTACKS, MODELS, TABLES):
+    for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES):
         for name, entry in zoo.items():
             assert f"  {name} " in out and entry.source in out
+
+
+def test_the_listing_is_what_the_registries_hold():
+    zoos = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES)
+    for members, zoo in zip(listing.everything().values(), zoos, strict=True):
+        summaries = [getattr(e, "title", None) or e.summary for e in zoo.values()]
+        assert members == list(zip(zoo, summaries, (e.source for e in zoo.values()), strict=True))
+
+
+@pytest.mark.parametrize("args", [["list"], ["--help"], ["lits"]])
+def test_what_needs_no_jax_does_not_load_it(args):
+    code = f"import sys; from experiments.cli import main; main({args}); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 def test_help_shows_the_commands_and_the_options_of_a_table(capsys):

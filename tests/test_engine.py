@@ -1,13 +1,14 @@
 """One run: the engine's steps against NumPy loops written here."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sim import ATTACKS, Aggregator, Attack, Info, engine
+from sim import AGGREGATORS, ATTACKS, Aggregator, Attack, Info, engine
 
 LR = 0.25
 
@@ -265,3 +266,25 @@ def test_draco_is_the_exact_mean(world, attack):
     np.testing.assert_allclose(after.previous, exact, atol=1e-6)
     assert float(facts.byz_weight) == 0
     assert float(facts.error) < 1e-5 or attack == "label_flip"
+
+
+READINGS = [
+    (kind, name, reading.options)
+    for kind, zoo in (("rule", AGGREGATORS), ("attack", ATTACKS))
+    for name, entry in zoo.items()
+    for reading in entry.readings
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "options"), READINGS, ids=str)
+def test_every_reading_goes_through_a_step(kind, name, options, world):
+    """With its numbers traced, as the grid has them, and a state that keeps its structure."""
+    program, knobs = world.plan(m=11, n_byz=2, **{kind: name, f"{kind}_args": options})
+    start = functools.partial(engine.start, program)
+    state = jax.eval_shape(start, knobs, world.train)
+    index = jax.ShapeDtypeStruct((11, program.batch), jnp.int32)
+    after, facts = jax.eval_shape(functools.partial(engine.step, program), knobs, state, world.train, index)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+    assert {leaf.shape for leaf in facts} == {()}

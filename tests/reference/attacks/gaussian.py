@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-OPTIONS = [{}, {"sigma": 0.5, "mode": "add"}]
+OPTIONS = [{}, {"sigma": 0.5}, {"sigma": 0.5, "mode": "add"}]
 TOLERANCE = 1e-4
 
 

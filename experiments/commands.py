@@ -1,0 +1,194 @@
+"""What the commands of `byzsim` do: one function for each, of the arguments behind its name."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from rich.console import Console
+
+from experiments import harm, records, runner
+from experiments import report as reports
+from experiments import zoo as catalogue
+from experiments.config import Config, Table, cells
+from experiments.datasets import DATASETS, describe
+from experiments.errors import UserError, unknown
+from experiments.tables import TABLES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which cells, and where things lie."""
+
+    config: Annotated[Config, tyro.conf.OmitArgPrefixes]
+    quick: bool = False
+    """walk the whole path with little training, in a folder of its own, marked as quick everywhere"""
+    results: Path = Path("results")
+    """folder of all results"""
+
+
+Given = TypeVar("Given", bound=Where)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Where):
+    """Run every cell that has no record yet, then report."""
+
+    only: tuple[str, ...] = ()
+    """part of the table: KEY=VALUE with the keys rule, attack, alpha, seed; several of one key are alternatives"""
+    data_dir: Path | None = None
+    """folder with the data set's original files"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report(Where):
+    """Make the table and the figures from the records."""
+
+    inject: Path | None = None
+    """also put the table into this file, between its marks <!-- TABLE:NAME --> and <!-- /TABLE -->"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """Get data sets into the cache and say where they come from."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """which; none: all of them"""
+    data_dir: Path | None = None
+    """folder with the original files"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Zoo(catalogue.Size):
+    """Measure every aggregation rule, and list all members with their sources."""
+
+    results: Path = Path("results")
+    """folder of all results"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """Names that stand for several definitions, side by side."""
+
+    file: tyro.conf.Positional[Path | None] = None
+    """write the page here instead of printing it"""
+
+
+def run(args: list[str]) -> None:
+    """Run what has no record yet, then report."""
+    table, given = _given("run", Run, args)
+    runner.use_all_cores()
+    folder = _folder(table, given)
+    runner.run(table, given.config, folder, only=given.only, quick=given.quick, data_dir=given.data_dir, say=_say)
+    _write(table, given, folder)
+
+
+def report(args: list[str]) -> None:
+    """Make the table and the figures from the records."""
+    table, given = _given("report", Report, args)
+    folder = _folder(table, given)
+    if not (folder / "runs.jsonl").exists():
+        raise UserError(f"no records in {folder}: run `byzsim run {table.name}` first, with the same options")
+    text = _write(table, given, folder)
+    if given.inject:
+        try:
+            reports.write_whole(given.inject, reports.inject(given.inject.read_text(), table.name, text).encode())
+        except OSError as error:
+            raise UserError(f"cannot put the table into {given.inject}: {error.strerror}") from None
+
+
+def _write(table: Table, given: Where, folder: Path) -> str:
+    """All of the report's files, and the table on the terminal."""
+    config = given.config
+    found = records.matching(records.read(folder / "runs.jsonl", _say), cells(config), config.data)
+    common: dict[str, Any] = {
+        "rules": config.rules,
+        "attacks": config.attacks,
+        "alphas": config.alphas,
+        "published": table.paper(),
+        "verdict": table.verdict,
+    }
+    text = reports.build(
+        title=table.title,
+        source=table.source,
+        records=found,
+        folder=folder,
+        quick=given.quick,
+        labels=table.labels,
+        swap=table.swap,
+        **common,
+    )
+    reports.print_table(reports.summarise(found, **common), Console(), quick=given.quick, labels=table.labels)
+    _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
+    return text
+
+
+def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Given]:
+    """The table named first, and its options, with the table's own config (or its quick one) as defaults."""
+    if not args or args[0].startswith("-"):
+        raise UserError(f"which table? byzsim {command} TABLE, with TABLE one of {', '.join(TABLES)}")
+    if args[0] not in TABLES:
+        raise unknown("table", args[0], TABLES)
+    table = TABLES[args[0]]
+    default = kind(config=_base(table, "--quick" in args))
+    return table, tyro.cli(kind, args=args[1:], default=default, prog=f"byzsim {command} {table.name}")
+
+
+def _base(table: Table, quick: bool) -> Config:
+    return dataclasses.replace(table.config, **table.quick) if quick else table.config
+
+
+def _folder(table: Table, given: Where) -> Path:
+    """results/TABLE, with what was changed about the table behind its name; more seeds change nothing about it."""
+    base = _base(table, given.quick)
+    changed = ["quick"] if given.quick else []
+    for field in dataclasses.fields(Config):
+        value = getattr(given.config, field.name)
+        if field.name != "seeds" and value != getattr(base, field.name):
+            text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            changed.append(f"{field.name}={text}".replace("/", "_"))
+    return given.results / "+".join([table.name, *changed])
+
+
+def zoo(args: list[str]) -> None:
+    """Measure every rule, and how far attacks move rules."""
+    given = tyro.cli(Zoo, args=args, prog="byzsim zoo")
+    if not (given.m >= 3 and 1 <= given.f <= (given.m - 1) // 2 and given.d >= 1):
+        raise UserError(f"m={given.m}, f={given.f}, d={given.d}: expected 1 <= f <= (m - 1) // 2 and d >= 1")
+    facts = catalogue.measure(given, _say)
+    catalogue.write(facts, given, given.results / "rules")
+    print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
+    harm.write(harm.compare(given, _say), given, given.results / "rules")
+    _say(f"written: {given.results / 'rules'}/README.md, rules.csv, learned.md, .csv, .png, .svg")
+
+
+def definitions(args: list[str]) -> None:
+    """Print or write the page of names that stand for several definitions."""
+    given = tyro.cli(Definitions, args=args, prog="byzsim definitions")
+    page = catalogue.definitions()
+    if given.file is None:
+        print(page)
+        return
+    try:
+        reports.write_whole(given.file, page.encode())
+    except OSError as error:
+        raise UserError(f"cannot write {given.file}: {error.strerror}") from None
+
+
+def data(args: list[str]) -> None:
+    """Get data sets and say where they come from."""
+    given = tyro.cli(Data, args=args, prog="byzsim data")
+    failed = []
+    for name in given.names or tuple(DATASETS):
+        try:
+            print(describe(name, data_dir=given.data_dir, say=_say))
+        except UserError as error:
+            if len(given.names) == 1:
+                raise
+            failed.append(str(error))
+    if failed:
+        raise UserError("\n".join(failed))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,63 @@
+"""All members of the registries, read from the files' text: importing them would take seconds, for JAX is first."""
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {
+    "aggregation rules": "sim.aggregators",
+    "pre-rules, as in nnm+krum": "sim.pre_rules",
+    "attacks": "sim.attacks",
+    "modifiers of attacks, as in burst+alie": "sim.modifiers",
+    "models": "sim.models",
+    "data sets": "experiments.datasets",
+    "tables": "experiments.tables",
+}
+
+
+class Member(NamedTuple):
+    """One line of the listing."""
+
+    name: str
+    summary: str
+    source: str
+
+
+def everything() -> dict[str, list[Member]]:
+    """Kind -> its members, in the order of their registry."""
+    return {kind: members(package) for kind, package in PACKAGES.items()}
+
+
+def members(package: str) -> list[Member]:
+    """Those that the package's import list names and whose file has an ENTRY."""
+    folder = ROOT.joinpath(*package.split("."))
+    imports = [node for node in _parsed(folder / "__init__.py").body if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in imports if node.module == package for alias in node.names]
+    return [_member(name, folder / f"{name}.py") for name in names]
+
+
+def _member(name: str, file: Path) -> Member:
+    """From `ENTRY = Entry(make, source="...", ...)`, whose source and summary or title are written out."""
+    body = _parsed(file).body
+    entry = next(node.value for node in body if isinstance(node, ast.Assign) and _is_entry(node))
+    assert isinstance(entry, ast.Call)
+    said = {word.arg: word.value for word in entry.keywords}
+    summary = said.get("summary") or said.get("title")
+    text = ast.literal_eval(summary) if summary else _first_line(body, entry)
+    return Member(name, text, ast.literal_eval(said["source"]))
+
+
+def _is_entry(node: ast.Assign) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == "ENTRY" for target in node.targets)
+
+
+def _first_line(body: list[ast.stmt], entry: ast.Call) -> str:
+    """Of the docstring of the factory that the entry names first."""
+    (made,) = (arg.id for arg in entry.args[:1] if isinstance(arg, ast.Name))
+    factory = next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == made)
+    return (ast.get_docstring(factory) or "").partition("\n")[0]
+
+
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
