@@ -87,11 +87,6 @@ def test_the_mean_has_no_kappa():
     assert sim.robustness("mean", 7, 2, d=4).kappa > 1e6
 
 
-@pytest.mark.slow
-def test_mixing_helps_krum():
-    assert sim.robustness("nnm+krum", 9, 2, d=8).kappa < sim.robustness("krum", 9, 2, d=8).kappa * 1.5
-
-
 @pytest.mark.parametrize("f", [0, 4])
 def test_f_has_to_leave_a_majority(f):
     with pytest.raises(ValueError, match=rf"f={f} is not from 1 to \(m - 1\) // 2 = 3"):

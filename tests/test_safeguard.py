@@ -76,7 +76,7 @@ def test_constant_shifts_are_banned_when_the_theory_says(guards, shift):
 
 
 def test_algorithm_1_by_hand():
-    """Five workers, Th1 = 1.5 over four steps, Th0 = 1 over two; the last sends 5 in every step, one fifth of it counts.
+    """Five workers, Th1 = 1.5 over four steps, Th0 = 1 over two; the last sends 5, a fifth of which counts.
 
     Its B is 1, 2, 1, 2 and stays within 2 Th0 = 2. Its A is 1, 2, 3, 4: beyond 2 Th1 = 3 in the fourth step, in which
     it still counts. Afterwards it never does, though it sends what all others do.

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import sim
 from experiments import cli, harm, zoo
 from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
 
@@ -47,11 +48,15 @@ def test_what_becomes_of_bad_rows():
     assert zoo.non_finite(AGGREGATORS["krum"], SIZE) == "left out"
 
 
-@pytest.mark.slow
-def test_facts_of_a_rule():
+@pytest.mark.parametrize(("kappa", "shown"), [(0.75, "0.75"), (1e7, "unbounded")])
+def test_facts_of_a_rule(kappa, shown, monkeypatch):
+    monkeypatch.setattr(sim, "robustness", lambda *_, **__: sim.Robustness(kappa, "alie", "normal", 2.5))
     facts = zoo._facts("median", AGGREGATORS["median"], SIZE)
-    assert facts["max_f"] == 3 and facts["f"] == 1 and facts["cost"] == "O(m d)"
-    assert 1 / 5 - 1e-3 <= float(facts["kappa"]) <= float(facts["published"])
+    assert (facts["max_f"], facts["f"], facts["cost"]) == (3, 1, "O(m d)")
+    assert (facts["kappa"], facts["published"], facts["found by"]) == (shown, "2.5", "alie, honest: normal")
+
+
+def test_what_has_no_kappa_has_an_empty_place():
     assert zoo._facts("zeno", AGGREGATORS["zeno"], SIZE)["kappa"] is None
 
 

@@ -3,7 +3,13 @@
 import numpy as np
 from reference import middle_of, usable
 
-OPTIONS = [{}, {"mode": "n-f"}, {"mode": "n-f", "middle": "mean"}, {"middle": "mean"}, {"middle": "mean", "ties": "radius"}]
+OPTIONS = [
+    {},
+    {"mode": "n-f"},
+    {"mode": "n-f", "middle": "mean"},
+    {"middle": "mean"},
+    {"middle": "mean", "ties": "radius"},
+]
 F = (0, 1, 2)
 GOLDEN = [
     {
