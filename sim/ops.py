@@ -439,8 +439,18 @@ def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tupl
 def _eigh(symmetric: Float[Array, "m m"]) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
     """Eigenvalues, upwards, and eigenvectors, of a matrix that a power of two has brought to the size of 1."""
     size = jnp.ldexp(jnp.float32(1.0), jnp.frexp(jnp.abs(symmetric).max())[1])
-    values, vectors = jnp.linalg.eigh(symmetric / size)
+    values, vectors = jax.lax.platform_dependent(symmetric / size, cpu=_eigh_alone, default=_eigh_batched)
     return values * size, vectors
+
+
+def _eigh_batched(symmetric: Float[Array, "m m"]) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
+    values, vectors = jnp.linalg.eigh(symmetric)
+    return values, vectors
+
+
+_eigh_alone = jax.custom_batching.sequential_vmap(_eigh_batched)
+"""On a CPU a batch of eigen-solves waits for threads of the very pool that it runs in: for ever, if cells on other
+devices have taken them all. One matrix after another does not wait."""
 
 
 def downweight(weight: Float[Array, " m"], tau: Float[Array, " m"]) -> Float[Array, " m"]:

@@ -1,5 +1,9 @@
 """Cells, and many of them through one program."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,6 +102,23 @@ def test_a_run_stops_when_nothing_that_counts_can_follow(world):
     doomed = TINY | {"attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30, "n_byz": 1, "epochs": 5}
     (curve,) = run(world, [doomed], on_epoch=done.append)
     assert done == [1] and len(curve.loss) == 5
+
+
+def test_eigen_solves_on_all_devices_at_once_come_to_an_end():
+    """With a batch of them in one program, two devices waited for each other's threads for ever."""
+    code = """
+import jax, numpy as np
+jax.config.update("jax_num_cpu_devices", 2)
+import jax.numpy as jnp
+from sim import AGGREGATORS, Round
+def both(rows, f):
+    rnd = Round(jax.random.key(0), jnp.int32(0), f)
+    return AGGREGATORS["smea"].make().apply(rows, (), rnd)[0], AGGREGATORS["caf"].make().apply(rows, (), rnd)[0]
+rows = np.random.default_rng(0).normal(size=(2, 9, 5)).astype("float32")
+side_by_side = jax.vmap(both, in_axes=(None, 0))
+jax.block_until_ready(jax.pmap(side_by_side)(rows, jnp.ones((2, 64), int)))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parent.parent)
 
 
 # Cells

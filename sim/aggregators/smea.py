@@ -42,7 +42,7 @@ def smea() -> Aggregator:
         def branch(f):
             def best():
                 masks = jnp.asarray(subsets(m, m - f))
-                spreads = jax.lax.map(spread, masks, batch_size=256)
+                spreads = jax.lax.map(spread, masks)
                 return masks[jnp.argmax(spreads <= spreads.min() * (1 + 1e-5))]
 
             return best
