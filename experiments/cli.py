@@ -23,6 +23,7 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim report TABLE [options]   make the table and the figures from the records
   byzsim list                     rules, attacks, models, data sets and tables, with their sources
   byzsim zoo [options]            measure every rule: kappa found by attacks, what becomes of NaN; all sources
+  byzsim bench NAME [options]     what things cost: scaling (rules against m and d), accelerator (all GPU aims)
   byzsim definitions [FILE]       names that stand for several definitions, side by side
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
 
@@ -114,6 +115,7 @@ def _command(args: list[str]) -> None:
         "report": _report,
         "list": _list,
         "zoo": _zoo,
+        "bench": _bench,
         "definitions": _definitions,
         "data": _data,
     }
@@ -228,6 +230,12 @@ def _zoo(args: list[str]) -> None:
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
     harm.write(harm.compare(given, _say), given, given.results / "rules")
     _say(f"written: {given.results / 'rules'}/README.md, rules.csv, learned.md, .csv, .png, .svg")
+
+
+def _bench(args: list[str]) -> None:
+    from experiments import bench  # only here: no other command needs it
+
+    bench.main(args)
 
 
 def _definitions(args: list[str]) -> None:
