@@ -173,6 +173,13 @@ def test_the_page_names_every_rule_and_what_is_left_out():
     assert "| krum | 4 | 2 | – | – | – | not done after 1 s |" in text
 
 
+def test_a_page_says_with_which_options_it_was_made():
+    given = accelerator.Accelerator(random_data=True, batches=(10,), seeds=(0, 1, 2))
+    assert scaling.command_line("accelerator", given) == "byzsim bench accelerator --random-data --batches 10"
+    given = scaling.Scaling(**scaling.QUICK, quick=True)
+    assert scaling.command_line("scaling", given) == "byzsim bench scaling --quick"
+
+
 def test_the_figure_has_a_column_for_each_shown_rule():
     drawn = scaling.figure(measured(mean=(1.0, 1.0), krum=(1.0, 2.0), median=(1.0, 1.0)), GIVEN)
     assert len(drawn.axes) == 6
@@ -213,7 +220,9 @@ def test_on_an_accelerator_aims_are_judged():
     }  # fmt: skip
     text = accelerator.page(found, accelerator.Accelerator())
     assert "**59.0 s** (aim met)" in text and "| 8.0 (aim missed) |" in text and "40 % (aim missed)" in text
-    assert "3 to 9 cells at once" in text and "| smea | – | – | too many |" in text
+    assert "3 to 9 cells at once" in text and "## Bandwidth" in text and "| smea | – | – | too many |" in text
+    del found["bandwidth"]
+    assert "## Bandwidth" not in accelerator.page(found, accelerator.Accelerator())
 
 
 def test_a_peer_is_asked_or_the_reason_said(tmp_path):

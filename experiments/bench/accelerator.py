@@ -16,7 +16,7 @@ import tyro
 
 from experiments import records, runner
 from experiments.bench.child import Facts, aggregation, parsed, repeated
-from experiments.bench.scaling import made_by
+from experiments.bench.scaling import command_line, made_by
 from experiments.config import cells
 from experiments.datasets import load
 from experiments.errors import UserError
@@ -35,6 +35,8 @@ N_CLASSES = 10
 class Accelerator:
     """BrSGD's Table 1 in one process, training steps of a convolutional model, and each rule's bandwidth."""
 
+    parts: tuple[Literal["table", "training", "bandwidth"], ...] = ("table", "training", "bandwidth")
+    """what is measured"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """of the table"""
     alphas: tuple[float, ...] = (0.0, 0.10, 0.25, 0.50)
@@ -127,9 +129,12 @@ def measure(given: Accelerator, say: Callable[[str], object]) -> Facts:
     memory = (device.memory_stats() or {}).get("bytes_limit")
     found: Facts = {"origin": records.origin(), "device": device.device_kind, "platform": device.platform}
     found |= {"memory": memory, "given": _plain(given), "aims": AIMS}
-    found["table"] = table(given, say)
-    found["training"] = [training(given, batch, say) for batch in given.batches]
-    found["bandwidth"] = bandwidth(given, say)
+    if "table" in given.parts:
+        found["table"] = table(given, say)
+    if "training" in given.parts:
+        found["training"] = [training(given, batch, say) for batch in given.batches]
+    if "bandwidth" in given.parts:
+        found["bandwidth"] = bandwidth(given, say)
     return found
 
 
@@ -290,10 +295,8 @@ def _peer_words(found: Facts) -> str:
 def bandwidth(given: Accelerator, say: Callable[[str], object]) -> Facts:
     """Bytes per second, of a copy (the matrix read and written) and of each rule (the matrix read once)."""
     m, d = given.rows, given.coordinates
-    matrix = jax.block_until_ready(jnp.ones((m, d)))
-    copied = repeated(lambda: _copy(matrix), given.repeats)
-    copy = 2 * 4 * m * d / (copied["ms"] / 1000)
-    del matrix
+    copy_ms = _copy_ms(m, d, given.repeats)
+    copy = 2 * 4 * m * d / (copy_ms / 1000)
     say(f"copy: {copy / 1e9:.1f} GB/s")
     rules = []
     for rule in given.rules or tuple(AGGREGATORS):
@@ -305,12 +308,19 @@ def bandwidth(given: Accelerator, say: Callable[[str], object]) -> Facts:
         achieved = 4 * m * d / (facts["ms"] / 1000)
         rules.append({"rule": rule, **facts, "bytes_per_s": achieved, "of_copy": achieved / copy})
         say(f"{rule}: {achieved / 1e9:.1f} GB/s, {achieved / copy:.0%} of a copy")
-    return {"m": m, "d": d, "copy_ms": copied["ms"], "copy_bytes_per_s": copy, "rules": rules}
+    return {"m": m, "d": d, "copy_ms": copy_ms, "copy_bytes_per_s": copy, "rules": rules}
 
 
-@jax.jit
-def _copy(matrix: jax.Array) -> jax.Array:
-    return jnp.copy(matrix)
+def _copy_ms(m: int, d: int, repeats: int) -> float:
+    """Of one matrix to where another was: new memory costs time of its own on a CPU."""
+    source, held = jnp.ones((m, d)), [jnp.zeros((m, d))]
+    copied = jax.jit(lambda target, source: jnp.copy(source), donate_argnums=0, keep_unused=True)
+
+    def copy() -> jax.Array:
+        held.append(copied(held.pop(), source))
+        return held[0]
+
+    return repeated(copy, repeats)["ms"]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -331,38 +341,40 @@ def write(found: Facts, given: Accelerator, folder: Path) -> None:
 def page(found: Facts, given: Accelerator) -> str:
     """The findings beside the aims; aims are for accelerators, so a CPU meets and misses none."""
     judged = found["platform"] != "cpu" and not given.quick
-    table, rates = found["table"], found["training"]
     memory = f", {found['memory'] / 1e9:.1f} GB for JAX" if found["memory"] else ""
-    chunks = sorted({chunk or 1 for chunk in table["chunks"]})
-    many = f"{chunks[0]} to {chunks[-1]} cells" if len(chunks) > 1 else f"{chunks[0]} cell" + "s" * (chunks[0] > 1)
     parts = [
-        f"# On one device: {found['device']}" + " (quick run, not a result)" * given.quick,
-        made_by("byzsim bench accelerator" + " --quick" * given.quick, found["origin"]),
+        f"# On an accelerator: {found['device']}" + " (quick run, not a result)" * given.quick,
+        made_by(command_line("accelerator", given), found["origin"]),
         f"Platform {found['platform']}{memory}. Matrix products of the models in precision "
         f'"{given.precision}"; means and distances always in float32.'
         + " This is a CPU: the aims, which are for accelerators, are not judged."
         * (found["platform"] == "cpu"),
-        "## BrSGD's Table 1 in one process",
-        f"{table['runs']} runs (cells and seeds) of {table['epochs']} epochs in {table['programs']} programs, {many} "
-        f"at once, on {table['data']}: **{table['seconds']:.1f} s**"
-        f"{_met(table['seconds'] <= AIMS['table'], judged)}. Before that {table['first_s']:.1f} s for compilation and "
-        f"one epoch of each. Aim: {AIMS['table']:g} s for 52 cells and 3 seeds.",
-        f"## Training steps: {given.model}",
-        f"m = {given.m}, {given.rule} under {given.attack}, {given.n_byz} Byzantine workers, random images. Cell "
-        "steps: those of all cells at once, together. Ratio: cell steps per second over byzfl's steps per second on "
-        f"the same device; aim: {AIMS['training']:g}.",
-        _rates(rates, judged),
-        "## Bandwidth",
-        _bandwidth(found["bandwidth"], judged),
+    ]
+    writers = {"table": _table, "training": _rates, "bandwidth": _bandwidth}
+    parts += [
+        text for part, text_of in writers.items() if part in found for text in text_of(found[part], given, judged)
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Facts, given: Accelerator, judged: bool) -> list[str]:
+    del given
+    chunks = sorted({chunk or 1 for chunk in table["chunks"]})
+    many = f"{chunks[0]} to {chunks[-1]} cells" if len(chunks) > 1 else f"{chunks[0]} cell" + "s" * (chunks[0] > 1)
+    return [
+        "## BrSGD's Table 1 in one process",
+        f"{table['runs']} runs (cells and seeds) of {table['epochs']} epochs in {table['programs']} programs, {many} "
+        f"at once on each device, on {table['data']}: **{table['seconds']:.1f} s**"
+        f"{_met(table['seconds'] <= AIMS['table'], judged)}. Before that {table['first_s']:.1f} s for compilation and "
+        f"one epoch of each. Aim: {AIMS['table']:g} s for 52 cells and 3 seeds.",
+    ]
 
 
 def _met(met: bool, judged: bool) -> str:
     return (" (aim met)" if met else " (aim missed)") if judged else ""
 
 
-def _rates(rates: Sequence[Facts], judged: bool) -> str:
+def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str]:
     rows = []
     for each in rates:
         alone, together, byzfl = each["alone"], each["together"], each["byzfl"]
@@ -371,10 +383,17 @@ def _rates(rates: Sequence[Facts], judged: bool) -> str:
         steps = (f"{alone['steps_per_s']:.3g}", together["cells"], f"{together['cell_steps_per_s']:.3g}")
         rows.append((each["batch"], *steps, _peer_words(byzfl), words))
     header = ("batch", "one cell alone (steps/s)", "cells at once", "cell steps/s", "byzfl", "ratio")
-    return pipes(header, rows)
+    return [
+        f"## Training steps: {given.model}",
+        f"m = {given.m}, {given.rule} under {given.attack}, {given.n_byz} Byzantine workers, random images. Cell "
+        "steps: those of all cells at once, together. Ratio: cell steps per second over byzfl's steps per second on "
+        f"the same device; aim: {AIMS['training']:g}.",
+        pipes(header, rows),
+    ]
 
 
-def _bandwidth(found: Facts, judged: bool) -> str:
+def _bandwidth(found: Facts, given: Accelerator, judged: bool) -> list[str]:
+    del given
     rows = []
     for each in found["rules"]:
         if "error" in each:
@@ -383,9 +402,10 @@ def _bandwidth(found: Facts, judged: bool) -> str:
             share = f"{100 * each['of_copy']:.0f} %{_met(each['of_copy'] >= AIMS['bandwidth'], judged)}"
             rows.append((each["rule"], f"{each['ms']:.3g}", f"{each['bytes_per_s'] / 1e9:.1f}", share))
     matrix = f"{found['m']} x {found['d']:,} matrix of float32 ({4 * found['m'] * found['d'] / 1e9:.3g} GB)"
-    return (
+    return [
+        "## Bandwidth",
         f"A {matrix}. A rule's bandwidth: the matrix read once, over the time of one call. A device copy's: the matrix "
         f"read and written, over its time: {found['copy_bytes_per_s'] / 1e9:.1f} GB/s. A rule that must read the "
-        f"matrix k times shows at most 1/k of what it moves. Aim: {100 * AIMS['bandwidth']:.0f} % of the copy.\n\n"
-        + pipes(("rule", "ms", "GB/s", "of a copy"), rows)
-    )
+        f"matrix k times shows at most 1/k of what it moves. Aim: {100 * AIMS['bandwidth']:.0f} % of the copy.",
+        pipes(("rule", "ms", "GB/s", "of a copy"), rows),
+    ]

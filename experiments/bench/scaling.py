@@ -288,7 +288,7 @@ def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: recor
     """The findings, in words and tables."""
     parts = [
         "# How cost grows" + " (quick run, not a result)" * given.quick,
-        made_by("byzsim bench scaling" + " --quick" * given.quick, origin),
+        made_by(command_line("scaling", given), origin),
         "![Time and memory against the number of workers and of coordinates](scaling.png)",
         "## Slopes",
         f"Time is taken to grow as a power. Slope: least squares of log time on log m at d = {given.at_d:,}, and on "
@@ -318,10 +318,22 @@ def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: recor
         f"{given.repeats} calls after one that does not count, fewer where they take more than three seconds; waited "
         "for with `block_until_ready`. Rows are N(0.3, I) / sqrt(d), so of deviations of norm 1, to which "
         "SafeguardSGD's theory normalises them; those of the f declared Byzantine workers N(3.3, I) / sqrt(d); f is "
-        "m // 10 or the rule's bound if that is lower. The server's own loss, for the rules that ask for it, costs next "
-        "to nothing here. scaling.csv has every measurement with its spread (interquartile range over median) and compile time.",
+        "m // 10 or the rule's bound if that is lower. The server's own loss, for the rules that ask for it, costs "
+        "next to nothing here. scaling.csv has every measurement with its spread (interquartile range over median) and "
+        "compile time.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def command_line(name: str, given: Any) -> str:
+    """The command with the options that differ from their defaults, but for where results go."""
+    words = ["byzsim bench", name, *["--quick"] * given.quick]
+    for field in dataclasses.fields(given):
+        value = getattr(given, field.name)
+        if value != field.default and field.name not in ("quick", "results") and not given.quick:
+            values = value if isinstance(value, tuple) else () if value is True else (value,)
+            words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+    return " ".join(words)
 
 
 def made_by(command: str, origin: records.Record) -> str:
