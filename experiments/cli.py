@@ -24,6 +24,7 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim list                     rules, attacks, models, data sets and tables, with their sources
   byzsim zoo [options]            measure every rule: kappa found by attacks, what becomes of NaN; all sources
   byzsim definitions [FILE]       names that stand for several definitions, side by side
+  byzsim bench [--quick]          speed of ours and of the peers, in one run on this machine
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
 
   byzsim run TABLE --help         everything that can be changed about a table
@@ -115,6 +116,7 @@ def _command(args: list[str]) -> None:
         "list": _list,
         "zoo": _zoo,
         "definitions": _definitions,
+        "bench": _bench,
         "data": _data,
     }
     if not args or args[0] in ("-h", "--help", "help"):
@@ -240,6 +242,12 @@ def _definitions(args: list[str]) -> None:
         report.write_whole(given.file, page.encode())
     except OSError as error:
         raise UserError(f"cannot write {given.file}: {error.strerror}") from None
+
+
+def _bench(args: list[str]) -> None:
+    from experiments import bench  # only here: other commands need none of it
+
+    bench.run(tyro.cli(bench.Options, args=args, prog="byzsim bench"), _say)
 
 
 def _data(args: list[str]) -> None:
