@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -66,10 +67,11 @@ def run(options: Options, say: Callable[[str], object]) -> None:
     folder = options.results / ("bench+quick" if options.quick else "bench")
     records.check_writable(folder)
     runner.use_all_cores()
+    load = round(os.getloadavg()[0], 2)  # before anything of ours
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         peer = stack.enter_context(_peer(options, say)) if options.peers else None
-        common = _common(options, peer)
+        common = _common(options, peer, load)
         for finding in _findings(options, QUICK if options.quick else FULL, peer, scratch):
             say(finding.line())
             records.append(folder / "ours.jsonl", [finding.record() | common])
@@ -79,13 +81,13 @@ def run(options: Options, say: Callable[[str], object]) -> None:
 
 
 def _peer(options: Options, say: Callable[[str], object]) -> Peer:
-    return Peer(environment.make(options.environment, say), threads=runner.cores())
+    return environment.fastest(environment.make(options.environment, say), runner.cores())
 
 
-def _common(options: Options, peer: Peer | None) -> dict[str, Any]:
+def _common(options: Options, peer: Peer | None, load: float) -> dict[str, Any]:
     """What all records of a run share; `date` also tells runs apart."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"quick": options.quick, "date": now, "peers": peer and peer.versions, **records.origin()}
+    return {"quick": options.quick, "date": now, "load": load, "peers": peer and peer.versions, **records.origin()}
 
 
 def _findings(options: Options, plan: Plan, peer: Peer | None, scratch: Path) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from experiments.records import Record
 from experiments.zoo import pipes
 
 MET, MISSED, FREE = "#0072B2", "#D55E00", "0.6"  # Okabe and Ito's blue and vermilion
+BUSY = 0.5  # load average before the run
 TITLES = {
     "steps": "Whole training steps, against byzfl",
     "gradients": "Per-worker gradients, against torch",
@@ -20,23 +21,26 @@ TITLES = {
     "start": "Starting",
 }
 EXPLAINED = {
-    "steps": "One step of 20 workers (15 honest, 5 Byzantine) with LeNet on 28 x 28 images. Ours is an epoch of the very "
-    "program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of all 20 workers "
-    "(5 of them forged afterwards), rule, diagnostics, update; the measurement on a test set of 20 images too. "
-    '"N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: wall clock of a step of all '
-    'divided by their number. "One cell alone" is the latency of a single run. byzfl is its own training loop (`Client`, '
-    "`ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches cut and in float32 in memory "
-    "beforehand, and all cores for torch's threads. Before timing, one step of both from the same parameters on the same "
-    "images must give the same parameters (Gaussian noise with standard deviation 0 in that check).",
+    "steps": "One step of 20 workers (15 honest, 5 Byzantine) with LeNet on 28 x 28 images. Ours is an epoch of the "
+    "very program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of all 20 "
+    "workers (5 of them forged afterwards), rule, diagnostics, update; the measurement on a test set of 20 images "
+    'too. "N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: wall clock of '
+    'a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is its own '
+    "training loop (`Client`, `ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches cut "
+    "and in float32 in memory beforehand, and all cores for torch's threads. Before timing, one step of both from "
+    "the same parameters on the same images must give the same parameters (Gaussian noise with standard deviation "
+    "0 in that check).",
     "gradients": "A (20, d) matrix of gradients of LeNet, d = 61,706, at the same parameters: ours as in the engine, "
-    "torch.func.vmap(grad) with its result as one matrix too. Same numbers within 1e-4 of the largest, or nothing is timed.",
-    "devices": "The same cells of a grid, on all CPU devices at once or one after another on the first, which may use idle "
-    "cores for parts of a step.",
-    "rules": "The aggregate alone of an (m, d) matrix, f = m // 4 declared. A read is a sum over the workers by a matrix "
-    "product; ratios to a read or to G @ G.T say how far a rule is from the least it can cost, and lower is better. Against "
-    "byzfl and torch the ratio says how many times as fast ours is. Where both define the same, the aggregates must agree "
-    "within 1e-4 of the largest entry, or nothing is timed. byzfl gets the rows as one float32 tensor. A pre-rule is "
-    "measured by its rows; a rule that asks for the server's loss gets a linear one.",
+    "torch.func.vmap(grad) with its result as one matrix too. Same numbers within 1e-4 of the largest, or nothing "
+    "is timed.",
+    "devices": "The same cells of a grid, on all CPU devices at once or one after another on the first, which may use "
+    "idle cores for parts of a step.",
+    "rules": "The aggregate alone of an (m, d) matrix, f = m // 4 declared. A read is a sum over the workers by a "
+    "matrix product; ratios to a read or to G @ G.T say how far a rule is from the least it can cost, and lower is "
+    "better. Against byzfl and torch the ratio says how many times as fast ours is. Where both define the same, "
+    "the aggregates must agree within 1e-4 of the largest entry, or nothing is timed. byzfl gets the rows as one "
+    "float32 tensor. A pre-rule is measured by its rows; a rule that asks for the server's loss gets a linear "
+    "one.",
     "attacks": "The matrix that the rule sees (honest rows copied, m // 4 forged), from the honest work; in reads.",
     "memory": "Temporary and output bytes by XLA's own account (`memory_analysis`), in copies of the matrix.",
     "start": "Fresh processes. Compile time is XLA's, with caches empty before the first of two starts.",
@@ -60,8 +64,8 @@ def page(records: Sequence[Record]) -> str:
         _origin(records[0]),
         f"{len(aims) - len(missed)} of {len(aims)} targets are met.",
         "![Ratios: each measurement against its target](bench.png)",
-        "Medians; the sides of a comparison take turns within one run. Spread: the larger interquartile range of the two, "
-        "as a share of its median; n: samples, each a loop of 20 ms at least. `ours.jsonl` has every run.",
+        "Medians; the sides of a comparison take turns within one run. Spread: the larger interquartile range of the "
+        "two, as a share of its median; n: samples, each a loop of 20 ms at least. `ours.jsonl` has every run.",
     ]
     for part, title in TITLES.items():
         own = [r for r in records if r["part"] == part]
@@ -89,12 +93,15 @@ def _origin(record: Record) -> str:
     if peers:
         lines.append(
             f"Peers, in an environment of their own from their published packages: torch {peers['torch']} with "
-            f"{peers['threads']} threads, byzfl {peers['byzfl']}, numpy {peers['numpy']}, Python {peers['python']}."
+            f"{peers['threads']} threads (OpenMP's wait policy: {peers['wait']}, the faster here), "
+            f"byzfl {peers['byzfl']}, numpy {peers['numpy']}, Python {peers['python']}."
         )
         lines += [
-            "byzfl imports torchvision for data sets that are not loaded here; where it is not installed, as here, an empty "
-            "stand-in module takes its place, and byzfl itself is unchanged."
+            "byzfl imports torchvision for data sets that are not loaded here; where it is not installed, as here, an "
+            "empty stand-in module takes its place, and byzfl itself is unchanged."
         ] * peers["stand_in"]
+    if record["load"] > BUSY:
+        lines.append(f"**The machine was busy with other things (load {record['load']:.1f}): ratios are rough.**")
     if record["quick"]:
         lines.append("**Quick run: few samples, one shape. Not a result.**")
     return " ".join(lines)

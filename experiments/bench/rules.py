@@ -131,7 +131,7 @@ def matrix(shape: Shape) -> jax.Array:
     return jnp.asarray(rows)
 
 
-def byzantine(shape: Shape) -> int:
+def byzantine(shape: Sequence[int]) -> int:
     return shape[0] // 4
 
 

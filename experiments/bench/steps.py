@@ -36,9 +36,10 @@ class Setting:
     byzfl_rule: Mapping[str, Any]
     byzfl_attack: Mapping[str, Any]
 
-    def cell(self, batch: int, **changed: Any) -> Cell:
-        options = {"rule_args": self.rule_args, "attack_args": self.attack_args} | changed
-        return Cell(rule=self.rule, attack=self.attack, m=M, n_byz=F, batch=batch, lr=LR, **options)
+    def cell(self, batch: int) -> Cell:
+        rule: dict[str, Any] = {"rule": self.rule, "rule_args": self.rule_args}
+        attack: dict[str, Any] = {"attack": self.attack, "attack_args": self.attack_args}
+        return Cell(**rule, **attack, m=M, n_byz=F, batch=batch, lr=LR)
 
 
 SETTINGS = (
@@ -191,7 +192,7 @@ def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) 
 
 def _gradient_job(program: Program, params: jax.Array, images: Images, folder: Path) -> dict[str, Any]:
     path = folder / "gradients.npz"
-    np.savez(path, **to_torch(_tree(program, params, images)), **images.first())
+    _save(path, to_torch(_tree(program, params, images)) | images.first())
     return {"kind": "gradients", "arrays": str(path), "batch": images.index.shape[-1]}
 
 
@@ -203,6 +204,10 @@ def _check_gradients(peer: Peer, job: Any, program: Program, params: jax.Array, 
     x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
     ours = jax.jit(engine.worker_gradients, static_argnums=0)(program, params, images.train, x, y)[1]
     check_same("per-worker gradients of LeNet", ours, np.stack(flat))
+
+
+def _save(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(path, **arrays)
 
 
 def _tree(program: Program, params: jax.Array, images: Images) -> Any:
@@ -284,7 +289,7 @@ def _step_job(setting: Setting, program: Program, knobs: Knobs, images: Images, 
     """byzfl's side; its own file for each use, since a running job has read its arrays already."""
     params = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train).params
     path = folder / f"step_{images.index.shape[0]}.npz"
-    np.savez(path, **to_torch(_tree(program, params, images)), **images.honest())
+    _save(path, to_torch(_tree(program, params, images)) | images.honest())
     attack = {**setting.byzfl_attack, "f": F}
     names = {"title": setting.title, "batch": images.index.shape[-1]}
     return {"kind": "step", "arrays": str(path), "lr": LR, "rule": setting.byzfl_rule, "attack": attack, **names}

@@ -50,7 +50,7 @@ def local(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counte
     return seconds
 
 
-def interleaved(sides: Mapping[str, Side], effort: Effort = Effort()) -> tuple[dict[str, Timing], dict[str, str]]:
+def interleaved(sides: Mapping[str, Side], effort: Effort) -> tuple[dict[str, Timing], dict[str, str]]:
     """(time of one call of each side, why the others failed). A side's first call warms it and does not count.
 
     One whose call takes more than its part of `effort.seconds` is measured by that one call.
