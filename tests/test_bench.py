@@ -194,7 +194,7 @@ def test_an_environment_of_the_same_pins_is_kept(tmp_path):
 
 def test_an_environment_that_cannot_be_made_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(environment.venv, "create", lambda *_, **__: None)  # which should have made a Python
-    with pytest.raises(UserError, match="cannot run .*python: No such file"):
+    with pytest.raises(UserError, match=r"cannot run .*python: No such file"):
         environment.make(tmp_path / "none", lambda line: None)
 
 

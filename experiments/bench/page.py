@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures import save, write_whole
 from experiments.records import Record
 from experiments.zoo import pipes
 
-MET, MISSED, FREE = "#0072B2", "#D55E00", "0.6"  # Okabe and Ito's blue and vermilion
+MET, MISSED = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion
 BUSY = 0.5  # load average before the run
 TITLES = {
     "steps": "Whole training steps, against byzfl",
@@ -63,7 +64,7 @@ def page(records: Sequence[Record]) -> str:
         "# Benchmark",
         _origin(records[0]),
         f"{len(aims) - len(missed)} of {len(aims)} targets are met.",
-        "![Ratios: each measurement against its target](bench.png)",
+        "![Each measurement as a point, times better than its target; one for each shape](bench.png)",
         "Medians; the sides of a comparison take turns within one run. Spread: the larger interquartile range of the "
         "two, as a share of its median; n: samples, each a loop of 20 ms at least. `ours.jsonl` has every run.",
     ]
@@ -132,22 +133,27 @@ def figure(records: Sequence[Record]) -> Figure:
     aims = [r for r in records if r["met"] is not None]
     panels = [(part, [r for r in aims if r["part"] == part]) for part in TITLES]
     panels = [(part, own, sorted({_label(r) for r in own})) for part, own in panels if own]
-    heights = [len(labels) + 2.0 for _, _, labels in panels] or [1.0]
-    drawn = Figure(figsize=(9, 1.2 + 0.19 * sum(heights)), layout="constrained")
+    heights = [len(labels) + 0.6 for _, _, labels in panels] or [1.0]
+    drawn = Figure(figsize=(9, 1.0 + 0.145 * sum(heights) + 0.32 * len(heights)), layout="constrained")
     axes = drawn.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (part, own, labels) in zip(axes, panels, strict=False):
-        axis.axvline(1, color="0.3", linewidth=1)
-        for r in own:
-            colour, marker = (MET, "o") if r["met"] else (MISSED, "X")
-            axis.plot(1 / shortfall(r), labels.index(_label(r)), marker, color=colour, markersize=5, alpha=0.8)
-        axis.set_yticks(range(len(labels)), labels, fontsize=7)
-        axis.set_ylim(len(labels) - 0.4, -0.6)
-        axis.set_xscale("log")
-        axis.grid(color="0.92")
         axis.set_title(TITLES[part], fontsize=9, weight="bold", loc="left")
-    axes[-1].set_xlabel("times better than the target (circles: met, crosses: missed); one point for each shape")
+        _panel(axis, own, labels)
+    axes[-1].set_xlabel("times better than the target: circles at 1 or more, crosses below")
     return drawn
 
 
+def _panel(axis: Axes, records: Sequence[Record], labels: Sequence[str]) -> None:
+    axis.axvline(1, color="0.3", linewidth=1)
+    for r in records:
+        colour, marker = (MET, "o") if r["met"] else (MISSED, "X")
+        axis.plot(1 / shortfall(r), labels.index(_label(r)), marker, color=colour, markersize=4.5, alpha=0.8)
+    axis.set_yticks(range(len(labels)), labels, fontsize=6.5)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.set_xscale("log")
+    axis.grid(color="0.92")
+    axis.tick_params(length=2)
+
+
 def _label(record: Record) -> str:
-    return f"{record['what']} vs {record['other']}"
+    return f"{record['what'].partition('(')[0]} / {record['other']}"

@@ -36,6 +36,8 @@ class Twin(NamedTuple):
     note: str = ""
 
 
+COPIED = "byzfl writes into its input; a copy of that counts, as in its own pipeline"
+POWER = "byzfl: one power step from a random vector, ours exact"
 TWINS: dict[str, tuple[Twin, ...]] = {
     "mean": (Twin("byzfl", "Average", {}, False),),
     "median": (
@@ -50,11 +52,11 @@ TWINS: dict[str, tuple[Twin, ...]] = {
     "mda": (Twin("byzfl", "MDA", {}),),
     "monna": (Twin("byzfl", "MoNNA", {"trusted": 0}, True, {"idx": 0}),),
     "meamed": (Twin("byzfl", "Meamed", {}),),
-    "caf": (Twin("byzfl", "CAF", {}, tolerance=None, note="byzfl: one power step from a random vector, ours exact"),),
-    "smea": (Twin("byzfl", "SMEA", {}, tolerance=None, note="byzfl: one power step from a random vector, ours exact"),),
+    "caf": (Twin("byzfl", "CAF", {}, tolerance=None, note=POWER),),
+    "smea": (Twin("byzfl", "SMEA", {}, tolerance=None, note=POWER),),
     "nnm": (Twin("byzfl", "NNM", {}),),
-    "clipping": (Twin("byzfl", "Clipping", {"clip_at": 2.0}, False, {"c": 2.0}),),
-    "arc": (Twin("byzfl", "ARC", {}),),
+    "clipping": (Twin("byzfl", "Clipping", {"clip_at": 2.0}, False, {"c": 2.0}, note=COPIED),),
+    "arc": (Twin("byzfl", "ARC", {}, note=COPIED),),
 }
 
 
