@@ -170,5 +170,9 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
 
 def use_all_cores() -> None:
     """Make every CPU core that this process may use a JAX device; to be called before JAX starts."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
+    jax.config.update("jax_num_cpu_devices", cores())
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -245,7 +245,6 @@ def test_a_peer_is_asked_or_the_reason_said(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "which benchmark?"),
         (["scalling"], "unknown benchmark 'scalling'. Did you mean 'scaling'"),
         (["scaling", "--rules", "medain"], "Did you mean 'median'"),
         (["scaling", "--shown", "mda:search=best"], "is not one of 'exact', 'ball'"),

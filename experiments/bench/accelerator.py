@@ -92,7 +92,7 @@ QUICK: dict[str, Any] = {
 }
 
 
-def command(args: list[str]) -> None:
+def command(args: list[str], say: Callable[[str], object]) -> None:
     """`byzsim bench accelerator`."""
     default = Accelerator(**QUICK, quick=True) if "--quick" in args else Accelerator()
     given = tyro.cli(Accelerator, args=args, default=default, prog="byzsim bench accelerator")
@@ -100,13 +100,9 @@ def command(args: list[str]) -> None:
     folder = given.results / ("bench+quick" if given.quick else "bench")
     records.check_writable(folder)
     with jax.default_matmul_precision(given.precision):
-        found = measure(given, _say)
+        found = measure(given, say)
     write(found, given, folder)
-    _say(f"written: {folder}/{_name()}.json, .md")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+    say(f"written: {folder}/{_name()}.json, .md")
 
 
 def _check(given: Accelerator) -> None:

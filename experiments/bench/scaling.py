@@ -79,7 +79,7 @@ QUICK: dict[str, Any] = {
 }
 
 
-def command(args: list[str]) -> None:
+def command(args: list[str], say: Callable[[str], object]) -> None:
     """`byzsim bench scaling`."""
     default = Scaling(**QUICK, quick=True) if "--quick" in args else Scaling()
     given = tyro.cli(Scaling, args=args, default=default, prog="byzsim bench scaling")
@@ -89,16 +89,12 @@ def command(args: list[str]) -> None:
     child = Child(given.cap)
     try:
         origin = child.ask("origin", limit=given.step_limit)
-        found = measure(given, child, _say)
-        steps = training(given, child, _say)
+        found = measure(given, child, say)
+        steps = training(given, child, say)
     finally:
         child.end()
     write(found, steps, given, origin, folder)
-    _say(f"written: {folder}/scaling.md, .csv, .png, .svg")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+    say(f"written: {folder}/scaling.md, .csv, .png, .svg")
 
 
 def _check(given: Scaling) -> None:
