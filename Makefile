@@ -5,7 +5,7 @@ SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
 
-.PHONY: setup reproduce-table1 report-table1 smoke test test-fast check fmt notebook clean
+.PHONY: setup reproduce-table1 report-table1 smoke bench bench-quick test test-fast check fmt notebook clean
 
 setup: .venv/ready
 
@@ -24,6 +24,12 @@ report-table1: setup
 
 smoke: setup
 	$(BIN)/byzsim run smoke
+
+bench: setup
+	$(BIN)/byzsim bench $(OPTIONS)
+
+bench-quick: setup
+	$(BIN)/byzsim bench --quick $(OPTIONS)
 
 test: setup
 	$(BIN)/python -m pytest -n 2
@@ -47,4 +53,4 @@ notebook: setup
 	$(BIN)/jupyter lab notebooks
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench-env build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -17,6 +17,8 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim list                     rules, attacks, models, data sets and tables, with their sources
   byzsim zoo [options]            measure every rule: kappa found by attacks, what becomes of NaN; all sources
   byzsim definitions [FILE]       names that stand for several definitions, side by side
+  byzsim bench [--quick]          speed of ours and of the peers, in one run on this machine
+  byzsim bench scaling            time and memory of rules against m and d; byzsim bench accelerator: all GPU aims
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
 
   byzsim run TABLE --help         everything that can be changed about a table
@@ -29,7 +31,7 @@ mixes with the table's own results; more seeds, and parts of the table (--only),
 """
 
 
-COMMANDS = ("run", "report", "list", "zoo", "definitions", "data")
+COMMANDS = ("run", "report", "list", "zoo", "definitions", "bench", "data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

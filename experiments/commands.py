@@ -175,6 +175,13 @@ def definitions(args: list[str]) -> None:
         raise UserError(f"cannot write {given.file}: {error.strerror}") from None
 
 
+def bench(args: list[str]) -> None:
+    """Measure speed: ours and the peers', how cost grows, or what an accelerator does."""
+    from experiments import bench as benchmarks  # only here: other commands need none of it
+
+    benchmarks.main(args, _say)
+
+
 def data(args: list[str]) -> None:
     """Get data sets and say where they come from."""
     given = tyro.cli(Data, args=args, prog="byzsim data")

@@ -84,7 +84,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def _mark_quick(figure: Figure, quick: bool) -> None:
+def mark_quick(figure: Figure, quick: bool) -> None:
     """A banner above shortened runs. The gid makes it findable in the SVG, whose text is drawn as paths."""
     if quick:
         band = {"facecolor": "#D55E00", "edgecolor": "none", "pad": 3}
@@ -124,7 +124,7 @@ def figure3(
     grid[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))  # the axes share it
     figure.supylabel("Test accuracy (%)")
     figure.legend(handles=_legend(alphas), loc="outside lower center", ncols=4, frameon=False)
-    _mark_quick(figure, quick)
+    mark_quick(figure, quick)
     return figure
 
 
@@ -203,7 +203,7 @@ def heatmap(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -
     bar = figure.colorbar(SCALE, ax=list(panels), extend="both", fraction=0.03, pad=0.01)
     bar.set_label("ours − paper (points)")
     figure.legend(handles=_keys(), loc="outside lower center", ncols=4, frameon=False, handletextpad=0.4)
-    _mark_quick(figure, quick)
+    mark_quick(figure, quick)
     return figure
 
 
@@ -227,7 +227,7 @@ def accuracy_map(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABE
             _accuracy_tile(axis, rules.index(cell["rule"]), attacks.index(cell["attack"]), cell)
     bar = figure.colorbar(ACCURACY, ax=list(panels), fraction=0.03, pad=0.01)
     bar.set_label("test accuracy (%)")
-    _mark_quick(figure, quick)
+    mark_quick(figure, quick)
     return figure
 
 

@@ -108,8 +108,13 @@ def _processor(device: jax.Device) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def read(path: Path, say: Callable[[str], object] = print) -> list[Record]:
-    """All records of a file; none if it is not there. A torn last line, left by a kill, is said and not counted.
+RUN_FIELDS = frozenset({"id", "rule", "seed", "accuracy"})
+
+
+def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
+    """All records of a file, each with these `fields`; none if it is not there.
+
+    A torn last line, left by a kill, is said and not counted.
 
     Raises:
         UserError: for any other line that is not a record, with its number.
@@ -121,15 +126,15 @@ def read(path: Path, say: Callable[[str], object] = print) -> list[Record]:
     torn = lines.pop()
     if torn:
         say(f"{path}: the last line is torn ({len(torn)} bytes, the trace of a killed run); it does not count.")
-    return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
+    return [_parsed(line, path, number, fields) for number, line in enumerate(lines, 1)]
 
 
-def _parsed(line: bytes, path: Path, number: int) -> Record:
+def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
     try:
         parsed = json.loads(line)
     except ValueError:
         parsed = None
-    if not (isinstance(parsed, dict) and {"id", "rule", "seed", "accuracy"} <= parsed.keys()):
+    if not (isinstance(parsed, dict) and fields <= parsed.keys()):
         raise UserError(
             f"{path}, line {number} is not a record. Mend or remove it; `git diff {path.name}` may show how it was."
         )

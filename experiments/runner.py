@@ -17,7 +17,7 @@ from experiments.datasets import Dataset, load
 from experiments.errors import UserError
 from sim import Cell, Curve, Data, grid
 
-VMAPPED = 16  # cells that an accelerator runs at once; a CPU core runs one
+PLANNED = 0.9  # of the memory that JAX may take of an accelerator; the rest is for what XLA's plan does not count
 
 
 def run(
@@ -46,7 +46,8 @@ def run(
     say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
     if missing:
         write = _writer(path, table, config, quick, data)
-        _run_all(missing, data, write, say)
+        with jax.default_matmul_precision("highest"):  # an accelerator would take TF32 or bf16 without being asked
+            _run_all(missing, data, write, say)
 
 
 def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset) -> Callable[..., None]:
@@ -73,14 +74,14 @@ def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset
 def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None], say: Callable[[str], object]) -> None:
     """Batches of one program after another; a line for each cell, and a bar where somebody is watching."""
     devices = jax.devices()
-    chunk = None if devices[0].platform == "cpu" else VMAPPED
-    size = len(devices) * (chunk or 1)
     train = Data(jnp.asarray(data.train_images), jnp.asarray(data.train_labels))
     test = Data(jnp.asarray(data.test_images), jnp.asarray(data.test_labels))
     began, finished = time.monotonic(), 0
     with _progress() as bar:
         task = bar.add_task("cells", total=len(missing))
         for group in grid.plan(missing, data.n_classes):
+            chunk = planned_chunk(group, train, test, devices)
+            size = len(devices) * (chunk or 1)
             for first in range(0, len(group.cells), size):
                 part = slice(first, first + size)
                 start, done = time.monotonic(), finished
@@ -102,6 +103,24 @@ def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None],
                 left = (time.monotonic() - began) / finished * (len(missing) - finished)
                 for cell, curve in zip(batch, curves, strict=True):
                     say(_line(cell, curve, finished, len(missing), left))
+
+
+def planned_chunk(group: grid.Group, train: Data, test: Data, devices: Sequence[jax.Device]) -> int | None:
+    """Cells that each device runs at once: as many as its memory holds; None, one after another, on a CPU.
+
+    So too on a device that does not say how much memory it has.
+
+    Raises:
+        UserError: if not even one cell fits.
+    """
+    stats = None if devices[0].platform == "cpu" else devices[0].memory_stats()
+    if not stats or "bytes_limit" not in stats:
+        return None
+    limit = int(PLANNED * stats["bytes_limit"])
+    try:
+        return grid.chunk_within(group.program, group.knobs, train, test, devices=devices, limit=limit)
+    except ValueError as error:
+        raise UserError(f"{group.cells[0].rule}: {error}. Try fewer workers or smaller batches.") from None
 
 
 def _line(cell: Cell, curve: Curve, finished: int, total: int, left: float) -> str:
@@ -151,5 +170,9 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
 
 def use_all_cores() -> None:
     """Make every CPU core that this process may use a JAX device; to be called before JAX starts."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
+    jax.config.update("jax_num_cpu_devices", cores())
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

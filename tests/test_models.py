@@ -9,6 +9,7 @@ import pytest
 
 from sim import MODELS
 from sim.models._layers import ConvPool, unit_images
+from sim.models.resnet20 import Block
 
 
 def images(*shape, seed=0):
@@ -37,6 +38,7 @@ def pool(x):
         ("mlp", {}, 79_510),
         ("mlp", {"hidden": 7}, 784 * 7 + 7 + 70 + 10),
         ("softmax", {}, 7_850),
+        ("resnet20", {}, 269_434),
     ],
 )
 def test_parameter_counts(model, options, count):
@@ -52,7 +54,7 @@ def test_every_model_maps_images_to_logits(model, shape):
     assert logits.shape == (3, 7) and logits.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("model", ["mlp", "softmax"])
+@pytest.mark.parametrize("model", ["mlp", "resnet20", "softmax"])
 def test_small_images_will_do(model):
     made = MODELS[model].make(n_classes=10)
     logits = made.apply(params(made, (1, 8, 8)), images(3, 8, 8))
@@ -111,6 +113,28 @@ def test_lenet_layer_by_layer(padding, activation):
         x = act(x @ weights[name]["kernel"] + weights[name]["bias"])
     expected = x @ weights["Dense_2"]["kernel"] + weights["Dense_2"]["bias"]
     np.testing.assert_allclose(made.apply(tree, pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_resnet20_in_colour_is_as_large_as_the_papers():
+    shapes = jax.eval_shape(lambda: params(MODELS["resnet20"].make(n_classes=10), (1, 32, 32, 3)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 269_722
+
+
+def test_resnet20_block_without_its_convolutions_is_the_shortcut():
+    """With the last norm's scale at 0 a block is relu(every second pixel, with zeros for the new features)."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 16)), jnp.float32)
+    block = Block(features=32, stride=2, groups=8)
+    tree = block.init(jax.random.key(0), x)
+    tree["params"]["GroupNorm_1"]["scale"] = jnp.zeros(32)
+    y = block.apply(tree, x)
+    np.testing.assert_array_equal(y[..., :16], jnp.maximum(x[:, ::2, ::2], 0))
+    assert not y[..., 16:].any()
+
+
+@pytest.mark.parametrize("groups", [0, 3, 32])
+def test_resnet20_groups_have_to_divide_its_features(groups):
+    with pytest.raises(ValueError, match=f"groups={groups} is not a divisor of 16"):
+        MODELS["resnet20"].make(n_classes=10, groups=groups)
 
 
 def test_unknown_activation_is_refused_with_the_known_ones():

@@ -4,7 +4,7 @@ A model's factory takes `n_classes` and its own keyword-only options; the module
 (n, h, w, c), uint8 from 0 to 255, to logits (n, n_classes).
 """
 
-from sim.models import lenet, mlp, softmax
+from sim.models import lenet, mlp, resnet20, softmax
 from sim.types import Entry
 
 MODELS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}

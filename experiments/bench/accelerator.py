@@ -1,0 +1,407 @@
+"""All that is to be known of an accelerator in one call: a whole table, training steps, each rule's bandwidth."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments import records, runner
+from experiments.bench.child import Facts, aggregation, parsed, repeated
+from experiments.bench.scaling import command_line, made_by
+from experiments.config import cells
+from experiments.datasets import load
+from experiments.errors import UserError
+from experiments.report import write_whole
+from experiments.tables import TABLES
+from experiments.zoo import pipes
+from sim import AGGREGATORS, Cell, Data, grid
+
+AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
+"""seconds for the table, after compilation; times byzfl's steps; of a device copy's bandwidth"""
+PEER = Path(__file__).with_name("peer.py")
+N_CLASSES = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Accelerator:
+    """BrSGD's Table 1 in one process, training steps of a convolutional model, and each rule's bandwidth."""
+
+    parts: tuple[Literal["table", "training", "bandwidth"], ...] = ("table", "training", "bandwidth")
+    """what is measured"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of the table"""
+    alphas: tuple[float, ...] = (0.0, 0.10, 0.25, 0.50)
+    """of the table: the paper's own, 52 cells"""
+    table_steps: int | None = None
+    """steps in an epoch of the table; None: the whole shard"""
+    random_data: bool = False
+    """random images for the table, as they are taken too where the data set cannot be had; the time is the same"""
+    model: str = "resnet20"
+    """of the training steps, on random images of the size of CIFAR-10"""
+    m: int = 10
+    batches: tuple[int, ...] = (10, 32)
+    """samples in a worker's batch"""
+    rule: str = "trimmed_mean"
+    attack: str = "alie"
+    n_byz: int = 2
+    cells: int = 16
+    """cells that train at once, at most; fewer where the memory does not hold them"""
+    steps: int = 50
+    """timed steps, in each of three epochs"""
+    rules: tuple[str, ...] = ()
+    """whose bandwidth is measured; none: all"""
+    rows: int = 16
+    """of the matrix"""
+    coordinates: int = 10_000_000
+    repeats: int = 20
+    """timed calls of each rule"""
+    precision: Literal["highest", "tensorfloat32", "bfloat16"] = "highest"
+    """of the models' matrix products; means and distances always have all of float32"""
+    peer_python: Path | None = None
+    """a Python with byzfl and torch; without it there is no comparison"""
+    quick: bool = False
+    """walk the whole path at toy sizes, in a folder of its own"""
+    results: Path = Path("results")
+    """folder of all results"""
+
+
+QUICK: dict[str, Any] = {
+    "seeds": (0,),
+    "alphas": (0.25,),
+    "table_steps": 1,
+    "random_data": True,
+    "model": "softmax",
+    "m": 4,
+    "batches": (2,),
+    "n_byz": 1,
+    "cells": 2,
+    "steps": 2,
+    "rules": ("mean", "krum"),
+    "rows": 4,
+    "coordinates": 100,
+    "repeats": 2,
+}
+
+
+def command(args: list[str], say: Callable[[str], object]) -> None:
+    """`byzsim bench accelerator`."""
+    default = Accelerator(**QUICK, quick=True) if "--quick" in args else Accelerator()
+    given = tyro.cli(Accelerator, args=args, default=default, prog="byzsim bench accelerator")
+    _check(given)
+    folder = given.results / ("bench+quick" if given.quick else "bench")
+    records.check_writable(folder)
+    with jax.default_matmul_precision(given.precision):
+        found = measure(given, say)
+    write(found, given, folder)
+    say(f"written: {folder}/{_name()}.json, .md")
+
+
+def _check(given: Accelerator) -> None:
+    if not given.batches:
+        raise UserError("--batches needs at least one number")
+    counts = (given.m, *given.batches, given.cells, given.steps, given.rows, given.coordinates, given.repeats)
+    if min(counts) < 1:
+        raise UserError("numbers of workers, samples, cells, steps, rows, coordinates and calls have to be above 0")
+    try:
+        for text in given.rules:
+            parsed(text)
+        _trained(given, given.batches[0])
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def measure(given: Accelerator, say: Callable[[str], object]) -> Facts:
+    """Everything, with where it comes from; plain JSON values."""
+    device = jax.devices()[0]
+    memory = (device.memory_stats() or {}).get("bytes_limit")
+    found: Facts = {"origin": records.origin(), "device": device.device_kind, "platform": device.platform}
+    found |= {"memory": memory, "given": _plain(given), "aims": AIMS}
+    if "table" in given.parts:
+        found["table"] = table(given, say)
+    if "training" in given.parts:
+        found["training"] = [training(given, batch, say) for batch in given.batches]
+    if "bandwidth" in given.parts:
+        found["bandwidth"] = bandwidth(given, say)
+    return found
+
+
+def _plain(given: Accelerator) -> Facts:
+    return {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(given).items()}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Measuring
+# ---------------------------------------------------------------------------------------------------------
+
+
+def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
+    """BrSGD's Table 1, every cell and seed, in this process: programs one after another, their cells side by side.
+
+    Every program first does one epoch, which compiles it; then the whole table is timed from its first epoch on.
+    """
+    config = dataclasses.replace(TABLES["brsgd_table1"].config, seeds=given.seeds, alphas=given.alphas)
+    if given.quick:
+        config = dataclasses.replace(config, model="softmax", m=4, rules=("mean",), attacks=("gaussian",), epochs=2)
+    config = dataclasses.replace(config, steps=given.table_steps)
+    train, test, source = _table_data(given, config.data, say)
+    devices, groups = jax.devices(), grid.plan(cells(config), N_CLASSES)
+    start = time.perf_counter()
+    chunks = [runner.planned_chunk(group, train, test, devices) for group in groups]
+
+    def all_of_it(epochs: int) -> float:
+        began = time.perf_counter()
+        for group, chunk in zip(groups, chunks, strict=True):
+            grid.run(group.program, group.knobs, train, test, epochs=epochs, devices=devices, chunk=chunk)
+        return time.perf_counter() - began
+
+    all_of_it(1)
+    compile_s = time.perf_counter() - start
+    seconds, runs = all_of_it(config.epochs), sum(len(group.cells) for group in groups)
+    say(f"table: {runs} runs in {seconds:.1f} s, after {compile_s:.1f} s with compilation")
+    return {
+        "runs": runs,
+        "programs": len(groups),
+        "chunks": chunks,
+        "epochs": config.epochs,
+        "data": source,
+        "first_s": compile_s,
+        "seconds": seconds,
+    }
+
+
+def _table_data(given: Accelerator, name: str, say: Callable[[str], object]) -> tuple[Data, Data, str]:
+    if not given.random_data:
+        try:
+            found = load(name, say=say)
+            arrays = (found.train_images, found.train_labels, found.test_images, found.test_labels)
+            train, test = Data(*map(jnp.asarray, arrays[:2])), Data(*map(jnp.asarray, arrays[2:]))
+            return train, test, name
+        except UserError as error:
+            say(f"random images instead of {name}: {error}")
+    n_train, n_test = (400, 20) if given.quick else (60_000, 10_000)
+    return random_images(n_train, 28, 28), random_images(n_test, 28, 28), f"random images of the size of {name}"
+
+
+def random_images(n: int, *shape: int) -> Data:
+    """Random pixels, and labels in turn."""
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (n, *shape), dtype=np.uint8)
+    return Data(jnp.asarray(images), jnp.asarray(np.arange(n) % N_CLASSES, jnp.uint8))
+
+
+def training(given: Accelerator, batch: int, say: Callable[[str], object]) -> Facts:
+    """Steps per second of one cell alone, of as many at once as memory and `cells` allow, and of byzfl.
+
+    The means over three epochs of `steps` steps after one that does not count, the middle one of them; an epoch ends
+    with a measurement on 100 images.
+    """
+    n = given.m * batch * given.steps
+    shape = (8, 8, 3) if given.quick else (32, 32, 3)
+    train, test = random_images(n, *shape), random_images(100, *shape)
+    seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.cells)]
+    (group,) = grid.plan(seeds, N_CLASSES)
+    device = jax.devices()[:1]
+    chunk = runner.planned_chunk(group, train, test, device)
+
+    def rate(at_once: int, chunk: int | None) -> Facts:
+        marks: list[float] = []
+        grid.run(
+            group.program,
+            group.knobs[:at_once],
+            train,
+            test,
+            epochs=4,
+            devices=device,
+            chunk=chunk,
+            on_epoch=lambda _: marks.append(time.perf_counter()),
+        )
+        seconds = float(np.median(np.diff(marks)))
+        return {
+            "cells": at_once,
+            "steps_per_s": given.steps / seconds,
+            "cell_steps_per_s": at_once * given.steps / seconds,
+        }
+
+    alone = rate(1, None)
+    together = alone if chunk in (None, 1) else rate(chunk, chunk)
+    job = {"kind": "step", "model": given.model, "device": "cuda", "m": given.m, "batch": batch}
+    job |= {"rule": given.rule, "attack": given.attack, "n_byz": given.n_byz, "steps": given.steps}
+    found = {"batch": batch, "alone": alone, "together": together, "byzfl": peer(given.peer_python, job)}
+    many = f"{together['cell_steps_per_s']:.3g} cell steps/s with {together['cells']} at once"
+    say(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(found['byzfl'])}")
+    return found
+
+
+def _trained(given: Accelerator, batch: int) -> Cell:
+    return Cell(
+        rule=given.rule,
+        attack=given.attack,
+        model=given.model,
+        m=given.m,
+        n_byz=given.n_byz,
+        batch=batch,
+        steps=given.steps,
+        epochs=4,
+    )
+
+
+def peer(python: Path | None, job: Facts, script: Path = PEER) -> Facts:
+    """Steps per second of byzfl on the same device, or why there are none.
+
+    `script` runs under `python`, gets the job as one line of JSON on its standard input, and answers with one line:
+    {"seconds": of one step} or {"error": why}.
+    """
+    if python is None:
+        return {"skipped": "no --peer-python"}
+    if not script.exists():
+        return {"skipped": f"{script.name} is not there"}
+    if (why := _run([str(python), "-c", "import byzfl, torch"], "")[1]) is not None:
+        return {"skipped": f"{python} cannot import byzfl and torch: {why}"}
+    answer, why = _run([str(python), str(script)], json.dumps(job) + "\n")
+    if why is not None:
+        return {"skipped": f"{script.name} failed: {why}"}
+    told = json.loads(answer)
+    return {"steps_per_s": 1 / told["seconds"]} if "seconds" in told else {"skipped": told["error"]}
+
+
+def _run(command: Sequence[str], given: str) -> tuple[str, str | None]:
+    """(what it prints, None or what went wrong)."""
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=600)
+    except subprocess.CalledProcessError as error:
+        return "", (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", str(error)
+    return done.stdout, None
+
+
+def _peer_words(found: Facts) -> str:
+    return f"byzfl {found['steps_per_s']:.3g} steps/s" if "steps_per_s" in found else f"skipped: {found['skipped']}"
+
+
+def bandwidth(given: Accelerator, say: Callable[[str], object]) -> Facts:
+    """Bytes per second, of a copy (the matrix read and written) and of each rule (the matrix read once)."""
+    m, d = given.rows, given.coordinates
+    copy_ms = _copy_ms(m, d, given.repeats)
+    copy = 2 * 4 * m * d / (copy_ms / 1000)
+    say(f"copy: {copy / 1e9:.1f} GB/s")
+    rules = []
+    for rule in given.rules or tuple(AGGREGATORS):
+        try:
+            facts = aggregation(rule, m, d, given.repeats)
+        except (ValueError, jax.errors.JaxRuntimeError) as error:
+            rules.append({"rule": rule, "error": str(error).splitlines()[0]})
+            continue
+        achieved = 4 * m * d / (facts["ms"] / 1000)
+        rules.append({"rule": rule, **facts, "bytes_per_s": achieved, "of_copy": achieved / copy})
+        say(f"{rule}: {achieved / 1e9:.1f} GB/s, {achieved / copy:.0%} of a copy")
+    return {"m": m, "d": d, "copy_ms": copy_ms, "copy_bytes_per_s": copy, "rules": rules}
+
+
+def _copy_ms(m: int, d: int, repeats: int) -> float:
+    """Of one matrix to where another was: new memory costs time of its own on a CPU."""
+    source, held = jnp.ones((m, d)), [jnp.zeros((m, d))]
+    copied = jax.jit(lambda target, source: jnp.copy(source), donate_argnums=0, keep_unused=True)
+
+    def copy() -> jax.Array:
+        held.append(copied(held.pop(), source))
+        return held[0]
+
+    return repeated(copy, repeats)["ms"]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Record and page
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _name() -> str:
+    return "accelerator-" + re.sub(r"[^A-Za-z0-9]+", "-", jax.devices()[0].device_kind).strip("-")
+
+
+def write(found: Facts, given: Accelerator, folder: Path) -> None:
+    """accelerator-DEVICE.json and .md in `folder`."""
+    write_whole(folder / f"{_name()}.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_whole(folder / f"{_name()}.md", page(found, given).encode())
+
+
+def page(found: Facts, given: Accelerator) -> str:
+    """The findings beside the aims; aims are for accelerators, so a CPU meets and misses none."""
+    judged = found["platform"] != "cpu" and not given.quick
+    memory = f", {found['memory'] / 1e9:.1f} GB for JAX" if found["memory"] else ""
+    parts = [
+        f"# On an accelerator: {found['device']}" + " (quick run, not a result)" * given.quick,
+        made_by(command_line("accelerator", given), found["origin"]),
+        f"Platform {found['platform']}{memory}. Matrix products of the models in precision "
+        f'"{given.precision}"; means and distances always in float32.'
+        + " This is a CPU: the aims, which are for accelerators, are not judged."
+        * (found["platform"] == "cpu"),
+    ]
+    writers = {"table": _table, "training": _rates, "bandwidth": _bandwidth}
+    parts += [
+        text for part, text_of in writers.items() if part in found for text in text_of(found[part], given, judged)
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Facts, given: Accelerator, judged: bool) -> list[str]:
+    del given
+    chunks = sorted({chunk or 1 for chunk in table["chunks"]})
+    many = f"{chunks[0]} to {chunks[-1]} cells" if len(chunks) > 1 else f"{chunks[0]} cell" + "s" * (chunks[0] > 1)
+    return [
+        "## BrSGD's Table 1 in one process",
+        f"{table['runs']} runs (cells and seeds) of {table['epochs']} epochs in {table['programs']} programs, {many} "
+        f"at once on each device, on {table['data']}: **{table['seconds']:.1f} s**"
+        f"{_met(table['seconds'] <= AIMS['table'], judged)}. Before that {table['first_s']:.1f} s for compilation and "
+        f"one epoch of each. Aim: {AIMS['table']:g} s for 52 cells and 3 seeds.",
+    ]
+
+
+def _met(met: bool, judged: bool) -> str:
+    return (" (aim met)" if met else " (aim missed)") if judged else ""
+
+
+def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str]:
+    rows = []
+    for each in rates:
+        alone, together, byzfl = each["alone"], each["together"], each["byzfl"]
+        ratio = together["cell_steps_per_s"] / byzfl["steps_per_s"] if "steps_per_s" in byzfl else None
+        words = "–" if ratio is None else f"{ratio:.1f}{_met(ratio >= AIMS['training'], judged)}"
+        steps = (f"{alone['steps_per_s']:.3g}", together["cells"], f"{together['cell_steps_per_s']:.3g}")
+        rows.append((each["batch"], *steps, _peer_words(byzfl), words))
+    header = ("batch", "one cell alone (steps/s)", "cells at once", "cell steps/s", "byzfl", "ratio")
+    return [
+        f"## Training steps: {given.model}",
+        f"m = {given.m}, {given.rule} under {given.attack}, {given.n_byz} Byzantine workers, random images. Cell "
+        "steps: those of all cells at once, together. Ratio: cell steps per second over byzfl's steps per second on "
+        f"the same device; aim: {AIMS['training']:g}.",
+        pipes(header, rows),
+    ]
+
+
+def _bandwidth(found: Facts, given: Accelerator, judged: bool) -> list[str]:
+    del given
+    rows = []
+    for each in found["rules"]:
+        if "error" in each:
+            rows.append((each["rule"], "–", "–", each["error"]))
+        else:
+            share = f"{100 * each['of_copy']:.0f} %{_met(each['of_copy'] >= AIMS['bandwidth'], judged)}"
+            rows.append((each["rule"], f"{each['ms']:.3g}", f"{each['bytes_per_s'] / 1e9:.1f}", share))
+    matrix = f"{found['m']} x {found['d']:,} matrix of float32 ({4 * found['m'] * found['d'] / 1e9:.3g} GB)"
+    return [
+        "## Bandwidth",
+        f"A {matrix}. A rule's bandwidth: the matrix read once, over the time of one call. A device copy's: the matrix "
+        f"read and written, over its time: {found['copy_bytes_per_s'] / 1e9:.1f} GB/s. A rule that must read the "
+        f"matrix k times shows at most 1/k of what it moves. Aim: {100 * AIMS['bandwidth']:.0f} % of the copy.",
+        pipes(("rule", "ms", "GB/s", "of a copy"), rows),
+    ]

@@ -1,0 +1,223 @@
+"""The peers' side of the benchmark: a script of its own that runs with the peers' Python and imports nothing of ours.
+
+Reads one JSON request a line from stdin and answers each with one JSON line on stdout:
+
+    {"job": {"kind": ..., ...}, "repeat": n, "limit": s a call, "out": file or null} -> {"seconds": s} or {"error": why}
+    {"versions": true} -> {"torch": ..., ...}, and seconds of a little training
+
+A job is built at its first request and kept until another is asked for, so only calls are timed. Arrays come and go as
+.npy and .npz files. `limit` stops Python loops that take too long; memory is limited too, so that a peer which
+builds an m x m x d tensor fails by itself instead of taking the machine down.
+"""
+
+import json
+import platform
+import resource
+import signal
+import sys
+import time
+import types
+from importlib import metadata, util
+
+import numpy as np
+import torch  # ty: ignore[import-not-found]
+
+
+def stand_in() -> bool:
+    """Make `import torchvision` work where it is not installed: byzfl imports it for data sets that we do not load."""
+    if util.find_spec("torchvision") is not None:
+        return False
+    names = ("datasets", "transforms")
+    parts = {name: types.ModuleType(f"torchvision.{name}") for name in names}
+    for made in ("Compose", "RandomHorizontalFlip", "RandomCrop", "ToTensor", "Normalize"):
+        setattr(parts["transforms"], made, lambda *_, **__: None)
+    whole = types.ModuleType("torchvision")
+    whole.__dict__.update(parts)
+    sys.modules["torchvision"] = whole
+    sys.modules.update({f"torchvision.{name}": part for name, part in parts.items()})
+    return True
+
+
+STAND_IN = stand_in()
+
+from byzfl import ByzantineClient, Client, Server  # noqa: E402  # ty: ignore[import-not-found]
+from byzfl.aggregators import aggregators, preaggregators  # noqa: E402  # ty: ignore[import-not-found]
+from byzfl.fed_framework import models  # noqa: E402  # ty: ignore[import-not-found]
+
+
+class LeNet(torch.nn.Module):
+    """LeNet-5 as ours: zeros of width 2 around the image, ReLU, max-pooling; float images (n, 1, h, w)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(1, 6, 5, padding=2)
+        self.conv2 = torch.nn.Conv2d(6, 16, 5)
+        self.fc1 = torch.nn.Linear(400, 120)
+        self.fc2 = torch.nn.Linear(120, 84)
+        self.fc3 = torch.nn.Linear(84, 10)
+
+    def forward(self, x):
+        x = torch.max_pool2d(torch.relu(self.conv1(x)), 2)
+        x = torch.max_pool2d(torch.relu(self.conv2(x)), 2).flatten(1)
+        return self.fc3(torch.relu(self.fc2(torch.relu(self.fc1(x)))))
+
+
+models.LeNet = LeNet  # byzfl finds models by name in its own module
+
+
+class Rule:
+    """An aggregation rule or a pre-rule of byzfl, or a function of torch, on one matrix."""
+
+    def __init__(self, job):
+        self.matrix = torch.from_numpy(np.load(job["matrix"]))
+        zoo = preaggregators if hasattr(preaggregators, job["name"]) else aggregators
+        self.rule = TORCH[job["name"]] if job["name"] in TORCH else getattr(zoo, job["name"])(**job["args"])
+        self.in_place = job["name"] in ("Clipping", "ARC")  # these write into a tensor, which a list is copied to
+
+    def call(self):
+        return self.rule(self.matrix.clone() if self.in_place else self.matrix)
+
+    def save(self, out, result):
+        np.save(out, result.numpy())
+
+
+TORCH = {"torch.median": lambda rows: torch.median(rows, dim=0).values}
+
+
+class Gradients:
+    """Every worker's gradient by torch.func.vmap(grad), as one (m, d) matrix."""
+
+    def __init__(self, job):
+        arrays = np.load(job["arrays"])
+        model = LeNet()
+        self.names = list(model.state_dict())
+        self.params = {name: torch.from_numpy(arrays[name]) for name in self.names}
+        self.images, self.labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+
+        def loss(params, images, labels):
+            logits = torch.func.functional_call(model, params, (images,))
+            return torch.nn.functional.cross_entropy(logits, labels)
+
+        self.each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
+
+    def call(self):
+        grads = self.each(self.params, self.images, self.labels)
+        return torch.cat([grads[name].flatten(1) for name in self.names], dim=1)
+
+    def save(self, out, result):
+        sizes = [self.params[name].numel() for name in self.names]
+        parts = zip(self.names, result.split(sizes, dim=1), strict=True)
+        np.savez(out, **{name: part.reshape(-1, *self.params[name].shape).numpy() for name, part in parts})
+
+
+class Step:
+    """One step of byzfl's own training loop (`byzfl.benchmark.train`, DSGD): clients, attack, server, new parameters.
+
+    Batches lie in memory, already cut and in float32.
+    """
+
+    def __init__(self, job):
+        arrays = np.load(job["arrays"])
+        images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+        common = {"model_name": "LeNet", "device": "cpu", "learning_rate": job["lr"], "weight_decay": 0.0}
+        common |= {"milestones": [], "learning_rate_decay": 1.0, "optimizer_name": "SGD"}
+        own = {"loss_name": "CrossEntropyLoss", "LabelFlipping": False, "nb_labels": 10, "momentum": 0.0}
+        own["store_per_client_metrics"] = False
+        loaders = [_loader(x, y) for x, y in zip(images, labels, strict=True)]
+        self.clients = [Client({**common, **own, "training_dataloader": loader}) for loader in loaders]
+        rules = {"aggregator_info": job["rule"], "pre_agg_list": []}
+        self.server = Server({**common, **rules, "test_loader": loaders[0]})
+        self.byzantine = ByzantineClient(job["attack"])
+        state = self.server.get_dict_parameters()
+        self.server.set_model_state({name: torch.from_numpy(arrays[name]) for name in state})
+        self._hand_out()
+
+    def _hand_out(self):
+        state = self.server.get_dict_parameters()
+        for client in self.clients:
+            client.set_model_state(state)
+
+    def call(self):
+        for client in self.clients:
+            client.compute_gradients()
+        honest = [client.get_flat_gradients_with_momentum() for client in self.clients]
+        self.server.update_model_with_gradients(honest + self.byzantine.apply_attack(honest))
+        self._hand_out()
+        return self.server.get_dict_parameters()
+
+    def save(self, out, result):
+        np.savez(out, **{name: value.numpy() for name, value in result.items()})
+
+
+def _loader(images, labels):
+    """A worker's batches (steps, b, ...), handed out as they are."""
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=None)
+
+
+KINDS = {"rule": Rule, "gradients": Gradients, "step": Step}
+
+
+class TooLong(Exception):
+    pass
+
+
+def _alarm(*_):
+    raise TooLong
+
+
+def measured(job, request):
+    """Seconds of `repeat` calls, the last result saved where it is wanted."""
+    signal.setitimer(signal.ITIMER_REAL, request["limit"] * request["repeat"])
+    start = time.perf_counter()
+    try:
+        for _ in range(request["repeat"]):
+            result = job.call()
+        seconds = time.perf_counter() - start
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if request["out"]:
+        job.save(request["out"], result)
+    return {"seconds": seconds}
+
+
+def probe() -> float:
+    """Seconds of a batch forward and backward: what waiting for another thread costs here shows in them."""
+    model, images = LeNet(), torch.zeros(160, 1, 28, 28)
+    model(images).sum().backward()
+    start = time.perf_counter()
+    for _ in range(10):
+        model(images).sum().backward()
+    return (time.perf_counter() - start) / 10
+
+
+def answer(request, kept):
+    if "versions" in request:
+        named = {name: metadata.version(name) for name in ("torch", "byzfl", "numpy")}
+        here = {"python": platform.python_version(), "stand_in": STAND_IN, "threads": torch.get_num_threads()}
+        return {**named, **here, "seconds": probe()}
+    key = json.dumps(request["job"], sort_keys=True)
+    try:
+        if key not in kept:
+            kept.clear()
+            kept[key] = KINDS[request["job"]["kind"]](request["job"])
+        return measured(kept[key], request)
+    except TooLong:
+        return {"error": f"more than {request['limit']:g} s a call"}
+    except (RuntimeError, MemoryError, ValueError) as error:
+        kept.clear()
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return {"error": "out of memory" if "allocate" in lines[0] else lines[0]}
+
+
+def main():
+    threads, memory = int(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(threads)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    signal.signal(signal.SIGALRM, _alarm)
+    out, sys.stdout, kept = sys.stdout, sys.stderr, {}  # what a peer prints is no answer
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line), kept)), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

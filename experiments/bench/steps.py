@@ -1,0 +1,323 @@
+"""Whole training steps and per-worker gradients, as `byzsim run` makes them, against byzfl and torch."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from experiments.bench.environment import Peer
+from experiments.bench.findings import Finding
+from experiments.bench.timing import Effort, Side, interleaved, local
+from experiments.errors import UserError
+from sim import Cell, Data, engine, grid
+from sim.engine import Knobs, Program
+
+M, F, CLASSES, LR = 20, 5, 10, 0.03
+TOLERANCE = 1e-4  # of the largest entry
+STEP_TARGETS = {8: 8.0, 32: 4.0}  # b -> times as fast as byzfl
+GRADIENT_TARGET = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """The same rule and attack for ours and for byzfl."""
+
+    title: str
+    rule: str
+    rule_args: Mapping[str, Any]
+    attack: str
+    attack_args: Mapping[str, Any]
+    byzfl_rule: Mapping[str, Any]
+    byzfl_attack: Mapping[str, Any]
+
+    def cell(self, batch: int) -> Cell:
+        rule: dict[str, Any] = {"rule": self.rule, "rule_args": self.rule_args}
+        attack: dict[str, Any] = {"attack": self.attack, "attack_args": self.attack_args}
+        return Cell(**rule, **attack, m=M, n_byz=F, batch=batch, lr=LR)
+
+
+SETTINGS = (
+    Setting(
+        "median, Gaussian",
+        "median",
+        {},
+        "gaussian",
+        {"sigma": 1.0},
+        {"name": "Median", "parameters": {}},
+        {"name": "Gaussian", "parameters": {"sigma": 1.0}},
+    ),
+    Setting(
+        "Krum, sign flip",
+        "krum",
+        {"definition": "byzfl"},
+        "sign_flip",
+        {"of": "mean"},
+        {"name": "Krum", "parameters": {"f": F}},
+        {"name": "SignFlipping", "parameters": {}},
+    ),
+    Setting(
+        "trimmed mean, ALIE",
+        "trimmed_mean",
+        {},
+        "alie",
+        {"z": 1.5, "ddof": 1, "sign": "plus"},
+        {"name": "TrMean", "parameters": {"f": F}},
+        {"name": "ALittleIsEnough", "parameters": {"tau": 1.5}},
+    ),
+)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The same numbers on both sides
+# ---------------------------------------------------------------------------------------------------------
+
+CONVOLUTIONS = {"conv1": "ConvPool_0", "conv2": "ConvPool_1"}
+DENSE = {"fc1": "Dense_0", "fc2": "Dense_1", "fc3": "Dense_2"}
+
+
+def to_torch(tree: Any) -> dict[str, np.ndarray]:
+    """Our LeNet's parameters under torch's names and in its layouts."""
+    ours, theirs = jax.device_get(tree)["params"], {}
+    for name, layer in (CONVOLUTIONS | DENSE).items():
+        kernel = ours[layer]["kernel"]
+        if name == "fc1":  # behind the convolutions, torch counts (channel, row, column), we (row, column, channel)
+            kernel = kernel.reshape(5, 5, 16, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        theirs[f"{name}.weight"] = kernel.transpose(3, 2, 0, 1) if name in CONVOLUTIONS else kernel.T
+        theirs[f"{name}.bias"] = ours[layer]["bias"]
+    return {name: np.ascontiguousarray(value) for name, value in theirs.items()}
+
+
+def from_torch(theirs: Mapping[str, np.ndarray]) -> Any:
+    """The reverse of `to_torch`."""
+    ours = {}
+    for name, layer in (CONVOLUTIONS | DENSE).items():
+        weight = theirs[f"{name}.weight"]
+        kernel = weight.transpose(2, 3, 1, 0) if name in CONVOLUTIONS else weight.T
+        if name == "fc1":
+            kernel = kernel.reshape(16, 5, 5, -1).transpose(1, 2, 0, 3).reshape(kernel.shape)
+        ours[layer] = {"bias": theirs[f"{name}.bias"], "kernel": kernel}
+    return {"params": ours}
+
+
+def check_same(what: str, ours: Any, theirs: Any, tolerance: float = TOLERANCE) -> None:
+    """Refuse to time two sides that compute different things.
+
+    Raises:
+        UserError: if they differ by more than `tolerance` times the largest entry of theirs anywhere.
+    """
+    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+    if ours.shape != theirs.shape:
+        raise UserError(f"not the same work, nothing timed: {what}: shapes {ours.shape} and {theirs.shape}")
+    largest = np.abs(theirs).max()
+    apart = np.abs(ours - theirs).max() / (largest if largest > 0 else 1.0)
+    if not apart <= tolerance:
+        raise UserError(
+            f"not the same work, nothing timed: {what}: ours and the peer's result differ by {apart:.3g} of the "
+            f"largest entry; allowed are {tolerance:g}"
+        )
+
+
+class Images:
+    """Random 28 x 28 images for some steps of all workers, for both sides."""
+
+    def __init__(self, batch: int, steps: int):
+        draw = np.random.default_rng(0)
+        n = M * batch * steps
+        images, labels = draw.integers(0, 256, (n, 28, 28), np.uint8), draw.integers(0, CLASSES, n, np.uint8)
+        self.train = Data(jnp.asarray(images), jnp.asarray(labels))
+        self.test = Data(self.train.images[:M], self.train.labels[:M])
+        self.index = jnp.arange(n).reshape(steps, M, batch)
+        unit = (images.astype(np.float32) / 255).reshape(steps, M, batch, 1, 28, 28).swapaxes(0, 1)
+        self.unit, self.classes = unit, labels.astype(np.int64).reshape(steps, M, batch).swapaxes(0, 1)
+
+    def honest(self) -> dict[str, np.ndarray]:
+        """What byzfl's honest clients see: the workers behind the first F, (workers, steps, b, ...)."""
+        return {"images": self.unit[F:], "labels": self.classes[F:]}
+
+    def first(self) -> dict[str, np.ndarray]:
+        """Everybody's first batch, (workers, b, ...)."""
+        return {"images": self.unit[:, 0], "labels": self.classes[:, 0]}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Per-worker gradients
+# ---------------------------------------------------------------------------------------------------------
+
+
+def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort: Effort) -> Iterator[Finding]:
+    """(m, d) gradients at the Table 1 setting, on one device and on all of them at once, against torch."""
+    for batch in batches:
+        program, knobs, images = _prepared(SETTINGS[0], batch, steps=1)
+        params = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train).params
+        devices = jax.devices()
+        sides = {str(n): _gradient_side(program, params, images, n) for n in dict.fromkeys((1, len(devices)))}
+        if peer is not None:
+            job = _gradient_job(program, params, images, folder)
+            _check_gradients(peer, job, program, params, images, folder)
+            sides["torch"] = peer.side(job)
+        times, failures = interleaved(sides, effort)
+        for n in [n for n in sides if n != "torch"]:
+            yield Finding(
+                part="gradients",
+                what=_where(int(n)),
+                shape=f"b = {batch}",
+                sense=">=",
+                other="torch.func.vmap(grad)",
+                ours=_share(times[n], int(n)),
+                theirs=times.get("torch"),
+                target=GRADIENT_TARGET,
+                note=failures.get("torch", ""),
+            )
+
+
+def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) -> Side:
+    """`n` cells, one on each device, as `grid.run` spreads them."""
+    mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",)), jax.sharding.PartitionSpec("cells")
+
+    def one(params, x, y):
+        return engine.worker_gradients(program, params[0], images.train, x[0], y[0])[1][None]
+
+    spread = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
+    x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
+    place = jax.sharding.NamedSharding(mesh, spec)
+    given = jax.device_put([jnp.stack([each] * n) for each in (params, x, y)], place)
+    return local(functools.partial(spread, *given))
+
+
+def _gradient_job(program: Program, params: jax.Array, images: Images, folder: Path) -> dict[str, Any]:
+    path = folder / "gradients.npz"
+    _save(path, to_torch(_tree(program, params, images)) | images.first())
+    return {"kind": "gradients", "arrays": str(path), "batch": images.index.shape[-1]}
+
+
+def _check_gradients(peer: Peer, job: Any, program: Program, params: jax.Array, images: Images, folder: Path) -> None:
+    out = folder / "gradients_of_peer.npz"
+    peer.run(job, out=out)
+    theirs = dict(np.load(out))
+    flat = [ravel_pytree(from_torch({k: v[i] for k, v in theirs.items()}))[0] for i in range(M)]
+    x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
+    ours = jax.jit(engine.worker_gradients, static_argnums=0)(program, params, images.train, x, y)[1]
+    check_same("per-worker gradients of LeNet", ours, np.stack(flat))
+
+
+def _save(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(path, **arrays)
+
+
+def _tree(program: Program, params: jax.Array, images: Images) -> Any:
+    return engine._flat_model(program, images.train)[1](params)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Whole steps
+# ---------------------------------------------------------------------------------------------------------
+
+
+def steps(
+    batches: tuple[int, ...], settings: tuple[Setting, ...], peer: Peer | None, folder: Path, effort: Effort, n: int
+) -> Iterator[Finding]:
+    """Steps of a whole epoch of `n` steps, divided by n: what `byzsim run` does, against byzfl's training loop."""
+    for setting in settings:
+        for batch in batches:
+            program, knobs, images = _prepared(setting, batch, steps=n)
+            counts = dict.fromkeys((1, len(jax.devices())))
+            sides = {str(k): _epoch_side(program, knobs, images, k) for k in counts}
+            if peer is not None:
+                job = _step_job(setting, program, knobs, images, folder)
+                _check_step(peer, setting, batch, folder)
+                sides["byzfl"] = _many(peer.side(job), n)
+            times, failures = interleaved(sides, effort)
+            times = {name: _share(timing, n) for name, timing in times.items()}
+            yield from _step_findings(setting, batch, times, failures.get("byzfl", ""))
+
+
+def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note: str) -> Iterator[Finding]:
+    ours = {int(name): t for name, t in times.items() if name != "byzfl"}
+    for n, timing in ours.items():
+        yield Finding(
+            part="steps",
+            what=f"{setting.title}: {_where(n)}",
+            shape=f"b = {batch}",
+            sense=">=",
+            other="byzfl",
+            ours=_share(timing, n),
+            theirs=times.get("byzfl"),
+            target=STEP_TARGETS.get(batch),
+            note=note,
+        )
+    most = max(ours)
+    if most > 1:
+        yield Finding(
+            part="devices",
+            what=f"{setting.title}: {most} CPU devices",
+            shape=f"b = {batch}",
+            sense=">=",
+            other="1 CPU device",
+            ours=_share(ours[most], most),
+            theirs=ours[1],
+            target=0.9 * most,
+            note="time for one cell of a grid",
+        )
+
+
+def _prepared(setting: Setting, batch: int, steps: int) -> tuple[Program, Knobs, Images]:
+    (group,) = grid.plan([setting.cell(batch)], CLASSES)
+    return group.program, group.knobs[0], Images(batch, steps)
+
+
+def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Side:
+    """An epoch of `n` cells, one on each device: the very program that `grid.run` runs; the state goes on and on."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",))
+    start, epoch = grid._compiled(program, mesh, None)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * n), knobs)
+    state = [start(stacked, images.train)]
+
+    def call() -> Any:
+        state[0], measured = epoch(stacked, state[0], images.train, images.test)
+        return state[0].params, measured
+
+    return local(call)
+
+
+def _step_job(setting: Setting, program: Program, knobs: Knobs, images: Images, folder: Path) -> dict[str, Any]:
+    """byzfl's side; its own file for each use, since a running job has read its arrays already."""
+    params = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train).params
+    path = folder / f"step_{images.index.shape[0]}.npz"
+    _save(path, to_torch(_tree(program, params, images)) | images.honest())
+    attack = {**setting.byzfl_attack, "f": F}
+    names = {"title": setting.title, "batch": images.index.shape[-1]}
+    return {"kind": "step", "arrays": str(path), "lr": LR, "rule": setting.byzfl_rule, "attack": attack, **names}
+
+
+def _check_step(peer: Peer, setting: Setting, batch: int, folder: Path) -> None:
+    """One step of both from the same parameters on the same batches. Noise has sigma 0 here, so it is the same too."""
+    if setting.attack == "gaussian":
+        still = {**setting.byzfl_attack, "parameters": {"sigma": 0.0}}
+        setting = dataclasses.replace(setting, attack_args={"sigma": 0.0}, byzfl_attack=still)
+    program, knobs, images = _prepared(setting, batch, steps=1)
+    out = folder / "step_of_peer.npz"
+    peer.run(_step_job(setting, program, knobs, images, folder), out=out)
+    theirs = ravel_pytree(from_torch(dict(np.load(out))))[0]
+    state = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train)
+    after, _ = jax.jit(engine.step, static_argnums=0)(program, knobs, state, images.train, images.index[0])
+    moved = jnp.asarray(theirs) - state.params
+    check_same(f"one step of {setting.title}, b = {batch}", after.params - state.params, moved, 10 * TOLERANCE)
+
+
+def _many(side: Side, n: int) -> Side:
+    """A side of which one call is n of the given one's."""
+    return lambda calls: side(n * calls)
+
+
+def _share(timing: Any, parts: int) -> Any:
+    return timing._replace(ms=timing.ms / parts)
+
+
+def _where(n: int) -> str:
+    return "one cell alone on one device" if n == 1 else f"{n} cells on {n} devices, time for each"
