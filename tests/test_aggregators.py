@@ -76,6 +76,7 @@ def test_jit_and_static_f_change_nothing(rule):
     np.testing.assert_allclose(once(rule, jnp.asarray(rows), 2)[0], output(rule, rows, 2), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_over_f_is_a_loop(rule):
     rows = jnp.asarray(normal(7))
     side_by_side = jax.jit(jax.vmap(functools.partial(once, rule), in_axes=(None, 0)))(rows, jnp.arange(8))[0]
@@ -121,6 +122,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("m", [7, 8])
 def test_bad_rows_within_the_bound_do_not_get_through(rule, m, bad):
@@ -170,6 +172,7 @@ def test_order_of_workers_does_not_count(rule, m):
         np.testing.assert_allclose(output(rule, rows[order], 1), output(rule, rows, 1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_brsgd_with_all_ties_does_not_see_the_order():
     made = AGGREGATORS["brsgd"].make(score_tie="all")
     for seed in range(5):

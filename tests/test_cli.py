@@ -97,6 +97,7 @@ def test_another_setting_is_another_folder_and_another_record(finished, capsys):
     assert not {r["id"] for r in other} & {r["id"] for r in records.read(runs(finished))}
 
 
+@pytest.mark.slow
 def test_quick_says_so_everywhere(tmp_path, capsys):
     code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum", "--results", tmp_path], capsys)
     folder = tmp_path / "smoke+quick"
@@ -105,6 +106,7 @@ def test_quick_says_so_everywhere(tmp_path, capsys):
     assert all("QUICK" in (folder / f"table.{kind}").read_text() for kind in ("md", "csv", "tex"))
 
 
+@pytest.mark.slow
 def test_report_fills_the_marked_place_of_a_file(finished, tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- TABLE:smoke -->\nold\n<!-- /TABLE -->\nafter\n")
