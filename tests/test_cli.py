@@ -137,7 +137,7 @@ def test_the_same_cell_gives_the_same_numbers_again(finished, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_killed_run_loses_no_finished_cell(tmp_path):
     command = [sys.executable, "-m", "experiments", "run", "smoke", "--results", str(tmp_path), "--epochs", "30"]
-    command += ["--only", "rule=mean,rule=krum"]
+    command += ["--only", "rule=mean"]
     path = tmp_path / "smoke+epochs=30" / "runs.jsonl"
     victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -151,7 +151,7 @@ def test_a_killed_run_loses_no_finished_cell(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"{kept.count(10)} recorded before" in done.stdout
     assert path.read_bytes().startswith(kept)
-    assert len({json.loads(line)["id"] for line in path.read_text().splitlines()}) == 6
+    assert len({json.loads(line)["id"] for line in path.read_text().splitlines()}) == 3
 
 
 BAD = {
@@ -279,7 +279,7 @@ import jax
 from experiments import cli
 found = []
 jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
-assert cli.main(["run", "smoke", "--only", "rule=median", "--epochs", "1", "--results", sys.argv[1]]) == 0
+assert cli.main(["run", "smoke", "--only", "rule=median,attack=alie", "--epochs", "1", "--results", sys.argv[1]]) == 0
 print(sum("cache_hits" in name for name in found), sum("cache_misses" in name for name in found))
 """
     environment = os.environ | {"BYZSIM_CACHE": str(tmp_path / "cache")}

@@ -17,7 +17,7 @@ def images(*shape, seed=0):
 
 
 def params(made, shape=(1, 28, 28)):
-    return made.init(jax.random.key(0), jnp.zeros(shape, jnp.uint8))
+    return jax.jit(made.init)(jax.random.key(0), jnp.zeros(shape, jnp.uint8))
 
 
 def conv(x, kernel):
@@ -58,7 +58,7 @@ def test_every_model_maps_images_to_logits(model, shape):
 @pytest.mark.parametrize("model", ["mlp", "resnet20", "softmax"])
 def test_small_images_will_do(model):
     made = MODELS[model].make(n_classes=10)
-    logits = made.apply(params(made, (1, 8, 8)), images(3, 8, 8))
+    logits = jax.jit(made.apply)(params(made, (1, 8, 8)), images(3, 8, 8))
     assert logits.shape == (3, 10) and np.isfinite(logits).all()
 
 

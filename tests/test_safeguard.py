@@ -59,8 +59,7 @@ def test_a_bound_far_below_the_noise_bans_honest_workers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("guards", ["single", "algorithm 2"])
-@pytest.mark.parametrize("shift", [12.0, 60.0])
+@pytest.mark.parametrize(("guards", "shift"), [("single", 12.0), ("algorithm 2", 60.0)])
 def test_constant_shifts_are_banned_when_the_theory_says(guards, shift):
     """With a Byzantine sum c t / m away from the honest ones' centre, which are within r = Th / 4 of it:
 
