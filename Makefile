@@ -35,7 +35,7 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-fast: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow and not faults"
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """What the commands of `byzsim` do: one function for each, of the arguments behind its name."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -7,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from rich.console import Console
 
-from experiments import harm, records, runner
+from experiments import harm, hosts, records, runner
 from experiments import report as reports
 from experiments import zoo as catalogue
 from experiments.config import Config, Table, cells
@@ -38,6 +39,17 @@ class Run(Where):
     """part of the table: KEY=VALUE with the keys rule, attack, alpha, seed; several of one key are alternatives"""
     data_dir: Path | None = None
     """folder with the data set's original files"""
+    devices_per_cell: int = 1
+    """devices that share one cell, for cells too large for one; sums round in another order"""
+    distributed: bool = False
+    """one of several processes, each started with this same command: found under SLURM, Kubernetes, Open MPI and on TPU
+    pods, else given by the three options below"""
+    coordinator: str | None = None
+    """HOST:PORT of process 0"""
+    processes: int | None = None
+    """how many"""
+    process: int | None = None
+    """which this one is, from 0"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +92,28 @@ def run(args: list[str]) -> None:
     runner.use_all_cores()
     runner.keep_compiled()
     folder = _folder(table, given)
-    runner.run(table, given.config, folder, only=given.only, quick=given.quick, data_dir=given.data_dir, say=_say)
-    _write(table, given, folder)
+    with _processes(given):
+        runner.run(
+            table,
+            given.config,
+            folder,
+            only=given.only,
+            quick=given.quick,
+            data_dir=given.data_dir,
+            per_cell=given.devices_per_cell,
+            say=_say if hosts.first() else lambda line: None,
+        )
+        if hosts.first():
+            _write(table, given, folder)
+
+
+def _processes(given: Run) -> contextlib.AbstractContextManager[None]:
+    where = (given.coordinator, given.processes, given.process)
+    if given.distributed:
+        return hosts.session(*where)
+    if where != (None, None, None):
+        raise UserError("--coordinator, --processes and --process are for --distributed, which was not given")
+    return contextlib.nullcontext()
 
 
 def report(args: list[str]) -> None:

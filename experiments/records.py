@@ -85,9 +85,22 @@ def origin() -> Record:
     return {
         "commit": _git(here, "rev-parse", "HEAD") or "unknown",
         "dirty": status is None or bool(status),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "versions": versions(),
         "device": f"{len(devices)} x {devices[0].platform} ({_processor(devices[0])})",
     }
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+
+
+def code() -> str:
+    """SHA-256 of this project's sources."""
+    here = Path(__file__).parent.parent
+    total = hashlib.sha256()
+    for path in sorted(path for folder in ("sim", "experiments") for path in (here / folder).rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _git(folder: Path, *args: str) -> str | None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from experiments import records
+from experiments import hosts, records
 from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
 from experiments.errors import UserError
@@ -29,26 +29,41 @@ def run(
     only: Sequence[str] = (),
     quick: bool = False,
     data_dir: Path | None = None,
+    per_cell: int = 1,
     say: Callable[[str], object] = print,
 ) -> None:
     """Run every cell that `folder` has no record of, and record it there.
 
+    Of several processes (`hosts.session`) each runs a part of the cells; only the first one uses `folder`.
+
+    Args:
+        per_cell: devices that share one cell.
     Raises:
         UserError: for anything that cannot be run or written, before anything is compiled.
     """
-    wanted = cells(config, only)
-    _warn_beyond(wanted, say)
-    records.check_writable(folder)
     path = folder / "runs.jsonl"
-    done = {record["id"] for record in records.read(path, say)}
-    data = load(config.data, data_dir=data_dir, say=say)
-    _check_fit(wanted, data)
-    missing = [cell for cell in wanted if records.identifier(records.identity(cell, config.data, data)) not in done]
+
+    def prepare() -> tuple[list[Cell], Dataset, list[str]]:
+        wanted = cells(config, only)
+        _check_shared(wanted, per_cell)
+        _warn_beyond(wanted, say)
+        if hosts.first():
+            records.check_writable(folder)
+        done = [record["id"] for record in records.read(path, say)] if hosts.first() else []
+        data = load(config.data, data_dir=data_dir, say=say)
+        _check_fit(wanted, data)
+        return wanted, data, done
+
+    wanted, data, done = hosts.everywhere(prepare)
+    names = [records.identifier(records.identity(cell, config.data, data)) for cell in wanted]
+    hosts.agree(command=repr((names, per_cell)), data=data.digest, code=records.code(), versions=repr(records.versions()))
+    done = set(hosts.gathered(done)[0])
+    missing = [cell for cell, name in zip(wanted, names, strict=True) if name not in done]
     say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
     if missing:
         write = _writer(path, table, config, quick, data)
         with jax.default_matmul_precision("highest"):  # an accelerator would take TF32 or bf16 without being asked
-            _run_all(missing, data, write, say)
+            _run_all(missing, data, per_cell, write, say)
 
 
 def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset) -> Callable[..., None]:
@@ -67,22 +82,25 @@ def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset
             )
             for cell, curve in zip(batch, curves, strict=True)
         ]
-        records.append(path, new)
+        if hosts.first():
+            records.append(path, new)
 
     return write
 
 
-def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None], say: Callable[[str], object]) -> None:
+def _run_all(
+    missing: Sequence[Cell], data: Dataset, per_cell: int, write: Callable[..., None], say: Callable[[str], object]
+) -> None:
     """Batches of one program after another; a line for each cell, and a bar where somebody is watching."""
     devices = jax.devices()
-    train = Data(jnp.asarray(data.train_images), jnp.asarray(data.train_labels))
-    test = Data(jnp.asarray(data.test_images), jnp.asarray(data.test_labels))
+    train = grid.everywhere(Data(data.train_images, data.train_labels), devices, per_cell)
+    test = grid.everywhere(Data(data.test_images, data.test_labels), devices, per_cell)
     began, finished = time.monotonic(), 0
     with _progress() as bar:
         task = bar.add_task("cells", total=len(missing))
         for group in grid.plan(missing, data.n_classes):
-            chunk = planned_chunk(group, train, test, devices)
-            size = len(devices) * (chunk or 1)
+            chunk = planned_chunk(group, train, test, devices, per_cell)
+            size = len(devices) // per_cell * (chunk or 1)
             for first in range(0, len(group.cells), size):
                 part = slice(first, first + size)
                 start, done = time.monotonic(), finished
@@ -95,6 +113,7 @@ def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None],
                     test,
                     epochs=batch[0].epochs,
                     devices=devices,
+                    per_cell=per_cell,
                     chunk=chunk,
                     on_epoch=lambda epoch, done=done, share=share: bar.update(task, completed=done + epoch * share),
                 )
@@ -106,7 +125,9 @@ def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None],
                     say(_line(cell, curve, finished, len(missing), left))
 
 
-def planned_chunk(group: grid.Group, train: Data, test: Data, devices: Sequence[jax.Device]) -> int | None:
+def planned_chunk(
+    group: grid.Group, train: Data, test: Data, devices: Sequence[jax.Device], per_cell: int = 1
+) -> int | None:
     """Cells that each device runs at once: as many as its memory holds; None, one after another, on a CPU.
 
     So too on a device that does not say how much memory it has.
@@ -114,14 +135,20 @@ def planned_chunk(group: grid.Group, train: Data, test: Data, devices: Sequence[
     Raises:
         UserError: if not even one cell fits.
     """
-    stats = None if devices[0].platform == "cpu" else devices[0].memory_stats()
-    if not stats or "bytes_limit" not in stats:
+    mine = jax.local_devices()[0]
+    stats = None if mine.platform == "cpu" else mine.memory_stats()
+    limit = min(hosts.gathered(int(PLANNED * (stats or {}).get("bytes_limit", 0))))  # the same plan on all processes
+    if limit == 0:
         return None
-    limit = int(PLANNED * stats["bytes_limit"])
     try:
-        return grid.chunk_within(group.program, group.knobs, train, test, devices=devices, limit=limit)
+        return grid.chunk_within(
+            group.program, group.knobs, train, test, devices=devices, limit=limit, per_cell=per_cell
+        )
     except ValueError as error:
-        raise UserError(f"{group.cells[0].rule}: {error}. Try fewer workers or smaller batches.") from None
+        raise UserError(
+            f"{group.cells[0].rule}: {error}. Try more devices for each cell (--devices-per-cell), fewer workers or "
+            "smaller batches."
+        ) from None
 
 
 def _line(cell: Cell, curve: Curve, finished: int, total: int, left: float) -> str:
@@ -139,7 +166,7 @@ def _progress() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=not (sys.stderr.isatty() and hosts.first()),
     )
 
 
@@ -169,9 +196,23 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
         ) from None
 
 
+def _check_shared(wanted: Sequence[Cell], per_cell: int) -> None:
+    """Do cells, and the workers of each, divide over the devices?"""
+    m, count = wanted[0].m, jax.device_count()
+    if per_cell < 1 or m % per_cell or count % per_cell:
+        raise UserError(
+            f"--devices-per-cell {per_cell} has to divide the number of workers, m={m}, and that of devices, {count}. "
+            f"Try {', '.join(str(k) for k in range(1, m + 1) if m % k == 0 and count % k == 0)}."
+        )
+
+
 def use_all_cores() -> None:
-    """Make every CPU core that this process may use a JAX device; to be called before JAX starts."""
-    jax.config.update("jax_num_cpu_devices", cores())
+    """Make every CPU core that this process may use a JAX device; to be called before JAX starts.
+
+    Where JAX has been told a number (JAX_NUM_CPU_DEVICES), nothing is changed.
+    """
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", cores())
 
 
 def keep_compiled() -> None:

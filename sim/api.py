@@ -200,7 +200,7 @@ def _vectors(name: str, values: Any, d: int) -> Float[Array, "*rounds d"]:
 
 def _matrix(gradients: Any, *, rounds: bool) -> Float[Array, "*rounds m d"]:
     try:
-        matrix = np.asarray(gradients)
+        matrix = gradients if isinstance(gradients, jax.Array) else np.asarray(gradients)
     except ValueError as error:
         raise ValueError(f"gradients are not an array: {error}") from None
     if matrix.ndim not in ((2, 3) if rounds else (2,)) or 0 in matrix.shape:

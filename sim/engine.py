@@ -7,6 +7,7 @@ Everything of a run that can be an array is in `Knobs`, so one compiled program 
 there; what shapes the program is in `Program`.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from sim import shards
+from sim import shards, spread
 from sim.ops import HIGHEST, groups, masked_mean, per_row
 from sim.types import Aggregator, Attack, Round, State, Traced
 
@@ -117,22 +118,25 @@ def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
     params = _flat_model(program, train)[0](_key(knobs, INIT))
     m, d = program.m, len(params)
     rule, attack = _members(program, knobs)
-    return TrainState(
+    state = TrainState(
         params=params,
         optimizer=program.optimizer(knobs.lr).init(params),
         rule=rule.init(m, d),
         attack=attack.init(m, d),
-        momentum=() if program.momentum == "none" else jnp.zeros((m, d)),
-        shards=_shards(program, knobs, train),
+        momentum=() if program.momentum == "none" else spread.rows(jnp.zeros((m, d))),
+        shards=spread.rows(_shards(program, knobs, train)),
         step=jnp.int32(0),
         previous=jnp.zeros(d),
     )
+    return _through(spread.rows, program, state)
 
 
 def epoch(program: Program, knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
     """All steps of one epoch, then a measurement on the test set."""
     batches = _batches(program, knobs, state)
+    state = _through(spread.to_columns, program, state)
     state, facts = jax.lax.scan(lambda state, index: step(program, knobs, state, train, index), state, batches)
+    state = _through(spread.to_rows, program, state)
     accuracy, loss = evaluate(program, state.params, test)
     diverged = ~(jnp.isfinite(state.params).all() & jnp.isfinite(loss))
     accuracy = jnp.where(diverged, jnp.nan, accuracy)
@@ -145,11 +149,16 @@ def step(
     """One step of all workers and the server on the examples `index`."""
     rule, attack = _members(program, knobs)
     byz = knobs.byz[:, None]
-    index = shared_batches(index, rule.load)
+    index = spread.rows(shared_batches(index, rule.load))
     images, clean = train.images[index], train.labels[index].astype(jnp.int32)
     labels = jnp.where(byz, attack.labels(clean, program.n_classes, _round(knobs, LABELS, state)), clean)
-    losses, grads = worker_gradients(program, state.params, train, images, labels)
+
+    def gradients(params, images, labels):
+        return worker_gradients(program, params, train, images, labels)
+
+    losses, grads = spread.by_worker(gradients, state.params, images, labels)
     momentum, work = _momentum(program, knobs, state.momentum, grads)
+    work = spread.to_columns(work)
 
     def advance(aggregate):
         updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
@@ -173,6 +182,13 @@ def step(
     facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info.weight)
     shards, done = state.shards, state.step + 1
     return TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate), facts
+
+
+def _through(turn: Callable[[Array], Array], program: Program, state: TrainState) -> TrainState:
+    """The state with every (m, d) matrix of the rule and of the attack through `turn`."""
+    shape = (program.m, len(state.params))
+    each = functools.partial(jax.tree.map, lambda leaf: turn(leaf) if leaf.shape[-2:] == shape else leaf)
+    return state._replace(rule=each(state.rule), attack=each(state.attack))
 
 
 def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sim import engine
+from sim import engine, spread
 from sim.cell import Cell
 from sim.engine import Data, Facts, Knobs, Measured, Program, TrainState
 from sim.models import MODELS
@@ -74,6 +75,7 @@ def run(
     *,
     epochs: int,
     devices: Sequence[jax.Device] | None = None,
+    per_cell: int = 1,
     chunk: int | None = None,
     on_epoch: Callable[[int], None] = lambda done: None,
 ) -> list[Curve]:
@@ -81,23 +83,27 @@ def run(
 
     Args:
         knobs: one for each cell; the last is repeated where devices would have nothing to do.
-        devices: where to run; default one device.
+        devices: where to run; default one device. Of several processes: those of all of them, and every process calls
+            this with the same arguments and gets all curves.
+        per_cell: devices that share one cell (`sim.spread`), a divisor of m and of the number of devices. With more
+            than one, sums are taken in another order, so bits differ from those of a cell on one device.
         chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
             the right choice on a CPU. `chunk_within` finds a number for an accelerator.
         on_epoch: called after each epoch of a batch of cells, with the number of epochs done.
     """
-    mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
-    at_once = mesh.size * (chunk or 1)
+    mesh = _mesh(devices or jax.devices()[:1], per_cell)
+    train, test = _placed((train, test), mesh, PartitionSpec())
+    at_once = mesh.shape["cells"] * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
     curves: list[Curve] = []
     for first in range(0, len(knobs), at_once):
         batch = knobs[first : first + at_once]
         filled = [*batch, *[batch[-1]] * (at_once - len(batch))]
-        stacked = _stacked(filled)
+        stacked = _placed(_stacked(filled), mesh, PartitionSpec("cells"))
         state, measured = start(stacked, train), []
         for done in range(1, epochs + 1):
             state, now = epoch(stacked, state, train, test)
-            measured.append(jax.device_get(now))
+            measured.append(_gathered(now))
             on_epoch(done)
             if np.any([m.diverged for m in measured], axis=0).all():
                 break  # nothing that counts can follow
@@ -105,8 +111,45 @@ def run(
     return curves
 
 
+def everywhere(data: Data, devices: Sequence[jax.Device], per_cell: int = 1) -> Data:
+    """Data on all of these devices, of all processes, from arrays that each process has; `run` copies it no more."""
+    return _placed(data, _mesh(devices, per_cell), PartitionSpec())
+
+
+def _mesh(devices: Sequence[jax.Device], per_cell: int) -> Mesh:
+    """Cells over the devices, or over groups of `per_cell` of them."""
+    if per_cell == 1:
+        return Mesh(np.array(devices), ("cells",))
+    return Mesh(np.array(devices).reshape(-1, per_cell), ("cells", spread.WORKERS))
+
+
+def _placed(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
+    """Each process puts its own devices' part there."""
+    sharding = NamedSharding(mesh, spec)
+
+    def place(leaf):
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
+        values = np.asarray(leaf)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(place, tree)
+
+
+def _gathered(measured: Measured) -> Measured:
+    """On the host of every process, once all of its devices are there: collectives do not wait for ever."""
+    return multihost_utils.process_allgather(jax.block_until_ready(measured), tiled=True)
+
+
 def chunk_within(
-    program: Program, knobs: Sequence[Knobs], train: Data, test: Data, *, devices: Sequence[jax.Device], limit: int
+    program: Program,
+    knobs: Sequence[Knobs],
+    train: Data,
+    test: Data,
+    *,
+    devices: Sequence[jax.Device],
+    limit: int,
+    per_cell: int = 1,
 ) -> int:
     """How many of these cells each device should run at once under `vmap`, in `limit` bytes of its memory.
 
@@ -116,8 +159,8 @@ def chunk_within(
     Raises:
         ValueError: if not even one cell fits.
     """
-    mesh = Mesh(np.array(devices), ("cells",))
-    most = -(-len(knobs) // mesh.size)
+    mesh = _mesh(devices, per_cell)
+    most = -(-len(knobs) // mesh.shape["cells"])
     fits = largest_fitting(lambda chunk: _need(program, knobs[0], train, test, mesh, chunk), most, limit)
     return -(-most // -(-most // fits))
 
@@ -147,11 +190,11 @@ def largest_fitting(need: Callable[[int], int], most: int, limit: int) -> int:
 def _need(program: Program, knobs: Knobs, train: Data, test: Data, mesh: Mesh, chunk: int) -> int:
     """Bytes on each device while an epoch of `chunk` cells runs: data, state, results and temporaries."""
     start, epoch = _compiled(program, mesh, chunk)
-    stacked = _stacked([knobs] * (mesh.size * chunk))
-    sharding = NamedSharding(mesh, PartitionSpec("cells"))
+    stacked = _placed(_stacked([knobs] * (mesh.shape["cells"] * chunk)), mesh, PartitionSpec("cells"))
     state = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(start, stacked, train),
+        start.lower(stacked, train).compile().output_shardings,
     )
     plan = epoch.lower(stacked, state, train, test).compile().memory_analysis()
     held = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
@@ -166,6 +209,7 @@ def _stacked(knobs: Sequence[Knobs]) -> Knobs:
 def _compiled(program: Program, mesh: Mesh, chunk: int | None):
     """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated.
 
+    What devices share one cell do within it is up to `sim.spread` and XLA.
     Without a chunk the program holds one cell on each device, whatever the size of the grid: the same code, so the
     same bits. (A loop over cells inside the program would be compiled differently for every length.)
     """
@@ -180,7 +224,7 @@ def _compiled(program: Program, mesh: Mesh, chunk: int | None):
     def sharded(f, n_cells: int, n_data: int):
         local = jax.vmap(f, in_axes=(0,) * n_cells + (None,) * n_data) if chunk else _on_first(f, n_cells)
         specs = (cells,) * n_cells + (everywhere,) * n_data
-        return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=cells, check_vma=False)
+        return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=cells, axis_names={"cells"}, check_vma=False)
 
     return jax.jit(sharded(start, 1, 1)), jax.jit(sharded(epoch, 2, 2), donate_argnums=1)
 

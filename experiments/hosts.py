@@ -1,0 +1,133 @@
+"""Several processes as one: JAX's multi-controller runtime, and what its processes tell each other.
+
+Every process runs the same program on the same table. Process 0 reads and writes the records, so the others need not
+see its file system; what it knows, it tells them.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from experiments.errors import UserError
+
+SILENCE = 20  # seconds after which a process that is not heard of counts as dead; JAX's own default is 100
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def session(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> Iterator[None]:
+    """One of several processes, from here on; to be entered before JAX starts.
+
+    Without arguments JAX looks for SLURM, Kubernetes, a TPU pod or Open MPI. All processes leave together. When one
+    dies, the others end within `SILENCE` seconds: here, where a collective fails, or by JAX itself, which aborts.
+
+    Args:
+        coordinator: HOST:PORT at which process 0 listens and the others find it.
+        processes, process: how many there are, and which this one is, from 0.
+    Raises:
+        UserError: nothing is found, or the three do not go together.
+    """
+    _join(coordinator, processes, process)
+    count, mine = jax.process_count(), jax.process_index()
+    print(f"process {mine} of {count}: {jax.local_device_count()} of {jax.device_count()} devices, on {platform.node()}")
+    try:
+        yield
+        gathered("done")
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not re.match(r"[A-Z_]+: ", str(error)):  # not a status of XLA's
+            raise
+        print(
+            f"byzsim: process {mine} of {count} stops, since they can no longer work together; if another one has "
+            "ended, its output says why. Finished cells are recorded; the same command goes on with the rest, with as "
+            f"many processes as you like. ({str(error).splitlines()[0]})",
+            file=sys.stderr,
+            flush=True,
+        )
+        sys.stdout.flush()
+        os._exit(1)  # JAX's own goodbye would wait for the dead
+
+
+def _join(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    how = "Give all three: --coordinator HOST:PORT --processes N --process I, I from 0 to N - 1 and the rest the same "
+    how += "on every host; or none, under SLURM, Kubernetes, Open MPI or on a TPU pod."
+    given = [value is not None for value in (coordinator, processes, process)]
+    if any(given) and not all(given):
+        raise UserError(f"only a part of where the processes are was given. {how}")
+    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+        raise UserError(f"--coordinator {coordinator!r} is not of the form HOST:PORT, such as 10.0.0.1:4321")
+    try:
+        jax.distributed.initialize(
+            coordinator, processes, process, heartbeat_timeout_seconds=SILENCE, shutdown_timeout_seconds=SILENCE
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"no processes to work with: {str(error).splitlines()[0]} {how}") from None
+
+
+def first() -> bool:
+    """Is this the process that reads and writes the records?"""
+    return jax.process_index() == 0
+
+
+def gathered(mine: Any) -> list[Any]:
+    """What each process gives, JSON values, in order of processes; to be called by all of them."""
+    if jax.process_count() == 1:
+        return [mine]
+    text = json.dumps(mine).encode()
+    longest = max(int(count) for (count,) in _rows(np.array([len(text)], np.int32)))
+    return [json.loads(row.tobytes()) for row in _rows(np.frombuffer(text.ljust(longest), np.uint8))]
+
+
+def _rows(mine: np.ndarray) -> np.ndarray:
+    """Each process's array, of one shape for all, as a row. JAX's own helper wants equally many devices on each."""
+    devices = {device.process_index: device for device in reversed(jax.devices())}
+    mesh = Mesh(np.array([devices[process] for process in sorted(devices)]), ("processes",))
+    sharding = NamedSharding(mesh, PartitionSpec("processes"))
+    spread = jax.make_array_from_process_local_data(sharding, mine[None], (len(devices), *mine.shape))
+    return multihost_utils.process_allgather(spread, tiled=True)
+
+
+def everywhere(prepare: Callable[[], T]) -> T:
+    """What `prepare` gives here, once it has worked on all processes.
+
+    Raises:
+        UserError: on all of them, if it raises one on any: so none is left waiting.
+    """
+    if jax.process_count() == 1:
+        return prepare()
+    try:
+        result, trouble = [prepare()], ""
+    except UserError as error:
+        result, trouble = [], str(error)
+    for number, (host, text) in enumerate(gathered([platform.node(), trouble])):
+        if text:
+            raise UserError(f"process {number} on {host}: {text}")
+    return result[0]
+
+
+def agree(**about: str) -> None:
+    """Check that all processes are about to do the same work.
+
+    Raises:
+        UserError: on all of them, naming the first process that differs from process 0, and in what.
+    """
+    told = gathered([platform.node(), about])
+    host, wanted = told[0]
+    for number, (other, theirs) in enumerate(told):
+        if differs := [name for name in wanted if theirs[name] != wanted[name]]:
+            raise UserError(
+                f"process {number} on {other} has another {' and '.join(differs)} than process 0 on {host}. Start the "
+                "same command with the same code and data on every host."
+            )

@@ -1,0 +1,98 @@
+"""What one cell over four devices gives, beside the same on one device; a process of its own, started by test_spread.py.
+
+Prints a JSON object: for each rule and pre-rule the results of both, and the largest array in the program of one device.
+"""
+
+import functools
+import json
+import re
+import sys
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_disable_most_optimizations", True)  # compiled, run once, forgotten
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
+
+import sim  # noqa: E402
+from sim import AGGREGATORS, PRE_RULES, Cell, Data, Round, grid, spread  # noqa: E402
+from sim.names import rule_entry  # noqa: E402
+
+M, D = 8, 2003  # the coordinates do not divide by four
+
+
+def once(rule, rows):
+    """(aggregate, weights) of the second of two rounds, as a training step calls the rule."""
+    made = rule_entry(rule).make()
+    rows = spread.to_columns(rows)
+    state, d = made.init(*rows.shape), rows.shape[1]
+    for step in range(2 if jax.tree.leaves(state) else 1):
+        rnd = Round(
+            jax.random.key(0),
+            jnp.int32(step),
+            jnp.int32(1),
+            lr=0.1,
+            params=jnp.zeros(d),
+            previous=jnp.zeros(d),
+            server_loss=lambda n: lambda params: params.sum(),
+        )
+        aggregate, state, info = made.apply(rows, state, rnd)
+    return aggregate, info.weight
+
+
+def compared(rule, rows):
+    mesh = Mesh(np.array(jax.devices()).reshape(1, 4), ("cells", spread.WORKERS))
+    everywhere = PartitionSpec()
+    shared = jax.shard_map(
+        functools.partial(once, rule), mesh=mesh, in_specs=everywhere, out_specs=everywhere, axis_names={"cells"},
+        check_vma=False,
+    )  # fmt: skip
+    placed = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(spread.WORKERS)))
+    program = jax.jit(shared).lower(placed).compile()
+    alone, apart = jax.jit(functools.partial(once, rule))(rows), program(placed)
+    return {
+        "alone": [np.asarray(each).tolist() for each in alone],
+        "shared": [np.asarray(each).tolist() for each in apart],
+        "largest": largest(program.as_text()) / rows.size,
+    }
+
+
+def largest(program):
+    """Entries of the largest array in a compiled program's text."""
+    return max(np.prod([int(n) for n in shape.split(",")]) for shape in re.findall(r"\w\d*\[([\d,]+)\]", program))
+
+
+def trained(per_cell):
+    """Curves of two cells with matrices in every part of the state, and bytes that an epoch needs on each device."""
+    draw = np.random.default_rng(0)
+    data = Data(draw.integers(0, 256, (64, 14, 14), dtype=np.uint8), np.arange(64, dtype=np.uint8) % 10)
+    cell = {"rule": "safeguard", "attack": "delayed_gradient", "n_byz": 1, "momentum": "ema", "model": "mlp", "m": M}
+    (group,) = grid.plan([Cell(**cell, batch=2, epochs=2, lr=0.1, seed=seed) for seed in (0, 1)], 10)
+    devices = jax.devices()
+    curves = grid.run(group.program, group.knobs, data, data, epochs=2, devices=devices, per_cell=per_cell)
+    mesh = grid._mesh(devices, per_cell)
+    placed = grid.everywhere(data, devices, per_cell)
+    return {
+        "curves": [[np.asarray(series, float).tolist() for series in curve[:-2]] for curve in curves],
+        "bytes": grid._need(group.program, group.knobs[0], placed, placed, mesh, 1),
+    }
+
+
+if __name__ == "__main__":
+    draw = np.random.default_rng(0)
+    matrix = (draw.normal(size=(M, D)) * np.linspace(0.5, 2, M)[:, None] + draw.normal(size=D)).astype(np.float32)
+    by_worker = NamedSharding(Mesh(np.array(jax.devices()), ("w",)), PartitionSpec("w"))
+    json.dump(
+        {
+            "rules": {r: compared(r, matrix) for r in [*AGGREGATORS, *(f"{p}+mean" for p in PRE_RULES)]},
+            "trained": {k: trained(k) for k in (1, 2, 4)},
+            "aggregate": [
+                np.asarray(sim.aggregate("krum", rows, f=1)).tolist()
+                for rows in (matrix, jax.device_put(matrix, by_worker))
+            ],
+        },
+        sys.stdout,
+    )

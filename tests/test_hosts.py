@@ -1,0 +1,131 @@
+"""Several processes as one, on the loopback address."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import cli, hosts, records
+from experiments.errors import UserError
+
+RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "200", "--seeds", *"0123456"]
+FOLDER = "smoke+epochs=200"
+
+
+def start(folder, *, devices=(1, 1), others=(), **env):
+    """Processes of one run, the last of them with `others` in its command."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    root = str(Path(__file__).parent.parent)
+    where = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(devices)), "--process"]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "experiments", *RUN, "--results", str(folder / str(i)), *where, str(i)]
+            + list(others if i == len(devices) - 1 else ()),
+            env=os.environ | {"JAX_NUM_CPU_DEVICES": str(count), "PYTHONPATH": root} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i, count in enumerate(devices)
+    ]
+
+
+def ended(processes):
+    """(exit codes, outputs), once all have ended."""
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def kill_after_a_record(processes, which, path):
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 2):
+        assert all(process.poll() is None for process in processes), ended(processes)
+        time.sleep(0.02)
+    processes[which].send_signal(signal.SIGKILL)
+
+
+def numbers(path):
+    """What was computed, without where and when."""
+    own = {"seconds", "time", "device"}
+    return {r["id"]: {k: v for k, v in r.items() if k not in own} for r in records.read(path)}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The records of one process with two devices."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert cli.main([*RUN, "--results", str(folder)]) == 0
+    return numbers(folder / FOLDER / "runs.jsonl")
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_all_and_the_next_start_completes_with_the_same_bits(tmp_path, alone):
+    path = tmp_path / "0" / FOLDER / "runs.jsonl"
+    processes = start(tmp_path)
+    kill_after_a_record(processes, 1, path)
+    codes, outputs = ended(processes)
+    assert codes[0] not in (0, None) and "process 0 of 2: 1 of 2 devices" in outputs[0]
+    assert "the same command goes on with the rest" in outputs[0] or "another task died" in outputs[0]
+    before = path.read_bytes()
+    assert 2 <= before.count(b"\n") < len(alone)
+
+    codes, outputs = ended(start(tmp_path, devices=(1, 2)))
+    assert codes == [0, 0], outputs
+    assert path.read_bytes().startswith(before) and numbers(path) == alone
+    assert "process 1 of 2: 2 of 3 devices" in outputs[1] and "seed" not in outputs[1]
+    assert (path.parent / "README.md").exists() and not (tmp_path / "1").exists()  # one process writes
+
+
+@pytest.mark.faults
+def test_the_first_process_killed(tmp_path, alone):
+    path = tmp_path / "0" / FOLDER / "runs.jsonl"
+    processes = start(tmp_path)
+    kill_after_a_record(processes, 0, path)
+    codes, outputs = ended(processes)
+    assert codes[1] not in (0, None) and "another" in outputs[1]
+    assert cli.main([*RUN, "--results", str(tmp_path / "0")]) == 0  # one process completes what two began
+    assert numbers(path) == alone
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (["--lr", "0.1"], "process 1 on .* has another command than process 0"),
+        (["--data", "mnist", "--data-dir", "nowhere"], "process 1 on .*nowhere"),
+    ],
+)
+def test_processes_that_differ_all_say_so_and_end(tmp_path, others, message):
+    codes, outputs = ended(start(tmp_path, others=others, BYZSIM_CACHE=str(tmp_path)))
+    assert codes == [2, 2]
+    for output in outputs:
+        assert re.search(message, output)
+
+
+def test_another_command_on_another_host_is_refused(monkeypatch):
+    told = [["one", {"command": "a", "data": "x"}], ["two", {"command": "b", "data": "x"}]]
+    monkeypatch.setattr(hosts, "gathered", lambda mine: told)
+    with pytest.raises(UserError, match="process 1 on two has another command than process 0 on one"):
+        hosts.agree(command="a", data="x")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--distributed", "--processes", "2"], "only a part"),
+        (["--distributed", "--coordinator", "here", "--processes", "2", "--process", "0"], "not of the form HOST:PORT"),
+        (["--process", "1"], "are for --distributed"),
+        (["--devices-per-cell", "3"], "has to divide the number of workers, m=10, and that of devices, 2. Try 1, 2"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, capsys, options, message):
+    assert cli.main([*RUN, "--results", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
