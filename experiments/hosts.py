@@ -26,9 +26,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def session(
-    coordinator: str | None = None, processes: int | None = None, process: int | None = None
-) -> Iterator[None]:
+def session(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> Iterator[None]:
     """One of several processes, from here on; to be entered before JAX starts.
 
     Without arguments JAX looks for SLURM, Kubernetes, a TPU pod or Open MPI. All processes leave together. When one
@@ -42,7 +40,9 @@ def session(
     """
     _join(coordinator, processes, process)
     count, mine = jax.process_count(), jax.process_index()
-    print(f"process {mine} of {count}: {jax.local_device_count()} of {jax.device_count()} devices, on {platform.node()}")
+    print(
+        f"process {mine} of {count}: {jax.local_device_count()} of {jax.device_count()} devices, on {platform.node()}"
+    )
     try:
         yield
         gathered("done")

@@ -56,7 +56,9 @@ def run(
 
     wanted, data, done = hosts.everywhere(prepare)
     names = [records.identifier(records.identity(cell, config.data, data)) for cell in wanted]
-    hosts.agree(command=repr((names, per_cell)), data=data.digest, code=records.code(), versions=repr(records.versions()))
+    hosts.agree(
+        command=repr((names, per_cell)), data=data.digest, code=records.code(), versions=repr(records.versions())
+    )
     done = set(hosts.gathered(done)[0])
     missing = [cell for cell, name in zip(wanted, names, strict=True) if name not in done]
     say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")

@@ -93,6 +93,16 @@ def world():
     return World()
 
 
+@pytest.fixture(scope="session")
+def environment():
+    """For processes that tests start: this code, and the programs that are kept."""
+    kept = {
+        "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"],
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+    return os.environ | kept | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
 @pytest.fixture
 def compiled():
     """A list that grows by one with every XLA compilation."""

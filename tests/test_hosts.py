@@ -1,35 +1,38 @@
 """Several processes as one, on the loopback address."""
 
-import os
+import functools
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from experiments import cli, hosts, records
 from experiments.errors import UserError
 
-RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "200", "--seeds", *"0123456"]
-FOLDER = "smoke+epochs=200"
+RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "100", "--seeds", *"0123456"]
+FOLDER = "smoke+epochs=100"
 
 
-def start(folder, *, devices=(1, 1), others=(), **env):
+@pytest.fixture
+def start(environment, tmp_path):
+    return functools.partial(started, tmp_path, environment)
+
+
+def started(folder, environment, *, devices=(1, 1), others=(), **env):
     """Processes of one run, the last of them with `others` in its command."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    root = str(Path(__file__).parent.parent)
     where = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(devices)), "--process"]
     return [
         subprocess.Popen(
             [sys.executable, "-m", "experiments", *RUN, "--results", str(folder / str(i)), *where, str(i)]
             + list(others if i == len(devices) - 1 else ()),
-            env=os.environ | {"JAX_NUM_CPU_DEVICES": str(count), "PYTHONPATH": root} | env,
+            env=environment | {"JAX_NUM_CPU_DEVICES": str(count)} | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -66,9 +69,9 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_all_and_the_next_start_completes_with_the_same_bits(tmp_path, alone):
+def test_a_killed_process_ends_all_and_the_next_start_completes_with_the_same_bits(start, tmp_path, alone):
     path = tmp_path / "0" / FOLDER / "runs.jsonl"
-    processes = start(tmp_path)
+    processes = start()
     kill_after_a_record(processes, 1, path)
     codes, outputs = ended(processes)
     assert codes[0] not in (0, None) and "process 0 of 2: 1 of 2 devices" in outputs[0]
@@ -76,21 +79,31 @@ def test_a_killed_process_ends_all_and_the_next_start_completes_with_the_same_bi
     before = path.read_bytes()
     assert 2 <= before.count(b"\n") < len(alone)
 
-    codes, outputs = ended(start(tmp_path, devices=(1, 2)))
+    codes, outputs = ended(start())
     assert codes == [0, 0], outputs
     assert path.read_bytes().startswith(before) and numbers(path) == alone
-    assert "process 1 of 2: 2 of 3 devices" in outputs[1] and "seed" not in outputs[1]
+    assert "process 1 of 2: 1 of 2 devices" in outputs[1] and "seed" not in outputs[1]
     assert (path.parent / "README.md").exists() and not (tmp_path / "1").exists()  # one process writes
 
 
 @pytest.mark.faults
-def test_the_first_process_killed(tmp_path, alone):
+def test_the_first_process_killed(start, tmp_path, alone):
     path = tmp_path / "0" / FOLDER / "runs.jsonl"
-    processes = start(tmp_path)
+    processes = start()
     kill_after_a_record(processes, 0, path)
     codes, outputs = ended(processes)
     assert codes[1] not in (0, None) and "another" in outputs[1]
-    assert cli.main([*RUN, "--results", str(tmp_path / "0")]) == 0  # one process completes what two began
+    codes, outputs = ended(start(devices=(1, 2)))  # not as many on each
+    assert codes == [0, 0] and numbers(path) == alone, outputs
+
+
+@pytest.mark.faults
+def test_one_process_completes_what_two_began(start, tmp_path, alone):
+    path = tmp_path / "0" / FOLDER / "runs.jsonl"
+    processes = start()
+    kill_after_a_record(processes, 1, path)
+    ended(processes)
+    assert cli.main([*RUN, "--results", str(tmp_path / "0")]) == 0
     assert numbers(path) == alone
 
 
@@ -102,8 +115,8 @@ def test_the_first_process_killed(tmp_path, alone):
         (["--data", "mnist", "--data-dir", "nowhere"], "process 1 on .*nowhere"),
     ],
 )
-def test_processes_that_differ_all_say_so_and_end(tmp_path, others, message):
-    codes, outputs = ended(start(tmp_path, others=others, BYZSIM_CACHE=str(tmp_path)))
+def test_processes_that_differ_all_say_so_and_end(start, tmp_path, others, message):
+    codes, outputs = ended(start(others=others, BYZSIM_CACHE=str(tmp_path)))
     assert codes == [2, 2]
     for output in outputs:
         assert re.search(message, output)
