@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import jax
@@ -26,7 +26,9 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def session(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> Iterator[None]:
+def session(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> Generator[None]:
     """One of several processes, from here on; to be entered before JAX starts.
 
     Without arguments JAX looks for SLURM, Kubernetes, a TPU pod or Open MPI. All processes leave together. When one

@@ -95,8 +95,8 @@ def _run_all(
 ) -> None:
     """Batches of one program after another; a line for each cell, and a bar where somebody is watching."""
     devices = jax.devices()
-    train = grid.everywhere(Data(data.train_images, data.train_labels), devices, per_cell)
-    test = grid.everywhere(Data(data.test_images, data.test_labels), devices, per_cell)
+    train = grid.everywhere(Data(jnp.asarray(data.train_images), jnp.asarray(data.train_labels)), devices, per_cell)
+    test = grid.everywhere(Data(jnp.asarray(data.test_images), jnp.asarray(data.test_labels)), devices, per_cell)
     began, finished = time.monotonic(), 0
     with _progress() as bar:
         task = bar.add_task("cells", total=len(missing))

@@ -1,6 +1,6 @@
-"""What one cell over four devices gives, beside the same on one device; a process of its own, started by test_spread.py.
+"""What one cell over four devices gives, beside the same on one device; test_spread.py starts it in its own process.
 
-Prints a JSON object: for each rule and pre-rule the results of both, and the largest array in the program of one device.
+Prints JSON: for each rule and pre-rule the results of both, and the largest array in the program of one device.
 """
 
 import functools

@@ -30,14 +30,13 @@ def started(folder, environment, *, devices=(1, 1), others=(), **env):
     where = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(devices)), "--process"]
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "experiments", *RUN, "--results", str(folder / str(i)), *where, str(i)]
-            + list(others if i == len(devices) - 1 else ()),
+            [sys.executable, "-m", "experiments", *RUN, "--results", str(folder / str(i)), *where, str(i), *more],
             env=environment | {"JAX_NUM_CPU_DEVICES": str(count)} | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for i, count in enumerate(devices)
+        for i, (count, more) in enumerate(zip(devices, [*[()] * (len(devices) - 1), others], strict=True))
     ]
 
 
