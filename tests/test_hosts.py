@@ -22,7 +22,7 @@ def start(environment, tmp_path):
     return functools.partial(started, tmp_path, environment)
 
 
-def started(folder, environment, *, devices=(1, 1), others=(), **env):
+def started(folder, environment, *, devices=(1, 1), others=()):
     """Processes of one run, the last of them with `others` in its command."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def started(folder, environment, *, devices=(1, 1), others=(), **env):
     return [
         subprocess.Popen(
             [sys.executable, "-m", "experiments", *RUN, "--results", str(folder / str(i)), *where, str(i), *more],
-            env=environment | {"JAX_NUM_CPU_DEVICES": str(count)} | env,
+            env=environment | {"JAX_NUM_CPU_DEVICES": str(count)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -111,11 +111,14 @@ def test_one_process_completes_what_two_began(start, tmp_path, alone):
     ("others", "message"),
     [
         (["--lr", "0.1"], "process 1 on .* has another command than process 0"),
-        (["--data", "mnist", "--data-dir", "nowhere"], "process 1 on .*nowhere"),
+        (
+            ["--options", "nobody.x=1"],
+            "process 1 on .*unknown rule, attack or model of this table in --options .nobody.",
+        ),
     ],
 )
-def test_processes_that_differ_all_say_so_and_end(start, tmp_path, others, message):
-    codes, outputs = ended(start(others=others, BYZSIM_CACHE=str(tmp_path)))
+def test_processes_that_differ_all_say_so_and_end(start, others, message):
+    codes, outputs = ended(start(others=others))
     assert codes == [2, 2]
     for output in outputs:
         assert re.search(message, output)
