@@ -136,9 +136,17 @@ def _placed(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
     return jax.tree.map(place, tree)
 
 
-def _gathered(measured: Measured) -> Measured:
-    """On the host of every process, once all of its devices are there: collectives do not wait for ever."""
-    return multihost_utils.process_allgather(jax.block_until_ready(measured), tiled=True)
+def _gathered(tree: Any) -> Any:
+    """Arrays of one shape with a leading axis of cells, as float32 on the host of every process; one collective."""
+    leaves, form = jax.tree.flatten(jax.block_until_ready(tree))  # a collective would not wait for ever
+    if leaves[0].is_fully_addressable:
+        return jax.device_get(tree)
+    return form.unflatten(multihost_utils.process_allgather(_together(leaves), tiled=True))
+
+
+@jax.jit
+def _together(leaves: Sequence[jax.Array]) -> jax.Array:
+    return jnp.stack([leaf.astype(jnp.float32) for leaf in leaves])
 
 
 def chunk_within(
