@@ -22,6 +22,7 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
 
   byzsim run TABLE --help         everything that can be changed about a table
+  byzsim run TABLE --distributed  the same on every host: cells over the devices of all of them
 
 A first look, without any network:    byzsim run smoke
 One cell of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,attack=gaussian --epochs 1
