@@ -242,23 +242,47 @@ def _merge_exchange(m: int):
         p //= 2
 
 
+Rows = list[Float[Array, " d"]]
+"""The rows of a column-wise sorted matrix, all m. Not stacked: so XLA keeps network and use in one loop."""
+
+
 def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> list[Float[Array, " d"]]:
     """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest); one read.
 
     NaN counts as +inf. The network grows as m log^2 m.
     """
     rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]
+    return list(_at_ranks(rows, tuple(wanted)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _at_ranks(rows: Rows, wanted: tuple[int, ...]) -> tuple[Float[Array, " d"], ...]:
+    rows = list(rows)
     for low, high, use_low, use_high in sorting_network(len(rows), tuple(sorted(set(wanted)))):
         a, b = rows[low], rows[high]
         if use_low:
             rows[low] = jnp.minimum(a, b)
         if use_high:
             rows[high] = jnp.maximum(a, b)
-    return [rows[rank] for rank in wanted]
+    return tuple(rows[rank] for rank in wanted)
 
 
-Rows = list[Float[Array, " d"]]
-"""The rows of a column-wise sorted matrix, all m. Not stacked: so XLA keeps network and use in one loop."""
+def _at_ranks_forward(rows: Rows, wanted: tuple[int, ...]):
+    return _at_ranks(rows, wanted), jnp.stack(rows)
+
+
+def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents) -> tuple[Rows]:
+    """Each entry gets what belongs to its rank. Of the network's own derivative XLA would compute parts many times."""
+
+    def of(i):
+        before = (((row < grads[i]) | ((row == grads[i]) & (j < i))).astype(int) for j, row in enumerate(grads))
+        rank = functools.reduce(jnp.add, before)
+        return sum(jnp.where(rank == r, c, 0.0) for r, c in zip(wanted, cotangents, strict=True))
+
+    return (list(jax.lax.map(of, jnp.arange(len(grads)))),)
+
+
+_at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
 
 
 def at_rank(ordered: Rows, rank: Int[Array, ""] | int) -> Float[Array, " d"]:

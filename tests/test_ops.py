@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -129,3 +130,18 @@ def test_ranks_of_ties_go_by_index_and_nan_is_last():
 def test_per_row_is_one_call_for_each_row():
     rows = normal()
     np.testing.assert_array_equal(ops.per_row(lambda row: row[::-1], jnp.asarray(rows)), rows[:, ::-1])
+
+
+def test_the_derivative_of_an_order_statistic_goes_to_the_entry_at_its_rank():
+    rows = np.random.default_rng(3).normal(size=(7, 40)).astype(np.float32)
+    wanted, pulls = [0, 3, 3, 6], np.random.default_rng(4).normal(size=(4, 40)).astype(np.float32)
+
+    def pulled(rows):
+        return sum(jnp.vdot(c, row) for c, row in zip(pulls, ops.order_statistics(rows, wanted), strict=True))
+
+    expected = np.zeros_like(rows)
+    for rank, c in zip(wanted, pulls, strict=True):
+        expected[np.argsort(rows, axis=0)[rank], np.arange(40)] += c
+    np.testing.assert_allclose(jax.grad(pulled)(jnp.asarray(rows)), expected, rtol=1e-6)
+    tied = jax.grad(lambda rows: ops.order_statistics(rows, [1])[0].sum())(jnp.ones((4, 3)))
+    np.testing.assert_array_equal(tied, np.eye(4)[[1, 1, 1]].T)  # of equal entries the one of that rank, by index
