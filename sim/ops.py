@@ -39,16 +39,26 @@ def divided(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, 
 
 
 def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
-    """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. Two reads.
+    """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. One read.
 
-    Rows are divided by their largest entry before they are squared, so entries of 1e38 or 1e-30 count too. Derivative
-    0, not NaN, for the zero row.
+    A row whose square is near the ends of float32 is divided by its largest entry first, so entries of 1e38 or 1e-30
+    count too. Derivative 0, not NaN, for the zero row.
     """
-    largest = jax.lax.stop_gradient(jnp.abs(grads).max(axis=1))
+
+    def norm(row):
+        squares = jnp.vdot(row, row, precision=HIGHEST)
+        ordinary = jnp.isfinite(squares) & (squares > 1e-24)
+        return jax.lax.cond(ordinary, lambda: jnp.sqrt(squares), lambda: _scaled_norm(row))
+
+    return per_row(norm, grads)
+
+
+def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
+    largest = jax.lax.stop_gradient(jnp.abs(row).max())
     finite = jnp.isfinite(largest)
     scale = jnp.where(finite & (largest > 0), largest, 1.0)
-    unit = divided(jnp.where(finite[:, None], grads, 0.0), scale)
-    squares = jnp.einsum("md,md->m", unit, unit, precision=HIGHEST)
+    unit = divided(jnp.where(finite, row, 0.0)[None], scale[None])
+    squares = jnp.vdot(unit, unit, precision=HIGHEST)
     relative = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
     return jnp.where(finite, scale * relative, jnp.inf)
 
@@ -97,7 +107,7 @@ def masked_std(
 
 
 def gram(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
-    """G G^T. On a CPU in blocks of columns that stay in the cache: one product over all of d is several times slower."""
+    """G G^T. On a CPU in blocks of columns that stay in the cache: one product over all of d is much slower there."""
     return jax.lax.platform_dependent(grads, cpu=_gram_in_blocks, default=_gram_at_once)
 
 
@@ -204,9 +214,14 @@ def subsets(m: int, size: int) -> Bool[np.ndarray, "n m"]:
 def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
     """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
     usable = usable_rows(grads)
-    mixed = jnp.einsum("km,md->kd", weights, jnp.where(usable[:, None], grads, 0.0), precision=HIGHEST)
+
+    def mixed(rows):
+        return jnp.einsum("km,md->kd", weights, rows, precision=HIGHEST)
+
+    # a copy of the matrix only where it has to be
+    out = jax.lax.cond(usable.all(), mixed, lambda rows: mixed(jnp.where(usable[:, None], rows, 0.0)), grads)
     spoilt = ((weights != 0) & ~usable).any(axis=1)
-    return jnp.where(spoilt[:, None], jnp.nan, mixed)
+    return jnp.where(spoilt[:, None], jnp.nan, out)
 
 
 def ranks(values: Float[Array, "*n m"] | Int[Array, "*n m"]) -> Int[Array, "*n m"]:
@@ -335,13 +350,13 @@ def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Floa
     return inside / jnp.where(inside.sum() > 0, inside.sum(), 1.0)
 
 
-def per_row(f: Callable[[Float[Array, " d"]], Array], grads: Float[Array, "m d"]) -> Array:
-    """f of every row, one after another, stacked.
+def per_row(f: Callable[..., Array], *arrays: Array) -> Array:
+    """f(a_i, b_i, ...) over the leading axis, one after another, stacked.
 
     For an f that reads a computed vector, such as the median: a loop has its inputs ready, where XLA would fuse the
     whole sorting network into the broadcast of its result and run it once for each row.
     """
-    return jax.lax.map(f, grads)
+    return jax.lax.map(lambda each: f(*each), arrays)
 
 
 def midpoint(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " d"]:
@@ -478,9 +493,7 @@ def deviation_gram(grads: Float[Array, "m d"], usable: Bool[Array, " m"]) -> Flo
     known = jnp.where(usable[:, None], grads, jnp.nan)
     lower = jax.lax.stop_gradient(order_statistics(known, [(len(grads) - 1) // 2])[0])
     middle = jnp.where(jnp.isfinite(lower), lower, 0.0)
-    deviations = per_row(lambda row: (row - middle) * SHRINK, jnp.where(usable[:, None], grads, 0.0))
-    deviations = jnp.where(usable[:, None], deviations, 0.0)
-    return jnp.einsum("id,jd->ij", deviations, deviations, precision=HIGHEST)
+    return gram(per_row(lambda counts, row: jnp.where(counts, (row - middle) * SHRINK, 0.0), usable, grads))
 
 
 def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
@@ -528,9 +541,9 @@ def downweight(weight: Float[Array, " m"], tau: Float[Array, " m"]) -> Float[Arr
     return jnp.where(factor < 1e-5, 0.0, weight * factor)
 
 
-def groups(m: int, r: int) -> Int[Array, " m"]:
-    """The group of each of m workers when r of them share their batches."""
-    return jnp.minimum(jnp.arange(m) // r, m // r - 1)
+def groups(m: int, r: int) -> Int[np.ndarray, " m"]:
+    """The group of each of m workers when r of them share their batches. Static."""
+    return np.minimum(np.arange(m) // r, m // r - 1)
 
 
 def at_majority(rows: Float[Array, "m d"], alive: Bool[Array, " m"]) -> Float[Array, ""]:
@@ -587,15 +600,18 @@ def weiszfeld(
     moved z by no more than `tolerance` ||z||. Two reads a step. A backward pass computes distances again, so it keeps a
     z for each step and never a matrix.
     """
-    known = jnp.where(usable[:, None], grads, 0.0)
+
+    def half_square(counts, row, z):  # a whole one might overflow
+        half = jnp.where(counts, row - z, 0.0) / 2
+        return jnp.vdot(half, half)
 
     @jax.checkpoint
     def move(carry):
         z, _, _ = carry
-        halves = per_row(lambda row: jnp.vdot((row - z) / 2, (row - z) / 2), known)  # whole ones might overflow
+        halves = per_row(lambda counts, row: half_square(counts, row, z), usable, grads)
         weight = jnp.where(usable, 0.5 / jnp.sqrt(jnp.maximum(halves, (nu / 2) ** 2)), 0.0)
         shares = weight / jnp.where(usable.any(), weight.sum(), 1.0)
-        there = weighted_sum(shares, known)
+        there = weighted_sum(shares, grads)
         moved = jnp.vdot(there - z, there - z) > tolerance**2 * jnp.vdot(there, there)
         return there, shares, moved
 
