@@ -78,6 +78,7 @@ def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
     table, given = _given("run", Run, args)
     runner.use_all_cores()
+    runner.keep_compiled()
     folder = _folder(table, given)
     runner.run(table, given.config, folder, only=given.only, quick=given.quick, data_dir=given.data_dir, say=_say)
     _write(table, given, folder)

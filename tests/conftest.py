@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+jax.config.update("jax_enable_compilation_cache", False)  # what a test compiles, it has compiled
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 
 from sim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402

@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, what it leaves behind, how it ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -266,3 +267,26 @@ def test_workers(alpha, m, n_byz):
 def test_a_fractional_worker_is_refused():
     with pytest.raises(UserError, match="not a whole number"):
         workers(0.33, 10)
+
+
+@pytest.mark.slow
+def test_a_second_start_finds_the_compiled_programs_and_gives_the_same_bits(tmp_path):
+    code = """
+import sys
+import jax
+from experiments import cli
+found = []
+jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
+assert cli.main(["run", "smoke", "--only", "rule=median", "--epochs", "1", "--results", sys.argv[1]]) == 0
+print(sum("cache_hits" in name for name in found), sum("cache_misses" in name for name in found))
+"""
+    environment = os.environ | {"BYZSIM_CACHE": str(tmp_path / "cache")}
+    counts = []
+    for start in ("first", "second"):
+        command = [sys.executable, "-c", code, str(tmp_path / start)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        counts.append(tuple(map(int, done.stdout.splitlines()[-1].split())))
+    (hits, misses), (later_hits, later_misses) = counts
+    assert hits < misses and (later_hits, later_misses) == (hits + misses, 0)
+    first, second = (records.read(tmp_path / s / "smoke+epochs=1" / "runs.jsonl") for s in ("first", "second"))
+    assert [(r["loss"], r["cosine"]) for r in first] == [(r["loss"], r["cosine"]) for r in second]

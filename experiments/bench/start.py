@@ -49,7 +49,7 @@ def start(times: int) -> Iterator[Finding]:
 def cache() -> Iterator[Finding]:
     """The table `smoke` in two fresh processes, with caches that are empty before the first."""
     with tempfile.TemporaryDirectory() as scratch:
-        env = os.environ | {"XDG_CACHE_HOME": f"{scratch}/cache"}
+        env = os.environ | {"BYZSIM_CACHE": f"{scratch}/cache"}
         first, second = (_compiling(env, f"{scratch}/results{i}") for i in (1, 2))
     yield Finding(
         part="start",

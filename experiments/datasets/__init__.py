@@ -4,10 +4,10 @@ import os
 
 from experiments.datasets import cifar10, digits, fashion_mnist, mnist
 from experiments.datasets._base import Dataset, Entry, Say
-from experiments.datasets._cache import cache_file
+from experiments.datasets._cache import cache_file, cache_folder
 from experiments.errors import unknown
 
-__all__ = ["DATASETS", "Dataset", "Entry", "describe", "load"]
+__all__ = ["DATASETS", "Dataset", "Entry", "cache_folder", "describe", "load"]
 
 DATASETS: dict[str, Entry] = {name: m.ENTRY for name, m in list(vars().items()) if hasattr(m, "ENTRY")}
 

@@ -11,10 +11,14 @@ from experiments.datasets._base import Dataset, Missing, dataset
 from experiments.errors import UserError
 
 
+def cache_folder() -> Path:
+    """$BYZSIM_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("BYZSIM_CACHE") or platformdirs.user_cache_dir("byzsim")).expanduser()
+
+
 def cache_file(name: str, *, cache_dir: str | os.PathLike[str] | None) -> Path:
-    """The cache file of a data set: in `cache_dir`, else $BYZSIM_CACHE, else the user's cache folder."""
-    home = cache_dir or os.environ.get("BYZSIM_CACHE") or platformdirs.user_cache_dir("byzsim")
-    return Path(home).expanduser() / f"{name}.npz"
+    """The cache file of a data set, in `cache_dir` or else in `cache_folder`."""
+    return (Path(cache_dir).expanduser() if cache_dir else cache_folder()) / f"{name}.npz"
 
 
 def read(path: Path) -> Dataset:
