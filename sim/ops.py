@@ -70,14 +70,15 @@ def row_sum(term: Callable[..., Float[Array, " d"]], *arrays: Array) -> Float[Ar
     weights would need a copy of the matrix where rows are left out, and a sum along the first axis is slow on a CPU.
     """
     m = len(arrays[0])
+    at_once = min(m, UNROLLED)
+    first = m % at_once or at_once
 
     def some(start, count):
         block = [jax.lax.dynamic_slice_in_dim(a, start, count) for a in arrays]
         return functools.reduce(jnp.add, [term(*(a[i] for a in block)) for i in range(count)])
 
-    total = some(0, m % UNROLLED or min(m, UNROLLED))
-    starts = jnp.arange(m % UNROLLED or UNROLLED, m, UNROLLED)
-    return jax.lax.scan(lambda total, start: (total + some(start, UNROLLED), None), total, starts)[0]
+    starts = jnp.arange(first, m, at_once)
+    return jax.lax.scan(lambda total, start: (total + some(start, at_once), None), some(0, first), starts)[0]
 
 
 UNROLLED = 32  # rows in one loop: beyond, compiling takes longer and nothing is gained
@@ -116,12 +117,13 @@ def _gram_at_once(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
 
 
 def _gram_in_blocks(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
-    whole = grads.shape[1] // COLUMNS * COLUMNS
+    d = grads.shape[1]
+    width = min(d, COLUMNS)
 
     def add(total, start):
-        return total + _gram_at_once(jax.lax.dynamic_slice_in_dim(grads, start, COLUMNS, axis=1)), None
+        return total + _gram_at_once(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1)), None
 
-    return jax.lax.scan(add, _gram_at_once(grads[:, whole:]), jnp.arange(0, whole, COLUMNS))[0]
+    return jax.lax.scan(add, _gram_at_once(grads[:, d - d % width :]), jnp.arange(0, d - d % width, width))[0]
 
 
 COLUMNS = 2048  # of a block
