@@ -232,6 +232,7 @@ def worker_gradients(
 
 
 def _in_turn(one: Callable[..., Any]) -> Callable[..., Any]:
+    """`vmap` as a loop."""
     return lambda *batches: jax.lax.map(lambda batch: one(*batch), batches)
 
 

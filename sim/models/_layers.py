@@ -42,8 +42,20 @@ class ConvPool(nn.Module):
             )
         hp, wp = (h - k + 1) // 2, (w - k + 1) // 2
         y = _shifted(kernel) @ _patches(x, k + 1, hp, wp)
-        y = y.reshape(4, self.features, -1).max(axis=0) + bias[:, None]
+        y = _largest(y.reshape(4, self.features, -1)) + bias[:, None]
         return y.reshape(self.features, hp, wp, n)
+
+
+@jax.custom_vjp
+def _largest(y: Float[Array, "four f n"]) -> Float[Array, "f n"]:
+    """Maximum over the first axis; the gradient goes to the first of equals, as in PyTorch, with no count of ties."""
+    return y.max(axis=0)
+
+
+_largest.defvjp(
+    lambda y: (y.max(axis=0), y.argmax(axis=0)),
+    lambda first, gradient: (jnp.where(jnp.arange(4)[:, None, None] == first, gradient, 0),),
+)
 
 
 def _patches(x: Float[Array, "c h w n"], size: int, hp: int, wp: int) -> Float[Array, "size*size*c hp*wp*n"]:
