@@ -222,9 +222,18 @@ def worker_gradients(
     def loss(tree, images, labels):
         return _cross_entropy(program, tree, images, labels)[1].mean()
 
-    each = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0, 0))
-    losses, trees = each(unravel(params), images, labels)
-    return losses, jax.vmap(lambda tree: ravel_pytree(tree)[0])(trees)
+    def one(images, labels):
+        value, tree = jax.value_and_grad(loss)(unravel(params), images, labels)
+        return value, ravel_pytree(tree)[0]
+
+    if getattr(program.model, "workers_in_turn", False):
+        return jax.lax.platform_dependent(images, labels, cpu=_in_turn(one), default=jax.vmap(one))
+    return jax.vmap(one)(images, labels)
+
+
+def _in_turn(one: Callable[..., Any]) -> Callable[..., Any]:
+    """`vmap` as a loop."""
+    return lambda *batches: jax.lax.map(lambda batch: one(*batch), batches)
 
 
 def _losses(

@@ -83,7 +83,7 @@ def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
     layer = ConvPool(4, kernel_size=k)
 
     def ours(x, kernel, bias):
-        y = layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+        y = layer.apply({"params": {"kernel": kernel, "bias": bias}}, x.transpose(3, 1, 2, 0)).transpose(3, 1, 2, 0)
         return ((y - target) ** 2).sum(), y
 
     def direct(x, kernel, bias):
