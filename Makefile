@@ -32,10 +32,10 @@ bench-quick: setup
 	$(BIN)/byzsim bench --quick $(OPTIONS)
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-fast: setup
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 check: setup
 	$(BIN)/ruff format --check .
