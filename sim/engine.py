@@ -167,8 +167,8 @@ def step(
         aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0], loss_after=loss_after
     )
     forged, attack_state = attack.grads(work, knobs.byz, state.attack, attack_round)
-    sent = jnp.where(byz, forged, work)
-    aggregate, rule_state, info = rule.apply(sent, state.rule, rule_round)
+    sent = jax.lax.optimization_barrier(jnp.where(byz, forged, work))  # or XLA forges anew for each row that reads it
+    aggregate, rule_state, info = jax.lax.optimization_barrier(rule.apply(sent, state.rule, rule_round))
     params, optimizer = advance(aggregate)
     facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info.weight)
     shards, done = state.shards, state.step + 1

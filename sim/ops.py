@@ -302,24 +302,45 @@ def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cota
 _at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
 
 
-def at_rank(ordered: Rows, rank: Int[Array, ""] | int) -> Float[Array, " d"]:
+def at_rank(ordered: Rows, rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
     """The values at a rank that may be traced, in one pass."""
     return functools.reduce(lambda found, r: jnp.where(r == rank, ordered[r], found), range(len(ordered)), ordered[0])
 
 
 def window(
-    ordered: Rows, start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
-) -> tuple[Float[Array, " d"], Float[Array, " d"], Float[Array, " d"]]:
-    """Mean, smallest and largest of the `count` sorted values from rank `start` on; summed upwards, in one pass.
+    grads: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+) -> Float[Array, " d"]:
+    """Mean of each column's `count` sorted values from rank `start` on, summed upwards; one pass.
 
     What lies outside of the window does not count, whatever it holds: sums of all up to a rank would lose the digits of
     ordinary values next to an outlier.
     """
-    inside = [(start <= rank) & (rank < start + count) for rank in range(len(ordered))]
-    total = functools.reduce(jnp.add, (jnp.where(w, row, 0.0) for w, row in zip(inside, ordered, strict=True)))
-    low = functools.reduce(jnp.minimum, (jnp.where(w, row, jnp.inf) for w, row in zip(inside, ordered, strict=True)))
-    high = functools.reduce(jnp.maximum, (jnp.where(w, row, -jnp.inf) for w, row in zip(inside, ordered, strict=True)))
-    return total / count, low, high
+
+    def mean():
+        ordered = order_statistics(grads, range(len(grads)))
+        inside = (jnp.where((start <= r) & (r < start + count), row, 0.0) for r, row in enumerate(ordered))
+        return functools.reduce(jnp.add, inside) / count
+
+    # the condition, always true, keeps XLA from making the sum a part of what comes after, and the network not
+    return jax.lax.cond(count > 0, mean, lambda: jnp.full(grads.shape[1], jnp.nan))
+
+
+def window_share(
+    grads: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+) -> Float[Array, " m"]:
+    """Each row's share in the windows of `window`, ends included (`share_within`); two passes and the shares.
+
+    The highest value of a window is minus the lowest of the mirrored one. So both ends come from one loop in which they
+    are a network's only use: with several uses XLA would compute every sorted row by itself.
+    """
+    numbers = jnp.where(jnp.isnan(grads), jnp.inf, grads)
+
+    def end(sign):
+        first = jnp.where(sign > 0, start, len(grads) - start - count)
+        return sign * at_rank(order_statistics(sign * numbers, range(len(grads))), first)
+
+    low, high = jax.lax.map(end, jnp.array([1.0, -1.0]))
+    return share_within(grads, low, high)
 
 
 def nearest_start(ordered: Rows, centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:

@@ -15,9 +15,9 @@ from sim.ops import (
     nearest_start,
     order_statistics,
     preference,
-    share_within,
     sq_distances,
     window,
+    window_share,
 )
 from sim.types import Aggregator, Entry, Reading, checked, stateless
 
@@ -77,8 +77,8 @@ def bulyan(
             origin = _means(squared, f, definition, size, nearest=selection == "means_drop_nearest")
             rows, valid = mix(origin, grads), origin.any(axis=1)
         picked = jnp.where(valid[:, None], rows, jnp.inf)
-        aggregate, low, high = _second(picked, valid.sum(), f, second, middle)
-        return jnp.where(valid.any(), aggregate, 0.0), (share_within(picked, low, high) * valid) @ origin
+        place = _second(picked, valid.sum(), f, second, middle)
+        return jnp.where(valid.any(), window(picked, *place), 0.0), (window_share(picked, *place) * valid) @ origin
 
     return stateless(rule)
 
@@ -108,15 +108,15 @@ def _means(squared, f, definition, size, *, nearest):
 
 
 def _second(picked, size, f, second, middle):
-    """The second stage over the `size` picked rows, the others being +inf: mean, smallest and largest value in it."""
-    ordered = order_statistics(picked, range(len(picked)))
+    """The second stage over the `size` picked rows, the others being +inf: from what rank, how many values."""
     lower = jnp.maximum(size - 1, 0) // 2
     dropped = jnp.minimum(f, lower)
     count = jnp.maximum(size - 2 * dropped, 1)
     if second == "trimmed_mean":
-        return window(ordered, dropped, count)
+        return dropped, count
+    ordered = order_statistics(picked, range(len(picked)))
     low, high = at_rank(ordered, lower), at_rank(ordered, size // 2)
-    return window(ordered, nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count), count)
+    return nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count), count
 
 
 ENTRY = Entry(

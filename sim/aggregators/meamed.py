@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from sim.ops import middle_ranks, midpoint, nearest_start, order_statistics, share_within, window
+from sim.ops import middle_ranks, midpoint, nearest_start, order_statistics, window, window_share
 from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
@@ -30,8 +30,7 @@ def meamed(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
         low, high = (ordered[rank] for rank in middle_ranks(m))
         count = m - jnp.minimum(rnd.f, (m - 1) // 2)
         start = nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count)
-        aggregate, least, most = window(ordered, start, count)
-        return aggregate, share_within(grads, least, most)
+        return window(grads, start, count), window_share(grads, start, count)
 
     return stateless(rule)
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from sim.ops import nearest_start, order_statistics, share_within, window
+from sim.ops import nearest_start, order_statistics, window, window_share
 from sim.types import Aggregator, Entry, stateless
 
 
@@ -26,10 +26,9 @@ def phocas() -> Aggregator:
         m = len(grads)
         ordered = order_statistics(grads, range(m))
         dropped = jnp.minimum(rnd.f, (m - 1) // 2)
-        centre, _, _ = window(ordered, dropped, m - 2 * dropped)
+        centre = window(grads, dropped, m - 2 * dropped)
         start = nearest_start(ordered, centre, m - dropped)
-        aggregate, low, high = window(ordered, start, m - dropped)
-        return aggregate, share_within(grads, low, high)
+        return window(grads, start, m - dropped), window_share(grads, start, m - dropped)
 
     return stateless(rule)
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from sim.ops import order_statistics, share_within, window
+from sim.ops import window, window_share
 from sim.types import Aggregator, Entry, stateless
 
 
@@ -25,8 +25,8 @@ def trimmed_mean() -> Aggregator:
     def rule(grads, rnd):
         m = len(grads)
         dropped = jnp.minimum(rnd.f, (m - 1) // 2)
-        aggregate, low, high = window(order_statistics(grads, range(m)), dropped, m - 2 * dropped)
-        return aggregate, share_within(grads, low, high)
+        place = dropped, m - 2 * dropped
+        return window(grads, *place), window_share(grads, *place)
 
     return stateless(rule)
 
