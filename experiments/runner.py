@@ -176,12 +176,12 @@ def use_all_cores() -> None:
 
 def keep_compiled() -> None:
     """Keep compiled programs in the cache folder, so that a table's second start finds them; to be called before JAX
-    compiles. The folder is JAX's own, if it has been told one; the least used go where `KEPT` bytes are passed.
+    compiles. The least used go where `KEPT` bytes are passed. Where JAX has been told a folder, nothing is changed.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    jax.config.update("jax_compilation_cache_max_size", KEPT)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_compilation_cache_max_size", KEPT)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def cores() -> int:

@@ -1,13 +1,20 @@
 """What several test files share: devices, fixtures made from the registries, and a tiny world to train in."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-jax.config.update("jax_enable_compilation_cache", False)  # what a test compiles, it has compiled
+# What compiles for long is kept between runs of the tests; CI starts without.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel_codegen_split_count=1"
+)  # small programs
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 
 from sim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402

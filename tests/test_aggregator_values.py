@@ -132,7 +132,14 @@ def rows_as(several, rows):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "options", "m"), [(*c, m) for c in CHOICES for m in (7, 8) if m == 8 or not c[-1]], ids=str
+    ("kind", "name", "options", "m"),
+    [
+        pytest.param(*choice, m, marks=[pytest.mark.slow] * bool(choice[-1] or m == 8))
+        for choice in CHOICES
+        for m in (7, 8)
+        if m == 8 or not choice[-1]
+    ],
+    ids=str,
 )
 def test_like_the_reference(kind, name, options, m):
     """Defaults with both numbers of workers, other options with the even one, where more of them differ."""
@@ -163,6 +170,7 @@ def stream():
     return rounds.astype(np.float32).astype(np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), STATEFUL, ids=str)
 def test_fifty_rounds_like_the_reference(name, options):
     rounds = stream()
@@ -181,6 +189,7 @@ SAME = [  # by definition
 ]
 
 
+@pytest.mark.slow
 def test_the_inputs_tell_the_rules_and_options_apart():
     seen = {}
     for kind, name, options in CHOICES:
@@ -216,6 +225,7 @@ def test_brsgd_counts_bad_rows_only_when_told():
     np.testing.assert_array_equal(*(output("aggregators", "brsgd", finite, 1, o) for o in ({}, {"non_finite": "keep"})))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "golden"), GOLDEN, ids=lambda value: value if isinstance(value, str) else "")
 def test_known_answers(kind, name, golden):
     rows = np.array(golden["rows"], float)

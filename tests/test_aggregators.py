@@ -70,12 +70,22 @@ def test_one_vector_and_weights_that_sum_to_one(rule, m):
         assert float(info.weight.sum()) == pytest.approx(1, abs=1e-6)
 
 
+def test_f_may_be_a_plain_number(rule):
+    """A rule may count with it before anything is compiled, or refuse it there."""
+    rows = jnp.asarray(normal(7))
+    vector, info = jax.eval_shape(lambda: once(rule, rows, 2))
+    assert (vector.shape, info.weight.shape) == ((D,), (7,))
+
+
 @pytest.mark.slow
-def test_jit_and_static_f_change_nothing(rule):
+@pytest.mark.parametrize("rule", ["bulyan", "krum", "mda", "trimmed_mean", "smea", "safeguard"])
+def test_a_static_f_changes_nothing(rule):
     rows = normal(7)
-    np.testing.assert_allclose(once(rule, jnp.asarray(rows), 2)[0], output(rule, rows, 2), rtol=1e-5, atol=1e-6)
+    static = jax.jit(lambda rows: once(rule, rows, 2)[0])
+    np.testing.assert_allclose(static(jnp.asarray(rows)), output(rule, rows, 2), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_over_f_is_a_loop(rule):
     rows = jnp.asarray(normal(7))
     side_by_side = jax.jit(jax.vmap(functools.partial(once, rule), in_axes=(None, 0)))(rows, jnp.arange(8))[0]
@@ -121,6 +131,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("m", [7, 8])
 def test_bad_rows_within_the_bound_do_not_get_through(rule, m, bad):
@@ -170,12 +181,14 @@ def test_order_of_workers_does_not_count(rule, m):
         np.testing.assert_allclose(output(rule, rows[order], 1), output(rule, rows, 1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_brsgd_with_all_ties_does_not_see_the_order():
     made = AGGREGATORS["brsgd"].make(score_tie="all")
+    run = jax.jit(lambda rows, like: made.apply(rows, (), a_round(like, jnp.int32(1))))
     for seed in range(5):
         rows = jnp.asarray(normal(8, 5, seed=seed))
         order = np.random.default_rng(seed).permutation(8)
-        here, there = (made.apply(each, (), a_round(rows, jnp.int32(1)))[0] for each in (rows, rows[order]))
+        here, there = (run(each, rows)[0] for each in (rows, rows[order]))
         np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-6)
 
 

@@ -21,6 +21,7 @@ def test_any_matrix_will_do(rows):
     np.testing.assert_array_equal(aggregate, [4, 6, 9])
 
 
+@pytest.mark.slow
 def test_every_rule_takes_one_worker(rule):
     np.testing.assert_allclose(sim.aggregate(rule, [[1.0, -2.0]], server_gradient=[1.0, -2.0]), [1, -2], rtol=1e-6)
 

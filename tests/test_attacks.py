@@ -84,11 +84,16 @@ def test_state_keeps_its_structure_and_is_there_only_for_stateful_attacks(attack
     made = ATTACKS[attack].make()
     state = made.init(*ROWS.shape)
     rnd = a_round(jax.random.key(0), 0, BYZ, ROWS.shape[1])
-    after = made.grads(jnp.asarray(ROWS), jnp.asarray(BYZ), state, rnd)[1]
+    after = jax.eval_shape(lambda: made.grads(jnp.asarray(ROWS), jnp.asarray(BYZ), state, rnd)[1])
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert bool(jax.tree.leaves(state)) == ("stateful" in ATTACKS[attack].traits)
 
 
+KINDS = ["none", "gaussian", "label_flip", "delayed_gradient", "optimal_alie", "learned"]  # one of each trait
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", KINDS)
 def test_honest_rows_reach_the_rule_bit_for_bit(attack, world):
     before, honest = world.sent(attack=attack, n_byz=0)
     after, rows = world.sent(attack=attack, n_byz=2, byzantine=(1, 3))
@@ -98,11 +103,14 @@ def test_honest_rows_reach_the_rule_bit_for_bit(attack, world):
         assert (rows[[1, 3]] != honest[[1, 3]]).any() == (attack != "none")
 
 
+@pytest.mark.slow
 def test_sooner_or_later_something_else_is_sent(attack):
     sent = forged_rounds(attack, rounds=ROUNDS)[:, BYZ]
     assert (sent != ROUNDS[:, BYZ]).any() == (attack != "none" and "data" not in ATTACKS[attack].traits)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", KINDS)
 def test_without_byzantine_workers_nothing_changes(attack, world):
     np.testing.assert_array_equal(world.sent(attack=attack)[1], world.sent()[1])
 
@@ -125,12 +133,13 @@ def test_only_stochastic_attacks_read_the_key(attack):
     assert same != ("stochastic" in ATTACKS[attack].traits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "option"), TRACED)
 def test_traced_strength_is_static_strength(attack, option):
     others = next(given for given in reference("attacks", attack).OPTIONS if option in given)  # with which it counts
-    traced = jax.jit(lambda strength: forged_in_jit(attack, others | {option: strength}))(3.0)
-    np.testing.assert_allclose(traced[BYZ], forged(attack, **others | {option: 3.0})[BYZ], rtol=1e-6)
-    assert (forged(attack, **others | {option: 2.0})[BYZ] != traced[BYZ]).any()
+    traced = jax.jit(lambda strength: forged_in_jit(attack, others | {option: strength}))
+    np.testing.assert_allclose(traced(3.0)[BYZ], forged(attack, **others | {option: 3.0})[BYZ], rtol=1e-6)
+    assert (traced(2.0)[BYZ] != traced(3.0)[BYZ]).any()
 
 
 def forged_in_jit(attack, options):
@@ -180,7 +189,11 @@ def expected(name, rows, byz, options, seed=0):
         return np.array(loop(list(rounds) if several else rows, byz, **options, **known))
 
 
-@pytest.mark.parametrize(("attack", "options"), CHOICES, ids=str)
+@pytest.mark.parametrize(
+    ("attack", "options"),
+    [pytest.param(*choice, marks=[pytest.mark.slow] * bool(choice[-1])) for choice in CHOICES],
+    ids=str,
+)
 def test_like_the_reference(attack, options):
     several = "stateful" in ATTACKS[attack].traits
     rows = ROUNDS if several else ROWS
@@ -192,6 +205,7 @@ def test_like_the_reference(attack, options):
         np.testing.assert_allclose(ours[..., byz, :], wanted, rtol=near, atol=near, err_msg=f"attackers: {byz}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "golden"), GOLDEN, ids=lambda value: value if isinstance(value, str) else "")
 def test_known_answers(name, golden):
     rows, byz = np.array(golden["rows"], float), np.array(golden["byz"], bool)

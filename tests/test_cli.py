@@ -97,6 +97,7 @@ def test_another_setting_is_another_folder_and_another_record(finished, capsys):
     assert not {r["id"] for r in other} & {r["id"] for r in records.read(runs(finished))}
 
 
+@pytest.mark.slow
 def test_quick_says_so_everywhere(tmp_path, capsys):
     code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum", "--results", tmp_path], capsys)
     folder = tmp_path / "smoke+quick"
@@ -105,6 +106,7 @@ def test_quick_says_so_everywhere(tmp_path, capsys):
     assert all("QUICK" in (folder / f"table.{kind}").read_text() for kind in ("md", "csv", "tex"))
 
 
+@pytest.mark.slow
 def test_report_fills_the_marked_place_of_a_file(finished, tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- TABLE:smoke -->\nold\n<!-- /TABLE -->\nafter\n")
@@ -135,7 +137,7 @@ def test_the_same_cell_gives_the_same_numbers_again(finished, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_killed_run_loses_no_finished_cell(tmp_path):
     command = [sys.executable, "-m", "experiments", "run", "smoke", "--results", str(tmp_path), "--epochs", "30"]
-    command += ["--only", "rule=mean,rule=krum"]
+    command += ["--only", "rule=mean"]
     path = tmp_path / "smoke+epochs=30" / "runs.jsonl"
     victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -149,7 +151,7 @@ def test_a_killed_run_loses_no_finished_cell(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"{kept.count(10)} recorded before" in done.stdout
     assert path.read_bytes().startswith(kept)
-    assert len({json.loads(line)["id"] for line in path.read_text().splitlines()}) == 6
+    assert len({json.loads(line)["id"] for line in path.read_text().splitlines()}) == 3
 
 
 BAD = {
@@ -277,7 +279,7 @@ import jax
 from experiments import cli
 found = []
 jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
-assert cli.main(["run", "smoke", "--only", "rule=median", "--epochs", "1", "--results", sys.argv[1]]) == 0
+assert cli.main(["run", "smoke", "--only", "rule=median,attack=alie", "--epochs", "1", "--results", sys.argv[1]]) == 0
 print(sum("cache_hits" in name for name in found), sum("cache_misses" in name for name in found))
 """
     environment = os.environ | {"BYZSIM_CACHE": str(tmp_path / "cache")}

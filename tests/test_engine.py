@@ -254,6 +254,7 @@ def test_a_group_computes_the_batches_of_its_members(m, load, expected):
     assert engine.shared_batches(index, 50).shape == (m, 2 * m)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ["sign_flip", "gaussian", "label_flip"])
 def test_draco_is_the_exact_mean(world, attack):
     """One liar in each group of three changes nothing."""
@@ -276,6 +277,7 @@ READINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "options"), READINGS, ids=str)
 def test_every_reading_goes_through_a_step(kind, name, options, world):
     """With its numbers traced, as the grid has them, and a state that keeps its structure."""

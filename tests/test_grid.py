@@ -104,6 +104,7 @@ def test_a_run_stops_when_nothing_that_counts_can_follow(world):
     assert done == [1] and len(curve.loss) == 5
 
 
+@pytest.mark.slow
 def test_eigen_solves_on_all_devices_at_once_come_to_an_end():
     """With a batch of them in one program, two devices waited for each other's threads for ever."""
     code = """

@@ -17,7 +17,7 @@ def images(*shape, seed=0):
 
 
 def params(made, shape=(1, 28, 28)):
-    return made.init(jax.random.key(0), jnp.zeros(shape, jnp.uint8))
+    return jax.jit(made.init)(jax.random.key(0), jnp.zeros(shape, jnp.uint8))
 
 
 def conv(x, kernel):
@@ -54,10 +54,11 @@ def test_every_model_maps_images_to_logits(model, shape):
     assert logits.shape == (3, 7) and logits.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "resnet20", "softmax"])
 def test_small_images_will_do(model):
     made = MODELS[model].make(n_classes=10)
-    logits = made.apply(params(made, (1, 8, 8)), images(3, 8, 8))
+    logits = jax.jit(made.apply)(params(made, (1, 8, 8)), images(3, 8, 8))
     assert logits.shape == (3, 10) and np.isfinite(logits).all()
 
 
@@ -73,6 +74,7 @@ def test_pixels_become_zero_to_one():
     np.testing.assert_allclose(pixels[0, ..., 0], [[0, 0.2], [0.8, 1]], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "wide", "k", "c"), [(12, 8, 5, 3), (6, 10, 3, 1)])
 def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
     draw = np.random.default_rng(1)
@@ -97,6 +99,7 @@ def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
         np.testing.assert_allclose(ours_, theirs, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("padding", [0, 2])
 def test_lenet_layer_by_layer(padding, activation):

@@ -38,6 +38,7 @@ def test_a_pre_rule_goes_before_any_rule(pre, rule):
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pre", sorted(PRE_RULES))
 @pytest.mark.parametrize("behind", ["krum", "median", "safeguard"])
 def test_bad_rows_do_not_get_through_both(pre, behind):

@@ -12,6 +12,8 @@ from test_aggregators import honest_rows, once
 
 from sim import AGGREGATORS
 
+pytestmark = pytest.mark.slow
+
 M, D = 7, 5
 BAD = [1e10, -1e10, 1e38, -1e38, np.inf, -np.inf, np.nan]
 search = settings(max_examples=25, deadline=None, database=None, derandomize=True)

@@ -6,6 +6,8 @@ import pytest
 
 import sim
 
+pytestmark = pytest.mark.slow
+
 HONEST = np.random.default_rng(0).normal(size=(8, 20)).astype(np.float32) + 0.3
 MEAN = HONEST.mean(axis=0)
 
@@ -27,7 +29,6 @@ def test_the_learned_attack_is_no_worse_than_its_starts(rule):
     assert harm(rule, "learned", steps=5, restarts=1) >= start - 1e-5
 
 
-@pytest.mark.slow
 def test_the_learned_attack_beats_alie_on_at_least_three_rules():
     both = {r: (harm(r, "learned", steps=30, restarts=4), harm(r, "alie", z=1.5)) for r in CLIMBED}
     assert sum(learned > 1.05 * alie for learned, alie in both.values()) >= 3, both
@@ -75,14 +76,12 @@ def test_it_says_what_it_misses():
         sim.attack("learned", HONEST, n_byz=3, steps=0)
 
 
-@pytest.mark.slow
 def test_kappa_of_the_median_is_between_its_bounds():
     """No rule is below f / (m - 2f) (Allouah et al. 2023, proposition 6); the median's published bound is far above."""
     found = sim.robustness("median", 7, 2, d=4)
     assert 2 / 3 - 1e-3 <= found.kappa <= found.bound
 
 
-@pytest.mark.slow
 def test_the_mean_has_no_kappa():
     assert sim.robustness("mean", 7, 2, d=4).kappa > 1e6
 

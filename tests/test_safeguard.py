@@ -45,19 +45,21 @@ GUARDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guards", GUARDS)
 def test_the_theory_never_bans_an_honest_worker(guards):
     assert (banned_at(clipped_gaussian, T, threshold="theory", v=RADIUS, p=P, **GUARDS[guards]) == T).all()
 
 
+@pytest.mark.slow
 def test_a_bound_far_below_the_noise_bans_honest_workers():
     """So the test above is not passed by a rule that bans nobody."""
     at = banned_at(clipped_gaussian, T, threshold="theory", v=RADIUS / 40, p=P, **GUARDS["double"])
     assert ((at < T).any(axis=1)).mean() > 0.9
 
 
-@pytest.mark.parametrize("guards", ["single", "algorithm 2"])
-@pytest.mark.parametrize("shift", [12.0, 60.0])
+@pytest.mark.slow
+@pytest.mark.parametrize(("guards", "shift"), [("single", 12.0), ("algorithm 2", 60.0)])
 def test_constant_shifts_are_banned_when_the_theory_says(guards, shift):
     """With a Byzantine sum c t / m away from the honest ones' centre, which are within r = Th / 4 of it:
 

@@ -27,6 +27,7 @@ SPLITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
 @pytest.mark.parametrize("m", [1, 7])
 def test_equal_disjoint_and_from_the_key(split, m):
