@@ -53,7 +53,7 @@ def mimic(*, target: Literal["learned", "first"] = "learned", warmup: int = 100)
         del m
         return State(jnp.zeros(d), jnp.zeros(d), jnp.int32(0))
 
-    return attack(grads=grads, init=init)
+    return attack(grads=grads, init=init, own=False)
 
 
 def _learn(sent, byz, state, t):

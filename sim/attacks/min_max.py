@@ -49,7 +49,7 @@ def min_max(
         gamma = exact if search == "exact" else largest_step(fits, gamma0)
         return jnp.broadcast_to(mean - jnp.where(c > 0, gamma, 0.0) * p, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(

@@ -46,7 +46,7 @@ def min_sum(
         gamma = exact if search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
         return jnp.broadcast_to(mean - jnp.where(c > 0, gamma, 0.0) * p, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(
