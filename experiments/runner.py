@@ -174,15 +174,12 @@ class _Session:
             spent = (time.monotonic() - began) / len(batch)
             return [before.seconds + spent for before in saved] or [spent] * len(batch)
 
-        def keep(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
-            if done < epochs and due():
-                for job, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
-                    self.checkpoints.save(job.id, Saved(snapshot, spent))
-
         def work(check: Callable[[], None]) -> list[Curve]:
-            def on_epoch(done: int) -> None:
+            def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
                 check()
-                self._show(self.finished + len(batch) * done / epochs)
+                if done < epochs and due():
+                    for job, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
+                        self.checkpoints.save(job.id, Saved(snapshot, spent))
 
             return grid.run(
                 rest.group.program,
@@ -192,9 +189,9 @@ class _Session:
                 epochs=epochs,
                 devices=jax.devices(),
                 chunk=rest.chunk,
-                on_epoch=on_epoch,
+                on_epoch=lambda done: self._show(self.finished + len(batch) * done / epochs),
                 resume=[one.snapshot for one in saved],
-                on_state=keep,
+                on_state=on_state,
             )
 
         return _apart(work), seconds()
