@@ -3,11 +3,12 @@
 Nothing slow is imported here: help, the listing and slips of the pen are answered without JAX.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from experiments import listing
-from experiments.errors import UserError, unknown
+from experiments.errors import Incomplete, UserError, unknown
 
 USAGE = """\
 byzsim: Byzantine-robust distributed training, and the papers' tables.
@@ -35,17 +36,27 @@ COMMANDS = ("run", "report", "list", "zoo", "definitions", "bench", "data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Returns the exit code: 0, 1 where a part could not be done, 2 for what the user can mend, 130 for Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         _command(args)
-    except UserError as error:
+    except (UserError, Incomplete) as error:
         print(f"byzsim: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped. Finished cells are recorded; the same command goes on with the rest.", file=sys.stderr)
+        return 1 if isinstance(error, Incomplete) else 2
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop or 'Stopped. Finished cells are recorded; the same command goes on.'}", file=sys.stderr)
         return 130
     return 0
+
+
+def script() -> None:
+    """The process `byzsim`: ends with the exit code, after Ctrl-C at once, without waiting for what XLA computes."""
+    code = main()
+    if code == 130:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _command(args: list[str]) -> None:

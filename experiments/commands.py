@@ -1,6 +1,7 @@
 """What the commands of `byzsim` do: one function for each, of the arguments behind its name."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,7 +13,7 @@ from experiments import report as reports
 from experiments import zoo as catalogue
 from experiments.config import Config, Table, cells
 from experiments.datasets import DATASETS, describe
-from experiments.errors import UserError, unknown
+from experiments.errors import Incomplete, UserError, unknown
 from experiments.tables import TABLES
 
 
@@ -38,6 +39,8 @@ class Run(Where):
     """part of the table: KEY=VALUE with the keys rule, attack, alpha, seed; several of one key are alternatives"""
     data_dir: Path | None = None
     """folder with the data set's original files"""
+    checkpoint: float = 60.0
+    """seconds between checkpoints of running cells, in checkpoints/ of the results; 0: after every epoch"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +83,29 @@ def run(args: list[str]) -> None:
     runner.use_all_cores()
     runner.keep_compiled()
     folder = _folder(table, given)
-    runner.run(table, given.config, folder, only=given.only, quick=given.quick, data_dir=given.data_dir, say=_say)
+    failures = runner.run(
+        table,
+        given.config,
+        folder,
+        only=given.only,
+        quick=given.quick,
+        data_dir=given.data_dir,
+        checkpoint=given.checkpoint,
+        say=_say,
+    )
     _write(table, given, folder)
+    if failures:
+        raise Incomplete(_failed(failures, folder))
+
+
+def _failed(failures: Sequence[records.Record], folder: Path) -> str:
+    which = "".join(
+        f"\n  {r['rule']}, {r['attack']}, alpha {r['alpha']:g}, seed {r['seed']}: {r['failed']}" for r in failures
+    )
+    return (
+        f"{len(failures)} cells failed, all others are recorded; the same command tries them again.{which}\n"
+        f"Tracebacks: {folder / 'failures.jsonl'}"
+    )
 
 
 def report(args: list[str]) -> None:
@@ -109,16 +133,21 @@ def _write(table: Table, given: Where, folder: Path) -> str:
         "published": table.paper(),
         "verdict": table.verdict,
     }
-    text = reports.build(
-        title=table.title,
-        source=table.source,
-        records=found,
-        folder=folder,
-        quick=given.quick,
-        labels=table.labels,
-        swap=table.swap,
-        **common,
-    )
+    try:
+        text = reports.build(
+            title=table.title,
+            source=table.source,
+            records=found,
+            folder=folder,
+            quick=given.quick,
+            labels=table.labels,
+            swap=table.swap,
+            **common,
+        )
+    except OSError as error:
+        raise Incomplete(
+            f"cannot write the report into {folder}: {error.strerror}. The records are kept; `byzsim report` makes it."
+        ) from None
     reports.print_table(reports.summarise(found, **common), Console(), quick=given.quick, labels=table.labels)
     _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
     return text

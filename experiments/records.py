@@ -1,11 +1,13 @@
 """Results as JSON lines: one for each (cell, seed), appended whole, never rewritten; and where they come from."""
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from filelock import FileLock, Timeout
 
 from experiments.datasets import Dataset
-from experiments.errors import UserError
+from experiments.errors import Incomplete, UserError
 from experiments.figures import write_whole
 from sim import Cell, Curve
 from sim.engine import NUMERICS
@@ -44,8 +47,15 @@ def record(
     decides: Mapping[str, Any],
     origin: Mapping[str, Any],
     seconds: float,
+    chunk: int | None = None,
+    halved: int = 0,
 ) -> Record:
-    """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged."""
+    """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged.
+
+    Args:
+        chunk: cells at once under vmap on each device; None: one after another.
+        halved: how often the chunk was halved since memory ran out.
+    """
     finite = curve.accuracy[np.isfinite(curve.accuracy)]
     return {
         "table": table,
@@ -60,9 +70,38 @@ def record(
         "diverged": curve.diverged,
         "diverged_epoch": curve.diverged_epoch,
         **origin,
+        "chunk": chunk,
+        "chunk_halved": halved,
         "seconds": round(seconds, 2),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": _now(),
     }
+
+
+def failure(
+    decides: Mapping[str, Any], error: Exception, *, origin: Mapping[str, Any], chunk: int | None, halved: int
+) -> Record:
+    """One line of failures.jsonl: the cell as in runs.jsonl, and what became of it instead of a result."""
+    return {
+        "id": identifier(decides),
+        **decides,
+        "failed": reason(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        **origin,
+        "chunk": chunk,
+        "chunk_halved": halved,
+        "time": _now(),
+    }
+
+
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _now() -> str:
+    """For people to read; nothing is decided by it, as clocks jump."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
@@ -142,17 +181,36 @@ def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Rec
 
 
 def append(path: Path, new: Iterable[Record]) -> None:
-    """Add records in one write that is on the disk on return; a torn last line is dropped first, whole file at once."""
+    """Add records that are on the disk on return, or none of them; a torn last line is cut off first.
+
+    Raises:
+        Incomplete: the disk is full, the folder has gone, or is not to be written. What was there is there still.
+    """
     text = "".join(json.dumps(each) + "\n" for each in new).encode()
     try:
-        old = path.read_bytes() if path.exists() else b""
-        if old and not old.endswith(b"\n"):
-            write_whole(path, old[: old.rfind(b"\n") + 1])
-        with path.open("ab", buffering=0) as file:
-            file.write(text)
-            os.fsync(file.fileno())
+        path.touch()
+        with path.open("r+b", buffering=0) as file:
+            _append(file.fileno(), file.read().rfind(b"\n") + 1, text)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        raise Incomplete(f"cannot write {path}: {error.strerror}") from None
+
+
+def _append(descriptor: int, end: int, content: bytes) -> None:
+    try:
+        os.ftruncate(descriptor, end)
+        os.lseek(descriptor, end, os.SEEK_SET)
+        _write_all(descriptor, content)
+        os.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, end)
+        raise
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    """A disk that fills up takes a part of a write without any error."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 def check_writable(folder: Path) -> None:
@@ -161,15 +219,49 @@ def check_writable(folder: Path) -> None:
     Raises:
         UserError: if either cannot be done.
     """
+    probe = folder / f".{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(4096))
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER."
         ) from None
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Generator[None]:
+    """Nobody else runs into this folder meanwhile. The lock is the operating system's, so a crash leaves none behind.
+
+    What a killed run left half-written is removed.
+
+    Raises:
+        UserError: if another process has the folder, with its id and since when.
+    """
+    holder = folder / ".holder"
+    try:
+        lock = FileLock(folder / ".lock").acquire(blocking=False)
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise UserError(
+            f"{folder} is in use by {who}. Wait for it, stop it, or choose another place with --results FOLDER."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot lock {folder}: {error.strerror}. Choose another place with --results FOLDER."
+        ) from None
+    with lock:
+        try:
+            write_whole(holder, f"process {os.getpid()}, started {_now()}".encode())
+            for part in (*folder.glob(".*.part"), *folder.glob("*/.*.part")):
+                part.unlink()
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                holder.unlink()
 
 
 def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> list[Record]:

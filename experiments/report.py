@@ -121,7 +121,19 @@ def _refuse_twins(runs: Sequence[Record]) -> None:
 # ---------------------------------------------------------------------------------------------------------
 
 OUTCOMES = ["accuracy", "final_accuracy", "best_accuracy", "diverged", "diverged_epoch", "byz_weight"]
-CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "seconds", "time"]
+CIRCUMSTANCES = [
+    "table",
+    "quick",
+    "seed",
+    "commit",
+    "dirty",
+    "versions",
+    "device",
+    "chunk",
+    "chunk_halved",
+    "seconds",
+    "time",
+]
 DIRTY = " with uncommitted changes"
 
 

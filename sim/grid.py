@@ -58,6 +58,19 @@ class Group(NamedTuple):
     knobs: tuple[Knobs, ...]
 
 
+class Snapshot(NamedTuple):
+    """One run after some of its epochs, in the host's memory: all that it takes to go on with the same bits."""
+
+    state: TrainState
+    measured: Measured
+    """of each epoch done, all (epochs,)"""
+
+    @property
+    def epochs(self) -> int:
+        """How many are done."""
+        return len(self.measured.loss)
+
+
 def plan(cells: Sequence[Cell], n_classes: int) -> list[Group]:
     """Cells by program, in the order of their first member. Float options are traced; all others shape the program."""
     groups: dict[Any, list[Cell]] = {}
@@ -76,6 +89,8 @@ def run(
     devices: Sequence[jax.Device] | None = None,
     chunk: int | None = None,
     on_epoch: Callable[[int], None] = lambda done: None,
+    resume: Sequence[Snapshot] = (),
+    on_state: Callable[[int, Callable[[], list[Snapshot]]], object] = lambda done, snapshots: None,
 ) -> list[Curve]:
     """Run cells of one program, as many side by side as the devices hold.
 
@@ -85,24 +100,65 @@ def run(
         chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
             the right choice on a CPU. `chunk_within` finds a number for an accelerator.
         on_epoch: called after each epoch of a batch of cells, with the number of epochs done.
+        resume: where to go on, one for each cell, all of them after equally many epochs; default: from the start.
+        on_state: called after `on_epoch` with the number of epochs done and a function that fetches the batch's
+            snapshots, which is to be called before `on_state` returns or not at all.
+
+    Raises:
+        ValueError: if `resume` does not fit the cells.
     """
+    if resume and (len(resume) != len(knobs) or len({each.epochs for each in resume}) > 1):
+        raise ValueError(f"{len(resume)} snapshots for {len(knobs)} cells, expected one each, all after the same epoch")
     mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
     at_once = mesh.size * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
     curves: list[Curve] = []
     for first in range(0, len(knobs), at_once):
-        batch = knobs[first : first + at_once]
-        filled = [*batch, *[batch[-1]] * (at_once - len(batch))]
-        stacked = _stacked(filled)
-        state, measured = start(stacked, train), []
-        for done in range(1, epochs + 1):
+        part = slice(first, first + at_once)
+        batch, before = knobs[part], resume[part]
+        stacked = _stacked(_filled(batch, at_once))
+        state, measured = _placed(_filled(before, at_once), mesh) if before else (start(stacked, train), [])
+        while len(measured) < epochs and not _all_diverged(measured):
             state, now = epoch(stacked, state, train, test)
             measured.append(jax.device_get(now))
-            on_epoch(done)
-            if np.any([m.diverged for m in measured], axis=0).all():
-                break  # nothing that counts can follow
+            on_epoch(len(measured))
+            on_state(len(measured), functools.partial(_snapshots, state, measured, len(batch)))
         curves += [_curve(measured, i, epochs) for i in range(len(batch))]
     return curves
+
+
+def template(program: Program, knobs: Knobs, train: Data, epochs: int) -> Snapshot:
+    """Shapes and dtypes of a snapshot after so many epochs; nothing is computed."""
+
+    def snapshot() -> Snapshot:
+        series = jnp.zeros(epochs)
+        measured = Measured(series, series, Facts(*[series] * len(Facts._fields)), jnp.zeros(epochs, bool))
+        return Snapshot(engine.start(program, knobs, train), measured)
+
+    return jax.eval_shape(snapshot)
+
+
+def _all_diverged(measured: Sequence[Measured]) -> bool:
+    """Nothing that counts can follow."""
+    return bool(np.any([m.diverged for m in measured], axis=0).all())
+
+
+def _filled(given: Sequence[Any], size: int) -> list[Any]:
+    return [*given, *[given[-1]] * (size - len(given))]
+
+
+def _snapshots(state: TrainState, measured: Sequence[Measured], n: int) -> list[Snapshot]:
+    """Of the first n cells. Copies, as the state's own memory is given to the next epoch."""
+    history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *measured)
+    whole = jax.device_get(state), history
+    return [Snapshot(*jax.tree.map(lambda leaf, i=i: np.array(leaf[i]), whole)) for i in range(n)]
+
+
+def _placed(snapshots: Sequence[Snapshot], mesh: Mesh) -> tuple[TrainState, list[Measured]]:
+    """State on the devices, as `start` leaves it there, and measurements, of cells side by side."""
+    state, history = jax.tree.map(lambda *leaves: np.stack(leaves), *snapshots)
+    measured = [jax.tree.map(lambda leaf, e=e: leaf[:, e], history) for e in range(snapshots[0].epochs)]
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec("cells"))), measured
 
 
 def chunk_within(
