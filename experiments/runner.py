@@ -29,14 +29,17 @@ def run(
     only: Sequence[str] = (),
     quick: bool = False,
     data_dir: Path | None = None,
+    these: Sequence[Cell] | None = None,
     say: Callable[[str], object] = print,
 ) -> None:
     """Run every cell that `folder` has no record of, and record it there.
 
+    Args:
+        these: run these cells of the table; default: those that `only` leaves.
     Raises:
         UserError: for anything that cannot be run or written, before anything is compiled.
     """
-    wanted = cells(config, only)
+    wanted = cells(config, only) if these is None else these
     _warn_beyond(wanted, say)
     records.check_writable(folder)
     path = folder / "runs.jsonl"
@@ -47,14 +50,14 @@ def run(
     say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
     if missing:
         write = _writer(path, table, config, quick, data)
-        with jax.default_matmul_precision("highest"):  # an accelerator would take TF32 or bf16 without being asked
+        with jax.default_matmul_precision(records.MATMUL):
             _run_all(missing, data, write, say)
 
 
 def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset) -> Callable[..., None]:
     origin = records.origin()
 
-    def write(batch: Sequence[Cell], curves: Sequence[Curve], seconds: float) -> None:
+    def write(batch: Sequence[Cell], curves: Sequence[Curve], seconds: float, chunk: int | None) -> None:
         new = [
             records.record(
                 cell,
@@ -64,6 +67,7 @@ def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset
                 decides=records.identity(cell, config.data, data),
                 origin=origin,
                 seconds=seconds / len(batch),
+                chunk=chunk,
             )
             for cell, curve in zip(batch, curves, strict=True)
         ]
@@ -98,7 +102,7 @@ def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None],
                     chunk=chunk,
                     on_epoch=lambda epoch, done=done, share=share: bar.update(task, completed=done + epoch * share),
                 )
-                write(batch, curves, time.monotonic() - start)
+                write(batch, curves, time.monotonic() - start, chunk)
                 finished += len(batch)
                 bar.update(task, completed=finished)
                 left = (time.monotonic() - began) / finished * (len(missing) - finished)
