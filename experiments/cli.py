@@ -15,6 +15,9 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
 
   byzsim run TABLE [options]      run what has no record yet, then report; stop and start again at will
   byzsim report TABLE [options]   make the table and the figures from the records
+  byzsim status [TABLE] [options] what is done, failed, stale and missing, and why; nothing is run
+  byzsim diff A B [--csv FILE]    two folders of results, cell by cell; ends with 1 if they differ
+  byzsim verify TABLE [--sample N] run recorded cells again and compare; ends with 1 if one differs
   byzsim list                     rules, attacks, models, data sets and tables, with their sources
   byzsim zoo [options]            measure every rule: kappa found by attacks, what becomes of NaN; all sources
   byzsim definitions [FILE]       names that stand for several definitions, side by side
@@ -32,21 +35,20 @@ mixes with the table's own results; more seeds, and parts of the table (--only),
 """
 
 
-COMMANDS = ("run", "report", "list", "zoo", "definitions", "bench", "data")
+COMMANDS = ("run", "report", "status", "diff", "verify", "list", "zoo", "definitions", "bench", "data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 where a part could not be done, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Returns the exit code: 0, 1 for what differs or failed, 2 for what the user can mend, 130 for Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        _command(args)
+        return _command(args) or 0
     except (UserError, Incomplete) as error:
         print(f"byzsim: {error}", file=sys.stderr)
         return 1 if isinstance(error, Incomplete) else 2
     except KeyboardInterrupt as stop:
         print(f"\n{stop or 'Stopped. Finished cells are recorded; the same command goes on.'}", file=sys.stderr)
         return 130
-    return 0
 
 
 def script() -> None:
@@ -59,17 +61,17 @@ def script() -> None:
     sys.exit(code)
 
 
-def _command(args: list[str]) -> None:
+def _command(args: list[str]) -> int | None:
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
-        return
+        return None
     name, *rest = args
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
-    (_list if name == "list" else _loaded(name))(rest)
+    return (_list if name == "list" else _loaded(name))(rest)
 
 
-def _loaded(name: str) -> Callable[[list[str]], None]:
+def _loaded(name: str) -> Callable[[list[str]], int | None]:
     from experiments import commands  # with JAX and all else, which takes seconds
 
     return getattr(commands, name)

@@ -8,11 +8,14 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from rich.console import Console
 
+from experiments import diff as differences
 from experiments import harm, records, runner
 from experiments import report as reports
+from experiments import status as states
+from experiments import verify as verification
 from experiments import zoo as catalogue
 from experiments.config import Config, Table, cells
-from experiments.datasets import DATASETS, describe
+from experiments.datasets import DATASETS, describe, fingerprint
 from experiments.errors import Incomplete, UserError, unknown
 from experiments.tables import TABLES
 
@@ -32,15 +35,56 @@ Given = TypeVar("Given", bound=Where)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run(Where):
-    """Run every cell that has no record yet, then report."""
+class Part(Where):
+    """A part of a table, and its data."""
 
     only: tuple[str, ...] = ()
     """part of the table: KEY=VALUE with the keys rule, attack, alpha, seed; several of one key are alternatives"""
     data_dir: Path | None = None
     """folder with the data set's original files"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Part):
+    """Run every cell that has no record yet, then report."""
+
     checkpoint: float = 60.0
     """seconds between checkpoints of running cells, in checkpoints/ of the results; 0: after every epoch"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status(Part):
+    """Say what is done, failed, stale and missing, and why; run nothing."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A line for each folder of results."""
+
+    results: Path = Path("results")
+    """folder of all results"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verify(Part):
+    """Run recorded cells again and compare them with their records."""
+
+    sample: int = 5
+    """how many, drawn at random"""
+    seed: int = 0
+    """of the draw"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diff:
+    """Compare two folders of results cell by cell."""
+
+    a: tyro.conf.Positional[Path]
+    """folder, or its runs.jsonl"""
+    b: tyro.conf.Positional[Path]
+    """the other"""
+    csv: Path | None = None
+    """also write a row for each cell to this file"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,6 +195,61 @@ def _write(table: Table, given: Where, folder: Path) -> str:
     reports.print_table(reports.summarise(found, **common), Console(), quick=given.quick, labels=table.labels)
     _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
     return text
+
+
+def status(args: list[str]) -> None:
+    """Say what of a table is done, failed, stale and missing; without a table, a line for each folder of results."""
+    if not args or args[0].startswith("-"):
+        given = tyro.cli(Overview, args=args, prog="byzsim status")
+        for line in states.overview(given.results):
+            _say(line)
+        return
+    table, given = _given("status", Status, args)
+    config, folder = given.config, _folder(table, given)
+    wanted = cells(config, given.only)
+    data = fingerprint(config.data, data_dir=given.data_dir, say=_say)
+    asked = [records.identity(cell, config.data, data) for cell in wanted]
+    found = records.read(folder / "runs.jsonl", _say)
+    for line in states.lines(f"{table.name} in {folder}", asked, found, states.read_failures(folder)):
+        _say(line)
+
+
+def diff(args: list[str]) -> int:
+    """Compare two folders of results; 1 if they differ, as the program diff has it."""
+    given = tyro.cli(Diff, args=args, prog="byzsim diff")
+    table = differences.compare(differences.read(given.a), differences.read(given.b))
+    for line in differences.lines(table):
+        _say(line)
+    if given.csv:
+        try:
+            reports.write_whole(given.csv, table.to_csv(index=False).encode())
+        except OSError as error:
+            raise UserError(f"cannot write {given.csv}: {error.strerror}") from None
+    return 0 if differences.same(table) else 1
+
+
+def verify(args: list[str]) -> int:
+    """Run some recorded cells again; 1 if any of them differs from its record."""
+    table, given = _given("verify", Verify, args)
+    if given.sample < 1:
+        raise UserError(f"--sample {given.sample} is below 1")
+    runner.use_all_cores()
+    runner.keep_compiled()
+    config, folder = given.config, _folder(table, given)
+    wanted = cells(config, given.only)
+    places = {records.place(cell.as_dict()) for cell in wanted}
+    recorded = records.matching(records.read(folder / "runs.jsonl", _say), wanted, config.data)
+    recorded = [each for each in recorded if records.place(each) in places]
+    if not recorded:
+        raise UserError(f"no records of these cells in {folder}: `byzsim status {table.name}` says what there is")
+    chosen = verification.sample(recorded, given.sample, given.seed)
+    _say(f"{len(chosen)} of {len(recorded)} recorded cells, drawn with seed {given.seed}:")
+    verdicts = verification.verify(table, config, chosen, data_dir=given.data_dir, quick=given.quick, say=_say)
+    for verdict in verdicts:
+        _say(f"{records.label(verdict.place)}: {verdict.words}")
+    agree = sum(verdict.agrees for verdict in verdicts)
+    _say(f"{agree} of {len(verdicts)} agree with their records")
+    return 0 if agree == len(verdicts) else 1
 
 
 def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Given]:

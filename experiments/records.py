@@ -1,13 +1,14 @@
 """Results as JSON lines: one for each (cell, seed), appended whole, never rewritten; and where they come from."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import platform
 import subprocess
 import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ import jax
 import numpy as np
 from filelock import FileLock, Timeout
 
-from experiments.datasets import Dataset
+from experiments.datasets import Dataset, Fingerprint
 from experiments.errors import Incomplete, UserError
 from experiments.figures import write_whole
 from sim import Cell, Curve
@@ -25,12 +26,21 @@ from sim.engine import NUMERICS
 from sim.names import rule_entry
 
 Record = dict[str, Any]
+MATMUL = "highest"  # precision; an accelerator would take TF32 or bf16 without being asked
+SETTINGS = ("enable_x64", "threefry_partitionable", "random_seed_offset")  # of JAX: move results
 PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def identity(cell: Cell, data_name: str, data: Dataset) -> Record:
-    """All that decides a run's result: the cell with every default spelled out, data, version of the numerics."""
-    return {**cell.as_dict(), "data": data_name, "data_digest": data.digest, "numerics": NUMERICS}
+def identity(cell: Cell, data_name: str, data: Dataset | Fingerprint) -> Record:
+    """All that decides a run's result: the cell with every default spelled out, data, numerics, precision."""
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+    return {
+        **cell.as_dict(),
+        "data": data_name,
+        "data_digest": data.digest,
+        "numerics": NUMERICS,
+        "jax": {"default_matmul_precision": MATMUL, **settings},
+    }
 
 
 def identifier(decides: Mapping[str, Any]) -> str:
@@ -69,9 +79,9 @@ def record(
         "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
         "diverged": curve.diverged,
         "diverged_epoch": curve.diverged_epoch,
+        "digest": curve.digest,
+        "mode": _mode(chunk, halved),
         **origin,
-        "chunk": chunk,
-        "chunk_halved": halved,
         "seconds": round(seconds, 2),
         "time": _now(),
     }
@@ -86,11 +96,16 @@ def failure(
         **decides,
         "failed": reason(error),
         "traceback": "".join(traceback.format_exception(error)),
+        "mode": _mode(chunk, halved),
         **origin,
-        "chunk": chunk,
-        "chunk_halved": halved,
         "time": _now(),
     }
+
+
+def _mode(chunk: int | None, halved: int) -> str:
+    """In how far bits are promised, in words."""
+    how = "cell by cell" if chunk is None else f"{chunk} cells under vmap"
+    return f"{how}, halved {halved} times as memory ran out" if halved else how
 
 
 def reason(error: Exception) -> str:
@@ -106,7 +121,7 @@ def _now() -> str:
 
 def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
     """A curve's measurements; who was kept only for rules that leave workers out."""
-    series = {name: values for name, values in curve._asdict().items() if not name.startswith("diverged")}
+    series = {name: values for name, values in curve._asdict().items() if isinstance(values, np.ndarray)}
     if "filter" not in rule_entry(cell.rule).traits:
         del series["honest_dropped"], series["byz_kept"]
     return series
@@ -266,15 +281,68 @@ def exclusive(folder: Path) -> Generator[None]:
 
 def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> list[Record]:
     """The records of these cells under any seed; of several for one cell and seed, the last."""
-    wanted = {_key(cell.as_dict() | {"data": data_name}) for cell in cells}
-    fields = {*Cell().as_dict(), "data"}
+    wanted = {_key(cell, data_name) for cell in cells}
     latest: dict[tuple[str, int], Record] = {}
     for each in found:
-        key = _key({field: each.get(field) for field in fields})
-        if key in wanted:
+        cell = cell_of(each)
+        if cell and (key := _key(cell, each.get("data"))) in wanted:
             latest[key, each["seed"]] = each
     return list(latest.values())
 
 
-def _key(values: Mapping[str, Any]) -> str:
-    return json.dumps({key: value for key, value in values.items() if key != "seed"}, sort_keys=True)
+def cell_of(found: Record) -> Cell | None:
+    """The cell of a record; what an older record does not spell out has its default. None if there is no such cell."""
+    try:
+        return Cell(**{field.name: found[field.name] for field in dataclasses.fields(Cell) if field.name in found})
+    except (TypeError, ValueError):
+        return None
+
+
+def _key(cell: Cell, data_name: str | None) -> str:
+    return json.dumps(cell.as_dict() | {"seed": None, "data": data_name}, sort_keys=True)
+
+
+Place = tuple[str, str, float, int]
+
+
+def place(found: Mapping[str, Any]) -> Place:
+    """Where a record stands in its table, whatever else decides it: rule, attack, alpha, seed."""
+    return found["rule"], found["attack"], found["alpha"], found["seed"]
+
+
+def label(where: Place) -> str:
+    """A place as printed."""
+    rule, attack, alpha, seed = where
+    return f"{rule}, {attack}, alpha {alpha:.4g}, seed {seed}"
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What decides the results of one record and not so of another, in words such as "lr 0.03 -> 0.1".
+
+    Args:
+        old, new: records, or what `identity` gives.
+    """
+    fields = [*Cell().as_dict(), "data", "data_digest", "numerics", "jax"]
+    before, after = ({name: each[name] for name in fields if name in each} for each in (old, new))
+    pairs = dict(_pairs(before, after))
+    absent = [name for name, pair in pairs.items() if ABSENT in pair]
+    words = [f"{name} {_brief(a)} -> {_brief(b)}" for name, (a, b) in pairs.items() if name not in absent]
+    return words + ([f"not recorded: {', '.join(absent)}"] if absent else [])
+
+
+ABSENT = object()
+
+
+def _pairs(old: Record, new: Record, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Name and both values of what differs; dictionaries are compared key by key."""
+    for key in {**old, **new}:
+        a, b = old.get(key, ABSENT), new.get(key, ABSENT)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _pairs(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield prefix + key, (a, b)
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

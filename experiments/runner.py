@@ -36,12 +36,14 @@ def run(
     quick: bool = False,
     data_dir: Path | None = None,
     checkpoint: float = 60.0,
+    these: Sequence[Cell] | None = None,
     say: Callable[[str], object] = print,
 ) -> list[records.Record]:
     """Run every cell that `folder` has no record of, and record it there; a killed run's cells go on where they were.
 
     Args:
         checkpoint: seconds between the checkpoints of running cells; 0: after every epoch.
+        these: run these cells of the table; default: those that `only` leaves.
     Returns:
         The cells that failed, as in failures.jsonl.
     Raises:
@@ -49,7 +51,7 @@ def run(
         Incomplete: a finished cell cannot be recorded.
         KeyboardInterrupt: with what is recorded and what is saved.
     """
-    wanted = cells(config, only)
+    wanted = cells(config, only) if these is None else these
     _warn_beyond(wanted, say)
     records.check_writable(folder)
     origin = records.origin()
@@ -289,7 +291,7 @@ def _apart(work: Callable[[Callable[[], None]], T]) -> T:
             raise KeyboardInterrupt
 
     def precisely() -> T:
-        with jax.default_matmul_precision("highest"):  # an accelerator would take TF32 or bf16 without being asked
+        with jax.default_matmul_precision(records.MATMUL):  # an accelerator would take TF32 or bf16 without being asked
             return work(check)
 
     pool = ThreadPoolExecutor(1)

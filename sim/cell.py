@@ -13,11 +13,15 @@ from sim.names import Args, unknown
 
 Momentum = Literal["none", "ema", "classic"]
 Sharding = Literal["iid", "dirichlet"]
+WHOLE = ("m", "n_byz", "f", "batch", "epochs", "seed", "steps")
+PLAIN = bool | int | float | str | None
+REAL = ("lr", "momentum_beta", "dirichlet_alpha")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run. Options that are left out of `*_args` are filled in with the factory's defaults.
+    """One run. Options that are left out of `*_args` are filled in with the factory's defaults, and numbers are plain
+    ones, so that equal runs are equal cells, however they were written.
 
     Raises:
         ValueError: on construction, for anything that cannot be run, with what was given and what would do.
@@ -65,15 +69,23 @@ class Cell:
         self._fill()
         _check_counts(self)
         _check_ranges(self)
+        self._normalise()
 
     def _fill(self):
         for field, entry in self._entries():
             given = getattr(self, f"{field}_args")
             object.__setattr__(self, f"{field}_args", names.options(getattr(self, field), entry, given))
-        _check_optimizer(self.optimizer, self.optimizer_args)
+        object.__setattr__(self, "optimizer_args", _optimizer_args(self.optimizer, self.optimizer_args))
         object.__setattr__(self, "f", self.n_byz if self.f is None else self.f)
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
         object.__setattr__(self, "byzantine", tuple(chosen))
+
+    def _normalise(self):
+        for kind, fields in ((int, WHOLE), (float, REAL)):
+            for name in fields:
+                value = getattr(self, name)
+                object.__setattr__(self, name, None if value is None else kind(value))
+        object.__setattr__(self, "byzantine", tuple(sorted(map(int, self.byzantine or ()))))
 
     def _entries(self):
         yield "rule", names.rule_entry(self.rule)
@@ -118,12 +130,12 @@ class Cell:
 
 
 def _check_whole(cell: Cell) -> None:
-    for name in ("m", "n_byz", "f", "batch", "epochs", "seed", "steps"):
+    for name in WHOLE:
         value = getattr(cell, name)
         optional = value is None and name in ("f", "steps")
         if not optional and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
             raise ValueError(f"{name}={value!r} is not a whole number")
-    for name in ("lr", "momentum_beta", "dirichlet_alpha"):
+    for name in REAL:
         value = getattr(cell, name)
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise ValueError(f"{name}={value!r} is not a number")
@@ -131,15 +143,14 @@ def _check_whole(cell: Cell) -> None:
         raise ValueError(f"seed={cell.seed} is not below 2**32")
 
 
-def _check_optimizer(name: str, args: Args) -> None:
+def _optimizer_args(name: str, given: Args) -> Args:
+    """All options but such as no record could hold: functions and types, by which defaults alone are left out."""
     make = getattr(optax, name, None)
-    parameters = inspect.signature(make).parameters if callable(make) else {}
-    if "learning_rate" not in parameters:
+    if not (callable(make) and "learning_rate" in inspect.signature(make).parameters):
         known_names = [each for each in dir(optax) if _takes_rate(getattr(optax, each))]
         raise ValueError(unknown("optimizer", name, known_names))
-    for key in args:
-        if key not in parameters:
-            raise ValueError(unknown(f"option of {name}", key, parameters))
+    filled = names.options(name, names.Entry(make, source="optax"), given)
+    return {key: value for key, value in filled.items() if key in given or isinstance(value, PLAIN)}
 
 
 def _takes_rate(make: Any) -> bool:

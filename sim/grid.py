@@ -1,7 +1,9 @@
 """Many cells through one compiled program: spread over devices, on each one at a time, or several under vmap."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +34,8 @@ class Curve(NamedTuple):
     diverged: bool
     diverged_epoch: int | None
     """the first epoch, from 1, after which the parameters or the test loss were not finite; nothing later counts"""
+    digest: str
+    """of the exact bits: SHA-256 (16 hex digits) of all numbers above as float32, and unless diverged the parameters"""
 
 
 class Call(NamedTuple):
@@ -112,6 +116,7 @@ def run(
     mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
     at_once = mesh.size * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
+    train, test = jax.device_put((train, test), NamedSharding(mesh, PartitionSpec()))
     curves: list[Curve] = []
     for first in range(0, len(knobs), at_once):
         part = slice(first, first + at_once)
@@ -123,7 +128,8 @@ def run(
             measured.append(jax.device_get(now))
             on_epoch(len(measured))
             on_state(len(measured), functools.partial(_snapshots, state, measured, len(batch)))
-        curves += [_curve(measured, i, epochs) for i in range(len(batch))]
+        params = jax.device_get(state.params)
+        curves += [_curve(measured, params[i], i, epochs) for i in range(len(batch))]
     return curves
 
 
@@ -220,11 +226,7 @@ def _stacked(knobs: Sequence[Knobs]) -> Knobs:
 
 @functools.lru_cache(maxsize=64)
 def _compiled(program: Program, mesh: Mesh, chunk: int | None):
-    """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated.
-
-    Without a chunk the program holds one cell on each device, whatever the size of the grid: the same code, so the
-    same bits. (A loop over cells inside the program would be compiled differently for every length.)
-    """
+    """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated."""
     cells, everywhere = PartitionSpec("cells"), PartitionSpec()
 
     def start(knobs: Knobs, train: Data) -> TrainState:
@@ -233,12 +235,48 @@ def _compiled(program: Program, mesh: Mesh, chunk: int | None):
     def epoch(knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
         return engine.epoch(program, knobs, state, train, test)
 
+    if chunk is None:
+        return _on_each(start, mesh, 1), _on_each(epoch, mesh, 2, donate_argnums=1)
+
     def sharded(f, n_cells: int, n_data: int):
-        local = jax.vmap(f, in_axes=(0,) * n_cells + (None,) * n_data) if chunk else _on_first(f, n_cells)
+        local = jax.vmap(f, in_axes=(0,) * n_cells + (None,) * n_data)
         specs = (cells,) * n_cells + (everywhere,) * n_data
         return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=cells, check_vma=False)
 
     return jax.jit(sharded(start, 1, 1)), jax.jit(sharded(epoch, 2, 2), donate_argnums=1)
+
+
+def _on_each(f: Callable[..., Any], mesh: Mesh, n_cells: int, **options: Any) -> Callable[..., Any]:
+    """f of one cell on each device of the mesh, by a program of the device's own, whatever the size of mesh and grid.
+
+    The same program, so the same bits. One that is sharded over two devices is not compiled to the same code as on one
+    device, and neither is a loop over cells for every length: other operations are fused, and sums round differently.
+    """
+    program = jax.jit(_on_first(f, n_cells), **options)
+    apart, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("cells",), ()))
+    compiled: list[Callable[..., Any]] = []
+
+    def on_all(*args: Any) -> Any:
+        placed = *jax.device_put(args[:n_cells], apart), *jax.device_put(args[n_cells:], everywhere)
+        parts = [_shard(placed, device) for device in mesh.local_devices]
+        if not compiled:
+            lowered = [program.lower(*part) for part in parts]
+            with ThreadPoolExecutor() as pool:
+                compiled.extend(pool.map(lambda each: each.compile(), lowered))
+        results = [run(*part) for run, part in zip(compiled, parts, strict=True)]  # they return before they are done
+        return jax.tree.map(lambda *leaves: _joined(leaves, apart), *results)
+
+    return on_all
+
+
+def _shard(tree: Any, device: jax.Device) -> Any:
+    """What of the arrays is on one device."""
+    return jax.tree.map(lambda leaf: next(s.data for s in leaf.addressable_shards if s.device == device), tree)
+
+
+def _joined(leaves: Sequence[jax.Array], sharding: NamedSharding) -> jax.Array:
+    shape = (sharding.mesh.size, *leaves[0].shape[1:])
+    return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
 
 
 def _on_first(f: Callable[..., Any], n_cells: int) -> Callable[..., Any]:
@@ -279,7 +317,7 @@ def _knobs(cell: Cell) -> Knobs:
     )
 
 
-def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
+def _curve(measured: Sequence[Measured], params: np.ndarray, i: int, epochs: int) -> Curve:
     """Cell i's curve, NaN from its first diverged epoch on, and for epochs that were not worth running."""
     diverged = [bool(m.diverged[i]) for m in measured]
     first = diverged.index(True) if any(diverged) else None
@@ -291,5 +329,14 @@ def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
         return values
 
     own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
-    facts = {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
-    return Curve(**own, **facts, diverged=first is not None, diverged_epoch=None if first is None else first + 1)
+    own |= {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
+    end = None if first is None else first + 1
+    return Curve(**own, diverged=end is not None, diverged_epoch=end, digest=_digest([*own.values()], params, end))
+
+
+def _digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:
+    """A NaN is a NaN, whatever its bits; parameters count only where no batch mate could have ended the run."""
+    total = hashlib.sha256(f"{diverged_epoch};".encode())
+    for values in series if diverged_epoch else [*series, params]:
+        total.update(np.where(np.isnan(values), np.nan, values).astype("<f4").tobytes())
+    return total.hexdigest()[:16]

@@ -4,7 +4,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -121,27 +121,29 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
 
 
 def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
-    """The factory's options with `given` laid over the defaults; an int given for a float becomes one.
+    """The factory's options with `given` laid over the defaults, all plain; an int given for a float becomes one.
 
     Raises:
         ValueError: for an option that the factory does not have, or a value that it refuses.
     """
-    defaults = {
-        key: parameter.default
-        for key, parameter in inspect.signature(entry.make).parameters.items()
-        if parameter.default is not parameter.empty
-    }
+    parameters = inspect.signature(entry.make).parameters
+    defaults = {key: each.default for key, each in parameters.items() if each.default is not each.empty}
     for key in given:
         if key not in defaults:
             raise ValueError(
                 unknown(f"option of {name}", key, defaults) if defaults else f"{name} has no options, got {key!r}"
             )
-    merged = {**defaults, **given}
+    merged = {key: _plain(value, parameters[key]) for key, value in {**defaults, **given}.items()}
     for key, value in merged.items():
-        if isinstance(defaults[key], float) and type(value) is int:
-            merged[key] = float(value)
-        if isinstance(merged[key], float) and not np.isfinite(merged[key]):
+        if isinstance(value, float) and not np.isfinite(value):
             raise ValueError(f"{name}: {key}={value} is not a finite number")
-    needs = [key for key in inspect.signature(entry.make).parameters if key not in defaults]
+    needs = [key for key in parameters if key not in defaults]
     entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
     return merged
+
+
+def _plain(value: Any, parameter: inspect.Parameter) -> Any:
+    """No NumPy number, and a float where the parameter is one by its default, or where that is None by its type."""
+    value = value.item() if isinstance(value, np.generic) else value
+    real = isinstance(parameter.default, float) or float in get_args(parameter.annotation)
+    return float(value) if real and type(value) is int else value

@@ -422,7 +422,7 @@ def test_out_of_memory_halves_the_chunk_and_the_record_says_so(undisturbed, tmp_
     watch = Hindrance("", None)
     smoke(tmp_path, watch)
     assert tried[:3] == [4, 2, 1] and "out of memory: from here on 1 cells at once" in watch.text
-    same = {id: r | {"chunk": 1, "chunk_halved": 2} for id, r in undisturbed.items()}
+    same = {id: r | {"mode": "1 cells under vmap, halved 2 times as memory ran out"} for id, r in undisturbed.items()}
     assert outcome(tmp_path) == same and not (tmp_path / "failures.jsonl").exists()
 
 

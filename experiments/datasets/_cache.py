@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,15 @@ def read(path: Path) -> Dataset:
     if data.digest != str(digest):
         raise UserError(f"{path} has digest {data.digest}, expected {digest}. Delete it.")
     return data
+
+
+def stored_digest(path: Path) -> str | None:
+    """The digest in a cache file, of which nothing else is read; None if there is no whole file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return str(stored["digest"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def write(path: Path, data: Dataset) -> None:
