@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -235,48 +234,12 @@ def _compiled(program: Program, mesh: Mesh, chunk: int | None):
     def epoch(knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
         return engine.epoch(program, knobs, state, train, test)
 
-    if chunk is None:
-        return _on_each(start, mesh, 1), _on_each(epoch, mesh, 2, donate_argnums=1)
-
     def sharded(f, n_cells: int, n_data: int):
-        local = jax.vmap(f, in_axes=(0,) * n_cells + (None,) * n_data)
+        local = jax.vmap(f, in_axes=(0,) * n_cells + (None,) * n_data) if chunk else _on_first(f, n_cells)
         specs = (cells,) * n_cells + (everywhere,) * n_data
         return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=cells, check_vma=False)
 
     return jax.jit(sharded(start, 1, 1)), jax.jit(sharded(epoch, 2, 2), donate_argnums=1)
-
-
-def _on_each(f: Callable[..., Any], mesh: Mesh, n_cells: int, **options: Any) -> Callable[..., Any]:
-    """f of one cell on each device of the mesh, by a program of the device's own, whatever the size of mesh and grid.
-
-    The same program, so the same bits. One that is sharded over two devices is not compiled to the same code as on one
-    device, and neither is a loop over cells for every length: other operations are fused, and sums round differently.
-    """
-    program = jax.jit(_on_first(f, n_cells), **options)
-    apart, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("cells",), ()))
-    compiled: list[Callable[..., Any]] = []
-
-    def on_all(*args: Any) -> Any:
-        placed = *jax.device_put(args[:n_cells], apart), *jax.device_put(args[n_cells:], everywhere)
-        parts = [_shard(placed, device) for device in mesh.local_devices]
-        if not compiled:
-            lowered = [program.lower(*part) for part in parts]
-            with ThreadPoolExecutor() as pool:
-                compiled.extend(pool.map(lambda each: each.compile(), lowered))
-        results = [run(*part) for run, part in zip(compiled, parts, strict=True)]  # they return before they are done
-        return jax.tree.map(lambda *leaves: _joined(leaves, apart), *results)
-
-    return on_all
-
-
-def _shard(tree: Any, device: jax.Device) -> Any:
-    """What of the arrays is on one device."""
-    return jax.tree.map(lambda leaf: next(s.data for s in leaf.addressable_shards if s.device == device), tree)
-
-
-def _joined(leaves: Sequence[jax.Array], sharding: NamedSharding) -> jax.Array:
-    shape = (sharding.mesh.size, *leaves[0].shape[1:])
-    return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
 
 
 def _on_first(f: Callable[..., Any], n_cells: int) -> Callable[..., Any]:
