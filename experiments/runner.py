@@ -393,8 +393,12 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
 
 
 def use_all_cores() -> None:
-    """Make every CPU core that this process may use a JAX device; to be called before JAX starts."""
-    jax.config.update("jax_num_cpu_devices", cores())
+    """Make every CPU core that this process may use a JAX device, at least two; to be called before JAX starts.
+
+    Two, since a program that is sharded over several devices gives the same bits on any number of them (measured on 2,
+    3 and 4), and others on one: XLA fuses there what it does not fuse here. It is also a quarter faster.
+    """
+    jax.config.update("jax_num_cpu_devices", max(cores(), 2))
 
 
 def keep_compiled() -> None:

@@ -167,26 +167,13 @@ def step(
     attack_round = _round(knobs, ATTACK, state)._replace(
         aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0], loss_after=loss_after
     )
-
-    def forge():
-        forged, attack_state = attack.grads(work, knobs.byz, state.attack, attack_round)
-        return jnp.where(byz, forged, work), attack_state
-
-    sent, attack_state = _by_itself(state.step, forge)
-    aggregate, rule_state, info = _by_itself(state.step, lambda: rule.apply(sent, state.rule, rule_round))
+    forged, attack_state = attack.grads(work, knobs.byz, state.attack, attack_round)
+    sent = jnp.where(byz, forged, work)
+    aggregate, rule_state, info = rule.apply(sent, state.rule, rule_round)
     params, optimizer = advance(aggregate)
     facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info.weight)
     shards, done = state.shards, state.step + 1
     return TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate), facts
-
-
-def _by_itself(step: Int[Array, ""], part: Callable[[], Any]) -> Any:
-    """A part of the step, computed once: XLA would make it a part of each of its uses, and do it again for every row.
-
-    On a CPU it only stops before a condition, and this one always holds.
-    """
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(part))
-    return jax.lax.cond(step >= 0, part, lambda: nothing)
 
 
 def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:
