@@ -25,7 +25,7 @@ from sim.types import Aggregator, Attack, Round, State, Traced
 INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
     7
 )  # random streams: a new reader never shifts another's numbers
-NUMERICS = 1  # raised when the same cell may give other numbers than before
+NUMERICS = 2  # raised when the same cell may give other numbers than before
 TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
 
 
