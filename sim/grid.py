@@ -99,7 +99,8 @@ def run(
 
     Args:
         knobs: one for each cell; the last is repeated where devices would have nothing to do.
-        devices: where to run; default one device.
+        devices: where to run; default all of them. Several CPU devices, however many, give the same bits, but not those
+            of one: XLA fuses a program that is sharded otherwise.
         chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
             the right choice on a CPU. `chunk_within` finds a number for an accelerator.
         on_epoch: called after each epoch of a batch of cells, with the number of epochs done.
@@ -112,7 +113,7 @@ def run(
     """
     if resume and (len(resume) != len(knobs) or len({each.epochs for each in resume}) > 1):
         raise ValueError(f"{len(resume)} snapshots for {len(knobs)} cells, expected one each, all after the same epoch")
-    mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
+    mesh = Mesh(np.array(devices or jax.devices()), ("cells",))
     at_once = mesh.size * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
     train, test = jax.device_put((train, test), NamedSharding(mesh, PartitionSpec()))
