@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"byzsim: {error}", file=sys.stderr)
         return 1 if isinstance(error, Incomplete) else 2
     except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'Stopped. Finished cells are recorded; the same command goes on.'}", file=sys.stderr)
+        said = str(stop) or "Stopped. Finished cells are recorded; the same command goes on with the rest."
+        print(f"\n{said}", file=sys.stderr)
         return 130
     return 0
 
