@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from rich.console import Console
 
-from experiments import harm, records, runner
+from experiments import harm, records, runner, stop
 from experiments import report as reports
 from experiments import zoo as catalogue
 from experiments.config import Config, Table, cells
@@ -93,7 +93,8 @@ def run(args: list[str]) -> None:
         checkpoint=given.checkpoint,
         say=_say,
     )
-    _write(table, given, folder)
+    with stop.at_once():
+        _write(table, given, folder)
     if failures:
         raise Incomplete(_failed(failures, folder))
 
