@@ -3,6 +3,7 @@
 `make test-faults` runs all of it; `make test` leaves out what is marked `faults`.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
@@ -458,18 +459,9 @@ sys.exit(cli.main(["run", "smoke", "--rules", "greedy", "mean", "--attacks", "al
 # Real processes, killed and stopped
 
 
-TABLE = [
-    "smoke",
-    "--rules",
-    "centered_clipping",
-    "safeguard",
-    "--attacks",
-    "delayed_gradient",
-    "alie",
-    "--alphas",
-    "0.2",
-]
-TABLE += ["--model", "mlp", "--momentum", "ema", "--optimizer", "adam", "--lr", "0.01", "--epochs", "25"]
+TABLE = ["smoke", "--rules", "centered_clipping", "safeguard", "--attacks", "delayed_gradient", "alie"]
+TABLE += ["--alphas", "0.2", "--model", "mlp", "--momentum", "ema", "--optimizer", "adam", "--lr", "0.01"]
+TABLE += ["--epochs", "25"]
 
 
 def start(folder, *options):
@@ -487,17 +479,22 @@ def half_written(folder):
     return any(".part" in name for where, _, names in os.walk(folder) for name in names)
 
 
-def interrupt(process, how, moment=None, folder=None, writes=0):
-    """Send the signal after `moment` seconds, or as soon as `writes` + 1 files have been seen half-written."""
-    began, seen, before = time.monotonic(), 0, False
-    while process.poll() is None:
-        if moment is None:
-            now = half_written(folder)
-            seen, before = seen + (now and not before), now
-        if (time.monotonic() - began >= moment) if moment is not None else seen > writes:
-            process.send_signal(how)
-            break
-    return process.communicate()
+def interrupt(process, how, moment):
+    """Send the signal after `moment` seconds; what the process said last."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(moment)
+    process.send_signal(how)
+    return process.communicate()[1]
+
+
+def interrupt_write(process, how, folder, writes):
+    """Send the signal as soon as `writes` files have been seen half-written; what the process said last."""
+    seen, before = 0, False
+    while process.poll() is None and seen < writes:
+        now = half_written(folder)
+        seen, before = seen + (now and not before), now
+    process.send_signal(how)
+    return process.communicate()[1]
 
 
 @pytest.mark.faults
@@ -507,7 +504,8 @@ def test_stopped_at_twenty_moments_the_records_are_those_of_an_undisturbed_run(h
     draw = random.Random(int(how))
     for name in ("compiled", "timed"):
         began = time.monotonic()
-        _, err = (process := start(tmp_path / name, "--checkpoint", "0")).communicate()
+        process = start(tmp_path / name, "--checkpoint", "0")
+        err = process.communicate()[1]
         assert process.returncode == 0, err
         lifetime = time.monotonic() - began
     expected = results(tmp_path / "timed")
@@ -517,11 +515,11 @@ def test_stopped_at_twenty_moments_the_records_are_those_of_an_undisturbed_run(h
         folder = tmp_path / f"table{tables}"
         process = start(folder, "--checkpoint", "0")
         if stopped >= 20:
-            _, err = process.communicate()
+            err = process.communicate()[1]
         elif stopped % 2:
-            out, err = interrupt(process, how, folder=folder, writes=draw.randrange(8))
+            err = interrupt_write(process, how, folder, draw.randint(1, 8))
         else:
-            out, err = interrupt(process, how, moment=draw.uniform(0.5, lifetime))
+            err = interrupt(process, how, draw.uniform(0.5, lifetime))
         if process.returncode == 0:
             assert results(folder) == expected
             tables += 1
