@@ -38,7 +38,7 @@ test-fast: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow and not faults"
 
 test-faults: setup
-	$(BIN)/python -m pytest -rP -m "" tests/test_faults.py
+	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -107,7 +107,8 @@ class Checkpoints:
                 return self._read(path, cell, template)
             except Unfit as why:
                 self.say(f"checkpoint {path} {why}; it is removed, and the one before counts, or else the beginning")
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
         return None
 
     def _read(self, path: Path, cell: str, template: Callable[[int], Snapshot]) -> Saved:
@@ -146,7 +147,7 @@ class Checkpoints:
 
     def size(self, cells: Collection[str] | None = None) -> int:
         """Bytes on the disk, of these cells or of all."""
-        return sum(path.stat().st_size for path in self._all() if cells is None or _cell(path) in cells)
+        return sum(_bytes(path) for path in self._all() if cells is None or _cell(path) in cells)
 
     def _of(self, cell: str) -> list[Path]:
         """The cell's files, the last epoch first."""
@@ -158,6 +159,14 @@ class Checkpoints:
 
 def _cell(path: Path) -> str:
     return path.name.partition(".")[0]
+
+
+def _bytes(path: Path) -> int:
+    """0 if it has just gone: after a Ctrl-C another thread may still be at it."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _shapes(leaves: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

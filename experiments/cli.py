@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from experiments import listing
+from experiments import listing, stop
 from experiments.errors import Incomplete, UserError, unknown
 
 USAGE = """\
@@ -46,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, Incomplete) as error:
         print(f"byzsim: {error}", file=sys.stderr)
         return 1 if isinstance(error, Incomplete) else 2
-    except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'Stopped. Finished cells are recorded; the same command goes on.'}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{str(interrupt) or stop.WORDS}", file=sys.stderr)
         return 130
 
 
 def script() -> None:
     """The process `byzsim`: ends with the exit code, after Ctrl-C at once, without waiting for what XLA computes."""
+    stop.ours = True
     code = main()
     if code == 130:
         sys.stdout.flush()
@@ -72,7 +73,8 @@ def _command(args: list[str]) -> int | None:
 
 
 def _loaded(name: str) -> Callable[[list[str]], int | None]:
-    from experiments import commands  # with JAX and all else, which takes seconds
+    with stop.at_once():
+        from experiments import commands  # with JAX and all else, which takes seconds
 
     return getattr(commands, name)
 

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from experiments import diff as differences
-from experiments import harm, records, runner
+from experiments import harm, records, runner, stop
 from experiments import report as reports
 from experiments import status as states
 from experiments import verify as verification
@@ -137,7 +137,8 @@ def run(args: list[str]) -> None:
         checkpoint=given.checkpoint,
         say=_say,
     )
-    _write(table, given, folder)
+    with stop.at_once():
+        _write(table, given, folder)
     if failures:
         raise Incomplete(_failed(failures, folder))
 

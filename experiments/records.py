@@ -270,9 +270,10 @@ def exclusive(folder: Path) -> Generator[None]:
         ) from None
     with lock:
         try:
-            write_whole(holder, f"process {os.getpid()}, started {_now()}".encode())
-            for part in (*folder.glob(".*.part"), *folder.glob("*/.*.part")):
-                part.unlink()
+            with contextlib.suppress(OSError):
+                for part in (*folder.glob(".*.part"), *folder.glob("*/.*.part"), holder):
+                    part.unlink(missing_ok=True)
+                write_whole(holder, f"process {os.getpid()}, started {_now()}".encode())
             yield
         finally:
             with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from experiments import records
+from experiments import records, stop
 from experiments.checkpoints import Checkpoints, Saved, megabytes
 from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
@@ -120,7 +120,7 @@ class _Session:
         self.test = Data(jnp.asarray(self.data.test_images), jnp.asarray(self.data.test_labels))
         self.began, self.total = time.monotonic(), len(missing)
         try:
-            with _progress() as self.bar:
+            with stop.at_once(lambda: self._stopped(missing)), _progress() as self.bar:
                 self.bar.add_task("cells", total=self.total)
                 for group in grid.plan(list(missing.values()), self.data.n_classes):
                     self._run_group(group)

@@ -122,7 +122,7 @@ def run(
         part = slice(first, first + at_once)
         batch, before = knobs[part], resume[part]
         stacked = _stacked(_filled(batch, at_once))
-        state, measured = _placed(_filled(before, at_once), mesh) if before else (start(stacked, train), [])
+        state, measured = _restored(_filled(before, at_once), mesh) if before else (start(stacked, train), [])
         while len(measured) < epochs and not _all_diverged(measured):
             state, now = epoch(stacked, state, train, test)
             measured.append(jax.device_get(now))
@@ -160,7 +160,7 @@ def _snapshots(state: TrainState, measured: Sequence[Measured], n: int) -> list[
     return [Snapshot(*jax.tree.map(lambda leaf, i=i: np.array(leaf[i]), whole)) for i in range(n)]
 
 
-def _placed(snapshots: Sequence[Snapshot], mesh: Mesh) -> tuple[TrainState, list[Measured]]:
+def _restored(snapshots: Sequence[Snapshot], mesh: Mesh) -> tuple[TrainState, list[Measured]]:
     """State on the devices, as `start` leaves it there, and measurements, of cells side by side."""
     state, history = jax.tree.map(lambda *leaves: np.stack(leaves), *snapshots)
     measured = [jax.tree.map(lambda leaf, e=e: leaf[:, e], history) for e in range(snapshots[0].epochs)]
