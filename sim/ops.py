@@ -171,11 +171,8 @@ def krum_scores(
     r is how many rows are `alive`, p and k are those of `KRUM`. Of `sq_distances`, O(m^2 log m).
     """
     power, fewer = KRUM[definition]
-    m = len(squared)
     distances = jnp.where(alive & alive[:, None], powered(squared, power), jnp.inf)
-    near = jnp.sort(distances.at[jnp.diag_indices(m)].set(-1.0), axis=1)[:, 1:]  # the worker itself comes first
-    counted = jnp.arange(m - 1) < jnp.maximum(alive.sum() - f - fewer, 1)
-    return jnp.where(alive, jnp.where(counted, near, 0.0).sum(axis=1), jnp.inf)
+    return jnp.where(alive, _nearest_sum(_to_others(distances), alive.sum() - f - fewer), jnp.inf)
 
 
 def preference(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Array, " m"]:
@@ -188,20 +185,37 @@ def krum_winners(
 ) -> Bool[Array, " m"]:
     """The `count` rows that `krum_scores` picks one after another, each time among those that are left.
 
-    Usable rows only, so fewer where there are not as many. O(m^3 log m), nothing in d; may be traced all through.
+    Usable rows only, so fewer where there are not as many. O(m^3), nothing in d; may be traced all through.
     """
+    power, fewer = KRUM[definition]
     squared = jnp.minimum(squared, squared.T)  # ties of two rows that are nearest to each other must be exact
     usable = jnp.isfinite(jnp.diagonal(squared))
+    distances = powered(squared, power)
 
-    def pick(alive):
-        candidates = usable & alive
-        best = jnp.argmin(preference(krum_scores(squared, f, definition, alive), candidates))
-        return alive & ~(candidates & (jnp.arange(len(alive)) == best))
+    def pick(near, alive):
+        score = _nearest_sum(near, alive.sum() - f - fewer)
+        open_to = usable & alive
+        best = jnp.argmax(open_to & (score <= jnp.where(open_to, score, jnp.inf).min()))
+        farther = jnp.pad(near, ((0, 0), (0, 1)), constant_values=jnp.inf)[:, 1:]
+        left = jnp.where(near < distances[best][:, None], near, farther)  # what is from the chosen one on moves up
+        return left, alive & ~(open_to & (jnp.arange(len(alive)) == best))
 
-    def step(alive, i):
-        return jax.lax.cond(i < count, pick, lambda alive: alive, alive), None
+    def step(carry, i):
+        return jax.lax.cond(i < count, pick, lambda *carry: carry, *carry), None
 
-    return ~jax.lax.scan(step, jnp.ones(len(squared), bool), jnp.arange(len(squared)))[0]
+    everybody = jnp.ones(len(squared), bool)
+    return ~jax.lax.scan(step, (_to_others(distances), everybody), jnp.arange(len(squared)))[0][1]
+
+
+def _to_others(distances: Float[Array, "m m"]) -> Float[Array, "m m-1"]:
+    """Each row's distances to the others, upwards."""
+    return jnp.sort(distances.at[jnp.diag_indices(len(distances))].set(-1.0), axis=1)[:, 1:]
+
+
+def _nearest_sum(near: Float[Array, "m m-1"], count: Int[Array, ""]) -> Float[Array, " m"]:
+    """The sum of the first `count`, at least one, of each row."""
+    counted = jnp.arange(near.shape[1]) < jnp.maximum(count, 1)
+    return jnp.where(counted, near, 0.0).sum(axis=1)
 
 
 @functools.cache
@@ -259,21 +273,25 @@ def _merge_exchange(m: int):
         p //= 2
 
 
-Rows = list[Float[Array, " d"]]
-"""The rows of a column-wise sorted matrix, all m. Not stacked: so XLA keeps network and use in one loop."""
+Rows = list[Float[Array, " d"]] | Float[Array, "m d"]
+"""The rows of a column-wise sorted matrix. Up to `NETWORK` not stacked: so XLA keeps network and use in one loop."""
+NETWORK = 128  # rows: beyond, XLA no longer makes one loop of a network, and compiles for minutes
 
 
-def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> list[Float[Array, " d"]]:
-    """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest); one read.
+def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Rows:
+    """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest).
 
-    NaN counts as +inf. The network grows as m log^2 m.
+    NaN counts as +inf. One read and O(md log^2 m) up to `NETWORK` rows. Beyond, on a CPU, in blocks of columns that
+    stay in the cache: one or two ranks by 32 counts each, more of them by sorting all rows.
     """
+    if len(grads) > NETWORK:
+        return _of_many(grads, tuple(wanted))
     rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]
     return list(_at_ranks(rows, tuple(wanted)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _at_ranks(rows: Rows, wanted: tuple[int, ...]) -> tuple[Float[Array, " d"], ...]:
+def _at_ranks(rows: list[Float[Array, " d"]], wanted: tuple[int, ...]) -> tuple[Float[Array, " d"], ...]:
     rows = list(rows)
     for low, high, use_low, use_high in sorting_network(len(rows), tuple(sorted(set(wanted)))):
         a, b = rows[low], rows[high]
@@ -284,11 +302,11 @@ def _at_ranks(rows: Rows, wanted: tuple[int, ...]) -> tuple[Float[Array, " d"], 
     return tuple(rows[rank] for rank in wanted)
 
 
-def _at_ranks_forward(rows: Rows, wanted: tuple[int, ...]):
+def _at_ranks_forward(rows: list[Float[Array, " d"]], wanted: tuple[int, ...]):
     return _at_ranks(rows, wanted), jnp.stack(rows)
 
 
-def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents) -> tuple[Rows]:
+def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents):
     """Each entry gets what belongs to its rank. Of the network's own derivative XLA would compute parts many times."""
 
     def of(i):
@@ -302,8 +320,99 @@ def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cota
 _at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _of_many(grads: Float[Array, "m d"], wanted: tuple[int, ...]) -> Float[Array, "k d"]:
+    chosen = np.array(wanted)
+
+    def ordered(rows):
+        numbers = jnp.where(jnp.isnan(rows), jnp.inf, rows)
+        if len(set(wanted)) > 2:
+            return _bitonic(numbers)[chosen]
+        found = {rank: _selected(numbers, rank) for rank in set(wanted)}
+        return jnp.stack([found[rank] for rank in wanted])
+
+    def at_once(grads):
+        return jnp.sort(jnp.where(jnp.isnan(grads), jnp.inf, grads), axis=0)[chosen]
+
+    return jax.lax.platform_dependent(
+        grads, cpu=lambda grads: _by_columns(ordered, grads, len(wanted)), default=at_once
+    )
+
+
+def _of_many_forward(grads: Float[Array, "m d"], wanted: tuple[int, ...]):
+    return _of_many(grads, wanted), grads
+
+
+def _of_many_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents: Float[Array, "k d"]):
+    rank = ranks(jnp.where(jnp.isnan(grads), jnp.inf, grads).T).T
+    of_rank = jnp.zeros_like(grads).at[np.array(wanted)].add(cotangents)
+    return (jnp.where(jnp.isnan(grads), 0.0, jnp.take_along_axis(of_rank, rank, axis=0)),)
+
+
+_of_many.defvjp(_of_many_forward, _of_many_backward)
+
+
+def _by_columns(
+    f: Callable[[Float[Array, "m w"]], Float[Array, "k w"]], grads: Float[Array, "m d"], k: int
+) -> Float[Array, "k d"]:
+    """f of blocks of `SORTED` columns, side by side; the last block begins early enough to be a whole one."""
+    d = grads.shape[1]
+    width = min(d, SORTED)
+
+    def put(i, out):
+        start = jnp.minimum(i * width, d - width)
+        block = f(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1))
+        return jax.lax.dynamic_update_slice_in_dim(out, block, start, axis=1)
+
+    return jax.lax.fori_loop(0, -(-d // width), put, jnp.zeros((k, d), grads.dtype))
+
+
+SORTED = 128  # columns of a block whose rows are sorted
+
+
+def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
+    """The rows in order, column by column, then +inf up to a power of two of them: Batcher's bitonic sorter.
+
+    Each of its log n (log n + 1) / 2 stages is one operation on all rows, so it compiles in a second for any m.
+    """
+    m, w = rows.shape
+    levels = (m - 1).bit_length()
+
+    def exchanged(a, b):
+        return jnp.stack([jnp.minimum(a, b), jnp.maximum(a, b)], axis=1)
+
+    rows = jnp.pad(rows, ((0, 2**levels - m), (0, 0)), constant_values=jnp.inf)
+    for level in range(levels):  # runs of 2^level rows are in order: merge two by two, the second from its end
+        runs = rows.reshape(-1, 2, 2**level, w)
+        rows = exchanged(runs[:, 0], runs[:, 1, ::-1])
+        for finer in reversed(range(level)):
+            halves = rows.reshape(-1, 2, 2**finer, w)
+            rows = exchanged(halves[:, 0], halves[:, 1])
+    return rows.reshape(-1, w)
+
+
+def _selected(rows: Float[Array, "m w"], rank: int) -> Float[Array, " w"]:
+    """The value at a rank in each column: bit by bit the largest with no more than `rank` values below it."""
+    codes = _code(jax.lax.bitcast_convert_type(rows, jnp.int32))
+
+    def with_bit(i, found):
+        larger = found + jnp.left_shift(jnp.int32(1), 31 - i)  # the first wraps around, from the smallest code to 0
+        below = row_sum(lambda row: (row < larger).astype(jnp.int32), codes)
+        return jnp.where(below <= rank, larger, found)
+
+    least = jnp.full(rows.shape[1], jnp.iinfo(jnp.int32).min)
+    return jax.lax.bitcast_convert_type(_code(jax.lax.fori_loop(0, 32, with_bit, least)), rows.dtype)
+
+
+def _code(bits: Int[Array, "*n"]) -> Int[Array, "*n"]:
+    """From the bits of floats to integers in the same order, and back."""
+    return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+
+
 def at_rank(ordered: Rows, rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
     """The values at a rank that may be traced, in one pass."""
+    if not isinstance(ordered, list):
+        return jnp.take_along_axis(ordered, jnp.broadcast_to(rank, (1, ordered.shape[1])), axis=0, mode="clip")[0]
     return functools.reduce(lambda found, r: jnp.where(r == rank, ordered[r], found), range(len(ordered)), ordered[0])
 
 
@@ -318,9 +427,11 @@ def window(
 
     def mean():
         ordered = order_statistics(grads, range(len(grads)))
-        inside = (jnp.where((start <= r) & (r < start + count), row, 0.0) for r, row in enumerate(ordered))
-        return functools.reduce(jnp.add, inside) / count
+        inside = _over_ranks(lambda r, row: jnp.where((start <= r) & (r < start + count), row, 0.0), ordered)
+        return inside / count
 
+    if len(grads) > NETWORK:
+        return mean()
     # the condition, always true, keeps XLA from making the sum a part of what comes after, and the network not
     return jax.lax.cond(count > 0, mean, lambda: jnp.full(grads.shape[1], jnp.nan))
 
@@ -333,6 +444,9 @@ def window_share(
     The highest value of a window is minus the lowest of the mirrored one. So both ends come from one loop in which they
     are a network's only use: with several uses XLA would compute every sorted row by itself.
     """
+    if len(grads) > NETWORK:
+        ordered = order_statistics(grads, range(len(grads)))
+        return share_within(grads, at_rank(ordered, start), at_rank(ordered, start + count - 1))
     numbers = jnp.where(jnp.isnan(grads), jnp.inf, grads)
 
     def end(sign):
@@ -349,9 +463,26 @@ def nearest_start(ordered: Rows, centre: Float[Array, " d"], count: Int[Array, "
     The nearest values are neighbours in the order, so the window moves up while the next value above it is nearer than
     its lowest: a condition that holds up to some rank and not after it, so its holds are counted. m log m selections.
     """
-    above = _shifted(ordered, count)
-    moves = ((b - centre < centre - a).astype(jnp.int32) for a, b in zip(ordered, above, strict=True))
-    return functools.reduce(jnp.add, moves)
+    m = len(ordered)
+
+    def moves(lowest, above):
+        return (above - centre < centre - lowest).astype(jnp.int32)
+
+    if isinstance(ordered, list):
+        above = _shifted(ordered, count)
+        return functools.reduce(jnp.add, (moves(a, b) for a, b in zip(ordered, above, strict=True)))
+
+    def move(r, row):
+        return moves(row, jnp.where(r + count < m, ordered[jnp.minimum(r + count, m - 1)], jnp.inf))
+
+    return _over_ranks(move, ordered)
+
+
+def _over_ranks(term: Callable[..., Array], ordered: Rows) -> Array:
+    """The sum of term(r, the row at rank r) over all ranks, upwards."""
+    if isinstance(ordered, list):
+        return functools.reduce(jnp.add, itertools.starmap(term, enumerate(ordered)))
+    return row_sum(term, jnp.arange(len(ordered)), ordered)
 
 
 def _shifted(ordered: Rows, by: Int[Array, ""]) -> Rows:
