@@ -2,7 +2,7 @@
 
 Costs are reads of the matrix. On a CPU `G.mean(0)` and `jnp.median(G, 0)` are one to two orders of magnitude slower
 than they must be; here a mean is a product with a row of weights, and an order statistic along the worker axis is a
-sorting network that XLA fuses into one loop.
+sorting network that XLA fuses into one loop, or, for many workers, a bitonic sorter on blocks of columns.
 """
 
 import functools
@@ -188,7 +188,7 @@ def krum_winners(
     Usable rows only, so fewer where there are not as many. O(m^3), nothing in d; may be traced all through.
     """
     power, fewer = KRUM[definition]
-    squared = jnp.minimum(squared, squared.T)  # ties of two rows that are nearest to each other must be exact
+    squared = jax.lax.stop_gradient(jnp.minimum(squared, squared.T))  # ties of a pair nearest to each other are exact
     usable = jnp.isfinite(jnp.diagonal(squared))
     distances = powered(squared, power)
 
@@ -281,8 +281,8 @@ NETWORK = 128  # rows: beyond, XLA no longer makes one loop of a network, and co
 def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Rows:
     """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest).
 
-    NaN counts as +inf. One read and O(md log^2 m) up to `NETWORK` rows. Beyond, on a CPU, in blocks of columns that
-    stay in the cache: one or two ranks by 32 counts each, more of them by sorting all rows.
+    NaN counts as +inf. O(md log^2 m): one read up to `NETWORK` rows; beyond, all ranks are sorted, on a CPU in blocks
+    of columns that stay in the cache.
     """
     if len(grads) > NETWORK:
         return _of_many(grads, tuple(wanted))
@@ -322,21 +322,18 @@ _at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _of_many(grads: Float[Array, "m d"], wanted: tuple[int, ...]) -> Float[Array, "k d"]:
-    chosen = np.array(wanted)
+    """As `_at_ranks`, for more rows, and stacked."""
 
-    def ordered(rows):
-        numbers = jnp.where(jnp.isnan(rows), jnp.inf, rows)
-        if len(set(wanted)) > 2:
-            return _bitonic(numbers)[chosen]
-        found = {rank: _selected(numbers, rank) for rank in set(wanted)}
-        return jnp.stack([found[rank] for rank in wanted])
+    def sorted_by(sort, rows):
+        return sort(jnp.where(jnp.isnan(rows), jnp.inf, rows))[np.array(wanted)]
+
+    def in_blocks(grads):
+        return _by_columns(functools.partial(sorted_by, _bitonic), grads, len(wanted))
 
     def at_once(grads):
-        return jnp.sort(jnp.where(jnp.isnan(grads), jnp.inf, grads), axis=0)[chosen]
+        return sorted_by(functools.partial(jnp.sort, axis=0), grads)
 
-    return jax.lax.platform_dependent(
-        grads, cpu=lambda grads: _by_columns(ordered, grads, len(wanted)), default=at_once
-    )
+    return jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)
 
 
 def _of_many_forward(grads: Float[Array, "m d"], wanted: tuple[int, ...]):
@@ -344,6 +341,7 @@ def _of_many_forward(grads: Float[Array, "m d"], wanted: tuple[int, ...]):
 
 
 def _of_many_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents: Float[Array, "k d"]):
+    """Each entry gets what belongs to its rank."""
     rank = ranks(jnp.where(jnp.isnan(grads), jnp.inf, grads).T).T
     of_rank = jnp.zeros_like(grads).at[np.array(wanted)].add(cotangents)
     return (jnp.where(jnp.isnan(grads), 0.0, jnp.take_along_axis(of_rank, rank, axis=0)),)
@@ -367,13 +365,13 @@ def _by_columns(
     return jax.lax.fori_loop(0, -(-d // width), put, jnp.zeros((k, d), grads.dtype))
 
 
-SORTED = 128  # columns of a block whose rows are sorted
+SORTED = 128  # columns of a block: 1,000 rows of it fit into half a megabyte
 
 
 def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
     """The rows in order, column by column, then +inf up to a power of two of them: Batcher's bitonic sorter.
 
-    Each of its log n (log n + 1) / 2 stages is one operation on all rows, so it compiles in a second for any m.
+    Each of its log n (log n + 1) / 2 stages is one operation on all rows, so it compiles in a second.
     """
     m, w = rows.shape
     levels = (m - 1).bit_length()
@@ -389,24 +387,6 @@ def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
             halves = rows.reshape(-1, 2, 2**finer, w)
             rows = exchanged(halves[:, 0], halves[:, 1])
     return rows.reshape(-1, w)
-
-
-def _selected(rows: Float[Array, "m w"], rank: int) -> Float[Array, " w"]:
-    """The value at a rank in each column: bit by bit the largest with no more than `rank` values below it."""
-    codes = _code(jax.lax.bitcast_convert_type(rows, jnp.int32))
-
-    def with_bit(i, found):
-        larger = found + jnp.left_shift(jnp.int32(1), 31 - i)  # the first wraps around, from the smallest code to 0
-        below = row_sum(lambda row: (row < larger).astype(jnp.int32), codes)
-        return jnp.where(below <= rank, larger, found)
-
-    least = jnp.full(rows.shape[1], jnp.iinfo(jnp.int32).min)
-    return jax.lax.bitcast_convert_type(_code(jax.lax.fori_loop(0, 32, with_bit, least)), rows.dtype)
-
-
-def _code(bits: Int[Array, "*n"]) -> Int[Array, "*n"]:
-    """From the bits of floats to integers in the same order, and back."""
-    return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
 
 
 def at_rank(ordered: Rows, rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
