@@ -273,81 +273,68 @@ def _merge_exchange(m: int):
         p //= 2
 
 
-Rows = list[Float[Array, " d"]] | Float[Array, "m d"]
-"""The rows of a column-wise sorted matrix. Up to `NETWORK` not stacked: so XLA keeps network and use in one loop."""
-NETWORK = 128  # rows: beyond, XLA no longer makes one loop of a network, and compiles for minutes
+NETWORK = 128  # rows: beyond, a network takes longer to compile than it saves
 
 
-def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Rows:
-    """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest).
+def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Sequence[Float[Array, " d"]]:
+    """The rows of the column-wise sorted matrix that stand at the few `wanted` ranks (0 is the smallest).
 
-    NaN counts as +inf. O(md log^2 m): one read up to `NETWORK` rows; beyond, all ranks are sorted, on a CPU in blocks
-    of columns that stay in the cache.
+    NaN counts as +inf. O(md log^2 m). Up to `NETWORK` rows a sorting network, for rows with one use: one read.
     """
-    if len(grads) > NETWORK:
-        return _of_many(grads, tuple(wanted))
+    return _at_ranks(grads, tuple(wanted), len(grads) <= NETWORK)
+
+
+def sorted_rows(grads: Float[Array, "m d"]) -> Float[Array, "m d"]:
+    """The column-wise sorted matrix; NaN counts as +inf. O(md log^2 m)."""
+    return _at_ranks(grads, tuple(range(len(grads))), False)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _at_ranks(grads: Float[Array, "m d"], wanted: tuple[int, ...], network: bool) -> Any:
+    """A list of rows from the network, else a matrix of them."""
+
+    def ordered(sort, rows):
+        return sort(jnp.where(jnp.isnan(rows), jnp.inf, rows))[np.array(wanted)]
+
+    def in_blocks(grads):
+        return _by_columns(functools.partial(ordered, _bitonic), grads, len(wanted))
+
+    def at_once(grads):
+        return ordered(functools.partial(jnp.sort, axis=0), grads)
+
+    return _by_network(grads, wanted) if network else jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)
+
+
+def _at_ranks_forward(grads: Float[Array, "m d"], wanted: tuple[int, ...], network: bool):
+    return _at_ranks(grads, wanted, network), grads
+
+
+def _at_ranks_backward(wanted: tuple[int, ...], network: bool, grads: Float[Array, "m d"], cotangents):
+    """Each entry gets what belongs to its rank. Of a network's own derivative XLA would compute parts many times."""
+    workers = jnp.arange(len(grads))
+    numbers = jnp.where(jnp.isnan(grads), jnp.inf, grads)
+    pulls = jnp.stack(cotangents) if network else cotangents
+
+    def of(i):
+        before = row_sum(lambda j, row: ((row < numbers[i]) | ((row == numbers[i]) & (j < i))) * 1, workers, numbers)
+        pull = row_sum(lambda r, c: jnp.where(before == r, c, 0.0), jnp.array(wanted), pulls)
+        return jnp.where(jnp.isnan(grads[i]), 0.0, pull)
+
+    return (jax.lax.map(of, workers),)
+
+
+_at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
+
+
+def _by_network(grads: Float[Array, "m d"], wanted: tuple[int, ...]) -> list[Float[Array, " d"]]:
     rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]
-    return list(_at_ranks(rows, tuple(wanted)))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _at_ranks(rows: list[Float[Array, " d"]], wanted: tuple[int, ...]) -> tuple[Float[Array, " d"], ...]:
-    rows = list(rows)
     for low, high, use_low, use_high in sorting_network(len(rows), tuple(sorted(set(wanted)))):
         a, b = rows[low], rows[high]
         if use_low:
             rows[low] = jnp.minimum(a, b)
         if use_high:
             rows[high] = jnp.maximum(a, b)
-    return tuple(rows[rank] for rank in wanted)
-
-
-def _at_ranks_forward(rows: list[Float[Array, " d"]], wanted: tuple[int, ...]):
-    return _at_ranks(rows, wanted), jnp.stack(rows)
-
-
-def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents):
-    """Each entry gets what belongs to its rank. Of the network's own derivative XLA would compute parts many times."""
-
-    def of(i):
-        before = (((row < grads[i]) | ((row == grads[i]) & (j < i))).astype(int) for j, row in enumerate(grads))
-        rank = functools.reduce(jnp.add, before)
-        return sum(jnp.where(rank == r, c, 0.0) for r, c in zip(wanted, cotangents, strict=True))
-
-    return (list(jax.lax.map(of, jnp.arange(len(grads)))),)
-
-
-_at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _of_many(grads: Float[Array, "m d"], wanted: tuple[int, ...]) -> Float[Array, "k d"]:
-    """As `_at_ranks`, for more rows, and stacked."""
-
-    def sorted_by(sort, rows):
-        return sort(jnp.where(jnp.isnan(rows), jnp.inf, rows))[np.array(wanted)]
-
-    def in_blocks(grads):
-        return _by_columns(functools.partial(sorted_by, _bitonic), grads, len(wanted))
-
-    def at_once(grads):
-        return sorted_by(functools.partial(jnp.sort, axis=0), grads)
-
-    return jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)
-
-
-def _of_many_forward(grads: Float[Array, "m d"], wanted: tuple[int, ...]):
-    return _of_many(grads, wanted), grads
-
-
-def _of_many_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents: Float[Array, "k d"]):
-    """Each entry gets what belongs to its rank."""
-    rank = ranks(jnp.where(jnp.isnan(grads), jnp.inf, grads).T).T
-    of_rank = jnp.zeros_like(grads).at[np.array(wanted)].add(cotangents)
-    return (jnp.where(jnp.isnan(grads), 0.0, jnp.take_along_axis(of_rank, rank, axis=0)),)
-
-
-_of_many.defvjp(_of_many_forward, _of_many_backward)
+    return [rows[rank] for rank in wanted]
 
 
 def _by_columns(
@@ -389,88 +376,48 @@ def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
     return rows.reshape(-1, w)
 
 
-def at_rank(ordered: Rows, rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
-    """The values at a rank that may be traced, in one pass."""
-    if not isinstance(ordered, list):
-        return jnp.take_along_axis(ordered, jnp.broadcast_to(rank, (1, ordered.shape[1])), axis=0, mode="clip")[0]
-    return functools.reduce(lambda found, r: jnp.where(r == rank, ordered[r], found), range(len(ordered)), ordered[0])
+def at_rank(ordered: Float[Array, "m d"], rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
+    """The values at a rank that may be traced, of `sorted_rows`."""
+    return jnp.take_along_axis(ordered, jnp.broadcast_to(rank, (1, ordered.shape[1])), axis=0, mode="clip")[0]
 
 
 def window(
-    grads: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+    ordered: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
 ) -> Float[Array, " d"]:
-    """Mean of each column's `count` sorted values from rank `start` on, summed upwards; one pass.
+    """Mean of `count` of the `sorted_rows` from rank `start` on, column by column, summed upwards; one read.
 
     What lies outside of the window does not count, whatever it holds: sums of all up to a rank would lose the digits of
     ordinary values next to an outlier.
     """
-
-    def mean():
-        ordered = order_statistics(grads, range(len(grads)))
-        inside = _over_ranks(lambda r, row: jnp.where((start <= r) & (r < start + count), row, 0.0), ordered)
-        return inside / count
-
-    if len(grads) > NETWORK:
-        return mean()
-    # the condition, always true, keeps XLA from making the sum a part of what comes after, and the network not
-    return jax.lax.cond(count > 0, mean, lambda: jnp.full(grads.shape[1], jnp.nan))
+    inside = row_sum(
+        lambda r, row: jnp.where((start <= r) & (r < start + count), row, 0.0), jnp.arange(len(ordered)), ordered
+    )
+    return inside / count
 
 
 def window_share(
-    grads: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+    grads: Float[Array, "m d"],
+    ordered: Float[Array, "m d"],
+    start: Int[Array, "*d"] | int,
+    count: Int[Array, ""] | int,
 ) -> Float[Array, " m"]:
-    """Each row's share in the windows of `window`, ends included (`share_within`); two passes and the shares.
-
-    The highest value of a window is minus the lowest of the mirrored one. So both ends come from one loop in which they
-    are a network's only use: with several uses XLA would compute every sorted row by itself.
-    """
-    if len(grads) > NETWORK:
-        ordered = order_statistics(grads, range(len(grads)))
-        return share_within(grads, at_rank(ordered, start), at_rank(ordered, start + count - 1))
-    numbers = jnp.where(jnp.isnan(grads), jnp.inf, grads)
-
-    def end(sign):
-        first = jnp.where(sign > 0, start, len(grads) - start - count)
-        return sign * at_rank(order_statistics(sign * numbers, range(len(grads))), first)
-
-    low, high = jax.lax.map(end, jnp.array([1.0, -1.0]))
-    return share_within(grads, low, high)
+    """Each row's share in the windows of `window`, ends included (`share_within`); one read."""
+    return share_within(grads, at_rank(ordered, start), at_rank(ordered, start + count - 1))
 
 
-def nearest_start(ordered: Rows, centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
+def nearest_start(ordered: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
     """Where the window of the `count` >= 1 sorted values nearest to `centre` starts; of equally near ones the smaller.
 
     The nearest values are neighbours in the order, so the window moves up while the next value above it is nearer than
-    its lowest: a condition that holds up to some rank and not after it, so its holds are counted. m log m selections.
+    its lowest: a condition that holds up to some rank and not after it, so its holds are counted. Two reads.
     """
     m = len(ordered)
 
-    def moves(lowest, above):
+    def moves(r, lowest):
+        above = jnp.where(r + count < m, ordered[jnp.minimum(r + count, m - 1)], jnp.inf)
         return (above - centre < centre - lowest).astype(jnp.int32)
 
-    if isinstance(ordered, list):
-        above = _shifted(ordered, count)
-        return functools.reduce(jnp.add, (moves(a, b) for a, b in zip(ordered, above, strict=True)))
-
-    def move(r, row):
-        return moves(row, jnp.where(r + count < m, ordered[jnp.minimum(r + count, m - 1)], jnp.inf))
-
-    return _over_ranks(move, ordered)
-
-
-def _over_ranks(term: Callable[..., Array], ordered: Rows) -> Array:
-    """The sum of term(r, the row at rank r) over all ranks, upwards."""
-    if isinstance(ordered, list):
-        return functools.reduce(jnp.add, itertools.starmap(term, enumerate(ordered)))
-    return row_sum(term, jnp.arange(len(ordered)), ordered)
-
-
-def _shifted(ordered: Rows, by: Int[Array, ""]) -> Rows:
-    """Rank r holds what stood at r + `by`, +inf from beyond the end: a shift by 1, by 2, by 4 ..., or not."""
-    for bit in range(len(ordered).bit_length()):
-        moved = [*ordered, *[jnp.full_like(ordered[0], jnp.inf)] * 2**bit][2**bit :]
-        ordered = [jnp.where((by >> bit) & 1 == 1, b, a) for a, b in zip(ordered, moved, strict=True)]
-    return ordered
+    return row_sum(moves, jnp.arange(m), ordered)
 
 
 def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " m"]:
