@@ -2,7 +2,7 @@
 
 Costs are reads of the matrix. On a CPU `G.mean(0)` and `jnp.median(G, 0)` are one to two orders of magnitude slower
 than they must be; here a mean is a product with a row of weights, and an order statistic along the worker axis is a
-sorting network that XLA fuses into one loop.
+sorting network that XLA fuses into one loop, or, for many workers, a bitonic sorter on blocks of columns.
 """
 
 import functools
@@ -171,11 +171,8 @@ def krum_scores(
     r is how many rows are `alive`, p and k are those of `KRUM`. Of `sq_distances`, O(m^2 log m).
     """
     power, fewer = KRUM[definition]
-    m = len(squared)
     distances = jnp.where(alive & alive[:, None], powered(squared, power), jnp.inf)
-    near = jnp.sort(distances.at[jnp.diag_indices(m)].set(-1.0), axis=1)[:, 1:]  # the worker itself comes first
-    counted = jnp.arange(m - 1) < jnp.maximum(alive.sum() - f - fewer, 1)
-    return jnp.where(alive, jnp.where(counted, near, 0.0).sum(axis=1), jnp.inf)
+    return jnp.where(alive, _nearest_sum(_to_others(distances), alive.sum() - f - fewer), jnp.inf)
 
 
 def preference(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Array, " m"]:
@@ -188,20 +185,37 @@ def krum_winners(
 ) -> Bool[Array, " m"]:
     """The `count` rows that `krum_scores` picks one after another, each time among those that are left.
 
-    Usable rows only, so fewer where there are not as many. O(m^3 log m), nothing in d; may be traced all through.
+    Usable rows only, so fewer where there are not as many. O(m^3), nothing in d; may be traced all through.
     """
-    squared = jnp.minimum(squared, squared.T)  # ties of two rows that are nearest to each other must be exact
+    power, fewer = KRUM[definition]
+    squared = jax.lax.stop_gradient(jnp.minimum(squared, squared.T))  # ties of a pair nearest to each other are exact
     usable = jnp.isfinite(jnp.diagonal(squared))
+    distances = powered(squared, power)
 
-    def pick(alive):
-        candidates = usable & alive
-        best = jnp.argmin(preference(krum_scores(squared, f, definition, alive), candidates))
-        return alive & ~(candidates & (jnp.arange(len(alive)) == best))
+    def pick(near, alive):
+        score = _nearest_sum(near, alive.sum() - f - fewer)
+        open_to = usable & alive
+        best = jnp.argmax(open_to & (score <= jnp.where(open_to, score, jnp.inf).min()))
+        farther = jnp.pad(near, ((0, 0), (0, 1)), constant_values=jnp.inf)[:, 1:]
+        left = jnp.where(near < distances[best][:, None], near, farther)  # what is from the chosen one on moves up
+        return left, alive & ~(open_to & (jnp.arange(len(alive)) == best))
 
-    def step(alive, i):
-        return jax.lax.cond(i < count, pick, lambda alive: alive, alive), None
+    def step(carry, i):
+        return jax.lax.cond(i < count, pick, lambda *carry: carry, *carry), None
 
-    return ~jax.lax.scan(step, jnp.ones(len(squared), bool), jnp.arange(len(squared)))[0]
+    everybody = jnp.ones(len(squared), bool)
+    return ~jax.lax.scan(step, (_to_others(distances), everybody), jnp.arange(len(squared)))[0][1]
+
+
+def _to_others(distances: Float[Array, "m m"]) -> Float[Array, "m m-1"]:
+    """Each row's distances to the others, upwards."""
+    return jnp.sort(distances.at[jnp.diag_indices(len(distances))].set(-1.0), axis=1)[:, 1:]
+
+
+def _nearest_sum(near: Float[Array, "m m-1"], count: Int[Array, ""]) -> Float[Array, " m"]:
+    """The sum of the first `count`, at least one, of each row."""
+    counted = jnp.arange(near.shape[1]) < jnp.maximum(count, 1)
+    return jnp.where(counted, near, 0.0).sum(axis=1)
 
 
 @functools.cache
@@ -259,107 +273,151 @@ def _merge_exchange(m: int):
         p //= 2
 
 
-Rows = list[Float[Array, " d"]]
-"""The rows of a column-wise sorted matrix, all m. Not stacked: so XLA keeps network and use in one loop."""
+NETWORK = 128  # rows: beyond, a network takes longer to compile than it saves
 
 
-def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> list[Float[Array, " d"]]:
-    """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest); one read.
+def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Sequence[Float[Array, " d"]]:
+    """The rows of the column-wise sorted matrix that stand at the few `wanted` ranks (0 is the smallest).
 
-    NaN counts as +inf. The network grows as m log^2 m.
+    NaN counts as +inf. O(md log^2 m). Up to `NETWORK` rows a sorting network, for rows with one use: one read.
     """
+    return _at_ranks(grads, tuple(wanted), len(grads) <= NETWORK)
+
+
+def sorted_rows(grads: Float[Array, "m d"]) -> Float[Array, "m d"]:
+    """The column-wise sorted matrix; NaN counts as +inf. O(md log^2 m)."""
+    return _at_ranks(grads, tuple(range(len(grads))), False)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _at_ranks(grads: Float[Array, "m d"], wanted: tuple[int, ...], network: bool) -> Any:
+    """A list of rows from the network, else a matrix of them."""
+
+    def ordered(sort, rows):
+        return sort(jnp.where(jnp.isnan(rows), jnp.inf, rows))[np.array(wanted)]
+
+    def in_blocks(grads):
+        return _by_columns(functools.partial(ordered, _bitonic), grads, len(wanted))
+
+    def at_once(grads):
+        return ordered(functools.partial(jnp.sort, axis=0), grads)
+
+    return _by_network(grads, wanted) if network else jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)
+
+
+def _at_ranks_forward(grads: Float[Array, "m d"], wanted: tuple[int, ...], network: bool):
+    return _at_ranks(grads, wanted, network), grads
+
+
+def _at_ranks_backward(wanted: tuple[int, ...], network: bool, grads: Float[Array, "m d"], cotangents):
+    """Each entry gets what belongs to its rank. Of a network's own derivative XLA would compute parts many times."""
+    workers = jnp.arange(len(grads))
+    numbers = jnp.where(jnp.isnan(grads), jnp.inf, grads)
+    pulls = jnp.stack(cotangents) if network else cotangents
+
+    def of(i):
+        before = row_sum(lambda j, row: ((row < numbers[i]) | ((row == numbers[i]) & (j < i))) * 1, workers, numbers)
+        pull = row_sum(lambda r, c: jnp.where(before == r, c, 0.0), jnp.array(wanted), pulls)
+        return jnp.where(jnp.isnan(grads[i]), 0.0, pull)
+
+    return (jax.lax.map(of, workers),)
+
+
+_at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
+
+
+def _by_network(grads: Float[Array, "m d"], wanted: tuple[int, ...]) -> list[Float[Array, " d"]]:
     rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]
-    return list(_at_ranks(rows, tuple(wanted)))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _at_ranks(rows: Rows, wanted: tuple[int, ...]) -> tuple[Float[Array, " d"], ...]:
-    rows = list(rows)
     for low, high, use_low, use_high in sorting_network(len(rows), tuple(sorted(set(wanted)))):
         a, b = rows[low], rows[high]
         if use_low:
             rows[low] = jnp.minimum(a, b)
         if use_high:
             rows[high] = jnp.maximum(a, b)
-    return tuple(rows[rank] for rank in wanted)
+    return [rows[rank] for rank in wanted]
 
 
-def _at_ranks_forward(rows: Rows, wanted: tuple[int, ...]):
-    return _at_ranks(rows, wanted), jnp.stack(rows)
+def _by_columns(
+    f: Callable[[Float[Array, "m w"]], Float[Array, "k w"]], grads: Float[Array, "m d"], k: int
+) -> Float[Array, "k d"]:
+    """f of blocks of `SORTED` columns, side by side; the last block begins early enough to be a whole one."""
+    d = grads.shape[1]
+    width = min(d, SORTED)
+
+    def put(i, out):
+        start = jnp.minimum(i * width, d - width)
+        block = f(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1))
+        return jax.lax.dynamic_update_slice_in_dim(out, block, start, axis=1)
+
+    return jax.lax.fori_loop(0, -(-d // width), put, jnp.zeros((k, d), grads.dtype))
 
 
-def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents) -> tuple[Rows]:
-    """Each entry gets what belongs to its rank. Of the network's own derivative XLA would compute parts many times."""
-
-    def of(i):
-        before = (((row < grads[i]) | ((row == grads[i]) & (j < i))).astype(int) for j, row in enumerate(grads))
-        rank = functools.reduce(jnp.add, before)
-        return sum(jnp.where(rank == r, c, 0.0) for r, c in zip(wanted, cotangents, strict=True))
-
-    return (list(jax.lax.map(of, jnp.arange(len(grads)))),)
+SORTED = 128  # columns of a block: 1,000 rows of it fit into half a megabyte
 
 
-_at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
+def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
+    """The rows in order, column by column, then +inf up to a power of two of them: Batcher's bitonic sorter.
+
+    Each of its log n (log n + 1) / 2 stages is one operation on all rows, so it compiles in a second.
+    """
+    m, w = rows.shape
+    levels = (m - 1).bit_length()
+
+    def exchanged(a, b):
+        return jnp.stack([jnp.minimum(a, b), jnp.maximum(a, b)], axis=1)
+
+    rows = jnp.pad(rows, ((0, 2**levels - m), (0, 0)), constant_values=jnp.inf)
+    for level in range(levels):  # runs of 2^level rows are in order: merge two by two, the second from its end
+        runs = rows.reshape(-1, 2, 2**level, w)
+        rows = exchanged(runs[:, 0], runs[:, 1, ::-1])
+        for finer in reversed(range(level)):
+            halves = rows.reshape(-1, 2, 2**finer, w)
+            rows = exchanged(halves[:, 0], halves[:, 1])
+    return rows.reshape(-1, w)
 
 
-def at_rank(ordered: Rows, rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
-    """The values at a rank that may be traced, in one pass."""
-    return functools.reduce(lambda found, r: jnp.where(r == rank, ordered[r], found), range(len(ordered)), ordered[0])
+def at_rank(ordered: Float[Array, "m d"], rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
+    """The values at a rank that may be traced, of `sorted_rows`."""
+    return jnp.take_along_axis(ordered, jnp.broadcast_to(rank, (1, ordered.shape[1])), axis=0, mode="clip")[0]
 
 
 def window(
-    grads: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+    ordered: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
 ) -> Float[Array, " d"]:
-    """Mean of each column's `count` sorted values from rank `start` on, summed upwards; one pass.
+    """Mean of `count` of the `sorted_rows` from rank `start` on, column by column, summed upwards; one read.
 
     What lies outside of the window does not count, whatever it holds: sums of all up to a rank would lose the digits of
     ordinary values next to an outlier.
     """
-
-    def mean():
-        ordered = order_statistics(grads, range(len(grads)))
-        inside = (jnp.where((start <= r) & (r < start + count), row, 0.0) for r, row in enumerate(ordered))
-        return functools.reduce(jnp.add, inside) / count
-
-    # the condition, always true, keeps XLA from making the sum a part of what comes after, and the network not
-    return jax.lax.cond(count > 0, mean, lambda: jnp.full(grads.shape[1], jnp.nan))
+    inside = row_sum(
+        lambda r, row: jnp.where((start <= r) & (r < start + count), row, 0.0), jnp.arange(len(ordered)), ordered
+    )
+    return inside / count
 
 
 def window_share(
-    grads: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+    grads: Float[Array, "m d"],
+    ordered: Float[Array, "m d"],
+    start: Int[Array, "*d"] | int,
+    count: Int[Array, ""] | int,
 ) -> Float[Array, " m"]:
-    """Each row's share in the windows of `window`, ends included (`share_within`); two passes and the shares.
-
-    The highest value of a window is minus the lowest of the mirrored one. So both ends come from one loop in which they
-    are a network's only use: with several uses XLA would compute every sorted row by itself.
-    """
-    numbers = jnp.where(jnp.isnan(grads), jnp.inf, grads)
-
-    def end(sign):
-        first = jnp.where(sign > 0, start, len(grads) - start - count)
-        return sign * at_rank(order_statistics(sign * numbers, range(len(grads))), first)
-
-    low, high = jax.lax.map(end, jnp.array([1.0, -1.0]))
-    return share_within(grads, low, high)
+    """Each row's share in the windows of `window`, ends included (`share_within`); one read."""
+    return share_within(grads, at_rank(ordered, start), at_rank(ordered, start + count - 1))
 
 
-def nearest_start(ordered: Rows, centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
+def nearest_start(ordered: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
     """Where the window of the `count` >= 1 sorted values nearest to `centre` starts; of equally near ones the smaller.
 
     The nearest values are neighbours in the order, so the window moves up while the next value above it is nearer than
-    its lowest: a condition that holds up to some rank and not after it, so its holds are counted. m log m selections.
+    its lowest: a condition that holds up to some rank and not after it, so its holds are counted. Two reads.
     """
-    above = _shifted(ordered, count)
-    moves = ((b - centre < centre - a).astype(jnp.int32) for a, b in zip(ordered, above, strict=True))
-    return functools.reduce(jnp.add, moves)
+    m = len(ordered)
 
+    def moves(r, lowest):
+        above = jnp.where(r + count < m, ordered[jnp.minimum(r + count, m - 1)], jnp.inf)
+        return (above - centre < centre - lowest).astype(jnp.int32)
 
-def _shifted(ordered: Rows, by: Int[Array, ""]) -> Rows:
-    """Rank r holds what stood at r + `by`, +inf from beyond the end: a shift by 1, by 2, by 4 ..., or not."""
-    for bit in range(len(ordered).bit_length()):
-        moved = [*ordered, *[jnp.full_like(ordered[0], jnp.inf)] * 2**bit][2**bit :]
-        ordered = [jnp.where((by >> bit) & 1 == 1, b, a) for a, b in zip(ordered, moved, strict=True)]
-    return ordered
+    return row_sum(moves, jnp.arange(m), ordered)
 
 
 def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " m"]:
