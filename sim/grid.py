@@ -198,16 +198,24 @@ def _on_each(f: Callable[..., Any], mesh: Mesh, n_cells: int, **options: Any) ->
     """
     program = jax.jit(_on_first(f, n_cells), **options)
     apart, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("cells",), ()))
-    compiled: list[Callable[..., Any]] = []
+    compiled: dict[Any, list[Callable[..., Any]]] = {}
+
+    def executables(parts: Sequence[Any]) -> list[Callable[..., Any]]:
+        """As `jit` would find or make them, but all devices' at once."""
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(parts[0]))
+        key = shapes, jax.config.values["jax_default_matmul_precision"]
+        if key not in compiled:
+            lowered = [program.lower(*part) for part in parts]
+            with ThreadPoolExecutor() as pool:
+                compiled[key] = list(pool.map(lambda each: each.compile(), lowered))
+        return compiled[key]
 
     def on_all(*args: Any) -> Any:
         placed = *jax.device_put(args[:n_cells], apart), *jax.device_put(args[n_cells:], everywhere)
         parts = [_shard(placed, device) for device in mesh.local_devices]
-        if not compiled:
-            lowered = [program.lower(*part) for part in parts]
-            with ThreadPoolExecutor() as pool:
-                compiled.extend(pool.map(lambda each: each.compile(), lowered))
-        results = [run(*part) for run, part in zip(compiled, parts, strict=True)]  # they return before they are done
+        results = [
+            run(*part) for run, part in zip(executables(parts), parts, strict=True)
+        ]  # return before they are done
         return jax.tree.map(lambda *leaves: _joined(leaves, apart), *results)
 
     return on_all
