@@ -100,6 +100,13 @@ def test_one_compilation_for_a_grid(world, monkeypatch, compiled):
     assert len(traces) == once and not compiled
 
 
+def test_data_of_another_size_is_another_program(world, curves):
+    (group,) = grid.plan([Cell(**BASE | VARIED[0])], world.n_classes)
+    fewer = jax.tree.map(lambda leaf: leaf[:32], world.train)
+    (other,) = grid.run(group.program, group.knobs, fewer, world.test, epochs=2)
+    assert np.isfinite(other.loss).all() and other.digest != curves[0].digest
+
+
 def test_the_plan_groups_by_program():
     changes = [*VARIED, {"rule": "mean"}, {"seed": 9}, {"rule_args": {"middle": "lower"}}, {"epochs": 3}, {"batch": 2},
                {"rule": "mean", "lr": 1.0}, {"optimizer": "adam"}, {"momentum": "ema"}]  # fmt: skip
