@@ -32,10 +32,10 @@ bench-quick: setup
 	$(BIN)/byzsim bench --quick $(OPTIONS)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-fast: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow and not faults"
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow and not faults"
 
 test-faults: setup
 	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py

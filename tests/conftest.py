@@ -1,6 +1,7 @@
 """What several test files share: devices, fixtures made from the registries, and a tiny world to train in."""
 
 import dataclasses
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+gc.set_threshold(200_000, 20, 20)  # tracing makes and drops many small objects, none in cycles worth a search
 # What compiles for long is kept between runs of the tests; CI starts without.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

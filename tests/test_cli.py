@@ -143,7 +143,7 @@ def test_another_setting_is_another_folder_and_another_record(finished, capsys):
 
 @pytest.mark.slow
 def test_quick_says_so_everywhere(tmp_path, capsys):
-    code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum", "--results", tmp_path], capsys)
+    code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum,attack=alie", "--results", tmp_path], capsys)
     folder = tmp_path / "smoke+quick"
     assert code == 0 and "QUICK" in out
     assert all(r["quick"] for r in records.read(folder / "runs.jsonl"))
