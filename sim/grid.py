@@ -210,12 +210,13 @@ def _need(program: Program, knobs: Knobs, train: Data, test: Data, mesh: Mesh, c
     """Bytes on each device while an epoch of `chunk` cells runs: data, state, results and temporaries."""
     start, epoch = _compiled(program, mesh, chunk)
     stacked = _stacked([knobs] * (mesh.size * chunk))
-    sharding = NamedSharding(mesh, PartitionSpec("cells"))
-    state = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(start, stacked, train),
-    )
-    plan = epoch.lower(stacked, state, train, test).compile().memory_analysis()
+
+    def placed(tree: Any, *axes: str) -> Any:
+        sharding = NamedSharding(mesh, PartitionSpec(*axes))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+    state = placed(jax.eval_shape(start, stacked, train), "cells")
+    plan = epoch.lower(stacked, state, placed(train), placed(test)).compile().memory_analysis()
     held = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
     return held + plan.temp_size_in_bytes
 
