@@ -85,7 +85,15 @@ def run(
         chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
             the right choice on a CPU. `chunk_within` finds a number for an accelerator.
         on_epoch: called after each epoch of a batch of cells, with the number of epochs done.
+    Raises:
+        ValueError: for counts below 1, and data that do not go together or are too few.
     """
+    if epochs < 1 or (chunk is not None and chunk < 1):
+        raise ValueError(f"epochs={epochs}, chunk={chunk}: expected at least 1 of each")
+    if len(train.labels) < program.m * program.batch:
+        raise ValueError(f"{len(train.labels)} images are too few for m={program.m} batches of {program.batch}")
+    if train.images.shape[1:] != test.images.shape[1:] or not len(test.labels):
+        raise ValueError(f"images differ, or there are none: train {train.images.shape}, test {test.images.shape}")
     mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
     at_once = mesh.size * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)

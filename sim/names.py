@@ -15,6 +15,8 @@ from sim.pre_rules import PRE_RULES
 from sim.types import Entry
 
 Args = Mapping[str, Any]
+BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PRE_RULES})
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def chain(*parts: Any) -> Any:
@@ -50,6 +52,8 @@ def attack_entry(name: str) -> Entry:
 
 
 def _entry(kind: str, name: str, zoo: Mapping[str, Entry], outer_kind: str, outer: Mapping[str, Entry]) -> Entry:
+    if not isinstance(name, str):
+        raise ValueError(f"{kind}={name!r} is not a name")
     *before, last = name.split("+")
     inner = known(kind, last, zoo)
     return _composed([known(outer_kind, each, outer) for each in before], inner) if before else inner
@@ -90,6 +94,12 @@ def _shared_traits(parts: list[Entry]) -> frozenset[str]:
     return kept | frozenset.union(*(part.traits & needs for part in parts))
 
 
+def own(*names: str) -> dict[str, str]:
+    """The members from outside among the parts of these names, with the digests of their sources."""
+    parts = {part for name in names for part in name.split("+")} - BUILT_IN
+    return {part: (AGGREGATORS.get(part) or ATTACKS[part]).digest for part in sorted(parts)}
+
+
 def max_f(entry: Entry, m: int, options: Args) -> int:
     """The largest f that the rule is guaranteed to withstand with these options."""
     return _with_named(entry.max_f, m, options)
@@ -108,8 +118,8 @@ def known(kind: str, name: str, zoo: Mapping[str, Entry]) -> Entry:
     Raises:
         ValueError: if there is none, with the nearest names.
     """
-    if name not in zoo:
-        raise ValueError(unknown(kind, name, zoo))
+    if not isinstance(name, str) or name not in zoo:
+        raise ValueError(unknown(kind, str(name), zoo))
     return zoo[name]
 
 
@@ -131,17 +141,23 @@ def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
         for key, parameter in inspect.signature(entry.make).parameters.items()
         if parameter.default is not parameter.empty
     }
+    if not isinstance(given, Mapping):
+        raise ValueError(f"options of {name} are {given!r}; expected a mapping such as {{'option': value}}")
     for key in given:
         if key not in defaults:
             raise ValueError(
-                unknown(f"option of {name}", key, defaults) if defaults else f"{name} has no options, got {key!r}"
+                unknown(f"option of {name}", str(key), defaults) if defaults else f"{name} has no options, got {key!r}"
             )
     merged = {**defaults, **given}
     for key, value in merged.items():
+        if isinstance(value, float | int) and not abs(value) <= (LARGEST if isinstance(value, float) else 2**31 - 1):
+            shown = value if isinstance(value, float) else f"(a whole number of {value.bit_length()} bits)"
+            raise ValueError(f"{name}: {key}={shown} is not a finite number of 32 bits")
         if isinstance(defaults[key], float) and type(value) is int:
             merged[key] = float(value)
-        if isinstance(merged[key], float) and not np.isfinite(merged[key]):
-            raise ValueError(f"{name}: {key}={value} is not a finite number")
     needs = [key for key in inspect.signature(entry.make).parameters if key not in defaults]
-    entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
+    try:
+        entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
     return merged
