@@ -3,7 +3,9 @@
 Nothing slow is imported here: help, the listing and slips of the pen are answered without JAX.
 """
 
+import io
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from experiments import listing
@@ -22,6 +24,8 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
 
   byzsim run TABLE --help         everything that can be changed about a table
+  --plugins MODULE ...            with run, report, zoo, list: rules and attacks of your own, by the names of modules
+  --debug                         anywhere: the traceback behind an error
 
 A first look, without any network:    byzsim run smoke
 One cell of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,attack=gaussian --epochs 1
@@ -35,23 +39,44 @@ COMMANDS = ("run", "report", "list", "zoo", "definitions", "bench", "data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Returns the exit code: 0; 2 for what the user can mend; 70 for an error that should not be; 130 for Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
     try:
-        _command(args)
-    except UserError as error:
-        print(f"byzsim: {error}", file=sys.stderr)
-        return 2
+        _command([each for each in args if each != "--debug"])
     except KeyboardInterrupt:
         print("\nStopped. Finished cells are recorded; the same command goes on with the rest.", file=sys.stderr)
         return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code, message = _told(error)
+        print(f"byzsim: {message}", file=sys.stderr)
+        return code
     return 0
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """(exit code, message)"""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    first = str(error).strip().partition("\n")[0]
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
+        return 2, f"out of memory ({first}). Try fewer workers, smaller batches or a smaller model."
+    return 70, (
+        f"{type(error).__name__}: {first}. This is an error in byzsim, not in what was given; recorded cells are safe. "
+        "Please report it with the command and the traceback, which --debug shows."
+    )
 
 
 def _command(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
         return
+    if "" in args:
+        raise UserError("an argument is empty: was a variable of the shell not set?")
     name, *rest = args
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
@@ -65,9 +90,18 @@ def _loaded(name: str) -> Callable[[list[str]], None]:
 
 
 def _list(args: list[str]) -> None:
-    if args:
-        raise UserError(f"byzsim list takes nothing, got {' '.join(args)}")
-    for kind, members in listing.everything().items():
+    if args and args[0] != "--plugins":
+        raise UserError(f"byzsim list takes nothing but --plugins MODULE ..., got {' '.join(args)}")
+    for kind, members in [*listing.everything().items(), *_own(args[1:])]:
         print(kind)
         for name, summary, source in members:
             print(f"  {name:<27}{summary.rstrip('.')}  [{source}]")
+
+
+def _own(modules: list[str]) -> list[tuple[str, list[listing.Member]]]:
+    if not modules:
+        return []
+    from experiments import plugins  # with JAX
+
+    found = plugins.load(modules)
+    return [("from plugins", [listing.Member(name, e.summary, e.source) for name, e in found.items()])]

@@ -1,13 +1,14 @@
 """What the commands of `byzsim` do: one function for each, of the arguments behind its name."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
 
-from experiments import harm, records, runner
+from experiments import arguments, harm, plugins, records, runner
 from experiments import report as reports
 from experiments import zoo as catalogue
 from experiments.config import Config, Table, cells
@@ -25,6 +26,8 @@ class Where:
     """walk the whole path with little training, in a folder of its own, marked as quick everywhere"""
     results: Path = Path("results")
     """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own, files of this folder among them: my_rule for my_rule.py"""
 
 
 Given = TypeVar("Given", bound=Where)
@@ -64,6 +67,8 @@ class Zoo(catalogue.Size):
 
     results: Path = Path("results")
     """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +81,8 @@ class Definitions:
 
 def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
-    table, given = _given("run", Run, args)
     runner.use_all_cores()
+    table, given = _given("run", Run, args)
     runner.keep_compiled()
     folder = _folder(table, given)
     runner.run(table, given.config, folder, only=given.only, quick=given.quick, data_dir=given.data_dir, say=_say)
@@ -88,7 +93,7 @@ def report(args: list[str]) -> None:
     """Make the table and the figures from the records."""
     table, given = _given("report", Report, args)
     folder = _folder(table, given)
-    if not (folder / "runs.jsonl").exists():
+    if not os.path.exists(folder / "runs.jsonl"):
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` first, with the same options")
     text = _write(table, given, folder)
     if given.inject:
@@ -96,6 +101,8 @@ def report(args: list[str]) -> None:
             reports.write_whole(given.inject, reports.inject(given.inject.read_text(), table.name, text).encode())
         except OSError as error:
             raise UserError(f"cannot put the table into {given.inject}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"cannot put the table into {given.inject}: it is no text ({error.reason})") from None
 
 
 def _write(table: Table, given: Where, folder: Path) -> str:
@@ -132,7 +139,9 @@ def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Giv
         raise unknown("table", args[0], TABLES)
     table = TABLES[args[0]]
     default = kind(config=_base(table, "--quick" in args))
-    return table, tyro.cli(kind, args=args[1:], default=default, prog=f"byzsim {command} {table.name}")
+    given = arguments.parsed(kind, args[1:], default=default, prog=f"byzsim {command} {table.name}")
+    plugins.load(given.plugins)
+    return table, given
 
 
 def _base(table: Table, quick: bool) -> Config:
@@ -153,9 +162,13 @@ def _folder(table: Table, given: Where) -> Path:
 
 def zoo(args: list[str]) -> None:
     """Measure every rule, and how far attacks move rules."""
-    given = tyro.cli(Zoo, args=args, prog="byzsim zoo")
-    if not (given.m >= 3 and 1 <= given.f <= (given.m - 1) // 2 and given.d >= 1):
-        raise UserError(f"m={given.m}, f={given.f}, d={given.d}: expected 1 <= f <= (m - 1) // 2 and d >= 1")
+    given = arguments.parsed(Zoo, args, prog="byzsim zoo")
+    plugins.load(given.plugins)
+    try:
+        catalogue.check(given)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    records.check_writable(given.results / "rules")
     facts = catalogue.measure(given, _say)
     catalogue.write(facts, given, given.results / "rules")
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
@@ -165,7 +178,7 @@ def zoo(args: list[str]) -> None:
 
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
-    given = tyro.cli(Definitions, args=args, prog="byzsim definitions")
+    given = arguments.parsed(Definitions, args, prog="byzsim definitions")
     page = catalogue.definitions()
     if given.file is None:
         print(page)
@@ -185,7 +198,7 @@ def bench(args: list[str]) -> None:
 
 def data(args: list[str]) -> None:
     """Get data sets and say where they come from."""
-    given = tyro.cli(Data, args=args, prog="byzsim data")
+    given = arguments.parsed(Data, args, prog="byzsim data")
     failed = []
     for name in given.names or tuple(DATASETS):
         try:

@@ -1,5 +1,6 @@
 """Results as JSON lines: one for each (cell, seed), appended whole, never rewritten; and where they come from."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,14 +20,23 @@ from experiments.errors import UserError
 from experiments.figures import write_whole
 from sim import Cell, Curve
 from sim.engine import NUMERICS
-from sim.names import rule_entry
+from sim.names import own, rule_entry
 
 Record = dict[str, Any]
 PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def identity(cell: Cell, data_name: str, data: Dataset) -> Record:
-    """All that decides a run's result: the cell with every default spelled out, data, version of the numerics."""
+    """All that decides a run's result: the cell with every default spelled out, data, version of the numerics.
+
+    Raises:
+        UserError: for a member from outside whose source is not known, as its records could not be told apart.
+    """
+    for name, source in own(cell.rule, cell.attack).items():
+        if not source:
+            raise UserError(
+                f"{name} was registered without its source: put it into a module, and name that as a plugin"
+            )
     return {**cell.as_dict(), "data": data_name, "data_digest": data.digest, "numerics": NUMERICS}
 
 
@@ -108,7 +118,41 @@ def _processor(device: jax.Device) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-RUN_FIELDS = frozenset({"id", "rule", "seed", "accuracy"})
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()  # so no lone surrogates, which no file can hold
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+RUN_KINDS: dict[str, Callable[[Any], bool]] = {
+    "id": _is_text,
+    "rule": _is_text,
+    "attack": _is_text,
+    "alpha": _is_number,
+    "n_byz": _is_whole,
+    "seed": _is_whole,
+    "beyond_bound": _is_flag,
+    "quick": _is_flag,
+    "diverged": _is_flag,
+    "accuracy": lambda value: isinstance(value, list) and all(x is None or _is_number(x) for x in value) and value,
+    "final_accuracy": lambda value: value is None or _is_number(value),
+    "seconds": _is_number,
+    "commit": _is_text,
+    "dirty": _is_flag,
+    "device": _is_text,
+    "versions": lambda value: isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])),
+}
+RUN_FIELDS = frozenset(RUN_KINDS)
 
 
 def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
@@ -117,7 +161,7 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
     A torn last line, left by a kill, is said and not counted.
 
     Raises:
-        UserError: for any other line that is not a record, with its number.
+        UserError: for any other line that is not a record, with its number, and fields that are of another kind.
     """
     try:
         lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -130,15 +174,32 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
-    try:
+    parsed: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
         parsed = json.loads(line)
-    except ValueError:
-        parsed = None
-    if not (isinstance(parsed, dict) and fields <= parsed.keys()):
+    if wrong := _wrong(parsed, fields):
         raise UserError(
-            f"{path}, line {number} is not a record. Mend or remove it; `git diff {path.name}` may show how it was."
+            f"{path}, line {number} is not a record ({wrong}). Mend or remove it; "
+            f"`git diff {path.name}` may show how it was."
         )
     return parsed
+
+
+def _wrong(parsed: Any, fields: frozenset[str]) -> str:
+    """What is wrong with it, if anything is."""
+    if not isinstance(parsed, dict):
+        return "no JSON object"
+    missing = sorted(fields - parsed.keys())
+    if missing:
+        return f"without {', '.join(missing)}"
+    odd = [name for name in sorted(fields & RUN_KINDS.keys()) if not RUN_KINDS[name](parsed[name])]
+    if (
+        {"diverged", "final_accuracy"} <= fields
+        and not odd
+        and parsed["diverged"] != (parsed["final_accuracy"] is None)
+    ):
+        odd = ["final_accuracy"]
+    return f"{', '.join(odd)} of another kind" if odd else ""
 
 
 def append(path: Path, new: Iterable[Record]) -> None:
@@ -178,7 +239,7 @@ def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> 
     fields = {*Cell().as_dict(), "data"}
     latest: dict[tuple[str, int], Record] = {}
     for each in found:
-        key = _key({field: each.get(field) for field in fields})
+        key = _key({field: each.get(field) for field in fields} | {k: each[k] for k in ("sources",) if k in each})
         if key in wanted:
             latest[key, each["seed"]] = each
     return list(latest.values())

@@ -15,7 +15,7 @@ from experiments import records
 from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
 from experiments.errors import UserError
-from sim import Cell, Curve, Data, grid
+from sim import Cell, Curve, Data, grid, trial
 
 KEPT = 2 * 10**9
 PLANNED = 0.9  # of the memory that JAX may take of an accelerator; the rest is for what XLA's plan does not count
@@ -157,16 +157,13 @@ def _warn_beyond(wanted: Sequence[Cell], say: Callable[[str], object]) -> None:
 
 
 def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
-    """Do model, batch and data go together?"""
-    image = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), jnp.uint8)
+    """Do model, batch, rules and data go together, and into memory?"""
+    image = data.train_images.shape[1:]
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
-        model = grid.plan(wanted[:1], data.n_classes)[0].program.model
-        jax.eval_shape(model.init, jax.random.key(0), image)
+        trial.cells(wanted, image, data.n_classes)
     except ValueError as error:
-        raise UserError(
-            f"{wanted[0].model} on {data.train_images.shape[1:]} images: {str(error).splitlines()[0]}"
-        ) from None
+        raise UserError(f"{wanted[0].model} on {image} images: {str(error).splitlines()[0]}") from None
 
 
 def use_all_cores() -> None:

@@ -1,11 +1,12 @@
 """Data sets by name. To add one, write a file that ends with ENTRY and add its name to the import below."""
 
 import os
+from pathlib import Path
 
 from experiments.datasets import cifar10, digits, fashion_mnist, mnist
 from experiments.datasets._base import Dataset, Entry, Say
 from experiments.datasets._cache import cache_file, cache_folder
-from experiments.errors import unknown
+from experiments.errors import UserError, unknown
 
 __all__ = ["DATASETS", "Dataset", "Entry", "cache_folder", "describe", "load"]
 
@@ -32,6 +33,8 @@ def load(
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
+    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+        raise UserError(f"--data-dir {data_dir} is not a folder")
     return DATASETS[name].load(cache_dir=cache_dir, data_dir=data_dir, say=say)
 
 
