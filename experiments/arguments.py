@@ -30,11 +30,11 @@ def parsed(kind: type[Given], args: Sequence[str], *, prog: str, **default: Any)
         raise UserError(f"{_unboxed(said.getvalue())} All options: {prog} --help") from None
 
 
-def _unboxed(boxes: str) -> str:
-    """The words in the first parts of tyro's boxes, without frames, colours and help."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", boxes)
-    lines = [line.strip("│| ") for line in text.splitlines() if line.startswith(("│", "|"))]
-    parts = re.split(r"[─-]{5,}", " ".join(lines))
-    words = [" ".join(part.split()) for part in parts]
+def _unboxed(box: str) -> str:
+    """The words of tyro's box without title, frame, colours and help; it has no frame where there is no UTF-8."""
+    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    framed = lines[0].startswith("╭")
+    parts = re.split(r"[─-]{5,}", " ".join(line for line in lines if line[:1] not in ("╭", "╰")))
+    words = [" ".join(part.split()) for part in parts[0 if framed else 1 :]]
     kept = [part for part in words if part and not part.startswith(("For full helptext", "Argument helptext"))]
     return " ".join(part.rstrip(".") + "." for part in kept)

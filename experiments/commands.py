@@ -95,14 +95,20 @@ def report(args: list[str]) -> None:
     folder = _folder(table, given)
     if not os.path.exists(folder / "runs.jsonl"):
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` first, with the same options")
+    if given.inject:
+        _injected(given.inject, table, "")  # a page without the place for it is told before anything is written
     text = _write(table, given, folder)
     if given.inject:
-        try:
-            reports.write_whole(given.inject, reports.inject(given.inject.read_text(), table.name, text).encode())
-        except OSError as error:
-            raise UserError(f"cannot put the table into {given.inject}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise UserError(f"cannot put the table into {given.inject}: it is no text ({error.reason})") from None
+        reports.write_whole(given.inject, _injected(given.inject, table, text).encode())
+
+
+def _injected(page: Path, table: Table, text: str) -> str:
+    try:
+        return reports.inject(page.read_text(), table.name, text)
+    except OSError as error:
+        raise UserError(f"cannot put the table into {page}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot put the table into {page}: it is no text ({error.reason})") from None
 
 
 def _write(table: Table, given: Where, folder: Path) -> str:
@@ -179,6 +185,8 @@ def zoo(args: list[str]) -> None:
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
     given = arguments.parsed(Definitions, args, prog="byzsim definitions")
+    if given.file is not None and (given.file.is_dir() or not given.file.parent.is_dir()):
+        raise UserError(f"cannot write {given.file}: it is a folder, or in a folder that is not there")
     page = catalogue.definitions()
     if given.file is None:
         print(page)

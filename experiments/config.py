@@ -87,12 +87,11 @@ class Table:
 
 def _published(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype={"rule": str, "attack": str, "alpha": float, "accuracy": float})
-        return table.astype({"alpha": float, "accuracy": float, "rule": str, "attack": str, "source": str})
+        return pd.read_csv(path).astype({"rule": str, "attack": str, "alpha": float, "accuracy": float, "source": str})
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError) as error:
-        words = str(error).strip().partition("\n")[0]
+        words = str(error).strip("'\"\n ").partition("\n")[0]
         raise UserError(f"{path} is no table with columns rule, attack, alpha, accuracy, source: {words}") from None
 
 

@@ -44,7 +44,7 @@ def load(modules: Sequence[str]) -> dict[str, Entry]:
 
 
 def _imported(name: str) -> ModuleType:
-    if not all(part.isidentifier() for part in name.split(".")):
+    if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
         raise UserError(f"--plugins {name!r} is no module name: for the file my_rule.py of this folder, give my_rule")
     importlib.invalidate_caches()
     try:

@@ -35,7 +35,8 @@ def identity(cell: Cell, data_name: str, data: Dataset) -> Record:
     for name, source in own(cell.rule, cell.attack).items():
         if not source:
             raise UserError(
-                f"{name} was registered without its source: put it into a module, and name that as a plugin"
+                f"{name} was registered without a digest of its source, by which records of its versions are told "
+                "apart: put it into a module, and name that as a plugin"
             )
     return {**cell.as_dict(), "data": data_name, "data_digest": data.digest, "numerics": NUMERICS}
 

@@ -158,12 +158,11 @@ def _warn_beyond(wanted: Sequence[Cell], say: Callable[[str], object]) -> None:
 
 def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
     """Do model, batch, rules and data go together, and into memory?"""
-    image = data.train_images.shape[1:]
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
-        trial.cells(wanted, image, data.n_classes)
+        trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
     except ValueError as error:
-        raise UserError(f"{wanted[0].model} on {image} images: {str(error).splitlines()[0]}") from None
+        raise UserError(str(error)) from None
 
 
 def use_all_cores() -> None:

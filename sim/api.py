@@ -283,11 +283,10 @@ def simulate(
     return curve
 
 
-def _data(name: str, pair: Any) -> Data:
-    try:
-        images, labels = map(np.asarray, pair)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not (images, labels): {error}") from None
+def _data(name: str, pair: tuple[Any, Any]) -> Data:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2):
+        raise ValueError(f"{name} is {type(pair).__name__}; expected (images, labels)")
+    images, labels = map(np.asarray, pair)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
             f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (n, h, w) or (n, h, w, c)"

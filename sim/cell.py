@@ -202,7 +202,7 @@ def _check_ranges(cell: Cell) -> None:
     for name in ("lr", "dirichlet_alpha"):
         value = getattr(cell, name)
         if not SMALLEST <= value <= LARGEST:
-            raise ValueError(f"{name}={value} is not a finite number above 0")
+            raise ValueError(f"{name}={value!r:.40} is not a finite number above 0")
     if not 0 <= cell.momentum_beta < 1:
         raise ValueError(f"momentum_beta={cell.momentum_beta} is not in [0, 1)")
     for name, kinds in (("momentum", Momentum), ("sharding", Sharding)):

@@ -26,7 +26,10 @@ def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> Non
     """
     first = wanted[0]
     module = MODELS[first.model].make(n_classes=n_classes, **first.model_args)
-    tree = jax.eval_shape(module.init, KEY, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
+    try:
+        tree = jax.eval_shape(module.init, KEY, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
+    except ValueError as error:
+        raise ValueError(f"{first.model} on {image} images: {str(error).partition(chr(10))[0]}") from None
     d = _bytes(tree) // 4
     own = 4 * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers of {d:,} parameters", own)
