@@ -66,8 +66,8 @@ def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
         return 2, f"out of memory ({first}). Try fewer workers, smaller batches or a smaller model."
     return 70, (
-        f"{type(error).__name__}: {first}. This is an error in byzsim, not in what was given; recorded cells are safe. "
-        "Please report it with the command and the traceback, which --debug shows."
+        f"{type(error).__name__}: {first}. This is an error in byzsim or in a plugin, if one was named; recorded cells "
+        "are safe. Please report it with the command and the traceback, which --debug shows."
     )
 
 

@@ -97,7 +97,8 @@ def _shared_traits(parts: list[Entry]) -> frozenset[str]:
 def own(*names: str) -> dict[str, str]:
     """The members from outside among the parts of these names, with the digests of their sources."""
     parts = {part for name in names for part in name.split("+")} - BUILT_IN
-    return {part: (AGGREGATORS.get(part) or ATTACKS[part]).digest for part in sorted(parts)}
+    zoo = {**AGGREGATORS, **PRE_RULES, **ATTACKS, **MODIFIERS}
+    return {part: zoo[part].digest for part in sorted(parts)}
 
 
 def max_f(entry: Entry, m: int, options: Args) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from sim.cell import Cell
 from sim.models import MODELS
-from sim.names import attack_entry, rule_entry
+from sim.names import attack_entry, own, rule_entry
 from sim.types import Aggregator, Attack, Info, Round
 
 KEY = jax.eval_shape(jax.random.key, 0)
@@ -31,16 +31,21 @@ def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> Non
     except ValueError as error:
         raise ValueError(f"{first.model} on {image} images: {str(error).partition(chr(10))[0]}") from None
     d = _bytes(tree) // 4
-    own = 4 * first.m * d * (1 if first.momentum == "none" else 2)
-    fits(f"the gradients of m={first.m} workers of {d:,} parameters", own)
+    grads = 4 * first.m * d * (1 if first.momentum == "none" else 2)
+    fits(f"the gradients of m={first.m} workers of {d:,} parameters", grads)
     rules = {repr((cell.rule, cell.rule_args)): cell for cell in wanted}
     attacks = {repr((cell.attack, cell.attack_args)): cell for cell in wanted}
     for cell in rules.values():
-        state = rule(rule_entry(cell.rule).make(**cell.rule_args), first.m, d)
-        fits(f"what {cell.rule} remembers, and gradients", own + _bytes(state))
+        try:
+            state = rule(rule_entry(cell.rule).make(**cell.rule_args), first.m, d)
+        except Exception as error:
+            if not own(cell.rule):
+                raise
+            raise ValueError(f"{cell.rule} fails for m={first.m}, d={d:,}: {error}") from error
+        fits(f"what {cell.rule} remembers, and gradients", grads + _bytes(state))
     for cell in attacks.values():
         made = attack_entry(cell.attack).make(**cell.attack_args)
-        fits(f"what {cell.attack} remembers, and gradients", own + _bytes(_start(made, first.m, d)))
+        fits(f"what {cell.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d)))
 
 
 def rule(made: Aggregator, m: int, d: int) -> Any:

@@ -437,6 +437,12 @@ CLI = {
             "mine.py: a bound above m",
         ),
         Bad(
+            "byzsim run smoke --plugins mine --rules mine",
+            "mine fails for m=10, d=650: ",
+            plugin(made="(grads.reshape(8, -1)[0], grads[:, 0])"),
+            "mine.py: a rule for 8 workers only",
+        ),
+        Bad(
             "byzsim run smoke --plugins mine --rules mein",
             "unknown rule 'mein'. Did you mean",
             plugin(),
