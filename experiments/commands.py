@@ -2,18 +2,22 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
 
-from experiments import arguments, harm, plugins, records, runner
+from experiments import arguments, harm, plugins, records, runner, stop
+from experiments import diff as differences
 from experiments import report as reports
+from experiments import status as states
+from experiments import verify as verification
 from experiments import zoo as catalogue
 from experiments.config import Config, Table, cells
-from experiments.datasets import DATASETS, describe
-from experiments.errors import UserError, unknown
+from experiments.datasets import DATASETS, describe, fingerprint
+from experiments.errors import Incomplete, UserError, unknown
 from experiments.tables import TABLES
 
 
@@ -34,13 +38,58 @@ Given = TypeVar("Given", bound=Where)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run(Where):
-    """Run every cell that has no record yet, then report."""
+class Part(Where):
+    """A part of a table, and its data."""
 
     only: tuple[str, ...] = ()
     """part of the table: KEY=VALUE with the keys rule, attack, alpha, seed; several of one key are alternatives"""
     data_dir: Path | None = None
     """folder with the data set's original files"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Part):
+    """Run every cell that has no record yet, then report."""
+
+    checkpoint: float = 60.0
+    """seconds between checkpoints of running cells, in checkpoints/ of the results; 0: after every epoch"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status(Part):
+    """Say what is done, failed, stale and missing, and why; run nothing."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A line for each folder of results."""
+
+    results: Path = Path("results")
+    """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own that the records are of"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verify(Part):
+    """Run recorded cells again and compare them with their records."""
+
+    sample: int = 5
+    """how many, drawn at random"""
+    seed: int = 0
+    """of the draw"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diff:
+    """Compare two folders of results cell by cell."""
+
+    a: tyro.conf.Positional[Path]
+    """folder, or its runs.jsonl"""
+    b: tyro.conf.Positional[Path]
+    """the other"""
+    csv: Path | None = None
+    """also write a row for each cell to this file"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,8 +134,30 @@ def run(args: list[str]) -> None:
     table, given = _given("run", Run, args)
     runner.keep_compiled()
     folder = _folder(table, given)
-    runner.run(table, given.config, folder, only=given.only, quick=given.quick, data_dir=given.data_dir, say=_say)
-    _write(table, given, folder)
+    failures = runner.run(
+        table,
+        given.config,
+        folder,
+        only=given.only,
+        quick=given.quick,
+        data_dir=given.data_dir,
+        checkpoint=given.checkpoint,
+        say=_say,
+    )
+    with stop.at_once():
+        _write(table, given, folder)
+    if failures:
+        raise Incomplete(_failed(failures, folder))
+
+
+def _failed(failures: Sequence[records.Record], folder: Path) -> str:
+    which = "".join(
+        f"\n  {r['rule']}, {r['attack']}, alpha {r['alpha']:g}, seed {r['seed']}: {r['failed']}" for r in failures
+    )
+    return (
+        f"{len(failures)} cells failed, all others are recorded; the same command tries them again.{which}\n"
+        f"Tracebacks: {folder / 'failures.jsonl'}"
+    )
 
 
 def report(args: list[str]) -> None:
@@ -122,19 +193,79 @@ def _write(table: Table, given: Where, folder: Path) -> str:
         "published": table.paper(),
         "verdict": table.verdict,
     }
-    text = reports.build(
-        title=table.title,
-        source=table.source,
-        records=found,
-        folder=folder,
-        quick=given.quick,
-        labels=table.labels,
-        swap=table.swap,
-        **common,
-    )
+    try:
+        text = reports.build(
+            title=table.title,
+            source=table.source,
+            records=found,
+            folder=folder,
+            quick=given.quick,
+            labels=table.labels,
+            swap=table.swap,
+            **common,
+        )
+    except OSError as error:
+        raise Incomplete(
+            f"cannot write the report into {folder}: {error.strerror}. The records are kept; `byzsim report` makes it."
+        ) from None
     reports.print_table(reports.summarise(found, **common), Console(), quick=given.quick, labels=table.labels)
     _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
     return text
+
+
+def status(args: list[str]) -> None:
+    """Say what of a table is done, failed, stale and missing; without a table, a line for each folder of results."""
+    if not args or args[0].startswith("-"):
+        given = arguments.parsed(Overview, args, prog="byzsim status")
+        plugins.load(given.plugins)
+        for line in states.overview(given.results):
+            _say(line)
+        return
+    table, given = _given("status", Status, args)
+    config, folder = given.config, _folder(table, given)
+    wanted = cells(config, given.only)
+    data = fingerprint(config.data, data_dir=given.data_dir, say=_say)
+    asked = [records.identity(cell, config.data, data) for cell in wanted]
+    found = records.read(folder / "runs.jsonl", _say)
+    for line in states.lines(f"{table.name} in {folder}", asked, found, states.read_failures(folder)):
+        _say(line)
+
+
+def diff(args: list[str]) -> int:
+    """Compare two folders of results; 1 if they differ, as the program diff has it."""
+    given = arguments.parsed(Diff, args, prog="byzsim diff")
+    if given.csv:
+        _check_file(given.csv)
+    table = differences.compare(differences.read(given.a), differences.read(given.b))
+    for line in differences.lines(table):
+        _say(line)
+    if given.csv:
+        _write_file(given.csv, table.to_csv(index=False))
+    return 0 if differences.same(table) else 1
+
+
+def verify(args: list[str]) -> int:
+    """Run some recorded cells again; 1 if any of them differs from its record."""
+    runner.use_all_cores()
+    table, given = _given("verify", Verify, args)
+    if given.sample < 1:
+        raise UserError(f"--sample {given.sample} is below 1")
+    runner.keep_compiled()
+    config, folder = given.config, _folder(table, given)
+    wanted = cells(config, given.only)
+    places = {records.place(cell.as_dict()) for cell in wanted}
+    recorded = records.matching(records.read(folder / "runs.jsonl", _say), wanted, config.data)
+    recorded = [each for each in recorded if records.place(each) in places]
+    if not recorded:
+        raise UserError(f"no records of these cells in {folder}: `byzsim status {table.name}` says what there is")
+    chosen = verification.sample(recorded, given.sample, given.seed)
+    _say(f"{len(chosen)} of {len(recorded)} recorded cells, drawn with seed {given.seed}:")
+    verdicts = verification.verify(table, config, chosen, data_dir=given.data_dir, quick=given.quick, say=_say)
+    for verdict in verdicts:
+        _say(f"{records.label(verdict.place)}: {verdict.words}")
+    agree = sum(verdict.agrees for verdict in verdicts)
+    _say(f"{agree} of {len(verdicts)} agree with their records")
+    return 0 if agree == len(verdicts) else 1
 
 
 def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Given]:
@@ -185,16 +316,26 @@ def zoo(args: list[str]) -> None:
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
     given = arguments.parsed(Definitions, args, prog="byzsim definitions")
-    if given.file is not None and (given.file.is_dir() or not given.file.parent.is_dir()):
-        raise UserError(f"cannot write {given.file}: it is a folder, or in a folder that is not there")
+    if given.file:
+        _check_file(given.file)
     page = catalogue.definitions()
-    if given.file is None:
+    if given.file:
+        _write_file(given.file, page)
+    else:
         print(page)
-        return
+
+
+def _check_file(path: Path) -> None:
+    """Before the work whose outcome is to be written there."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder, or in a folder that is not there")
+
+
+def _write_file(path: Path, text: str) -> None:
     try:
-        reports.write_whole(given.file, page.encode())
+        reports.write_whole(path, text.encode())
     except OSError as error:
-        raise UserError(f"cannot write {given.file}: {error.strerror}") from None
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def bench(args: list[str]) -> None:

@@ -1,23 +1,29 @@
 """From a table to its records: what is missing is run, in batches of cells, and recorded as soon as it is done."""
 
+import dataclasses
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from experiments import records
+from experiments import records, stop
+from experiments.checkpoints import Checkpoints, Saved, megabytes
 from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
-from experiments.errors import UserError
+from experiments.errors import Incomplete, UserError
 from sim import Cell, Curve, Data, grid, trial
 
 KEPT = 2 * 10**9
+PATIENCE = 60.0  # seconds that finished cells wait for a disk or a folder to be written again
 PLANNED = 0.9  # of the memory that JAX may take of an accelerator; the rest is for what XLA's plan does not count
 
 
@@ -29,81 +35,304 @@ def run(
     only: Sequence[str] = (),
     quick: bool = False,
     data_dir: Path | None = None,
+    checkpoint: float = 60.0,
+    these: Sequence[Cell] | None = None,
     say: Callable[[str], object] = print,
-) -> None:
-    """Run every cell that `folder` has no record of, and record it there.
+) -> list[records.Record]:
+    """Run every cell that `folder` has no record of, and record it there; a killed run's cells go on where they were.
 
+    Args:
+        checkpoint: seconds between the checkpoints of running cells; 0: after every epoch.
+        these: run these cells of the table; default: those that `only` leaves.
+    Returns:
+        The cells that failed, as in failures.jsonl.
     Raises:
         UserError: for anything that cannot be run or written, before anything is compiled.
+        Incomplete: a finished cell cannot be recorded.
+        KeyboardInterrupt: with what is recorded and what is saved.
     """
-    wanted = cells(config, only)
+    wanted = cells(config, only) if these is None else these
     _warn_beyond(wanted, say)
-    records.check_writable(folder)
-    path = folder / "runs.jsonl"
-    done = {record["id"] for record in records.read(path, say)}
-    data = load(config.data, data_dir=data_dir, say=say)
-    _check_fit(wanted, data)
-    missing = [cell for cell in wanted if records.identifier(records.identity(cell, config.data, data)) not in done]
-    say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
-    if missing:
-        write = _writer(path, table, config, quick, data)
-        with jax.default_matmul_precision("highest"):  # an accelerator would take TF32 or bf16 without being asked
-            _run_all(missing, data, write, say)
-
-
-def _writer(path: Path, table: Table, config: Config, quick: bool, data: Dataset) -> Callable[..., None]:
     origin = records.origin()
+    made_by = {**origin["versions"], "device": origin["device"]}
+    checkpoints = Checkpoints(folder / "checkpoints", made_by, say, checkpoint)
+    records.check_writable(folder)
+    with records.exclusive(folder):
+        done = {record["id"] for record in records.read(folder / "runs.jsonl", say)}
+        checkpoints.drop(done)
+        data = load(config.data, data_dir=data_dir, say=say)
+        _check_fit(wanted, data)
+        session = _Session(table.name, config.data, quick, data, folder, origin, checkpoints, say)
+        missing = {session.id(cell): cell for cell in wanted if session.id(cell) not in done}
+        say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
+        _say_saved(checkpoints, missing, say)
+        session.run(missing)
+        return session.failures
 
-    def write(batch: Sequence[Cell], curves: Sequence[Curve], seconds: float) -> None:
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Job:
+    id: str
+    cell: Cell
+    knobs: grid.Knobs
+
+
+@dataclasses.dataclass
+class _Rest:
+    """What is left of a group, and how it is run."""
+
+    group: grid.Group
+    jobs: list[_Job]
+    chunk: int | None = None
+    halved: int = 0
+    """times"""
+    alone: set[str] = dataclasses.field(default_factory=set)
+    """cells that failed beside others"""
+
+
+@dataclasses.dataclass
+class _Session:
+    """One start of a table: its cells in batches, each run, resumed, tried again, and recorded."""
+
+    table: str
+    data_name: str
+    quick: bool
+    data: Dataset
+    folder: Path
+    origin: records.Record
+    checkpoints: Checkpoints
+    say: Callable[[str], object]
+    failures: list[records.Record] = dataclasses.field(default_factory=list)
+    finished: int = 0
+    """cells, failed ones among them"""
+
+    def id(self, cell: Cell) -> str:
+        return records.identifier(self.decides(cell))
+
+    def decides(self, cell: Cell) -> records.Record:
+        return records.identity(cell, self.data_name, self.data)
+
+    def run(self, missing: Mapping[str, Cell]) -> None:
+        """Batches of one program after another; a line for each cell, and a bar where somebody is watching."""
+        if not missing:
+            return
+        self.train = Data(jnp.asarray(self.data.train_images), jnp.asarray(self.data.train_labels))
+        self.test = Data(jnp.asarray(self.data.test_images), jnp.asarray(self.data.test_labels))
+        self.began, self.total = time.monotonic(), len(missing)
+        try:
+            with stop.at_once(lambda: self._stopped(missing)), _progress() as self.bar:
+                self.bar.add_task("cells", total=self.total)
+                for group in grid.plan(list(missing.values()), self.data.n_classes):
+                    self._run_group(group)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self._stopped(missing)) from None
+        if self.checkpoints.largest:
+            self.say(f"checkpoints took up to {megabytes(self.checkpoints.largest)} of disk")
+
+    def _run_group(self, group: grid.Group) -> None:
+        jobs = [_Job(self.id(cell), cell, knobs) for cell, knobs in zip(group.cells, group.knobs, strict=True)]
+        rest = _Rest(group, jobs)
+        try:
+            rest.chunk = _apart(lambda check: planned_chunk(group, self.train, self.test, jax.devices()))
+        except Exception as error:
+            return self._fail(rest, jobs, error)
+        while rest.jobs:
+            batch, saved = self._next_batch(rest)
+            try:
+                trained = self._train(rest, batch, saved)
+            except Exception as error:
+                if self._other_way(rest, batch, error):
+                    continue
+                self._fail(rest, batch, error)
+            else:
+                self._record(rest, batch, *trained)
+            rest.jobs = [job for job in rest.jobs if job not in batch]
+
+    def _next_batch(self, rest: _Rest) -> tuple[list[_Job], list[Saved]]:
+        """Cells to run side by side, and their checkpoints if they have any.
+
+        Such that stand at one epoch, the furthest first: so a killed batch is put together as it was.
+        """
+        program, train = rest.group.program, self.train
+        found = self.checkpoints.epochs()
+        saved = {
+            job: self.checkpoints.load(job.id, lambda epochs, job=job: grid.template(program, job.knobs, train, epochs))
+            for job in rest.jobs
+            if job.id in found
+        }
+        epoch = {job: one.snapshot.epochs if (one := saved.get(job)) else 0 for job in rest.jobs}
+        level = [job for job in rest.jobs if epoch[job] == max(epoch.values())]
+        if level[0].id in rest.alone:
+            batch = level[:1]
+        else:
+            batch = [job for job in level if job.id not in rest.alone][: len(jax.devices()) * (rest.chunk or 1)]
+        return batch, [one for job in batch if (one := saved.get(job))]
+
+    def _train(self, rest: _Rest, batch: Sequence[_Job], saved: Sequence[Saved]) -> tuple[list[Curve], list[float]]:
+        """(curves, seconds of each cell). Checkpoints are written on the way."""
+        began, due, epochs = time.monotonic(), self.checkpoints.clock(), batch[0].cell.epochs
+
+        def seconds() -> list[float]:
+            spent = (time.monotonic() - began) / len(batch)
+            return [before.seconds + spent for before in saved] or [spent] * len(batch)
+
+        def work(check: Callable[[], None]) -> list[Curve]:
+            def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
+                check()
+                if done < epochs and due():
+                    for job, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
+                        self.checkpoints.save(job.id, Saved(snapshot, spent))
+
+            return grid.run(
+                rest.group.program,
+                [job.knobs for job in batch],
+                self.train,
+                self.test,
+                epochs=epochs,
+                devices=jax.devices(),
+                chunk=rest.chunk,
+                on_epoch=lambda done: self._show(self.finished + len(batch) * done / epochs),
+                resume=[one.snapshot for one in saved],
+                on_state=on_state,
+            )
+
+        return _apart(work), seconds()
+
+    def _other_way(self, rest: _Rest, batch: Sequence[_Job], error: Exception) -> bool:
+        """Where memory ran out, half as many cells at once; else each cell alone. False: there is none left."""
+        if _out_of_memory(error) and rest.chunk and rest.chunk > 1:
+            rest.chunk, rest.halved = rest.chunk // 2, rest.halved + 1
+            self.say(f"out of memory: from here on {rest.chunk} cells at once on each device")
+            return True
+        if len(batch) > 1:
+            rest.alone |= {job.id for job in batch}
+            self.say(f"{len(batch)} cells failed together, each is tried alone: {records.reason(error)}")
+            return True
+        return False
+
+    def _record(self, rest: _Rest, batch: Sequence[_Job], curves: Sequence[Curve], seconds: Sequence[float]) -> None:
         new = [
             records.record(
-                cell,
+                job.cell,
                 curve,
-                table=table.name,
-                quick=quick,
-                decides=records.identity(cell, config.data, data),
-                origin=origin,
-                seconds=seconds / len(batch),
+                table=self.table,
+                quick=self.quick,
+                decides=self.decides(job.cell),
+                origin=self.origin,
+                seconds=spent,
+                chunk=rest.chunk,
+                halved=rest.halved,
             )
-            for cell, curve in zip(batch, curves, strict=True)
+            for job, curve, spent in zip(batch, curves, seconds, strict=True)
         ]
-        records.append(path, new)
+        self._keep("runs.jsonl", batch, new)
+        self.checkpoints.drop({job.id for job in batch})
+        for job, curve in zip(batch, curves, strict=True):
+            self._line(job.cell, f"diverged in epoch {curve.diverged_epoch}" if curve.diverged
+                       else f"{100 * curve.accuracy[-1]:.2f} %")  # fmt: skip
 
-    return write
+    def _fail(self, rest: _Rest, batch: Sequence[_Job], error: Exception) -> None:
+        new = [
+            records.failure(self.decides(job.cell), error, origin=self.origin, chunk=rest.chunk, halved=rest.halved)
+            for job in batch
+        ]
+        self._keep("failures.jsonl", batch, new)
+        self.failures += new
+        for job in batch:
+            self._line(job.cell, f"FAILED, {records.reason(error)}")
+
+    def _keep(self, name: str, batch: Sequence[_Job], new: Sequence[records.Record]) -> None:
+        """Append records; where that cannot be done, again for `PATIENCE` seconds: disks and folders come back."""
+        began, said = time.monotonic(), False
+        while True:
+            try:
+                return records.append(self.folder / name, new)
+            except Incomplete as error:
+                if time.monotonic() - began >= PATIENCE:
+                    lost = "; ".join(_name(job.cell) for job in batch)
+                    raise Incomplete(
+                        f"{error}. Finished but not recorded: {lost}. What was recorded before is as it was. When the "
+                        "folder can be written again, the same command goes on from the last checkpoints."
+                    ) from None
+                if not said:
+                    self.say(f"{error}: trying again for {PATIENCE:.0f} seconds")
+                said = True
+            time.sleep(0.5)
+
+    def _line(self, cell: Cell, result: str) -> None:
+        self.finished += 1
+        self._show(self.finished)
+        left = (time.monotonic() - self.began) / self.finished * (self.total - self.finished)
+        self.say(f"[{self.finished}/{self.total}] {_name(cell)}: {result}; about {left / 60:.0f} min left")
+
+    def _show(self, done: float) -> None:
+        self.bar.update(self.bar.task_ids[0], completed=done)
+
+    def _stopped(self, missing: Mapping[str, Cell]) -> str:
+        saved = _saved(self.checkpoints, missing) or "nothing of the cells that were running"
+        return (
+            f"Stopped. Recorded: {self.finished - len(self.failures)} of {self.total} cells. Saved: {saved}. "
+            "The same command goes on from there."
+        )
 
 
-def _run_all(missing: Sequence[Cell], data: Dataset, write: Callable[..., None], say: Callable[[str], object]) -> None:
-    """Batches of one program after another; a line for each cell, and a bar where somebody is watching."""
-    devices = jax.devices()
-    train = Data(jnp.asarray(data.train_images), jnp.asarray(data.train_labels))
-    test = Data(jnp.asarray(data.test_images), jnp.asarray(data.test_labels))
-    began, finished = time.monotonic(), 0
-    with _progress() as bar:
-        task = bar.add_task("cells", total=len(missing))
-        for group in grid.plan(missing, data.n_classes):
-            chunk = planned_chunk(group, train, test, devices)
-            size = len(devices) * (chunk or 1)
-            for first in range(0, len(group.cells), size):
-                part = slice(first, first + size)
-                start, done = time.monotonic(), finished
-                batch = group.cells[part]
-                share = len(batch) / batch[0].epochs
-                curves = grid.run(
-                    group.program,
-                    group.knobs[part],
-                    train,
-                    test,
-                    epochs=batch[0].epochs,
-                    devices=devices,
-                    chunk=chunk,
-                    on_epoch=lambda epoch, done=done, share=share: bar.update(task, completed=done + epoch * share),
-                )
-                write(batch, curves, time.monotonic() - start)
-                finished += len(batch)
-                bar.update(task, completed=finished)
-                left = (time.monotonic() - began) / finished * (len(missing) - finished)
-                for cell, curve in zip(batch, curves, strict=True):
-                    say(_line(cell, curve, finished, len(missing), left))
+T = TypeVar("T")
+
+
+def _apart(work: Callable[[Callable[[], None]], T]) -> T:
+    """work(check), in a thread: XLA does not listen to Ctrl-C, a waiting main thread does.
+
+    After a Ctrl-C the work ends at its next `check()`.
+    """
+    stopped = threading.Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+
+    def precisely() -> T:
+        with jax.default_matmul_precision(records.MATMUL):  # an accelerator would take TF32 or bf16 without being asked
+            return work(check)
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(precisely).result()
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.rule}, {cell.attack}, alpha {cell.alpha:g}, seed {cell.seed}"
+
+
+NAMED = 4  # cells, in one line
+
+
+def _saved(checkpoints: Checkpoints, missing: Mapping[str, Cell]) -> str:
+    """Which of these cells have a checkpoint, after which epoch, and what they take of the disk."""
+    epochs = {id: epoch for id, epoch in checkpoints.epochs().items() if id in missing}
+    if not epochs:
+        return ""
+    named = [f"{_name(missing[id])} after epoch {epoch} of {missing[id].epochs}" for id, epoch in epochs.items()]
+    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    size = megabytes(checkpoints.size(epochs))
+    return f"{'; '.join(named[:NAMED])}{more} ({size} in {checkpoints.folder})"
+
+
+def _say_saved(checkpoints: Checkpoints, missing: Mapping[str, Cell], say: Callable[[str], object]) -> None:
+    """What is gone on with, and which checkpoints are of other cells."""
+    if saved := _saved(checkpoints, missing):
+        say(f"going on with {saved}")
+    if others := checkpoints.epochs().keys() - missing.keys():
+        say(
+            f"{checkpoints.folder} also has checkpoints of {len(others)} other cells "
+            f"({megabytes(checkpoints.size(others))}), of other seeds, parts or versions: delete what is not wanted"
+        )
 
 
 def planned_chunk(group: grid.Group, train: Data, test: Data, devices: Sequence[jax.Device]) -> int | None:
@@ -122,12 +351,6 @@ def planned_chunk(group: grid.Group, train: Data, test: Data, devices: Sequence[
         return grid.chunk_within(group.program, group.knobs, train, test, devices=devices, limit=limit)
     except ValueError as error:
         raise UserError(f"{group.cells[0].rule}: {error}. Try fewer workers or smaller batches.") from None
-
-
-def _line(cell: Cell, curve: Curve, finished: int, total: int, left: float) -> str:
-    result = f"diverged in epoch {curve.diverged_epoch}" if curve.diverged else f"{100 * curve.accuracy[-1]:.2f} %"
-    name = f"{cell.rule}, {cell.attack}, alpha {cell.alpha:g}, seed {cell.seed}"
-    return f"[{finished}/{total}] {name}: {result}; about {left / 60:.0f} min left"
 
 
 def _progress() -> Progress:
@@ -166,8 +389,12 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
 
 
 def use_all_cores() -> None:
-    """Make every CPU core that this process may use a JAX device; to be called before JAX starts."""
-    jax.config.update("jax_num_cpu_devices", cores())
+    """Make every CPU core that this process may use a JAX device, at least two; to be called before JAX starts.
+
+    Two, since a program that is sharded over several devices gives the same bits on any number of them (measured on 2,
+    3 and 4), and others on one: XLA fuses there what it does not fuse here. It is also a quarter faster.
+    """
+    jax.config.update("jax_num_cpu_devices", max(cores(), 2))
 
 
 def keep_compiled() -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args
 
 import jax
@@ -18,11 +18,15 @@ Momentum = Literal["none", "ema", "classic"]
 Sharding = Literal["iid", "dirichlet"]
 MOST = {"m": 10**6, "epochs": 10**6, "seed": 2**32 - 1}  # more could not be held, ended or told apart
 SMALLEST = float(np.finfo(np.float32).tiny)
+WHOLE = ("m", "n_byz", "f", "batch", "epochs", "seed", "steps")
+REAL = ("lr", "momentum_beta", "dirichlet_alpha")
+PLAIN = bool | int | float | str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run. Options that are left out of `*_args` are filled in with the factory's defaults.
+    """One run. Options that are left out of `*_args` are filled in with the factory's defaults, and numbers are plain
+    ones, so that equal runs are equal cells, however they were written.
 
     Raises:
         ValueError: on construction, for anything that cannot be run, with what was given and what would do.
@@ -71,15 +75,23 @@ class Cell:
         self._fill()
         _check_byzantine(self)
         _check_ranges(self)
+        self._normalise()
 
     def _fill(self):
         for field, entry in self._entries():
             given = getattr(self, f"{field}_args")
             object.__setattr__(self, f"{field}_args", names.options(getattr(self, field), entry, given))
-        _check_optimizer(self.optimizer, self.optimizer_args)
+        object.__setattr__(self, "optimizer_args", _optimizer_args(self.optimizer, self.optimizer_args))
         object.__setattr__(self, "f", self.n_byz if self.f is None else self.f)
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
-        object.__setattr__(self, "byzantine", tuple(map(int, chosen)))
+        object.__setattr__(self, "byzantine", tuple(chosen))
+
+    def _normalise(self):
+        for kind, fields in ((int, WHOLE), (float, REAL)):
+            for name in fields:
+                value = getattr(self, name)
+                object.__setattr__(self, name, None if value is None else kind(value))
+        object.__setattr__(self, "byzantine", tuple(sorted(map(int, self.byzantine or ()))))
 
     def _entries(self):
         yield "rule", names.rule_entry(self.rule)
@@ -126,12 +138,12 @@ class Cell:
 
 
 def _check_whole(cell: Cell) -> None:
-    for name in ("m", "n_byz", "f", "batch", "epochs", "seed", "steps"):
+    for name in WHOLE:
         value = getattr(cell, name)
         optional = value is None and name in ("f", "steps")
         if not optional and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
             raise ValueError(f"{name}={value!r} is not a whole number")
-    for name in ("lr", "momentum_beta", "dirichlet_alpha"):
+    for name in REAL:
         value = getattr(cell, name)
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise ValueError(f"{name}={value!r} is not a number")
@@ -143,23 +155,26 @@ def _whole_numbers(values: Any) -> bool:
     return isinstance(values, Collection) and all(isinstance(each, int | np.integer) for each in values)
 
 
-def _check_optimizer(name: str, args: Args) -> None:
+def _optimizer_args(name: str, given: Args) -> Args:
+    """All options but such as no record could hold: functions and types, by which defaults alone are left out."""
     if not isinstance(name, str):
         raise ValueError(f"optimizer={name!r} is not a name")
-    if not isinstance(args, Mapping):
-        raise ValueError(f"options of {name} are {args!r}; expected a mapping such as {{'option': value}}")
     make = getattr(optax, name, None)
-    parameters = inspect.signature(make).parameters if callable(make) else {}
-    if "learning_rate" not in parameters:
+    if not (callable(make) and "learning_rate" in inspect.signature(make).parameters):
         known_names = [each for each in dir(optax) if _takes_rate(getattr(optax, each))]
         raise ValueError(unknown("optimizer", name, known_names))
-    for key in args:
-        if key not in parameters:
-            raise ValueError(unknown(f"option of {name}", str(key), parameters))
+    filled = names.options(name, names.Entry(make, source="optax"), given)
+    filled = {key: value for key, value in filled.items() if key in given or _is_plain(key, value)}
     try:
-        _one_update(make, tuple(sorted(args.items())))
+        _one_update(make, tuple(sorted(filled.items())))
     except Exception as error:  # whatever optax makes of what it does not expect
-        raise ValueError(f"optimizer {name} cannot be used with options {dict(args)}: {error}") from error
+        raise ValueError(f"optimizer {name} cannot be used with options {dict(given)}: {error}") from error
+    return filled
+
+
+def _is_plain(key: str, default: Any) -> bool:
+    """An option's default that is spelled out; the learning rate is a field of its own."""
+    return key != "learning_rate" and isinstance(default, PLAIN)
 
 
 @functools.lru_cache

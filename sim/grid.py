@@ -1,6 +1,7 @@
 """Many cells through one compiled program: spread over devices, on each one at a time, or several under vmap."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +33,8 @@ class Curve(NamedTuple):
     diverged: bool
     diverged_epoch: int | None
     """the first epoch, from 1, after which the parameters or the test loss were not finite; nothing later counts"""
+    digest: str
+    """of the exact bits: SHA-256 (16 hex digits) of all numbers above as float32, and unless diverged the parameters"""
 
 
 class Call(NamedTuple):
@@ -58,6 +61,19 @@ class Group(NamedTuple):
     knobs: tuple[Knobs, ...]
 
 
+class Snapshot(NamedTuple):
+    """One run after some of its epochs, in the host's memory: all that it takes to go on with the same bits."""
+
+    state: TrainState
+    measured: Measured
+    """of each epoch done, all (epochs,)"""
+
+    @property
+    def epochs(self) -> int:
+        """How many are done."""
+        return len(self.measured.loss)
+
+
 def plan(cells: Sequence[Cell], n_classes: int) -> list[Group]:
     """Cells by program, in the order of their first member. Float options are traced; all others shape the program."""
     groups: dict[Any, list[Cell]] = {}
@@ -76,17 +92,25 @@ def run(
     devices: Sequence[jax.Device] | None = None,
     chunk: int | None = None,
     on_epoch: Callable[[int], None] = lambda done: None,
+    resume: Sequence[Snapshot] = (),
+    on_state: Callable[[int, Callable[[], list[Snapshot]]], object] = lambda done, snapshots: None,
 ) -> list[Curve]:
     """Run cells of one program, as many side by side as the devices hold.
 
     Args:
         knobs: one for each cell; the last is repeated where devices would have nothing to do.
-        devices: where to run; default one device.
+        devices: where to run; default all of them. Several CPU devices, however many, give the same bits, but not those
+            of one: XLA fuses a program that is sharded otherwise.
         chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
             the right choice on a CPU. `chunk_within` finds a number for an accelerator.
         on_epoch: called after each epoch of a batch of cells, with the number of epochs done.
+        resume: where to go on, one for each cell, all of them after equally many epochs; default: from the start.
+        on_state: called after `on_epoch` with the number of epochs done and a function that fetches the batch's
+            snapshots, which is to be called before `on_state` returns or not at all.
+
     Raises:
-        ValueError: for counts below 1, and data that do not go together or are too few.
+        ValueError: for counts below 1, data that do not go together or are too few, and if `resume` does not fit the
+            cells.
     """
     if epochs < 1 or (chunk is not None and chunk < 1):
         raise ValueError(f"epochs={epochs}, chunk={chunk}: expected at least 1 of each")
@@ -94,23 +118,60 @@ def run(
         raise ValueError(f"{len(train.labels)} images are too few for m={program.m} batches of {program.batch}")
     if train.images.shape[1:] != test.images.shape[1:] or not len(test.labels):
         raise ValueError(f"images differ, or there are none: train {train.images.shape}, test {test.images.shape}")
-    mesh = Mesh(np.array(devices or jax.devices()[:1]), ("cells",))
+    if resume and (len(resume) != len(knobs) or len({each.epochs for each in resume}) > 1):
+        raise ValueError(f"{len(resume)} snapshots for {len(knobs)} cells, expected one each, all after the same epoch")
+    mesh = Mesh(np.array(devices or jax.devices()), ("cells",))
     at_once = mesh.size * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
+    train, test = jax.device_put((train, test), NamedSharding(mesh, PartitionSpec()))
     curves: list[Curve] = []
     for first in range(0, len(knobs), at_once):
-        batch = knobs[first : first + at_once]
-        filled = [*batch, *[batch[-1]] * (at_once - len(batch))]
-        stacked = _stacked(filled)
-        state, measured = start(stacked, train), []
-        for done in range(1, epochs + 1):
+        part = slice(first, first + at_once)
+        batch, before = knobs[part], resume[part]
+        stacked = _stacked(_filled(batch, at_once))
+        state, measured = _restored(_filled(before, at_once), mesh) if before else (start(stacked, train), [])
+        while len(measured) < epochs and not _all_diverged(measured):
             state, now = epoch(stacked, state, train, test)
             measured.append(jax.device_get(now))
-            on_epoch(done)
-            if np.any([m.diverged for m in measured], axis=0).all():
-                break  # nothing that counts can follow
-        curves += [_curve(measured, i, epochs) for i in range(len(batch))]
+            on_epoch(len(measured))
+            on_state(len(measured), functools.partial(_snapshots, state, measured, len(batch)))
+        params = jax.device_get(state.params)
+        curves += [_curve(measured, params[i], i, epochs) for i in range(len(batch))]
     return curves
+
+
+def template(program: Program, knobs: Knobs, train: Data, epochs: int) -> Snapshot:
+    """Shapes and dtypes of a snapshot after so many epochs; nothing is computed."""
+
+    def snapshot() -> Snapshot:
+        series = jnp.zeros(epochs)
+        measured = Measured(series, series, Facts(*[series] * len(Facts._fields)), jnp.zeros(epochs, bool))
+        return Snapshot(engine.start(program, knobs, train), measured)
+
+    return jax.eval_shape(snapshot)
+
+
+def _all_diverged(measured: Sequence[Measured]) -> bool:
+    """Nothing that counts can follow."""
+    return bool(np.any([m.diverged for m in measured], axis=0).all())
+
+
+def _filled(given: Sequence[Any], size: int) -> list[Any]:
+    return [*given, *[given[-1]] * (size - len(given))]
+
+
+def _snapshots(state: TrainState, measured: Sequence[Measured], n: int) -> list[Snapshot]:
+    """Of the first n cells. Copies, as the state's own memory is given to the next epoch."""
+    history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *measured)
+    whole = jax.device_get(state), history
+    return [Snapshot(*jax.tree.map(lambda leaf, i=i: np.array(leaf[i]), whole)) for i in range(n)]
+
+
+def _restored(snapshots: Sequence[Snapshot], mesh: Mesh) -> tuple[TrainState, list[Measured]]:
+    """State on the devices, as `start` leaves it there, and measurements, of cells side by side."""
+    state, history = jax.tree.map(lambda *leaves: np.stack(leaves), *snapshots)
+    measured = [jax.tree.map(lambda leaf, e=e: leaf[:, e], history) for e in range(snapshots[0].epochs)]
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec("cells"))), measured
 
 
 def chunk_within(
@@ -172,11 +233,7 @@ def _stacked(knobs: Sequence[Knobs]) -> Knobs:
 
 @functools.lru_cache(maxsize=64)
 def _compiled(program: Program, mesh: Mesh, chunk: int | None):
-    """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated.
-
-    Without a chunk the program holds one cell on each device, whatever the size of the grid: the same code, so the
-    same bits. (A loop over cells inside the program would be compiled differently for every length.)
-    """
+    """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated."""
     cells, everywhere = PartitionSpec("cells"), PartitionSpec()
 
     def start(knobs: Knobs, train: Data) -> TrainState:
@@ -231,7 +288,7 @@ def _knobs(cell: Cell) -> Knobs:
     )
 
 
-def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
+def _curve(measured: Sequence[Measured], params: np.ndarray, i: int, epochs: int) -> Curve:
     """Cell i's curve, NaN from its first diverged epoch on, and for epochs that were not worth running."""
     diverged = [bool(m.diverged[i]) for m in measured]
     first = diverged.index(True) if any(diverged) else None
@@ -243,5 +300,14 @@ def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
         return values
 
     own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
-    facts = {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
-    return Curve(**own, **facts, diverged=first is not None, diverged_epoch=None if first is None else first + 1)
+    own |= {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
+    end = None if first is None else first + 1
+    return Curve(**own, diverged=end is not None, diverged_epoch=end, digest=_digest([*own.values()], params, end))
+
+
+def _digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:
+    """A NaN is a NaN, whatever its bits; parameters count only where no batch mate could have ended the run."""
+    total = hashlib.sha256(f"{diverged_epoch};".encode())
+    for values in series if diverged_epoch else [*series, params]:
+        total.update(np.where(np.isnan(values), np.nan, values).astype("<f4").tobytes())
+    return total.hexdigest()[:16]

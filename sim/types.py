@@ -87,6 +87,8 @@ class Attack(NamedTuple):
     """(labels, number of classes, round) -> labels that Byzantine workers train on"""
     grads: Callable[[Float[Array, "m d"], Bool[Array, " m"], State, Round], tuple[Float[Array, "m d"], State]]
     """(what honest work would send, who is Byzantine, state, round) -> (forged rows, next state)"""
+    own: bool = True
+    """it reads what Byzantine workers' honest work would be; if not, the engine need not compute that"""
 
 
 PreRule = Callable[[Aggregator], Aggregator]
@@ -168,9 +170,10 @@ def attack(
     labels: Callable[..., Any] = lambda labels, n_classes, rnd: labels,
     grads: Callable[..., Any] = lambda sent, byz, state, rnd: (sent, state),
     init: Callable[[int, int], State] = no_state,
+    own: bool = True,
 ) -> Attack:
     """An `Attack` from the parts that differ from honest work."""
-    return Attack(init, labels, grads)
+    return Attack(init, labels, grads, own)
 
 
 def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> Aggregator:

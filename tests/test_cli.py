@@ -80,6 +80,7 @@ def test_a_record_holds_the_whole_cell_and_where_it_comes_from(finished):
         assert len(r["accuracy"]) == 2 and r["final_accuracy"] == r["accuracy"][-1]
         assert r["best_accuracy"] == max(r["accuracy"])
         assert {"commit", "dirty", "versions", "device", "seconds", "data_digest", "numerics"} <= r.keys()
+        assert len(r["digest"]) == 16 and r["mode"] == "cell by cell"
     assert found[1]["attack_args"] == {"sigma": 200.0, "mode": "replace"} and found[1]["beyond_bound"]
 
 
@@ -88,6 +89,49 @@ def test_a_finished_cell_is_not_run_again(finished, capsys):
     code, out, _ = run(["run", *SMOKE, "--results", finished], capsys)
     assert code == 0 and "2 recorded before, 0 to run" in out
     assert runs(finished).read_bytes() == before
+
+
+def test_status_before_and_after_a_run(finished, tmp_path, capsys):
+    code, out, _ = run(["status", *SMOKE, "--results", finished], capsys)
+    assert code == 0 and "2 cells: 2 done, 0 failed, 0 stale, 0 missing" in out and "would run nothing" in out
+    code, out, _ = run(["status", *SMOKE, "--seeds", "0", "1", "--results", finished], capsys)
+    assert code == 0 and "4 cells: 2 done, 0 failed, 0 stale, 2 missing" in out and "1/2" in out
+    code, out, _ = run(["status", *SMOKE, "--results", tmp_path], capsys)
+    assert code == 0 and "0 done, 0 failed, 0 stale, 2 missing" in out and not list(tmp_path.iterdir())
+    code, out, _ = run(["status", "--results", finished], capsys)
+    assert code == 0 and f"{finished / 'smoke+epochs=2'}: 2 cells recorded, 2 up to date" in out
+
+
+def edited(finished, folder, **fields):
+    """A copy of the results in which the second record has other fields."""
+    first, second = records.read(runs(finished))
+    (folder / "smoke+epochs=2").mkdir()
+    records.append(runs(folder), [first, second | fields])
+    return folder
+
+
+def test_verify_runs_recorded_cells_again(finished, capsys):
+    code, out, _ = run(["verify", *SMOKE, "--results", finished], capsys)
+    assert code == 0 and out.count("same bits") == 2 and "2 of 2 agree" in out
+    assert [r["attack"] for r in records.read(runs(finished))] == ["none", "gaussian"]
+
+
+def test_verify_says_where_the_curves_part(finished, tmp_path, capsys):
+    second = records.read(runs(finished))[1]
+    changed = {"digest": "0" * 16, "loss": [second["loss"][0], second["loss"][1] + 0.01]}
+    code, out, _ = run(["verify", *SMOKE, "--results", edited(finished, tmp_path, **changed)], capsys)
+    assert code == 1 and "1 of 2 agree" in out
+    assert "mean, gaussian, alpha 0.2, seed 0: DIFFERENT" in out and "they part in epoch 2: loss" in out
+
+
+def test_diff_ends_as_the_program_diff_does(finished, tmp_path, capsys):
+    here = runs(finished).parent
+    code, out, _ = run(["diff", here, here / "runs.jsonl"], capsys)
+    assert code == 0 and "2 cells: 2 same bits" in out
+    other = runs(edited(finished, tmp_path, digest="0" * 16, accuracy=[0.1, 0.2], final_accuracy=0.2, lr=0.25))
+    code, out, _ = run(["diff", here, other, "--csv", tmp_path / "cells.csv"], capsys)
+    assert code == 1 and "1 same bits" in out and "1 different" in out and "changed in 1 cells: lr 0.5 -> 0.25" in out
+    assert (tmp_path / "cells.csv").read_text().count("\n") == 3
 
 
 def test_another_setting_is_another_folder_and_another_record(finished, capsys):

@@ -181,7 +181,7 @@ def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) 
     mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",)), jax.sharding.PartitionSpec("cells")
 
     def one(params, x, y):
-        return engine.worker_gradients(program, params[0], images.train, x[0], y[0])[1][None]
+        return engine.worker_gradients(program, params[0], images.train, x[0], y[0], jnp.ones(M, bool))[1][None]
 
     spread = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
     x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
@@ -202,7 +202,7 @@ def _check_gradients(peer: Peer, job: Any, program: Program, params: jax.Array, 
     theirs = dict(np.load(out))
     flat = [ravel_pytree(from_torch({k: v[i] for k, v in theirs.items()}))[0] for i in range(M)]
     x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
-    ours = jax.jit(engine.worker_gradients, static_argnums=0)(program, params, images.train, x, y)[1]
+    ours = jax.jit(engine.worker_gradients, static_argnums=0)(program, params, images.train, x, y, jnp.ones(M, bool))[1]
     check_same("per-worker gradients of LeNet", ours, np.stack(flat))
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -44,6 +45,16 @@ def read(path: Path) -> Dataset:
     if data.digest != str(digest):
         raise UserError(f"{path} has digest {data.digest}, expected {digest}. Delete it.")
     return data
+
+
+def stored_digest(path: Path) -> str | None:
+    """The digest in a cache file, of which nothing else is read; None if there is no whole file."""
+    try:
+        with zipfile.ZipFile(path) as stored:
+            digest = str(_array(stored, "digest.npy"))
+    except Exception:  # as above
+        return None
+    return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
 
 
 def _array(stored: zipfile.ZipFile, name: str) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, usable_rows, weighted_sum
+from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, per_row, row_sum, usable_rows
 from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 Start = Literal["previous", "mean", "median", "zero"]
@@ -40,10 +40,10 @@ def centered_clipping(*, tau: Positive = 100.0, steps: Count = 1, start: Start =
 
         def step(carry, _):
             v, weight = carry
-            apart = jnp.where(usable[:, None], grads - v, 0.0)
-            length = norms(apart)
+            length = per_row(lambda row: norms((row - v)[None])[0], grads)
             factor = jnp.where(usable, jnp.minimum(1.0, tau / jnp.where(length > 0, length, 1.0)), 0.0) / m
-            return (v + weighted_sum(factor, apart), (1 - factor.sum()) * weight + factor), None
+            pull = row_sum(lambda part, row: jnp.where(part == 0, 0.0, part * (row - v)), factor, grads)
+            return (v + pull, (1 - factor.sum()) * weight + factor), None
 
         first = state if start == "previous" else _start(start, grads, usable)
         (v, weight), _ = jax.lax.scan(step, (first, jnp.zeros(m)), length=steps)

@@ -1,6 +1,8 @@
 """DRACO: every gradient is computed several times, and the majority decides what it was."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sim.ops import groups, per_row, share, usable_rows, weighted_sum
 from sim.types import Aggregator, Count, Entry, Traced, checked, stateless
@@ -38,24 +40,23 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         m = len(grads)
         usable = usable_rows(grads)
         group = groups(m, min(r, m))
-        votes = jnp.where(usable, _votes(grads, usable, group, min(r, m), tolerance), -1)
+        votes = jnp.where(usable, _votes(grads, usable, group, tolerance), -1)
         ahead = (votes > votes[:, None]) | ((votes == votes[:, None]) & (jnp.arange(m) < jnp.arange(m)[:, None]))
         winner = usable & ~(ahead & (group == group[:, None])).any(axis=1)
-        return weighted_sum(share(winner), jnp.where(usable[:, None], grads, 0.0)), share(winner)
+        return weighted_sum(share(winner), grads), share(winner)
 
     return stateless(rule)._replace(load=r)
 
 
-def _votes(grads, usable, group, r, tolerance):
-    """How many usable rows of its group each row agrees with, itself among them; a group has less than 2r members."""
+def _votes(grads, usable, group, tolerance):
+    """How many usable rows of its group each row agrees with, itself among them; each pair of a group is read once."""
+    one, other = np.nonzero(np.triu(group[:, None] == group, k=1))
     size = jnp.where(usable, per_row(lambda row: jnp.abs(row).max(), grads), 0.0)
+    apart = jax.lax.map(lambda pair: jnp.abs(grads[pair[0]] - grads[pair[1]]).max(), (one, other))
+    both = usable[one] & usable[other]
     votes = usable.astype(jnp.int32)
-    for shift in range(1, min(2 * r - 1, len(grads))):
-        for step in (shift, -shift):
-            apart = jnp.abs(grads - jnp.roll(grads, step, axis=0)).max(axis=1)
-            same = (group == jnp.roll(group, step)) & jnp.roll(usable, step) & usable
-            votes += same & (apart <= tolerance * size)
-    return votes
+    votes = votes.at[one].add(both & (apart <= tolerance * size[one]))
+    return votes.at[other].add(both & (apart <= tolerance * size[other]))
 
 
 ENTRY = Entry(

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from sim.ops import HIGHEST, masked_mean, preference, share, usable_rows
+from sim.ops import masked_mean, per_row, preference, share, usable_rows
 from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
@@ -31,8 +31,7 @@ def monna(*, trusted: int = -1) -> Aggregator:
         if not -m <= trusted < m:
             raise ValueError(f"monna: trusted={trusted} is no index of {m} workers")
         own = range(m)[trusted]
-        gap = grads - grads[own]
-        squared = jnp.einsum("md,md->m", gap, gap, precision=HIGHEST)
+        squared = per_row(lambda row: jnp.square(row - grads[own]).sum(), grads)
         distance = jnp.where(usable & usable[own], squared, jnp.inf).at[own].add(-1.0)  # itself before a copy
         nearest = preference(distance, usable) < jnp.maximum(m - rnd.f, 1)
         kept = nearest & usable

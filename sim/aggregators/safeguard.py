@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from sim.noise import normals
 from sim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
 from sim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
 
@@ -147,7 +148,7 @@ def safeguard(
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
-            lambda: nu * jax.random.normal(k_noise, grads.shape[1:]),
+            lambda: nu * normals(k_noise, grads.shape[1]),
             lambda: jnp.zeros(grads.shape[1]),
         )
         return noise + masked_mean(grads, counted), State(kept, sums, tuple(thresholds)), Info(share(counted))  # line 6

@@ -34,11 +34,12 @@ def zeno(*, server_batch: Count = 4, rho: Traced = 5e-4, norm: Literal["sum", "m
         loss, m = rnd.server_loss(server_batch), len(grads)
         before, usable = loss(rnd.params), usable_rows(grads)
 
-        def score(row):
+        def score(counts, row):
+            row = jnp.where(counts, row, 0.0)
             squares = jnp.vdot(row, row) / (len(row) if norm == "mean" else 1)
             return before - loss(rnd.params - rnd.lr * row) - rho * squares
 
-        scores = per_row(score, jnp.where(usable[:, None], grads, 0.0))
+        scores = per_row(score, usable, grads)
         usable &= ~jnp.isnan(scores)
         kept = (ranks(jnp.where(usable, -scores, jnp.nan)) < jnp.maximum(m - rnd.f, 1)) & usable
         return masked_mean(grads, kept), share(kept)

@@ -59,7 +59,7 @@ def fang_krum(
         size = _halved(first, by_krum if through == "krum" else by_rule, threshold, halvings)
         return jnp.broadcast_to(centre - size * sign, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 def _krum_selects(honest, squared, byz, sign, f):

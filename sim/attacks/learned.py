@@ -80,7 +80,7 @@ def learned(
         values, points = jax.lax.map(run, jnp.arange(restarts))
         return jnp.broadcast_to(points[values.argmax()], sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 def _harm(objective: Objective, sent: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, rnd: Round):

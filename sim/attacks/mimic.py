@@ -51,7 +51,7 @@ def mimic(*, target: Literal["learned", "first"] = "learned", warmup: Count = 10
         del m
         return State(jnp.zeros(d), jnp.zeros(d), jnp.int32(0))
 
-    return attack(grads=grads, init=init)
+    return attack(grads=grads, init=init, own=False)
 
 
 def _learn(sent, byz, state, t):
@@ -60,7 +60,7 @@ def _learn(sent, byz, state, t):
     mean = keep * state.mean + (1 - keep) * honest
     z = jnp.where(t == 0, _unit(sent[jnp.argmin(byz)] - honest), state.z)
     along = jnp.where(byz, 0.0, per_row(lambda row: jnp.vdot(row - mean, z), sent))
-    spread = weighted_sum(along, jnp.where(byz[:, None], 0.0, sent)) - along.sum() * mean
+    spread = weighted_sum(along, sent) - along.sum() * mean
     z = _unit(keep * z + (1 - keep) * _unit(spread))
     products = jnp.where(byz, -jnp.inf, per_row(lambda row: jnp.vdot(row, z), sent))
     return State(mean, z, jnp.argmax(products).astype(jnp.int32))

@@ -41,7 +41,7 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         forged = place + length * (jnp.sin(turn) * aside + jnp.cos(turn) * reference)
         return jnp.broadcast_to(forged, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 def _unit(vector):
