@@ -80,8 +80,9 @@ def four(name, content):
 def record(**changes):
     """A line of runs.jsonl of the smoke table, changed."""
     found = config.cells(TABLES["smoke"].config)[0].as_dict() | {
-        "id": "0", "data": "digits", "quick": False, "beyond_bound": False, "diverged": False, "accuracy": [0.5],
-        "final_accuracy": 0.5, "seconds": 1.0, "commit": "0", "dirty": False, "device": "cpu", "versions": {},
+        "id": "0", "data": "digits", "quick": False, "beyond_bound": False, "diverged": False, "diverged_epoch": None,
+        "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0,
+        "commit": "0", "dirty": False, "device": "cpu", "versions": {},
     }  # fmt: skip
     return json.dumps({**found, **changes}) + "\n"
 
@@ -127,6 +128,17 @@ CLI = {
         Bad("byzsim zoo --m 1000000000", "GB are there"),
         Bad("byzsim zoo --seed -1", "a seed from 0 to 2**32 - 1"),
         Bad("byzsim zoo --m eleven", "Error parsing --m"),
+        Bad("byzsim run smoke --checkpoint -1", "--checkpoint -1: expected seconds, 0"),
+        Bad("byzsim run smoke --checkpoint nan", "--checkpoint nan: expected seconds, 0"),
+        Bad("byzsim status smok", "unknown table 'smok'. Did you mean 'smoke'"),
+        Bad("byzsim status smoke --only rule=krun", "Did you mean 'krum'"),
+        Bad("byzsim status --results gone", "no folder gone"),
+        Bad("byzsim verify", "which table?"),
+        Bad("byzsim verify smoke --only rule=krum", "no records of these cells"),
+        Bad("byzsim verify smoke --sample 0", "--sample 0 is below 1"),
+        Bad("byzsim verify smoke --sample some", "Error parsing --sample"),
+        Bad("byzsim diff here", "Required options"),
+        Bad("byzsim diff here there", "no records in here"),
     ],
     "Configuration and overrides": [
         Bad("byzsim run smoke --rules krun", "unknown rule 'krun'. Did you mean 'krum'"),
@@ -263,6 +275,30 @@ CLI = {
             runs(record(quick=True)),
             "a quick run among the table's own records",
         ),
+        Bad(
+            "byzsim run smoke",
+            "cannot lock results/smoke",
+            {"results/smoke/.lock/x": ""},
+            "a folder where the lock should be",
+        ),
+        Bad(
+            "byzsim status smoke",
+            "line 1 is not a record (without failed)",
+            {"results/smoke/failures.jsonl": '{"id": "1"}\n'},
+            "a line of failures.jsonl that does not say what failed",
+        ),
+        Bad(
+            "byzsim diff results/smoke results/smoke",
+            "(loss of another kind)",
+            runs(record(loss=[[1.0]])),
+            "a record with lists for losses",
+        ),
+        Bad(
+            "byzsim diff results/smoke results/smoke --csv gone/cells.csv",
+            "cannot write gone/cells.csv",
+            runs(record()),
+        ),
+        Bad("byzsim diff results/smoke results/smoke --csv FOLDER", "cannot write FOLDER", runs(record())),
         Bad("byzsim report smoke --inject gone.md", "cannot put the table into gone.md", runs(record())),
         Bad("byzsim report smoke --inject FOLDER", "cannot put the table into FOLDER", runs(record())),
         Bad(
@@ -350,6 +386,9 @@ CLI = {
         Bad("byzsim run smoke --plugins mine.py", "is no module name", plugin(), "mine.py is there"),
         Bad("byzsim run smoke --plugins ../mine", "is no module name"),
         Bad("byzsim list --plugins gone", "no module 'gone'"),
+        Bad("byzsim status --plugins gone", "no module 'gone'"),
+        Bad("byzsim status smoke --plugins gone", "no module 'gone'"),
+        Bad("byzsim verify smoke --plugins gone", "no module 'gone'"),
         Bad(
             "byzsim report smoke --plugins mine",
             "FOLDER/mine.py, line 1: '(' was never closed",
@@ -581,7 +620,9 @@ def outcome(number: int) -> Outcome:
 
 
 def _files(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    """All but what Python compiled, and the empty file by which a results folder is locked."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc" and path.name != ".lock"]
+    return [str(path.relative_to(folder)) for path in paths]
 
 
 def _command(given: str, folder: Path) -> tuple[int, str]:

@@ -1,13 +1,14 @@
 """What users may get wrong: each entry of `bad_inputs` is tried, and docs/bad-inputs.md says what it got."""
 
 import errno
+import os
 from pathlib import Path
 
 import bad_inputs
 import pytest
 from bad_inputs import AREAS, BAD, outcome
 
-from experiments import cli
+from experiments import cli, records
 
 PAGE = Path(__file__).parent.parent / "docs" / "bad-inputs.md"
 
@@ -52,6 +53,13 @@ def test_an_error_of_ours_is_one_line_and_exit_code_70(monkeypatch, capsys):
     assert "in broken" in capsys.readouterr().err
 
 
+def test_a_folder_that_another_run_has(tmp_path, capsys):
+    (tmp_path / "smoke").mkdir()
+    with records.exclusive(tmp_path / "smoke"):
+        assert cli.main(["run", "smoke", "--results", str(tmp_path)]) == 2
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")])
 def test_too_little_memory_is_no_error_of_ours(monkeypatch, capsys, error):
     def full(args):
@@ -65,9 +73,9 @@ def test_too_little_memory_is_no_error_of_ours(monkeypatch, capsys, error):
 def test_a_folder_without_permission(monkeypatch, tmp_path, capsys):
     """Root may write anywhere, so the refusal is made."""
 
-    def refused(path, **_):
+    def refused(path, content):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refused)
+    monkeypatch.setattr(Path, "write_bytes", refused)
     assert cli.main(["run", "smoke", "--results", str(tmp_path)]) == 2
     assert "cannot write results to" in capsys.readouterr().err

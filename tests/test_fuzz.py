@@ -5,13 +5,16 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import signal
 import struct
 import tracemalloc
 import zipfile
+from typing import NamedTuple
 
+import flax.serialization
 import numpy as np
 import pytest
 from bad_inputs import record
@@ -19,11 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import config, records
+from experiments.checkpoints import Checkpoints, Saved, Unfit
 from experiments.config import Config, cells, parse_options
 from experiments.datasets import _cache, _idx, cifar10
 from experiments.datasets._base import Missing, dataset
 from experiments.errors import UserError
 from experiments.tables import TABLES
+from sim.grid import Snapshot
 
 CPU_SECONDS = {"default": 60, "long": 3600}
 MEGABYTES = 64
@@ -169,6 +174,65 @@ def test_sizes_that_the_cache_claims_take_no_memory(place, shape, dtype, packed)
             archive.writestr(f"{name}.npy", claim)
     with little_memory(), pytest.raises(UserError, match="is torn"):
         _cache.read(place)
+
+
+@given(anything_like(NPZ))
+def test_the_digest_of_the_cache(place, content):
+    place.write_bytes(content)
+    digest = _cache.stored_digest(place)
+    assert digest is None or len(digest) == 64
+
+
+class Series(NamedTuple):
+    loss: np.ndarray
+
+
+def snapshot(epochs):
+    return Snapshot({"params": np.arange(4, dtype=np.float32)}, Series(np.zeros(epochs, np.float32)))
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """With one of cell abc, after two epochs."""
+    kept = Checkpoints(tmp_path_factory.mktemp("fuzz") / "checkpoints", {"jax": "1"}, lambda line: None)
+    kept.save("abc", Saved(snapshot(2), 1.5))
+    return kept
+
+
+def restored(checkpoints, place, content):
+    place.write_bytes(hashlib.sha256(content).digest() + content)
+    try:
+        return checkpoints._read(place, "abc", snapshot)
+    except Unfit as why:
+        assert str(why)
+        return None
+
+
+@given(st.data())
+def test_checkpoints(checkpoints, place, data):
+    (file,) = checkpoints.folder.iterdir()
+    whole = file.read_bytes()
+    changed = data.draw(anything_like(whole))
+    place.write_bytes(changed)
+    if changed == whole:
+        assert checkpoints._read(place, "abc", snapshot).seconds == 1.5
+    else:
+        with pytest.raises(Unfit, match="corrupt"):
+            checkpoints._read(place, "abc", snapshot)
+    saved = restored(checkpoints, place, data.draw(anything_like(whole[32:])))
+    assert saved is None or saved.snapshot.epochs == 2
+
+
+@given(st.sampled_from(["cell", "epoch", "seconds", "made_by", "leaves"]), JSON)
+def test_checkpoints_with_any_value_in_a_field(checkpoints, place, field, value):
+    (file,) = checkpoints.folder.iterdir()
+    stored = flax.serialization.msgpack_restore(file.read_bytes()[32:])
+    try:
+        content = flax.serialization.msgpack_serialize({**stored, field: value})
+    except OverflowError:  # more than 64 bits
+        return
+    saved = restored(checkpoints, place, content)
+    assert saved is None or (field == "seconds" and saved.seconds == value) or value == stored[field]
 
 
 @given(st.binary(max_size=200))
