@@ -8,6 +8,7 @@ with a flipped byte without a word.
 import contextlib
 import dataclasses
 import hashlib
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -19,9 +20,19 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.figures import write_whole
+from sim.cell import MOST
 from sim.grid import Snapshot
 
+ARRAY = np.ndarray | np.generic
 KEPT = 2  # of one cell: if the last cannot be read, there is the one before
+NAME = re.compile(r"[0-9a-f]+\.[0-9]+\.msgpack")
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "cell": lambda value: isinstance(value, str),
+    "epoch": lambda value: type(value) is int and 1 <= value <= MOST["epochs"],
+    "seconds": lambda value: isinstance(value, float) and 0 <= value < np.inf,
+    "made_by": lambda value: isinstance(value, dict) and all(isinstance(each, str) for each in value.values()),
+    "leaves": lambda value: isinstance(value, dict) and all(isinstance(each, ARRAY) for each in value.values()),
+}
 
 
 class Saved(NamedTuple):
@@ -41,7 +52,7 @@ class Checkpoints:
     """A folder of checkpoints, named by cell and epoch. Trouble is said and never raised: a run can go on without."""
 
     folder: Path
-    made_by: Mapping[str, Any]
+    made_by: Mapping[str, str]
     """versions and devices; a checkpoint of others is not used, as they may give other bits"""
     say: Callable[[str], object]
     interval: float = 60.0
@@ -119,7 +130,7 @@ class Checkpoints:
         digest, content = whole[:32], whole[32:]
         if hashlib.sha256(content).digest() != digest:
             raise Unfit("is corrupt: its digest does not fit its contents")
-        stored = flax.serialization.msgpack_restore(content)
+        stored = _contents(content)
         if stored["cell"] != cell:
             raise Unfit(f"is of another cell, {stored['cell']}")
         if stored["made_by"] != self.made_by:
@@ -154,7 +165,7 @@ class Checkpoints:
         return [path for path in reversed(self._all()) if _cell(path) == cell]
 
     def _all(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9a-f]*.[0-9]*.msgpack"))
+        return sorted(path for path in self.folder.glob("*.msgpack") if NAME.fullmatch(path.name))
 
 
 def _cell(path: Path) -> str:
@@ -167,6 +178,22 @@ def _bytes(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _contents(content: bytes) -> dict[str, Any]:
+    """What `save` writes, all of it of the kind that it has there.
+
+    Raises:
+        Unfit: for anything else.
+    """
+    try:
+        stored = flax.serialization.msgpack_restore(content)
+        odd = [name for name, fits in KINDS.items() if not fits(stored[name])]
+    except Exception as error:  # bytes that are anything raise nearly anything
+        raise Unfit(f"is no checkpoint ({type(error).__name__})") from error
+    if odd:
+        raise Unfit(f"is no checkpoint ({', '.join(odd)} of another kind)")
+    return stored
 
 
 def _shapes(leaves: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -3,8 +3,10 @@
 Nothing slow is imported here: help, the listing and slips of the pen are answered without JAX.
 """
 
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from experiments import listing, stop
@@ -26,6 +28,8 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
 
   byzsim run TABLE --help         everything that can be changed about a table
+  --plugins MODULE ...            with run, report, status, verify, zoo, list: rules and attacks of your own, in modules
+  --debug                         anywhere: the traceback behind an error
 
 A first look, without any network:    byzsim run smoke
 One cell of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,attack=gaussian --epochs 1
@@ -39,16 +43,35 @@ COMMANDS = ("run", "report", "status", "diff", "verify", "list", "zoo", "definit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 for what differs or failed, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Returns the exit code: 0; 1: differs or failed; 2: what the user can mend; 70: an error of ours; 130: Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
     try:
-        return _command(args) or 0
-    except (UserError, Incomplete) as error:
-        print(f"byzsim: {error}", file=sys.stderr)
-        return 1 if isinstance(error, Incomplete) else 2
+        return _command([each for each in args if each != "--debug"]) or 0
     except KeyboardInterrupt as interrupt:
         print(f"\n{str(interrupt) or stop.WORDS}", file=sys.stderr)
         return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code, message = _told(error)
+        print(f"byzsim: {message}", file=sys.stderr)
+        return code
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """(exit code, message)"""
+    if isinstance(error, UserError | Incomplete):
+        return 1 if isinstance(error, Incomplete) else 2, str(error)
+    first = str(error).strip().partition("\n")[0]
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
+        return 2, f"out of memory ({first}). Try fewer workers, smaller batches or a smaller model."
+    return 70, (
+        f"{type(error).__name__}: {first}. This is an error in byzsim or in a plugin, if one was named; recorded cells "
+        "are safe. Please report it with the command and the traceback, which --debug shows."
+    )
 
 
 def script() -> None:
@@ -66,6 +89,8 @@ def _command(args: list[str]) -> int | None:
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
         return None
+    if "" in args:
+        raise UserError("an argument is empty: was a variable of the shell not set?")
     name, *rest = args
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
@@ -80,9 +105,19 @@ def _loaded(name: str) -> Callable[[list[str]], int | None]:
 
 
 def _list(args: list[str]) -> None:
-    if args:
-        raise UserError(f"byzsim list takes nothing, got {' '.join(args)}")
-    for kind, members in listing.everything().items():
+    if args and args[0] != "--plugins":
+        raise UserError(f"byzsim list takes nothing but --plugins MODULE ..., got {' '.join(args)}")
+    for kind, members in [*listing.everything().items(), *_own(args[1:])]:
         print(kind)
         for name, summary, source in members:
             print(f"  {name:<27}{summary.rstrip('.')}  [{source}]")
+
+
+def _own(modules: list[str]) -> list[tuple[str, list[listing.Member]]]:
+    if not modules:
+        return []
+    with stop.at_once():
+        from experiments import plugins  # with JAX
+
+    found = plugins.load(modules)
+    return [("from plugins", [listing.Member(name, e.summary, e.source) for name, e in found.items()])]

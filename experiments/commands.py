@@ -1,6 +1,7 @@
 """What the commands of `byzsim` do: one function for each, of the arguments behind its name."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -8,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from rich.console import Console
 
+from experiments import arguments, harm, plugins, records, runner, stop
 from experiments import diff as differences
-from experiments import harm, records, runner, stop
 from experiments import report as reports
 from experiments import status as states
 from experiments import verify as verification
@@ -29,6 +30,8 @@ class Where:
     """walk the whole path with little training, in a folder of its own, marked as quick everywhere"""
     results: Path = Path("results")
     """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own, files of this folder among them: my_rule for my_rule.py"""
 
 
 Given = TypeVar("Given", bound=Where)
@@ -63,6 +66,8 @@ class Overview:
 
     results: Path = Path("results")
     """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own that the records are of"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,6 +116,8 @@ class Zoo(catalogue.Size):
 
     results: Path = Path("results")
     """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,8 +130,8 @@ class Definitions:
 
 def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
-    table, given = _given("run", Run, args)
     runner.use_all_cores()
+    table, given = _given("run", Run, args)
     runner.keep_compiled()
     folder = _folder(table, given)
     failures = runner.run(
@@ -157,14 +164,22 @@ def report(args: list[str]) -> None:
     """Make the table and the figures from the records."""
     table, given = _given("report", Report, args)
     folder = _folder(table, given)
-    if not (folder / "runs.jsonl").exists():
+    if not os.path.exists(folder / "runs.jsonl"):
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` first, with the same options")
+    if given.inject:
+        _injected(given.inject, table, "")  # a page without the place for it is told before anything is written
     text = _write(table, given, folder)
     if given.inject:
-        try:
-            reports.write_whole(given.inject, reports.inject(given.inject.read_text(), table.name, text).encode())
-        except OSError as error:
-            raise UserError(f"cannot put the table into {given.inject}: {error.strerror}") from None
+        reports.write_whole(given.inject, _injected(given.inject, table, text).encode())
+
+
+def _injected(page: Path, table: Table, text: str) -> str:
+    try:
+        return reports.inject(page.read_text(), table.name, text)
+    except OSError as error:
+        raise UserError(f"cannot put the table into {page}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot put the table into {page}: it is no text ({error.reason})") from None
 
 
 def _write(table: Table, given: Where, folder: Path) -> str:
@@ -201,7 +216,8 @@ def _write(table: Table, given: Where, folder: Path) -> str:
 def status(args: list[str]) -> None:
     """Say what of a table is done, failed, stale and missing; without a table, a line for each folder of results."""
     if not args or args[0].startswith("-"):
-        given = tyro.cli(Overview, args=args, prog="byzsim status")
+        given = arguments.parsed(Overview, args, prog="byzsim status")
+        plugins.load(given.plugins)
         for line in states.overview(given.results):
             _say(line)
         return
@@ -217,24 +233,23 @@ def status(args: list[str]) -> None:
 
 def diff(args: list[str]) -> int:
     """Compare two folders of results; 1 if they differ, as the program diff has it."""
-    given = tyro.cli(Diff, args=args, prog="byzsim diff")
+    given = arguments.parsed(Diff, args, prog="byzsim diff")
+    if given.csv:
+        _check_file(given.csv)
     table = differences.compare(differences.read(given.a), differences.read(given.b))
     for line in differences.lines(table):
         _say(line)
     if given.csv:
-        try:
-            reports.write_whole(given.csv, table.to_csv(index=False).encode())
-        except OSError as error:
-            raise UserError(f"cannot write {given.csv}: {error.strerror}") from None
+        _write_file(given.csv, table.to_csv(index=False))
     return 0 if differences.same(table) else 1
 
 
 def verify(args: list[str]) -> int:
     """Run some recorded cells again; 1 if any of them differs from its record."""
+    runner.use_all_cores()
     table, given = _given("verify", Verify, args)
     if given.sample < 1:
         raise UserError(f"--sample {given.sample} is below 1")
-    runner.use_all_cores()
     runner.keep_compiled()
     config, folder = given.config, _folder(table, given)
     wanted = cells(config, given.only)
@@ -261,7 +276,9 @@ def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Giv
         raise unknown("table", args[0], TABLES)
     table = TABLES[args[0]]
     default = kind(config=_base(table, "--quick" in args))
-    return table, tyro.cli(kind, args=args[1:], default=default, prog=f"byzsim {command} {table.name}")
+    given = arguments.parsed(kind, args[1:], default=default, prog=f"byzsim {command} {table.name}")
+    plugins.load(given.plugins)
+    return table, given
 
 
 def _base(table: Table, quick: bool) -> Config:
@@ -282,9 +299,13 @@ def _folder(table: Table, given: Where) -> Path:
 
 def zoo(args: list[str]) -> None:
     """Measure every rule, and how far attacks move rules."""
-    given = tyro.cli(Zoo, args=args, prog="byzsim zoo")
-    if not (given.m >= 3 and 1 <= given.f <= (given.m - 1) // 2 and given.d >= 1):
-        raise UserError(f"m={given.m}, f={given.f}, d={given.d}: expected 1 <= f <= (m - 1) // 2 and d >= 1")
+    given = arguments.parsed(Zoo, args, prog="byzsim zoo")
+    plugins.load(given.plugins)
+    try:
+        catalogue.check(given)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    records.check_writable(given.results / "rules")
     facts = catalogue.measure(given, _say)
     catalogue.write(facts, given, given.results / "rules")
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
@@ -294,15 +315,27 @@ def zoo(args: list[str]) -> None:
 
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
-    given = tyro.cli(Definitions, args=args, prog="byzsim definitions")
+    given = arguments.parsed(Definitions, args, prog="byzsim definitions")
+    if given.file:
+        _check_file(given.file)
     page = catalogue.definitions()
-    if given.file is None:
+    if given.file:
+        _write_file(given.file, page)
+    else:
         print(page)
-        return
+
+
+def _check_file(path: Path) -> None:
+    """Before the work whose outcome is to be written there."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder, or in a folder that is not there")
+
+
+def _write_file(path: Path, text: str) -> None:
     try:
-        reports.write_whole(given.file, page.encode())
+        reports.write_whole(path, text.encode())
     except OSError as error:
-        raise UserError(f"cannot write {given.file}: {error.strerror}") from None
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def bench(args: list[str]) -> None:
@@ -314,7 +347,7 @@ def bench(args: list[str]) -> None:
 
 def data(args: list[str]) -> None:
     """Get data sets and say where they come from."""
-    given = tyro.cli(Data, args=args, prog="byzsim data")
+    given = arguments.parsed(Data, args, prog="byzsim data")
     failed = []
     for name in given.names or tuple(DATASETS):
         try:

@@ -23,7 +23,7 @@ from experiments.errors import Incomplete, UserError
 from experiments.figures import write_whole
 from sim import Cell, Curve
 from sim.engine import NUMERICS
-from sim.names import rule_entry
+from sim.names import own, rule_entry
 
 Record = dict[str, Any]
 MATMUL = "highest"  # precision; an accelerator would take TF32 or bf16 without being asked
@@ -32,7 +32,17 @@ PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def identity(cell: Cell, data_name: str, data: Dataset | Fingerprint) -> Record:
-    """All that decides a run's result: the cell with every default spelled out, data, numerics, precision."""
+    """All that decides a run's result: the cell with every default spelled out, data, numerics, precision.
+
+    Raises:
+        UserError: for a member from outside whose source is not known, as its records could not be told apart.
+    """
+    for name, source in own(cell.rule, cell.attack).items():
+        if not source:
+            raise UserError(
+                f"{name} was registered without a digest of its source, by which records of its versions are told "
+                "apart: put it into a module, and name that as a plugin"
+            )
     settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
     return {
         **cell.as_dict(),
@@ -162,7 +172,54 @@ def _processor(device: jax.Device) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-RUN_FIELDS = frozenset({"id", "rule", "seed", "accuracy"})
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()  # so no lone surrogates, which no file can hold
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_series(value: Any) -> bool:
+    return isinstance(value, list) and all(x is None or _is_number(x) for x in value)
+
+
+RUN_KINDS: dict[str, Callable[[Any], object]] = {
+    "id": _is_text,
+    "rule": _is_text,
+    "attack": _is_text,
+    "alpha": _is_number,
+    "n_byz": _is_whole,
+    "seed": _is_whole,
+    "beyond_bound": _is_flag,
+    "quick": _is_flag,
+    "diverged": _is_flag,
+    "diverged_epoch": lambda value: value is None or _is_whole(value),
+    "accuracy": lambda value: _is_series(value) and value,
+    "final_accuracy": lambda value: value is None or _is_number(value),
+    "data": _is_text,
+    "seconds": _is_number,
+    "commit": _is_text,
+    "dirty": _is_flag,
+    "device": _is_text,
+    "versions": lambda value: isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])),
+}
+RUN_FIELDS = frozenset(RUN_KINDS)
+KINDS = {
+    **dict.fromkeys(Curve._fields, _is_series),
+    **RUN_KINDS,
+    "mode": _is_text,
+    "digest": _is_text,
+    "failed": lambda value: isinstance(value, str),
+}
 
 
 def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
@@ -171,7 +228,7 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
     A torn last line, left by a kill, is said and not counted.
 
     Raises:
-        UserError: for any other line that is not a record, with its number.
+        UserError: for any other line that is not a record, with its number, and fields that are of another kind.
     """
     try:
         lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -184,15 +241,28 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
-    try:
+    parsed: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
         parsed = json.loads(line)
-    except ValueError:
-        parsed = None
-    if not (isinstance(parsed, dict) and fields <= parsed.keys()):
+    if wrong := _wrong(parsed, fields):
         raise UserError(
-            f"{path}, line {number} is not a record. Mend or remove it; `git diff {path.name}` may show how it was."
+            f"{path}, line {number} is not a record ({wrong}). Mend or remove it; "
+            f"`git diff {path.name}` may show how it was."
         )
     return parsed
+
+
+def _wrong(parsed: Any, fields: frozenset[str]) -> str:
+    """What is wrong with it, if anything is."""
+    if not isinstance(parsed, dict):
+        return "no JSON object"
+    missing = sorted(fields - parsed.keys())
+    if missing:
+        return f"without {', '.join(missing)}"
+    odd = [name for name in sorted(parsed.keys() & KINDS.keys()) if not KINDS[name](parsed[name])]
+    if fields >= RUN_FIELDS and not odd and parsed["diverged"] != (parsed["final_accuracy"] is None):
+        odd = ["final_accuracy"]
+    return f"{', '.join(odd)} of another kind" if odd else ""
 
 
 def append(path: Path, new: Iterable[Record]) -> None:
@@ -260,7 +330,7 @@ def exclusive(folder: Path) -> Generator[None]:
     try:
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
+        who = holder.read_text(errors="replace") if holder.exists() else "another process"
         raise UserError(
             f"{folder} is in use by {who}. Wait for it, stop it, or choose another place with --results FOLDER."
         ) from None
@@ -282,11 +352,11 @@ def exclusive(folder: Path) -> Generator[None]:
 
 def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> list[Record]:
     """The records of these cells under any seed; of several for one cell and seed, the last."""
-    wanted = {_key(cell, data_name) for cell in cells}
+    wanted = {_key(cell.as_dict(), data_name) for cell in cells}
     latest: dict[tuple[str, int], Record] = {}
     for each in found:
         cell = cell_of(each)
-        if cell and (key := _key(cell, each.get("data"))) in wanted:
+        if cell and (key := _key(cell.as_dict() | {"sources": each.get("sources")}, each.get("data"))) in wanted:
             latest[key, each["seed"]] = each
     return list(latest.values())
 
@@ -299,8 +369,10 @@ def cell_of(found: Record) -> Cell | None:
         return None
 
 
-def _key(cell: Cell, data_name: str | None) -> str:
-    return json.dumps(cell.as_dict() | {"seed": None, "data": data_name}, sort_keys=True)
+def _key(values: Mapping[str, Any], data_name: str | None) -> str:
+    """Of all but the seed; `sources` are those that the record was made with, and not today's."""
+    decides = {"sources": None, **values, "seed": None, "data": data_name}
+    return json.dumps(decides, sort_keys=True)
 
 
 Place = tuple[str, str, float, int]
@@ -323,7 +395,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Args:
         old, new: records, or what `identity` gives.
     """
-    fields = [*Cell().as_dict(), "data", "data_digest", "numerics", "jax"]
+    fields = [*Cell().as_dict(), "sources", "data", "data_digest", "numerics", "jax"]
     before, after = ({name: each[name] for name in fields if name in each} for each in (old, new))
     pairs = dict(_pairs(before, after))
     absent = [name for name, pair in pairs.items() if ABSENT in pair]

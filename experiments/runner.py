@@ -20,7 +20,7 @@ from experiments.checkpoints import Checkpoints, Saved, megabytes
 from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
 from experiments.errors import Incomplete, UserError
-from sim import Cell, Curve, Data, grid
+from sim import Cell, Curve, Data, grid, trial
 
 KEPT = 2 * 10**9
 PATIENCE = 60.0  # seconds that finished cells wait for a disk or a folder to be written again
@@ -53,10 +53,10 @@ def run(
     """
     wanted = cells(config, only) if these is None else these
     _warn_beyond(wanted, say)
-    records.check_writable(folder)
     origin = records.origin()
     made_by = {**origin["versions"], "device": origin["device"]}
     checkpoints = Checkpoints(folder / "checkpoints", made_by, say, checkpoint)
+    records.check_writable(folder)
     with records.exclusive(folder):
         done = {record["id"] for record in records.read(folder / "runs.jsonl", say)}
         checkpoints.drop(done)
@@ -380,16 +380,12 @@ def _warn_beyond(wanted: Sequence[Cell], say: Callable[[str], object]) -> None:
 
 
 def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
-    """Do model, batch and data go together?"""
-    image = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), jnp.uint8)
+    """Do model, batch, rules and data go together, and into memory?"""
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
-        model = grid.plan(wanted[:1], data.n_classes)[0].program.model
-        jax.eval_shape(model.init, jax.random.key(0), image)
+        trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
     except ValueError as error:
-        raise UserError(
-            f"{wanted[0].model} on {data.train_images.shape[1:]} images: {str(error).splitlines()[0]}"
-        ) from None
+        raise UserError(str(error)) from None
 
 
 def use_all_cores() -> None:

@@ -109,8 +109,15 @@ def run(
             snapshots, which is to be called before `on_state` returns or not at all.
 
     Raises:
-        ValueError: if `resume` does not fit the cells.
+        ValueError: for counts below 1, data that do not go together or are too few, and if `resume` does not fit the
+            cells.
     """
+    if epochs < 1 or (chunk is not None and chunk < 1):
+        raise ValueError(f"epochs={epochs}, chunk={chunk}: expected at least 1 of each")
+    if len(train.labels) < program.m * program.batch:
+        raise ValueError(f"{len(train.labels)} images are too few for m={program.m} batches of {program.batch}")
+    if train.images.shape[1:] != test.images.shape[1:] or not len(test.labels):
+        raise ValueError(f"images differ, or there are none: train {train.images.shape}, test {test.images.shape}")
     if resume and (len(resume) != len(knobs) or len({each.epochs for each in resume}) > 1):
         raise ValueError(f"{len(resume)} snapshots for {len(knobs)} cells, expected one each, all after the same epoch")
     mesh = Mesh(np.array(devices or jax.devices()), ("cells",))

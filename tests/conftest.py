@@ -19,7 +19,14 @@ os.environ["XLA_FLAGS"] = (
 )  # small programs
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 
+from hypothesis import settings  # noqa: E402
+
 from sim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
+
+# By the clock nothing is too slow: other processes may have the machine. Hangs are found by CPU time, in test_fuzz.
+settings.register_profile("byzsim", deadline=None, database=None)
+settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.load_profile("byzsim")
 
 TINY = {"model": "softmax", "m": 4, "batch": 4}
 

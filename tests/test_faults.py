@@ -246,12 +246,6 @@ def test_checkpoints_of_other_cells_are_said_with_their_size(undisturbed, tmp_pa
     assert undisturbed.items() <= outcome(tmp_path).items() and not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("seconds", ["-1", "nan"])
-def test_an_interval_that_is_none(seconds, tmp_path, capsys):
-    assert cli.main(["run", "smoke", "--checkpoint", seconds, "--results", str(tmp_path)]) == 2
-    assert f"--checkpoint {seconds}: expected seconds, 0" in capsys.readouterr().err
-
-
 # Disks and folders
 
 

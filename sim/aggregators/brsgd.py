@@ -17,7 +17,7 @@ from sim.ops import (
     share,
     usable_rows,
 )
-from sim.types import Aggregator, Entry, Traced, checked, stateless
+from sim.types import Aggregator, Entry, Fraction, Traced, checked, stateless
 
 Reading = Literal["paper", "code"]
 Threshold = Literal["majority", "half"]
@@ -32,7 +32,7 @@ NonFinite = Literal["drop", "keep"]
 def brsgd(
     *,
     reading: Reading = "paper",
-    beta: Traced = 0.5,
+    beta: Fraction = 0.5,
     threshold: Traced | Threshold = "majority",
     empty: Empty = "nearest",
     at_mean: Side = "above",

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, per_row, row_sum, usable_rows
-from sim.types import Aggregator, Entry, Info, Reading, Traced, checked
+from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 Start = Literal["previous", "mean", "median", "zero"]
 
 
 @checked
-def centered_clipping(*, tau: Traced = 100.0, steps: int = 1, start: Start = "previous") -> Aggregator:
+def centered_clipping(*, tau: Positive = 100.0, steps: Count = 1, start: Start = "previous") -> Aggregator:
     """The last output, moved by the average of the clipped differences to it.
 
         v <- v + (1/m) sum_i min(1, tau / ||g_i - v||) (g_i - v),    `steps` times;    g = v
@@ -33,8 +33,6 @@ def centered_clipping(*, tau: Traced = 100.0, steps: int = 1, start: Start = "pr
         ValueError: for steps below 1.
     References: Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
     """
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"centered_clipping: steps={steps!r} is not a whole number of at least 1")
 
     def apply(grads, state, rnd):
         del rnd

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sim.ops import groups, per_row, share, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, Traced, checked, stateless
+from sim.types import Aggregator, Count, Entry, Traced, checked, stateless
 
 
 @checked
-def draco(*, r: int = 3, tolerance: Traced = 1e-6) -> Aggregator:
+def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
     """Mean over groups of the row that most of a group agree on: the exact mean while each has an honest majority.
 
         group k = workers that compute the same r batches;    v_i = #{j in the group of i : g_j = g_i}
@@ -34,8 +34,6 @@ def draco(*, r: int = 3, tolerance: Traced = 1e-6) -> Aggregator:
     References: Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant
         gradients", ICML 2018.
     """
-    if not isinstance(r, int) or r < 1:
-        raise ValueError(f"draco: r={r!r} is not a whole number of at least 1")
 
     def rule(grads, rnd):
         del rnd

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from sim.ops import norms, per_row, row_sum, usable_rows
-from sim.types import Aggregator, Entry, checked, stateless
+from sim.types import Aggregator, Count, Entry, checked, stateless
 
 
 @checked
-def fltrust(*, server_batch: int = 100) -> Aggregator:
+def fltrust(*, server_batch: Count = 100) -> Aggregator:
     """Mean of the gradients at the length of the server's own, weighted by their cosine with it where positive.
 
         t_i = max(cos(g_i, g_0), 0);    g = (1 / sum_i t_i) sum_i t_i (||g_0|| / ||g_i||) g_i

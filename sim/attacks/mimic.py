@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from sim.ops import masked_mean, per_row, weighted_sum
-from sim.types import Attack, Entry, Reading, attack, checked
+from sim.types import Attack, Count, Entry, Reading, attack, checked
 
 
 class State(NamedTuple):
@@ -21,7 +21,7 @@ class State(NamedTuple):
 
 
 @checked
-def mimic(*, target: Literal["learned", "first"] = "learned", warmup: int = 100) -> Attack:
+def mimic(*, target: Literal["learned", "first"] = "learned", warmup: Count = 100) -> Attack:
     """Every Byzantine row is a copy of one honest worker's, the one that stands out along a learned direction.
 
         mu <- t / (t + 1) mu + 1 / (t + 1) mean_i g_i,     u = sum_i <g_i - mu, z> (g_i - mu)
@@ -39,8 +39,6 @@ def mimic(*, target: Literal["learned", "first"] = "learned", warmup: int = 100)
     References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
         (arXiv 2006.09365); github epfml/byzantine-robust-noniid-optimizer.
     """
-    if not isinstance(warmup, int) or warmup < 1:
-        raise ValueError(f"mimic: warmup={warmup!r} is not a whole number of at least 1")
 
     def grads(sent, byz, state, rnd):
         if target == "first":

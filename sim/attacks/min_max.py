@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Positive, Reading, attack, checked
 
 
 @checked
@@ -13,7 +13,7 @@ def min_max(
     *,
     direction: Literal["unit", "sign", "std"] = "unit",
     search: Literal["halving", "exact"] = "halving",
-    gamma0: Traced = 10.0,
+    gamma0: Positive = 10.0,
 ) -> Attack:
     """Every Byzantine row is the honest mean minus gamma times a direction, near enough to every honest row.
 
