@@ -197,6 +197,7 @@ class Within(NamedTuple):
 Count = Annotated[int, Within("of at least 1", lambda x: x >= 1)]
 Natural = Annotated[int, Within("of at least 0", lambda x: x >= 0)]
 Positive = Annotated[Traced, Within("above 0", lambda x: x > 0)]
+NotNegative = Annotated[Traced, Within("of at least 0", lambda x: x >= 0)]
 Fraction = Annotated[Traced, Within("above 0 and at most 1", lambda x: 0 < x <= 1)]
 
 

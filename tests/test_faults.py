@@ -383,7 +383,7 @@ def fussy():
 
 @pytest.mark.slow
 def test_a_cell_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(AGGREGATORS, "fussy", Entry(fussy, source="here"))
+    monkeypatch.setitem(AGGREGATORS, "fussy", Entry(fussy, source="here", digest="0"))
     command = ["run", "smoke", "--rules", "fussy", "--epochs", "3", "--options", "gaussian.sigma=1e6"]
     for start in (1, 2):
         assert cli.main([*command, "--results", str(tmp_path)]) == 1
@@ -399,12 +399,24 @@ def test_a_cell_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_pa
 
 
 def test_where_all_cells_fail_there_still_is_an_end(tmp_path, monkeypatch, capsys):
-    def broken():
-        return Aggregator(lambda m, d: (), lambda rows, state, rnd: 1 / 0)
+    def check(rows):
+        return np.float32(1 // (rows.shape[0] - rows.shape[0]))
 
-    monkeypatch.setitem(AGGREGATORS, "broken", Entry(broken, source="here"))
+    def broken():
+        def apply(rows, state, rnd):
+            return (
+                rows[0] + jax.pure_callback(check, jax.ShapeDtypeStruct((), jnp.float32), rows),
+                state,
+                Info(rows[:, 0]),
+            )
+
+        return Aggregator(lambda m, d: (), apply)
+
+    monkeypatch.setitem(AGGREGATORS, "broken", Entry(broken, source="here", digest="0"))
     assert cli.main(["run", "smoke", "--rules", "broken", "--results", str(tmp_path)]) == 1
-    assert "3 cells failed" in (err := capsys.readouterr().err) and "ZeroDivisionError" in err
+    assert "3 cells failed" in capsys.readouterr().err
+    (folder,) = tmp_path.iterdir()
+    assert "ZeroDivisionError" in (folder / "failures.jsonl").read_text()
 
 
 def test_out_of_memory_halves_the_chunk_and_the_record_says_so(undisturbed, tmp_path, monkeypatch):
@@ -544,7 +556,7 @@ def sleepy():
         zero = jax.pure_callback(sleep, jax.ShapeDtypeStruct((), jnp.float32), rnd.step)
         return rows.mean(axis=0) + zero, state, Info(jnp.full(len(rows), 1 / len(rows)))
     return Aggregator(lambda m, d: (), apply)
-AGGREGATORS["sleepy"] = Entry(sleepy, source="here")
+AGGREGATORS["sleepy"] = Entry(sleepy, source="here", digest="0")
 sys.argv[1:] = ["run", "smoke", "--rules", "sleepy", "--alphas", "0", "--results", sys.argv[1]]
 cli.script()
 """

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from sim.ops import SHRINK, deviation_gram, downweight, top_direction, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, Positive, Reading, checked, stateless
+from sim.types import Aggregator, Entry, NotNegative, Positive, Reading, checked, stateless
 
 
 @checked
 def iterative_filtering(
     *,
-    sigma: Positive | Literal["auto"] = "auto",
+    sigma: NotNegative | Literal["auto"] = "auto",
     expansion: Positive = 20.0,
     definition: Literal["su_xu2018", "rcl"] = "su_xu2018",
 ) -> Aggregator:
