@@ -137,7 +137,7 @@ CLI = {
         Bad("byzsim verify smoke --only rule=krum", "no records of these cells"),
         Bad("byzsim verify smoke --sample 0", "--sample 0 is below 1"),
         Bad("byzsim verify smoke --sample some", "Error parsing --sample"),
-        Bad("byzsim diff here", "Missing from byzsim diff"),
+        Bad("byzsim diff here", "Missing from byzsim diff: PATH the other"),
         Bad("byzsim diff here there", "no records in here"),
     ],
     "Configuration and overrides": [
