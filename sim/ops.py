@@ -107,23 +107,29 @@ def masked_std(
     return jnp.sqrt(squares / jnp.maximum(mask.sum() - ddof, 1))
 
 
-def gram(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
-    """G G^T. On a CPU in blocks of columns that stay in the cache: one product over all of d is much slower there."""
-    return jax.lax.platform_dependent(grads, cpu=_gram_in_blocks, default=_gram_at_once)
+def gram(
+    grads: Float[Array, "m d"], prepared: Callable[[Float[Array, "m w"]], Float[Array, "m w"]] = lambda rows: rows
+) -> Float[Array, "m m"]:
+    """P P^T for P = prepared(G), a function that treats columns alike, each by itself.
 
+    On a CPU in blocks of columns that stay in the cache: one product over all of d is much slower there. And of what is
+    prepared there is never more than a block.
+    """
 
-def _gram_at_once(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
-    return jnp.einsum("id,jd->ij", grads, grads, precision=HIGHEST)
+    def at_once(grads):
+        rows = prepared(grads)
+        return jnp.einsum("id,jd->ij", rows, rows, precision=HIGHEST)
 
+    def in_blocks(grads):
+        d = grads.shape[1]
+        width = min(d, COLUMNS)
 
-def _gram_in_blocks(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
-    d = grads.shape[1]
-    width = min(d, COLUMNS)
+        def add(total, start):
+            return total + at_once(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1)), None
 
-    def add(total, start):
-        return total + _gram_at_once(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1)), None
+        return jax.lax.scan(add, at_once(grads[:, d - d % width :]), jnp.arange(0, d - d % width, width))[0]
 
-    return jax.lax.scan(add, _gram_at_once(grads[:, d - d % width :]), jnp.arange(0, d - d % width, width))[0]
+    return jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)
 
 
 COLUMNS = 2048  # of a block
@@ -569,12 +575,16 @@ def deviation_gram(grads: Float[Array, "m d"], usable: Bool[Array, " m"]) -> Flo
     """The products <g_i - r, g_j - r> * `SHRINK`^2 of `usable` rows, 0 for the others; r is their median by coordinate.
 
     All that depends on differences of rows follows from it, whatever r is. From a point amid the majority, the digits
-    of ordinary rows survive next to rows of 1e10. Three reads and the sorting network of `order_statistics`; m^2 d.
+    of ordinary rows survive next to rows of 1e10. One read, `order_statistics` and m^2 d.
     """
-    known = jnp.where(usable[:, None], grads, jnp.nan)
-    lower = jax.lax.stop_gradient(order_statistics(known, [(len(grads) - 1) // 2])[0])
-    middle = jnp.where(jnp.isfinite(lower), lower, 0.0)
-    return gram(per_row(lambda counts, row: jnp.where(counts, (row - middle) * SHRINK, 0.0), usable, grads))
+
+    def deviations(rows):
+        known = jnp.where(usable[:, None], rows, jnp.nan)
+        lower = jax.lax.stop_gradient(order_statistics(known, [(len(rows) - 1) // 2])[0])
+        middle = jnp.where(jnp.isfinite(lower), lower, 0.0)
+        return per_row(lambda counts, row: jnp.where(counts, (row - middle) * SHRINK, 0.0), usable, rows)
+
+    return gram(grads, deviations)
 
 
 def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
