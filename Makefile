@@ -5,7 +5,7 @@ SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
 
-.PHONY: setup reproduce-table1 report-table1 smoke bench bench-quick test test-fast check fmt notebook clean
+.PHONY: setup reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults check fmt notebook clean
 
 setup: .venv/ready
 
@@ -32,10 +32,13 @@ bench-quick: setup
 	$(BIN)/byzsim bench --quick $(OPTIONS)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-fast: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow and not faults"
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow and not faults"
+
+test-faults: setup
+	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_hosts.py
 
 check: setup
 	$(BIN)/ruff format --check .

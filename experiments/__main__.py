@@ -1,7 +1,5 @@
 """`python -m experiments` is the command `byzsim`."""
 
-import sys
+from experiments.cli import script
 
-from experiments.cli import main
-
-sys.exit(main())
+script()

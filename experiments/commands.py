@@ -2,18 +2,23 @@
 
 import contextlib
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
 
-from experiments import harm, hosts, records, runner
+from experiments import arguments, harm, hosts, plugins, records, runner, stop
+from experiments import diff as differences
 from experiments import report as reports
+from experiments import status as states
+from experiments import verify as verification
 from experiments import zoo as catalogue
 from experiments.config import Config, Table, cells
-from experiments.datasets import DATASETS, describe
-from experiments.errors import UserError, unknown
+from experiments.datasets import DATASETS, describe, fingerprint
+from experiments.errors import Incomplete, UserError, unknown
 from experiments.tables import TABLES
 
 
@@ -26,19 +31,29 @@ class Where:
     """walk the whole path with little training, in a folder of its own, marked as quick everywhere"""
     results: Path = Path("results")
     """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own, files of this folder among them: my_rule for my_rule.py"""
 
 
 Given = TypeVar("Given", bound=Where)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run(Where):
-    """Run every cell that has no record yet, then report."""
+class Part(Where):
+    """A part of a table, and its data."""
 
     only: tuple[str, ...] = ()
     """part of the table: KEY=VALUE with the keys rule, attack, alpha, seed; several of one key are alternatives"""
     data_dir: Path | None = None
     """folder with the data set's original files"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Part):
+    """Run every cell that has no record yet, then report."""
+
+    checkpoint: float = 60.0
+    """seconds between checkpoints of running cells, in checkpoints/ of the results; 0: after every epoch"""
     devices_per_cell: int = 1
     """devices that share one cell, for cells too large for one; sums round in another order"""
     distributed: bool = False
@@ -50,6 +65,43 @@ class Run(Where):
     """how many"""
     process: int | None = None
     """which this one is, from 0"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status(Part):
+    """Say what is done, failed, stale and missing, and why; run nothing."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A line for each folder of results."""
+
+    results: Path = Path("results")
+    """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own that the records are of"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verify(Part):
+    """Run recorded cells again and compare them with their records."""
+
+    sample: int = 5
+    """how many, drawn at random"""
+    seed: int = 0
+    """of the draw"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diff:
+    """Compare two folders of results cell by cell."""
+
+    a: tyro.conf.Positional[Path]
+    """folder, or its runs.jsonl"""
+    b: tyro.conf.Positional[Path]
+    """the other"""
+    csv: Path | None = None
+    """also write a row for each cell to this file"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +128,8 @@ class Zoo(catalogue.Size):
 
     results: Path = Path("results")
     """folder of all results"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,46 +142,69 @@ class Definitions:
 
 def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
-    table, given = _given("run", Run, args)
     runner.use_all_cores()
+    table, given = _given("run", Run, args)
     runner.keep_compiled()
     folder = _folder(table, given)
     with _processes(given):
-        runner.run(
+        failures = runner.run(
             table,
             given.config,
             folder,
             only=given.only,
             quick=given.quick,
             data_dir=given.data_dir,
+            checkpoint=given.checkpoint,
             per_cell=given.devices_per_cell,
             say=_say if hosts.first() else lambda line: None,
         )
         if hosts.first():
-            _write(table, given, folder)
+            with stop.at_once():
+                _write(table, given, folder)
+    if failures:
+        raise Incomplete(_failed(failures, folder))
 
 
 def _processes(given: Run) -> contextlib.AbstractContextManager[None]:
     where = (given.coordinator, given.processes, given.process)
     if given.distributed:
+        runner.use_all_cores(least=1)
         return hosts.session(*where)
     if where != (None, None, None):
         raise UserError("--coordinator, --processes and --process are for --distributed, which was not given")
     return contextlib.nullcontext()
 
 
+def _failed(failures: Sequence[records.Record], folder: Path) -> str:
+    which = "".join(
+        f"\n  {r['rule']}, {r['attack']}, alpha {r['alpha']:g}, seed {r['seed']}: {r['failed']}" for r in failures
+    )
+    return (
+        f"{len(failures)} cells failed, all others are recorded; the same command tries them again.{which}\n"
+        f"Tracebacks: {folder / 'failures.jsonl'}"
+    )
+
+
 def report(args: list[str]) -> None:
     """Make the table and the figures from the records."""
     table, given = _given("report", Report, args)
     folder = _folder(table, given)
-    if not (folder / "runs.jsonl").exists():
+    if not os.path.exists(folder / "runs.jsonl"):
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` first, with the same options")
+    if given.inject:
+        _injected(given.inject, table, "")  # a page without the place for it is told before anything is written
     text = _write(table, given, folder)
     if given.inject:
-        try:
-            reports.write_whole(given.inject, reports.inject(given.inject.read_text(), table.name, text).encode())
-        except OSError as error:
-            raise UserError(f"cannot put the table into {given.inject}: {error.strerror}") from None
+        reports.write_whole(given.inject, _injected(given.inject, table, text).encode())
+
+
+def _injected(page: Path, table: Table, text: str) -> str:
+    try:
+        return reports.inject(page.read_text(), table.name, text)
+    except OSError as error:
+        raise UserError(f"cannot put the table into {page}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot put the table into {page}: it is no text ({error.reason})") from None
 
 
 def _write(table: Table, given: Where, folder: Path) -> str:
@@ -141,19 +218,79 @@ def _write(table: Table, given: Where, folder: Path) -> str:
         "published": table.paper(),
         "verdict": table.verdict,
     }
-    text = reports.build(
-        title=table.title,
-        source=table.source,
-        records=found,
-        folder=folder,
-        quick=given.quick,
-        labels=table.labels,
-        swap=table.swap,
-        **common,
-    )
+    try:
+        text = reports.build(
+            title=table.title,
+            source=table.source,
+            records=found,
+            folder=folder,
+            quick=given.quick,
+            labels=table.labels,
+            swap=table.swap,
+            **common,
+        )
+    except OSError as error:
+        raise Incomplete(
+            f"cannot write the report into {folder}: {error.strerror}. The records are kept; `byzsim report` makes it."
+        ) from None
     reports.print_table(reports.summarise(found, **common), Console(), quick=given.quick, labels=table.labels)
     _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
     return text
+
+
+def status(args: list[str]) -> None:
+    """Say what of a table is done, failed, stale and missing; without a table, a line for each folder of results."""
+    if not args or args[0].startswith("-"):
+        given = arguments.parsed(Overview, args, prog="byzsim status")
+        plugins.load(given.plugins)
+        for line in states.overview(given.results):
+            _say(line)
+        return
+    table, given = _given("status", Status, args)
+    config, folder = given.config, _folder(table, given)
+    wanted = cells(config, given.only)
+    data = fingerprint(config.data, data_dir=given.data_dir, say=_say)
+    asked = [records.identity(cell, config.data, data) for cell in wanted]
+    found = records.read(folder / "runs.jsonl", _say)
+    for line in states.lines(f"{table.name} in {folder}", asked, found, states.read_failures(folder)):
+        _say(line)
+
+
+def diff(args: list[str]) -> int:
+    """Compare two folders of results; 1 if they differ, as the program diff has it."""
+    given = arguments.parsed(Diff, args, prog="byzsim diff")
+    if given.csv:
+        _check_file(given.csv)
+    table = differences.compare(differences.read(given.a), differences.read(given.b))
+    for line in differences.lines(table):
+        _say(line)
+    if given.csv:
+        _write_file(given.csv, table.to_csv(index=False))
+    return 0 if differences.same(table) else 1
+
+
+def verify(args: list[str]) -> int:
+    """Run some recorded cells again; 1 if any of them differs from its record."""
+    runner.use_all_cores()
+    table, given = _given("verify", Verify, args)
+    if given.sample < 1:
+        raise UserError(f"--sample {given.sample} is below 1")
+    runner.keep_compiled()
+    config, folder = given.config, _folder(table, given)
+    wanted = cells(config, given.only)
+    places = {records.place(cell.as_dict()) for cell in wanted}
+    recorded = records.matching(records.read(folder / "runs.jsonl", _say), wanted, config.data)
+    recorded = [each for each in recorded if records.place(each) in places]
+    if not recorded:
+        raise UserError(f"no records of these cells in {folder}: `byzsim status {table.name}` says what there is")
+    chosen = verification.sample(recorded, given.sample, given.seed)
+    _say(f"{len(chosen)} of {len(recorded)} recorded cells, drawn with seed {given.seed}:")
+    verdicts = verification.verify(table, config, chosen, data_dir=given.data_dir, quick=given.quick, say=_say)
+    for verdict in verdicts:
+        _say(f"{records.label(verdict.place)}: {verdict.words}")
+    agree = sum(verdict.agrees for verdict in verdicts)
+    _say(f"{agree} of {len(verdicts)} agree with their records")
+    return 0 if agree == len(verdicts) else 1
 
 
 def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Given]:
@@ -164,7 +301,9 @@ def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Giv
         raise unknown("table", args[0], TABLES)
     table = TABLES[args[0]]
     default = kind(config=_base(table, "--quick" in args))
-    return table, tyro.cli(kind, args=args[1:], default=default, prog=f"byzsim {command} {table.name}")
+    given = arguments.parsed(kind, args[1:], default=default, prog=f"byzsim {command} {table.name}")
+    plugins.load(given.plugins)
+    return table, given
 
 
 def _base(table: Table, quick: bool) -> Config:
@@ -185,9 +324,13 @@ def _folder(table: Table, given: Where) -> Path:
 
 def zoo(args: list[str]) -> None:
     """Measure every rule, and how far attacks move rules."""
-    given = tyro.cli(Zoo, args=args, prog="byzsim zoo")
-    if not (given.m >= 3 and 1 <= given.f <= (given.m - 1) // 2 and given.d >= 1):
-        raise UserError(f"m={given.m}, f={given.f}, d={given.d}: expected 1 <= f <= (m - 1) // 2 and d >= 1")
+    given = arguments.parsed(Zoo, args, prog="byzsim zoo")
+    plugins.load(given.plugins)
+    try:
+        catalogue.check(given)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    records.check_writable(given.results / "rules")
     facts = catalogue.measure(given, _say)
     catalogue.write(facts, given, given.results / "rules")
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
@@ -197,15 +340,27 @@ def zoo(args: list[str]) -> None:
 
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
-    given = tyro.cli(Definitions, args=args, prog="byzsim definitions")
+    given = arguments.parsed(Definitions, args, prog="byzsim definitions")
+    if given.file:
+        _check_file(given.file)
     page = catalogue.definitions()
-    if given.file is None:
+    if given.file:
+        _write_file(given.file, page)
+    else:
         print(page)
-        return
+
+
+def _check_file(path: Path) -> None:
+    """Before the work whose outcome is to be written there."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder, or in a folder that is not there")
+
+
+def _write_file(path: Path, text: str) -> None:
     try:
-        reports.write_whole(given.file, page.encode())
+        reports.write_whole(path, text.encode())
     except OSError as error:
-        raise UserError(f"cannot write {given.file}: {error.strerror}") from None
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def bench(args: list[str]) -> None:
@@ -217,7 +372,7 @@ def bench(args: list[str]) -> None:
 
 def data(args: list[str]) -> None:
     """Get data sets and say where they come from."""
-    given = tyro.cli(Data, args=args, prog="byzsim data")
+    given = arguments.parsed(Data, args, prog="byzsim data")
     failed = []
     for name in given.names or tuple(DATASETS):
         try:

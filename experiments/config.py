@@ -1,6 +1,6 @@
 """What a table is, what a user may change about it, and the cells that follow."""
 
-import ast
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -77,10 +77,25 @@ class Table:
     """two attacks whose published rows may be exchanged"""
 
     def paper(self) -> pd.DataFrame | None:
-        """The published numbers."""
-        return None if self.published is None else pd.read_csv(PAPER / self.published)
+        """The published numbers.
+
+        Raises:
+            UserError: for a file that is no table of these columns.
+        """
+        return None if self.published is None else _published(PAPER / self.published)
 
 
+def _published(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path).astype({"rule": str, "attack": str, "alpha": float, "accuracy": float, "source": str})
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        words = str(error).strip("'\"\n ").partition("\n")[0]
+        raise UserError(f"{path} is no table with columns rule, attack, alpha, accuracy, source: {words}") from None
+
+
+NAMED = {"True": True, "False": False, "None": None}
 SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(Cell)}
 
 
@@ -92,6 +107,7 @@ def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
     Raises:
         UserError: for a name, a number or a combination that cannot be run, or conditions that no cell meets.
     """
+    _refuse_twins(config)
     wanted = _conditions(only, config)
     unique: dict[str, Cell] = {}
     for seed, rule, attack, alpha in itertools.product(config.seeds, config.rules, config.attacks, config.alphas):
@@ -102,6 +118,14 @@ def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
     if not unique:
         raise UserError("no cell is left" + (f" that meets --only {' '.join(only)}" if only else ": a list is empty"))
     return list(unique.values())
+
+
+def _refuse_twins(config: Config) -> None:
+    for name in ("rules", "attacks", "alphas", "seeds"):
+        values = getattr(config, name)
+        twins = [value for i, value in enumerate(values) if value in values[:i]]
+        if twins:
+            raise UserError(f"--{name} has {twins[0]} twice")
 
 
 def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> Cell:
@@ -153,15 +177,20 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
             raise UserError(f"--options {text!r} is not of the form NAME.OPTION=VALUE, such as gaussian.sigma=100")
         if name not in used:
             raise unknown("rule, attack or model of this table in --options", name, used)
-        given.setdefault(name, {})[option] = _literal(value)
+        if option in given.setdefault(name, {}):
+            raise UserError(f"--options has {name}.{option} twice")
+        given[name][option] = _literal(value)
     return given
 
 
 def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    """A number, True, False or None where `text` is one; nothing else is read as Python."""
+    if text in NAMED:
+        return NAMED[text]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _conditions(only: Sequence[str], config: Config) -> dict[str, set[Any]]:

@@ -1,11 +1,15 @@
-"""The one exception that means "the user can mend this": a message, exit code 2, no traceback."""
+"""The exceptions that end a command with a message and no traceback."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What was given, what was expected, and what to do. The command line prints it and exits with 2."""
+    """What was given, what was expected, and what to do, before anything is begun: exit code 2."""
+
+
+class Incomplete(Exception):
+    """Some of the work could not be done or kept; the rest is. What is missing and how to go on: exit code 1."""
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:

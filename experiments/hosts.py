@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.errors import UserError
@@ -48,8 +47,8 @@ def session(
     try:
         yield
         gathered("done")
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if not re.match(r"[A-Z_]+: ", str(error)):  # not a status of XLA's
+    except Exception as error:
+        if not lost(error):
             raise
         print(
             f"byzsim: process {mine} of {count} stops, since they can no longer work together; if another one has "
@@ -83,22 +82,53 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
+def lost(error: Exception) -> bool:
+    """Is it a status of XLA's in one of several processes? Then they are no longer at the same place."""
+    return jax.process_count() > 1 and bool(re.match(r"[A-Z_]+: ", str(error)))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def told(make: Callable[[], T], pack: Callable[[T], bytes] = _json, unpack: Callable[[bytes], T] = json.loads) -> T:
+    """What `make` gives in the first process, in all of them; to be called by all. By default it is a JSON value."""
+    if jax.process_count() == 1:
+        return make()
+    value = [make()] if first() else []
+    content = _from_first(pack(value[0]) if value else b"")
+    return value[0] if value else unpack(content)
+
+
+def _from_first(content: bytes) -> bytes:
+    size = int(_everywhere(_first_row, np.array([len(content)], np.int32))[0])
+    return _everywhere(_first_row, np.frombuffer(content.ljust(size), np.uint8)).tobytes()
+
+
 def gathered(mine: Any) -> list[Any]:
     """What each process gives, JSON values, in order of processes; to be called by all of them."""
     if jax.process_count() == 1:
         return [mine]
-    text = json.dumps(mine).encode()
-    longest = max(int(count) for (count,) in _rows(np.array([len(text)], np.int32)))
-    return [json.loads(row.tobytes()) for row in _rows(np.frombuffer(text.ljust(longest), np.uint8))]
+    text = _json(mine)
+    longest = int(_everywhere(_all_rows, np.array([len(text)], np.int32)).max())
+    return [json.loads(row.tobytes()) for row in _everywhere(_all_rows, np.frombuffer(text.ljust(longest), np.uint8))]
 
 
-def _rows(mine: np.ndarray) -> np.ndarray:
-    """Each process's array, of one shape for all, as a row. JAX's own helper wants equally many devices on each."""
+def _first_row(rows: jax.Array) -> jax.Array:
+    return rows[0]
+
+
+def _all_rows(rows: jax.Array) -> jax.Array:
+    return rows
+
+
+def _everywhere(of: Callable[[jax.Array], jax.Array], mine: np.ndarray) -> np.ndarray:
+    """`of` all processes' arrays, of one shape, in rows. JAX's own helpers want equally many devices on each."""
     devices = {device.process_index: device for device in reversed(jax.devices())}
     mesh = Mesh(np.array([devices[process] for process in sorted(devices)]), ("processes",))
-    sharding = NamedSharding(mesh, PartitionSpec("processes"))
-    spread = jax.make_array_from_process_local_data(sharding, mine[None], (len(devices), *mine.shape))
-    return multihost_utils.process_allgather(spread, tiled=True)
+    by_process, whole = NamedSharding(mesh, PartitionSpec("processes")), NamedSharding(mesh, PartitionSpec())
+    rows = jax.make_array_from_process_local_data(by_process, mine[None], (len(devices), *mine.shape))
+    return np.asarray(jax.jit(of, out_shardings=whole)(rows))
 
 
 def everywhere(prepare: Callable[[], T]) -> T:

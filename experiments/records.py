@@ -1,11 +1,14 @@
 """Results as JSON lines: one for each (cell, seed), appended whole, never rewritten; and where they come from."""
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,21 +16,41 @@ from typing import Any
 
 import jax
 import numpy as np
+from filelock import FileLock, Timeout
 
-from experiments.datasets import Dataset
-from experiments.errors import UserError
+from experiments.datasets import Dataset, Fingerprint
+from experiments.errors import Incomplete, UserError
 from experiments.figures import write_whole
 from sim import Cell, Curve
 from sim.engine import NUMERICS
-from sim.names import rule_entry
+from sim.names import own, rule_entry
 
 Record = dict[str, Any]
+MATMUL = "highest"  # precision; an accelerator would take TF32 or bf16 without being asked
+SETTINGS = ("enable_x64", "threefry_partitionable", "random_seed_offset")  # of JAX: move results
 PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def identity(cell: Cell, data_name: str, data: Dataset) -> Record:
-    """All that decides a run's result: the cell with every default spelled out, data, version of the numerics."""
-    return {**cell.as_dict(), "data": data_name, "data_digest": data.digest, "numerics": NUMERICS}
+def identity(cell: Cell, data_name: str, data: Dataset | Fingerprint) -> Record:
+    """All that decides a run's result: the cell with every default spelled out, data, numerics, precision.
+
+    Raises:
+        UserError: for a member from outside whose source is not known, as its records could not be told apart.
+    """
+    for name, source in own(cell.rule, cell.attack).items():
+        if not source:
+            raise UserError(
+                f"{name} was registered without a digest of its source, by which records of its versions are told "
+                "apart: put it into a module, and name that as a plugin"
+            )
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+    return {
+        **cell.as_dict(),
+        "data": data_name,
+        "data_digest": data.digest,
+        "numerics": NUMERICS,
+        "jax": {"default_matmul_precision": MATMUL, **settings},
+    }
 
 
 def identifier(decides: Mapping[str, Any]) -> str:
@@ -44,8 +67,17 @@ def record(
     decides: Mapping[str, Any],
     origin: Mapping[str, Any],
     seconds: float,
+    chunk: int | None = None,
+    halved: int = 0,
+    per_cell: int = 1,
 ) -> Record:
-    """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged."""
+    """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged.
+
+    Args:
+        chunk: cells at once under vmap on each device; None: one after another.
+        halved: how often the chunk was halved since memory ran out.
+        per_cell: devices that shared the cell.
+    """
     finite = curve.accuracy[np.isfinite(curve.accuracy)]
     return {
         "table": table,
@@ -59,15 +91,56 @@ def record(
         "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
         "diverged": curve.diverged,
         "diverged_epoch": curve.diverged_epoch,
+        "digest": curve.digest,
+        "mode": _mode(chunk, halved, per_cell),
         **origin,
         "seconds": round(seconds, 2),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": _now(),
     }
+
+
+def failure(
+    decides: Mapping[str, Any],
+    error: Exception,
+    *,
+    origin: Mapping[str, Any],
+    chunk: int | None,
+    halved: int,
+    per_cell: int = 1,
+) -> Record:
+    """One line of failures.jsonl: the cell as in runs.jsonl, and what became of it instead of a result."""
+    return {
+        "id": identifier(decides),
+        **decides,
+        "failed": reason(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        "mode": _mode(chunk, halved, per_cell),
+        **origin,
+        "time": _now(),
+    }
+
+
+def _mode(chunk: int | None, halved: int, per_cell: int) -> str:
+    """In how far bits are promised, in words."""
+    how = "cell by cell" if chunk is None else f"{chunk} cells under vmap"
+    how += f", each over {per_cell} devices" if per_cell > 1 else ""
+    return f"{how}, halved {halved} times as memory ran out" if halved else how
+
+
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _now() -> str:
+    """For people to read; nothing is decided by it, as clocks jump."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
     """A curve's measurements; who was kept only for rules that leave workers out."""
-    series = {name: values for name, values in curve._asdict().items() if not name.startswith("diverged")}
+    series = {name: values for name, values in curve._asdict().items() if isinstance(values, np.ndarray)}
     if "filter" not in rule_entry(cell.rule).traits:
         del series["honest_dropped"], series["byz_kept"]
     return series
@@ -121,7 +194,54 @@ def _processor(device: jax.Device) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-RUN_FIELDS = frozenset({"id", "rule", "seed", "accuracy"})
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()  # so no lone surrogates, which no file can hold
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_series(value: Any) -> bool:
+    return isinstance(value, list) and all(x is None or _is_number(x) for x in value)
+
+
+RUN_KINDS: dict[str, Callable[[Any], object]] = {
+    "id": _is_text,
+    "rule": _is_text,
+    "attack": _is_text,
+    "alpha": _is_number,
+    "n_byz": _is_whole,
+    "seed": _is_whole,
+    "beyond_bound": _is_flag,
+    "quick": _is_flag,
+    "diverged": _is_flag,
+    "diverged_epoch": lambda value: value is None or _is_whole(value),
+    "accuracy": lambda value: _is_series(value) and value,
+    "final_accuracy": lambda value: value is None or _is_number(value),
+    "data": _is_text,
+    "seconds": _is_number,
+    "commit": _is_text,
+    "dirty": _is_flag,
+    "device": _is_text,
+    "versions": lambda value: isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])),
+}
+RUN_FIELDS = frozenset(RUN_KINDS)
+KINDS = {
+    **dict.fromkeys(Curve._fields, _is_series),
+    **RUN_KINDS,
+    "mode": _is_text,
+    "digest": _is_text,
+    "failed": lambda value: isinstance(value, str),
+}
 
 
 def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
@@ -130,7 +250,7 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
     A torn last line, left by a kill, is said and not counted.
 
     Raises:
-        UserError: for any other line that is not a record, with its number.
+        UserError: for any other line that is not a record, with its number, and fields that are of another kind.
     """
     try:
         lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -143,29 +263,61 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
-    try:
+    parsed: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
         parsed = json.loads(line)
-    except ValueError:
-        parsed = None
-    if not (isinstance(parsed, dict) and fields <= parsed.keys()):
+    if wrong := _wrong(parsed, fields):
         raise UserError(
-            f"{path}, line {number} is not a record. Mend or remove it; `git diff {path.name}` may show how it was."
+            f"{path}, line {number} is not a record ({wrong}). Mend or remove it; "
+            f"`git diff {path.name}` may show how it was."
         )
     return parsed
 
 
+def _wrong(parsed: Any, fields: frozenset[str]) -> str:
+    """What is wrong with it, if anything is."""
+    if not isinstance(parsed, dict):
+        return "no JSON object"
+    missing = sorted(fields - parsed.keys())
+    if missing:
+        return f"without {', '.join(missing)}"
+    odd = [name for name in sorted(parsed.keys() & KINDS.keys()) if not KINDS[name](parsed[name])]
+    if fields >= RUN_FIELDS and not odd and parsed["diverged"] != (parsed["final_accuracy"] is None):
+        odd = ["final_accuracy"]
+    return f"{', '.join(odd)} of another kind" if odd else ""
+
+
 def append(path: Path, new: Iterable[Record]) -> None:
-    """Add records in one write that is on the disk on return; a torn last line is dropped first, whole file at once."""
+    """Add records that are on the disk on return, or none of them; a torn last line is cut off first.
+
+    Raises:
+        Incomplete: the disk is full, the folder has gone, or is not to be written. What was there is there still.
+    """
     text = "".join(json.dumps(each) + "\n" for each in new).encode()
     try:
-        old = path.read_bytes() if path.exists() else b""
-        if old and not old.endswith(b"\n"):
-            write_whole(path, old[: old.rfind(b"\n") + 1])
-        with path.open("ab", buffering=0) as file:
-            file.write(text)
-            os.fsync(file.fileno())
+        path.touch()
+        with path.open("r+b", buffering=0) as file:
+            _append(file.fileno(), file.read().rfind(b"\n") + 1, text)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        raise Incomplete(f"cannot write {path}: {error.strerror}") from None
+
+
+def _append(descriptor: int, end: int, content: bytes) -> None:
+    try:
+        os.ftruncate(descriptor, end)
+        os.lseek(descriptor, end, os.SEEK_SET)
+        _write_all(descriptor, content)
+        os.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, end)
+        raise
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    """A disk that fills up takes a part of a write without any error."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 def check_writable(folder: Path) -> None:
@@ -174,28 +326,118 @@ def check_writable(folder: Path) -> None:
     Raises:
         UserError: if either cannot be done.
     """
+    probe = folder / f".{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(4096))
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER."
         ) from None
 
 
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Generator[None]:
+    """Nobody else runs into this folder meanwhile. The lock is the operating system's, so a crash leaves none behind.
+
+    What a killed run left half-written is removed.
+
+    Raises:
+        UserError: if another process has the folder, with its id and since when.
+    """
+    holder = folder / ".holder"
+    try:
+        lock = FileLock(folder / ".lock").acquire(blocking=False)
+    except Timeout:
+        who = holder.read_text(errors="replace") if holder.exists() else "another process"
+        raise UserError(
+            f"{folder} is in use by {who}. Wait for it, stop it, or choose another place with --results FOLDER."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot lock {folder}: {error.strerror}. Choose another place with --results FOLDER."
+        ) from None
+    with lock:
+        try:
+            with contextlib.suppress(OSError):
+                for part in (*folder.glob(".*.part"), *folder.glob("*/.*.part"), holder):
+                    part.unlink(missing_ok=True)
+                write_whole(holder, f"process {os.getpid()}, started {_now()}".encode())
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                holder.unlink()
+
+
 def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> list[Record]:
     """The records of these cells under any seed; of several for one cell and seed, the last."""
-    wanted = {_key(cell.as_dict() | {"data": data_name}) for cell in cells}
-    fields = {*Cell().as_dict(), "data"}
+    wanted = {_key(cell.as_dict(), data_name) for cell in cells}
     latest: dict[tuple[str, int], Record] = {}
     for each in found:
-        key = _key({field: each.get(field) for field in fields})
-        if key in wanted:
+        cell = cell_of(each)
+        if cell and (key := _key(cell.as_dict() | {"sources": each.get("sources")}, each.get("data"))) in wanted:
             latest[key, each["seed"]] = each
     return list(latest.values())
 
 
-def _key(values: Mapping[str, Any]) -> str:
-    return json.dumps({key: value for key, value in values.items() if key != "seed"}, sort_keys=True)
+def cell_of(found: Record) -> Cell | None:
+    """The cell of a record; what an older record does not spell out has its default. None if there is no such cell."""
+    try:
+        return Cell(**{field.name: found[field.name] for field in dataclasses.fields(Cell) if field.name in found})
+    except (TypeError, ValueError):
+        return None
+
+
+def _key(values: Mapping[str, Any], data_name: str | None) -> str:
+    """Of all but the seed; `sources` are those that the record was made with, and not today's."""
+    decides = {"sources": None, **values, "seed": None, "data": data_name}
+    return json.dumps(decides, sort_keys=True)
+
+
+Place = tuple[str, str, float, int]
+
+
+def place(found: Mapping[str, Any]) -> Place:
+    """Where a record stands in its table, whatever else decides it: rule, attack, alpha, seed."""
+    return found["rule"], found["attack"], found["alpha"], found["seed"]
+
+
+def label(where: Place) -> str:
+    """A place as printed."""
+    rule, attack, alpha, seed = where
+    return f"{rule}, {attack}, alpha {alpha:.4g}, seed {seed}"
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What decides the results of one record and not so of another, in words such as "lr 0.03 -> 0.1".
+
+    Args:
+        old, new: records, or what `identity` gives.
+    """
+    fields = [*Cell().as_dict(), "sources", "data", "data_digest", "numerics", "jax"]
+    before, after = ({name: each[name] for name in fields if name in each} for each in (old, new))
+    pairs = dict(_pairs(before, after))
+    absent = [name for name, pair in pairs.items() if ABSENT in pair]
+    words = [f"{name} {_brief(a)} -> {_brief(b)}" for name, (a, b) in pairs.items() if name not in absent]
+    return words + ([f"not recorded: {', '.join(absent)}"] if absent else [])
+
+
+ABSENT = object()
+
+
+def _pairs(old: Record, new: Record, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Name and both values of what differs; dictionaries are compared key by key."""
+    for key in {**old, **new}:
+        a, b = old.get(key, ABSENT), new.get(key, ABSENT)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _pairs(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield prefix + key, (a, b)
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -120,8 +120,8 @@ def _refuse_twins(runs: Sequence[Record]) -> None:
 # Provenance
 # ---------------------------------------------------------------------------------------------------------
 
-OUTCOMES = ["accuracy", "final_accuracy", "best_accuracy", "diverged", "diverged_epoch", "byz_weight"]
-CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "seconds", "time"]
+OUTCOMES = ["accuracy", "final_accuracy", "best_accuracy", "diverged", "diverged_epoch", "byz_weight", "digest"]
+CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
 DIRTY = " with uncommitted changes"
 
 
@@ -145,7 +145,7 @@ def provenance(records: Sequence[Record]) -> dict[str, str]:
         "Seeds": _listed(r["seed"] for r in records),
         "Epochs": _listed(len(r["accuracy"]) for r in records),
         "Commits": _listed(f"{r['commit']}{DIRTY if r['dirty'] else ''}" for r in records),
-        "Devices": _listed(r["device"] for r in records),
+        "Devices": _listed(f"{r['device']}{', ' + r['mode'] if 'mode' in r else ''}" for r in records),
         "Versions": _listed(f"{name} {v}" for r in records for name, v in r["versions"].items()),
         "Settings of all runs": ", ".join(f"{k} = {v}" for k, v in _settings(records).items()) or "none",
     }

@@ -14,7 +14,7 @@ import pandas as pd
 import sim
 from experiments import records
 from experiments.report import write_whole
-from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round
+from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, trial
 
 UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
 BAD = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
@@ -31,6 +31,16 @@ class Size:
     d: int = 10
     """coordinates"""
     seed: int = 0
+
+
+def check(size: Size) -> None:
+    """Raises ValueError for sizes that make no sense, or more than memory holds."""
+    if not (size.m >= 3 and 1 <= size.f <= (size.m - 1) // 2 and size.d >= 1 and 0 <= size.seed < 2**32):
+        raise ValueError(
+            f"m={size.m}, f={size.f}, d={size.d}, seed={size.seed}: expected 1 <= f <= (m - 1) // 2, d >= 1 and "
+            "a seed from 0 to 2**32 - 1"
+        )
+    trial.fits(f"m={size.m} candidates of m rows", 4 * size.m**2 * size.d)
 
 
 def measure(size: Size, say: Callable[[str], object]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from sim.models import MODELS
 from sim.modifiers import MODIFIERS
 from sim.names import chain
 from sim.pre_rules import PRE_RULES
+from sim.register import register
 from sim.robustness import Robustness, robustness
 from sim.types import Aggregator, Attack, Entry, Info, Round
 
@@ -31,6 +32,7 @@ __all__ = [
     "aggregate",
     "attack",
     "chain",
+    "register",
     "robustness",
     "simulate",
 ]

@@ -1,5 +1,6 @@
 """One-liners on top: one vector from a matrix, what an attack sends, one curve from a cell."""
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Mapping
@@ -8,14 +9,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from sim import grid
+from sim import grid, trial
 from sim.cell import Cell
 from sim.engine import Data
 from sim.grid import Curve
-from sim.names import attack_entry, max_f, options, rule_entry
+from sim.names import LARGEST, attack_entry, max_f, options, rule_entry, unknown
 from sim.types import Round
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
 
 def aggregate(
@@ -59,15 +63,16 @@ def aggregate(
     m, d = matrix.shape[-2:]
     args = options(rule, entry, rule_args)
     _check_count("f", f, m)
+    _check_seed(seed)
+    _check_number("lr", lr)
+    _check_function("server_loss", server_loss)
     bound = max_f(entry, m, args)
     if f > bound:
         warnings.warn(f"{rule} withstands at most f={bound} of m={m} workers, not f={f}", stacklevel=2)
     if "server" in entry.traits and server_loss is None and server_gradient is None:
         raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
-    at = jnp.broadcast_to(_vectors("params", 0.0 if params is None else params, d), (matrix.size // (m * d), d))
-    slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, d)
-    if slope is not None and slope.shape != (d,):
-        raise ValueError(f"server_gradient has shape {slope.shape}; expected ({d},)")
+    at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d))
+    slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,))
     call, traced = grid.call(entry.make, args)
     program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
     out = program(traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), jnp.int32(f), lr)
@@ -136,8 +141,11 @@ def attack(
     if "data" in entry.traits:
         raise ValueError(f"{name} changes labels, not gradients; see sim.simulate")
     *several, n_honest, d = rows.shape
+    _check_count("n_byz", n_byz, None)
     m = n_honest + n_byz
-    _check_count("n_byz", n_byz, m)
+    trial.fits(f"the rows of m={m} workers", 4 * m * d)
+    _check_seed(seed)
+    _check_function("loss_after", loss_after)
     if own is None and "collusive" not in entry.traits:
         raise ValueError(f"{name} starts from the attackers' own work: give own=..., of shape ({n_byz}, {d})")
     mine = jnp.zeros((*several, n_byz, d)) if own is None else _matrix(own, rounds=True)
@@ -148,13 +156,13 @@ def attack(
     in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}))
     declared = n_byz if f is None else f
     _check_count("f", declared, m)
-    before = _vectors("previous", 0.0 if previous is None else previous, d)
+    before = _vectors("previous", 0.0 if previous is None else previous, (d,))
     program = _forging if loss_after is None else _forging.__wrapped__
     forged = program(call, in_use, n_byz, loss_after)(
         traced,
         rule_traced,
         jnp.concatenate([mine, rows], axis=-2).reshape(-1, m, d),
-        jnp.broadcast_to(before, (d,)),
+        before,
         jax.random.key(seed),
         jnp.int32(declared),
     )
@@ -186,27 +194,58 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
     return jax.jit(run)
 
 
-def _check_count(name: str, count: Any, m: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 <= count <= m:
-        raise ValueError(f"{name}={count!r} is not a whole number from 0 to m={m}")
+def _check_count(name: str, count: Any, most: int | None) -> None:
+    if not (_is_whole(count) and count >= 0 and (most is None or count <= most)):
+        raise ValueError(f"{name}={count!r} is not a whole number from 0" + ("" if most is None else f" to m={most}"))
 
 
-def _vectors(name: str, values: Any, d: int) -> Float[Array, "*rounds d"]:
-    array = jnp.asarray(values, jnp.float32)
-    if array.ndim and array.shape[-1] != d:
-        raise ValueError(f"{name} has shape {array.shape}; expected ({d},)")
+def _check_seed(seed: Any) -> None:
+    if not (_is_whole(seed) and 0 <= seed < 2**32):
+        raise ValueError(f"seed={seed!r} is not a whole number from 0 to 2**32 - 1")
+
+
+def _is_whole(count: Any) -> bool:
+    return isinstance(count, int | np.integer) and not isinstance(count, bool)
+
+
+def _check_number(name: str, value: Any) -> None:
+    number = isinstance(value, int | float | np.number | jax.Array) and not isinstance(value, bool)
+    if not (number and np.ndim(value) == 0 and abs(value) <= LARGEST):
+        raise ValueError(f"{name}={value!r} is not a finite number")
+
+
+def _check_function(name: str, given: Any) -> None:
+    if not (given is None or callable(given)):
+        raise ValueError(f"{name}={given!r} is not a function")
+
+
+def _vectors(name: str, values: Any, shape: tuple[int, ...]) -> Float[Array, "*rounds d"]:
+    """One vector for all rounds, or one for each."""
+    array = _real(name, values)
+    if array.ndim and array.shape not in (shape[-1:], shape):
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape[-1:]}")
+    return jnp.broadcast_to(jnp.asarray(array, jnp.float32), shape)
+
+
+def _is_on_devices(values: Any) -> bool:
+    """Such an array stays where it is, and as it is spread there."""
+    return isinstance(values, jax.Array) and not isinstance(values, Tracer)
+
+
+def _real(name: str, values: Any) -> np.ndarray | jax.Array:
+    try:
+        array = values if _is_on_devices(values) else np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} are not an array: {error}") from None
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise ValueError(f"{name} have dtype {array.dtype}; expected real numbers")
     return array
 
 
 def _matrix(gradients: Any, *, rounds: bool) -> Float[Array, "*rounds m d"]:
-    try:
-        matrix = gradients if isinstance(gradients, jax.Array) else np.asarray(gradients)
-    except ValueError as error:
-        raise ValueError(f"gradients are not an array: {error}") from None
+    matrix = _real("gradients", gradients)
     if matrix.ndim not in ((2, 3) if rounds else (2,)) or 0 in matrix.shape:
         raise ValueError(f"gradients have shape {matrix.shape}; expected (m, d), one row a worker, none of them 0")
-    if not (jnp.issubdtype(matrix.dtype, jnp.floating) or jnp.issubdtype(matrix.dtype, jnp.integer)):
-        raise ValueError(f"gradients have dtype {matrix.dtype}; expected real numbers")
     return jnp.asarray(matrix, jnp.float32)
 
 
@@ -230,8 +269,11 @@ def simulate(
     Warns:
         UserWarning: if there are more Byzantine workers than the rule's guarantee covers.
     """
+    for name in cell:
+        if name not in FIELDS:
+            raise ValueError(unknown("field of a cell", name, FIELDS))
     run = Cell(**cell)
-    train_data, test_data = _data("train", *train), _data("test", *test)
+    train_data, test_data = _data("train", train), _data("test", test)
     run.steps_per_epoch(len(train_data.labels))
     if train_data.images.shape[1:] != test_data.images.shape[1:]:
         raise ValueError(f"images differ: train {train_data.images.shape}, test {test_data.images.shape}")
@@ -241,13 +283,16 @@ def simulate(
             stacklevel=2,
         )
     n_classes = int(max(train_data.labels.max(), test_data.labels.max())) + 1
+    trial.cells([run], train_data.images.shape[1:], n_classes)
     (group,) = grid.plan([run], n_classes)
     (curve,) = grid.run(group.program, group.knobs, train_data, test_data, epochs=run.epochs, on_epoch=on_epoch)
     return curve
 
 
-def _data(name: str, images: Any, labels: Any) -> Data:
-    images, labels = np.asarray(images), np.asarray(labels)
+def _data(name: str, pair: tuple[Any, Any]) -> Data:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2):
+        raise ValueError(f"{name} is {type(pair).__name__}; expected (images, labels)")
+    images, labels = map(np.asarray, pair)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
             f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (n, h, w) or (n, h, w, c)"

@@ -1,23 +1,32 @@
 """A cell: one training run with every hyperparameter spelled out. A run is a pure function of its cell and data."""
 
 import dataclasses
+import functools
 import inspect
+from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args
 
+import jax
 import numpy as np
 import optax
 
 from sim import names
 from sim.models import MODELS
-from sim.names import Args, unknown
+from sim.names import LARGEST, Args, unknown
 
 Momentum = Literal["none", "ema", "classic"]
 Sharding = Literal["iid", "dirichlet"]
+MOST = {"m": 10**6, "epochs": 10**6, "seed": 2**32 - 1}  # more could not be held, ended or told apart
+SMALLEST = float(np.finfo(np.float32).tiny)
+WHOLE = ("m", "n_byz", "f", "batch", "epochs", "seed", "steps")
+REAL = ("lr", "momentum_beta", "dirichlet_alpha")
+PLAIN = bool | int | float | str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run. Options that are left out of `*_args` are filled in with the factory's defaults.
+    """One run. Options that are left out of `*_args` are filled in with the factory's defaults, and numbers are plain
+    ones, so that equal runs are equal cells, however they were written.
 
     Raises:
         ValueError: on construction, for anything that cannot be run, with what was given and what would do.
@@ -57,23 +66,32 @@ class Cell:
     sharding: Sharding = "iid"
     """equal disjoint shards: uniform, or with Dirichlet label skew"""
     dirichlet_alpha: float = 1.0
-    """the skew: small is extreme, infinity is i.i.d."""
+    """the skew: small is extreme, large is close to i.i.d."""
     seed: int = 0
 
     def __post_init__(self):
         _check_whole(self)
-        self._fill()
         _check_counts(self)
+        self._fill()
+        _check_byzantine(self)
         _check_ranges(self)
+        self._normalise()
 
     def _fill(self):
         for field, entry in self._entries():
             given = getattr(self, f"{field}_args")
             object.__setattr__(self, f"{field}_args", names.options(getattr(self, field), entry, given))
-        _check_optimizer(self.optimizer, self.optimizer_args)
+        object.__setattr__(self, "optimizer_args", _optimizer_args(self.optimizer, self.optimizer_args))
         object.__setattr__(self, "f", self.n_byz if self.f is None else self.f)
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
         object.__setattr__(self, "byzantine", tuple(chosen))
+
+    def _normalise(self):
+        for kind, fields in ((int, WHOLE), (float, REAL)):
+            for name in fields:
+                value = getattr(self, name)
+                object.__setattr__(self, name, None if value is None else kind(value))
+        object.__setattr__(self, "byzantine", tuple(sorted(map(int, self.byzantine or ()))))
 
     def _entries(self):
         yield "rule", names.rule_entry(self.rule)
@@ -96,8 +114,10 @@ class Cell:
         return max(self.n_byz, self.f or 0) > self.max_f
 
     def as_dict(self) -> dict[str, Any]:
-        """All that decides the run, as plain JSON values."""
-        return dataclasses.asdict(self) | {"alpha": self.alpha, "byzantine": list(self.byzantine or ())}
+        """All that decides the run, as plain JSON values; `sources` only if a member is not one of ours."""
+        own = names.own(self.rule, self.attack)
+        known = dataclasses.asdict(self) | {"alpha": self.alpha, "byzantine": list(self.byzantine or ())}
+        return known | ({"sources": own} if own else {})
 
     def steps_per_epoch(self, n_train: int) -> int:
         """Steps in an epoch on `n_train` images.
@@ -118,28 +138,54 @@ class Cell:
 
 
 def _check_whole(cell: Cell) -> None:
-    for name in ("m", "n_byz", "f", "batch", "epochs", "seed", "steps"):
+    for name in WHOLE:
         value = getattr(cell, name)
         optional = value is None and name in ("f", "steps")
         if not optional and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
             raise ValueError(f"{name}={value!r} is not a whole number")
-    for name in ("lr", "momentum_beta", "dirichlet_alpha"):
+    for name in REAL:
         value = getattr(cell, name)
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise ValueError(f"{name}={value!r} is not a number")
-    if cell.seed >= 2**32:
-        raise ValueError(f"seed={cell.seed} is not below 2**32")
+    if not (cell.byzantine is None or _whole_numbers(cell.byzantine)):
+        raise ValueError(f"byzantine={cell.byzantine!r} is not a list of workers")
 
 
-def _check_optimizer(name: str, args: Args) -> None:
+def _whole_numbers(values: Any) -> bool:
+    return isinstance(values, Collection) and all(isinstance(each, int | np.integer) for each in values)
+
+
+def _optimizer_args(name: str, given: Args) -> Args:
+    """All options but such as no record could hold: functions and types, by which defaults alone are left out."""
+    if not isinstance(name, str):
+        raise ValueError(f"optimizer={name!r} is not a name")
     make = getattr(optax, name, None)
-    parameters = inspect.signature(make).parameters if callable(make) else {}
-    if "learning_rate" not in parameters:
+    if not (callable(make) and "learning_rate" in inspect.signature(make).parameters):
         known_names = [each for each in dir(optax) if _takes_rate(getattr(optax, each))]
         raise ValueError(unknown("optimizer", name, known_names))
-    for key in args:
-        if key not in parameters:
-            raise ValueError(unknown(f"option of {name}", key, parameters))
+    filled = names.options(name, names.Entry(make, source="optax"), given)
+    filled = {key: value for key, value in filled.items() if key in given or _is_plain(key, value)}
+    try:
+        _one_update(make, tuple(sorted(filled.items())))
+    except Exception as error:  # whatever optax makes of what it does not expect
+        raise ValueError(f"optimizer {name} cannot be used with options {dict(given)}: {error}") from error
+    return filled
+
+
+def _is_plain(key: str, default: Any) -> bool:
+    """An option's default that is spelled out; the learning rate is a field of its own."""
+    return key != "learning_rate" and isinstance(default, PLAIN)
+
+
+@functools.lru_cache
+def _one_update(make: Callable[..., Any], args: tuple[tuple[str, Any], ...]) -> None:
+    """By shapes alone."""
+
+    def update(params):
+        transformation = make(0.1, **dict(args))
+        return transformation.update(params, transformation.init(params), params)
+
+    jax.eval_shape(update, jax.ShapeDtypeStruct((1,), np.float32))
 
 
 def _takes_rate(make: Any) -> bool:
@@ -151,11 +197,17 @@ def _check_counts(cell: Cell) -> None:
     if cell.steps is not None:
         least["steps"] = 1
     for name, low in least.items():
-        if getattr(cell, name) < low:
+        if (getattr(cell, name) or 0) < low:
             raise ValueError(f"{name}={getattr(cell, name)} is below {low}")
     for name in ("n_byz", "f"):
-        if getattr(cell, name) > cell.m:
+        if (getattr(cell, name) or 0) > cell.m:
             raise ValueError(f"{name}={getattr(cell, name)} is more than there are workers, m={cell.m}")
+    for name, most in MOST.items():
+        if getattr(cell, name) > most:
+            raise ValueError(f"{name}={getattr(cell, name)} is more than {most:,}")
+
+
+def _check_byzantine(cell: Cell) -> None:
     ids = cell.byzantine or ()
     if len(set(ids)) != cell.n_byz or not set(ids) <= set(range(cell.m)):
         raise ValueError(f"byzantine={ids} does not name n_byz={cell.n_byz} different workers of 0 to {cell.m - 1}")
@@ -164,8 +216,8 @@ def _check_counts(cell: Cell) -> None:
 def _check_ranges(cell: Cell) -> None:
     for name in ("lr", "dirichlet_alpha"):
         value = getattr(cell, name)
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name}={value} is not a finite number above 0")
+        if not SMALLEST <= value <= LARGEST:
+            raise ValueError(f"{name}={value!r:.40} is not a finite number above 0")
     if not 0 <= cell.momentum_beta < 1:
         raise ValueError(f"momentum_beta={cell.momentum_beta} is not in [0, 1)")
     for name, kinds in (("momentum", Momentum), ("sharding", Sharding)):

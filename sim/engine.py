@@ -26,7 +26,7 @@ from sim.types import Aggregator, Attack, Round, State, Traced
 INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
     7
 )  # random streams: a new reader never shifts another's numbers
-NUMERICS = 1  # raised when the same cell may give other numbers than before
+NUMERICS = 2  # raised when the same cell may give other numbers than before
 TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
 
 
@@ -152,11 +152,12 @@ def step(
     index = spread.rows(shared_batches(index, rule.load))
     images, clean = train.images[index], train.labels[index].astype(jnp.int32)
     labels = jnp.where(byz, attack.labels(clean, program.n_classes, _round(knobs, LABELS, state)), clean)
+    needed = jnp.ones_like(knobs.byz) if attack.own else ~knobs.byz
 
-    def gradients(params, images, labels):
-        return worker_gradients(program, params, train, images, labels)
+    def gradients(params, images, labels, needed):
+        return worker_gradients(program, params, train, images, labels, needed)
 
-    losses, grads = spread.by_worker(gradients, state.params, images, labels)
+    losses, grads = spread.by_worker(gradients, state.params, images, labels, needed)
     momentum, work = _momentum(program, knobs, state.momentum, grads)
     work = spread.to_columns(work)
 
@@ -203,13 +204,13 @@ def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:
     return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
 
 
-def _facts(knobs: Knobs, train_loss: Array, work: Float[Array, "m d"], aggregate: Array, weight: Array) -> Facts:
-    honest = masked_mean(work, ~knobs.byz)
+def _facts(knobs: Knobs, train_loss: Array, sent: Float[Array, "m d"], aggregate: Array, weight: Array) -> Facts:
+    honest = masked_mean(sent, ~knobs.byz)
     three = jnp.stack([honest, aggregate, aggregate - honest])
     gram = jnp.einsum("id,jd->ij", three, three, precision=HIGHEST)
     size, length, missed = jnp.sqrt(jnp.diagonal(gram))
     product = size * length
-    apart = per_row(lambda row: jnp.square(row - honest).sum(), work)
+    apart = per_row(lambda row: jnp.square(row - honest).sum(), sent)
     return Facts(
         train_loss=train_loss,
         byz_weight=jnp.where(knobs.byz, weight, 0.0).sum(),
@@ -231,16 +232,35 @@ def worker_gradients(
     train: Data,
     images: UInt8[Array, "m b h w *c"],
     labels: Int[Array, "m b"],
+    needed: Bool[Array, " m"],
 ) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
-    """Every worker's mean cross-entropy over its batch, and its gradient, all at the same parameters."""
+    """Every worker's mean cross-entropy over its batch, and its gradient, all at the same parameters.
+
+    Of workers that are not `needed` any values, and no work where workers take turns.
+    """
     unravel = _flat_model(program, train)[1]
 
     def loss(tree, images, labels):
         return _cross_entropy(program, tree, images, labels)[1].mean()
 
-    each = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0, 0))
-    losses, trees = each(unravel(params), images, labels)
-    return losses, jax.vmap(lambda tree: ravel_pytree(tree)[0])(trees)
+    def one(images, labels):
+        value, tree = jax.value_and_grad(loss)(unravel(params), images, labels)
+        return value, ravel_pytree(tree)[0]
+
+    if getattr(program.model, "workers_in_turn", False):
+        return jax.lax.platform_dependent(images, labels, cpu=_in_turn(one, needed), default=jax.vmap(one))
+    return jax.vmap(one)(images, labels)
+
+
+def _in_turn(one: Callable[..., Any], needed: Bool[Array, " m"]) -> Callable[..., Any]:
+    """`vmap` as a loop that passes over those who are not needed: zeros for them."""
+
+    def each(worker):
+        wanted, batch = worker
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, *batch))
+        return jax.lax.cond(wanted, lambda: one(*batch), lambda: nothing)
+
+    return lambda *batches: jax.lax.map(each, (needed, batches))
 
 
 def _losses(
@@ -285,7 +305,7 @@ def _members(program: Program, knobs: Knobs) -> tuple[Aggregator, Attack]:
 
 
 def _key(knobs: Knobs, stream: int) -> Array:
-    return jax.random.fold_in(jax.random.key(knobs.seed), stream)
+    return jax.random.fold_in(jax.random.key(knobs.seed, impl="threefry2x32"), stream)
 
 
 def _step_key(knobs: Knobs, stream: int, state: TrainState) -> Array:

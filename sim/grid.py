@@ -1,6 +1,7 @@
 """Many cells through one compiled program: spread over devices, on each one at a time, or several under vmap."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ class Curve(NamedTuple):
     diverged: bool
     diverged_epoch: int | None
     """the first epoch, from 1, after which the parameters or the test loss were not finite; nothing later counts"""
+    digest: str
+    """of the exact bits: SHA-256 (16 hex digits) of all numbers above as float32, and unless diverged the parameters"""
 
 
 class Call(NamedTuple):
@@ -59,6 +62,19 @@ class Group(NamedTuple):
     knobs: tuple[Knobs, ...]
 
 
+class Snapshot(NamedTuple):
+    """One run after some of its epochs, in the host's memory: all that it takes to go on with the same bits."""
+
+    state: TrainState
+    measured: Measured
+    """of each epoch done, all (epochs,)"""
+
+    @property
+    def epochs(self) -> int:
+        """How many are done."""
+        return len(self.measured.loss)
+
+
 def plan(cells: Sequence[Cell], n_classes: int) -> list[Group]:
     """Cells by program, in the order of their first member. Float options are traced; all others shape the program."""
     groups: dict[Any, list[Cell]] = {}
@@ -78,42 +94,65 @@ def run(
     per_cell: int = 1,
     chunk: int | None = None,
     on_epoch: Callable[[int], None] = lambda done: None,
+    resume: Sequence[Snapshot] = (),
+    on_state: Callable[[int, Callable[[], list[Snapshot]]], object] = lambda done, snapshots: None,
 ) -> list[Curve]:
     """Run cells of one program, as many side by side as the devices hold.
 
     Args:
         knobs: one for each cell; the last is repeated where devices would have nothing to do.
-        devices: where to run; default one device. Of several processes: those of all of them, and every process calls
-            this with the same arguments and gets all curves.
+        devices: where to run; default all of them. Several CPU devices, however many, give the same bits, but not those
+            of one: XLA fuses a program that is sharded otherwise. Of several processes: those of all of them; every
+            process calls this with the same arguments and gets all curves.
         per_cell: devices that share one cell (`sim.spread`), a divisor of m and of the number of devices. With more
             than one, sums are taken in another order, so bits differ from those of a cell on one device.
         chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
             the right choice on a CPU. `chunk_within` finds a number for an accelerator.
         on_epoch: called after each epoch of a batch of cells, with the number of epochs done.
+        resume: where to go on, one for each cell, all of them after equally many epochs; default: from the start.
+        on_state: called after `on_epoch` with the number of epochs done and a function that fetches the batch's
+            snapshots, which is to be called before `on_state` returns or not at all.
+
+    Raises:
+        ValueError: for counts below 1, data that do not go together or are too few, and if `resume` does not fit the
+            cells.
     """
-    mesh = _mesh(devices or jax.devices()[:1], per_cell)
-    train, test = _placed((train, test), mesh, PartitionSpec())
+    if epochs < 1 or per_cell < 1 or (chunk is not None and chunk < 1):
+        raise ValueError(f"epochs={epochs}, chunk={chunk}, per_cell={per_cell}: expected at least 1 of each")
+    if len(train.labels) < program.m * program.batch:
+        raise ValueError(f"{len(train.labels)} images are too few for m={program.m} batches of {program.batch}")
+    if train.images.shape[1:] != test.images.shape[1:] or not len(test.labels):
+        raise ValueError(f"images differ, or there are none: train {train.images.shape}, test {test.images.shape}")
+    if resume and (len(resume) != len(knobs) or len({each.epochs for each in resume}) > 1):
+        raise ValueError(f"{len(resume)} snapshots for {len(knobs)} cells, expected one each, all after the same epoch")
+    if program.m % per_cell:
+        raise ValueError(f"per_cell={per_cell} does not divide m={program.m}")
+    mesh = _mesh(devices or jax.devices(), per_cell)
     at_once = mesh.shape["cells"] * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
+    train, test = _placed((train, test), mesh)
     curves: list[Curve] = []
     for first in range(0, len(knobs), at_once):
-        batch = knobs[first : first + at_once]
-        filled = [*batch, *[batch[-1]] * (at_once - len(batch))]
-        stacked = _placed(_stacked(filled), mesh, PartitionSpec("cells"))
-        state, measured = start(stacked, train), []
-        for done in range(1, epochs + 1):
+        part = slice(first, first + at_once)
+        batch, before = knobs[part], resume[part]
+        stacked = _placed(_stacked(_filled(batch, at_once)), mesh, "cells")
+        if before:
+            state, measured = _restored(_filled(before, at_once), _state_shardings(start, mesh, stacked, train))
+        else:
+            state, measured = start(stacked, train), []
+        while len(measured) < epochs and not _all_diverged(measured):
             state, now = epoch(stacked, state, train, test)
-            measured.append(_gathered(now))
-            on_epoch(done)
-            if np.any([m.diverged for m in measured], axis=0).all():
-                break  # nothing that counts can follow
-        curves += [_curve(measured, i, epochs) for i in range(len(batch))]
+            measured.append(_fetched(now))
+            on_epoch(len(measured))
+            on_state(len(measured), functools.partial(_snapshots, state, measured, len(batch)))
+        params = _fetched(state.params)
+        curves += [_curve(measured, params[i], i, epochs) for i in range(len(batch))]
     return curves
 
 
 def everywhere(data: Data, devices: Sequence[jax.Device], per_cell: int = 1) -> Data:
     """Data on all of these devices, of all processes, from arrays that each process has; `run` copies it no more."""
-    return _placed(data, _mesh(devices, per_cell), PartitionSpec())
+    return _placed(data, _mesh(devices, per_cell))
 
 
 def _mesh(devices: Sequence[jax.Device], per_cell: int) -> Mesh:
@@ -123,30 +162,78 @@ def _mesh(devices: Sequence[jax.Device], per_cell: int) -> Mesh:
     return Mesh(np.array(devices).reshape(-1, per_cell), ("cells", spread.WORKERS))
 
 
-def _placed(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """Each process puts its own devices' part there."""
-    sharding = NamedSharding(mesh, spec)
-
-    def place(leaf):
-        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
-            return leaf
-        values = np.asarray(leaf)
-        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
-
-    return jax.tree.map(place, tree)
+def _placed(tree: Any, mesh: Mesh, *axes: str) -> Any:
+    """Arrays that each process has, each putting its own devices' part there."""
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
 
 
-def _gathered(tree: Any) -> Any:
-    """Arrays of one shape with a leading axis of cells, as float32 on the host of every process; one collective."""
+def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+        return leaf
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+
+def _fetched(tree: Any) -> Any:
+    """Arrays with a leading axis of cells, on the host of every process. A collective for each kind of array."""
     leaves, form = jax.tree.flatten(jax.block_until_ready(tree))  # a collective would not wait for ever
     if leaves[0].is_fully_addressable:
         return jax.device_get(tree)
-    return form.unflatten(multihost_utils.process_allgather(_together(leaves), tiled=True))
+    kinds: dict[Any, list[int]] = {}
+    for i, leaf in enumerate(leaves):
+        kinds.setdefault((leaf.shape, leaf.dtype), []).append(i)
+    for same in kinds.values():
+        whole = multihost_utils.process_allgather(_side_by_side([leaves[i] for i in same]), tiled=True)
+        for i, values in zip(same, whole, strict=True):
+            leaves[i] = values
+    return form.unflatten(leaves)
 
 
 @jax.jit
-def _together(leaves: Sequence[jax.Array]) -> jax.Array:
-    return jnp.stack([leaf.astype(jnp.float32) for leaf in leaves])
+def _side_by_side(leaves: Sequence[jax.Array]) -> jax.Array:
+    return jnp.stack(leaves)
+
+
+def template(program: Program, knobs: Knobs, train: Data, epochs: int) -> Snapshot:
+    """Shapes and dtypes of a snapshot after so many epochs; nothing is computed."""
+
+    def snapshot() -> Snapshot:
+        series = jnp.zeros(epochs)
+        measured = Measured(series, series, Facts(*[series] * len(Facts._fields)), jnp.zeros(epochs, bool))
+        return Snapshot(engine.start(program, knobs, train), measured)
+
+    return jax.eval_shape(snapshot)
+
+
+def _all_diverged(measured: Sequence[Measured]) -> bool:
+    """Nothing that counts can follow."""
+    return bool(np.any([m.diverged for m in measured], axis=0).all())
+
+
+def _filled(given: Sequence[Any], size: int) -> list[Any]:
+    return [*given, *[given[-1]] * (size - len(given))]
+
+
+def _snapshots(state: TrainState, measured: Sequence[Measured], n: int) -> list[Snapshot]:
+    """Of the first n cells. Copies, as the state's own memory is given to the next epoch."""
+    history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *measured)
+    whole = _fetched(state), history
+    return [Snapshot(*jax.tree.map(lambda leaf, i=i: np.array(leaf[i]), whole)) for i in range(n)]
+
+
+def _restored(snapshots: Sequence[Snapshot], shardings: TrainState) -> tuple[TrainState, list[Measured]]:
+    """State on the devices, as `start` leaves it there, and measurements, of cells side by side."""
+    state, history = jax.tree.map(lambda *leaves: np.stack(leaves), *snapshots)
+    measured = [jax.tree.map(lambda leaf, e=e: leaf[:, e], history) for e in range(snapshots[0].epochs)]
+    return jax.tree.map(_put, state, shardings), measured
+
+
+def _state_shardings(start: Any, mesh: Mesh, knobs: Knobs, train: Data) -> TrainState:
+    """How `start` leaves a state on the devices; where several share a cell it is up to XLA."""
+    if spread.WORKERS in mesh.axis_names:
+        return start.lower(knobs, train).compile().output_shardings
+    return jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec("cells")), jax.eval_shape(start, knobs, train))
 
 
 def chunk_within(
@@ -168,7 +255,7 @@ def chunk_within(
         ValueError: if not even one cell fits.
     """
     mesh = _mesh(devices, per_cell)
-    most = -(-len(knobs) // mesh.shape["cells"])
+    most = -(-len(knobs) // (len(devices) // per_cell))
     fits = largest_fitting(lambda chunk: _need(program, knobs[0], train, test, mesh, chunk), most, limit)
     return -(-most // -(-most // fits))
 
@@ -198,11 +285,12 @@ def largest_fitting(need: Callable[[int], int], most: int, limit: int) -> int:
 def _need(program: Program, knobs: Knobs, train: Data, test: Data, mesh: Mesh, chunk: int) -> int:
     """Bytes on each device while an epoch of `chunk` cells runs: data, state, results and temporaries."""
     start, epoch = _compiled(program, mesh, chunk)
-    stacked = _placed(_stacked([knobs] * (mesh.shape["cells"] * chunk)), mesh, PartitionSpec("cells"))
+    stacked = _placed(_stacked([knobs] * (mesh.shape["cells"] * chunk)), mesh, "cells")
+    train, test = _placed((train, test), mesh)
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(start, stacked, train),
-        start.lower(stacked, train).compile().output_shardings,
+        _state_shardings(start, mesh, stacked, train),
     )
     plan = epoch.lower(stacked, state, train, test).compile().memory_analysis()
     held = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
@@ -218,8 +306,6 @@ def _compiled(program: Program, mesh: Mesh, chunk: int | None):
     """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated.
 
     What devices share one cell do within it is up to `sim.spread` and XLA.
-    Without a chunk the program holds one cell on each device, whatever the size of the grid: the same code, so the
-    same bits. (A loop over cells inside the program would be compiled differently for every length.)
     """
     cells, everywhere = PartitionSpec("cells"), PartitionSpec()
 
@@ -275,7 +361,7 @@ def _knobs(cell: Cell) -> Knobs:
     )
 
 
-def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
+def _curve(measured: Sequence[Measured], params: np.ndarray, i: int, epochs: int) -> Curve:
     """Cell i's curve, NaN from its first diverged epoch on, and for epochs that were not worth running."""
     diverged = [bool(m.diverged[i]) for m in measured]
     first = diverged.index(True) if any(diverged) else None
@@ -287,5 +373,14 @@ def _curve(measured: Sequence[Measured], i: int, epochs: int) -> Curve:
         return values
 
     own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
-    facts = {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
-    return Curve(**own, **facts, diverged=first is not None, diverged_epoch=None if first is None else first + 1)
+    own |= {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
+    end = None if first is None else first + 1
+    return Curve(**own, diverged=end is not None, diverged_epoch=end, digest=_digest([*own.values()], params, end))
+
+
+def _digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:
+    """A NaN is a NaN, whatever its bits; parameters count only where no batch mate could have ended the run."""
+    total = hashlib.sha256(f"{diverged_epoch};".encode())
+    for values in series if diverged_epoch else [*series, params]:
+        total.update(np.where(np.isnan(values), np.nan, values).astype("<f4").tobytes())
+    return total.hexdigest()[:16]

@@ -3,8 +3,9 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from sim.pre_rules import PRE_RULES
 from sim.types import Entry
 
 Args = Mapping[str, Any]
+BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PRE_RULES})
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def chain(*parts: Any) -> Any:
@@ -50,6 +53,8 @@ def attack_entry(name: str) -> Entry:
 
 
 def _entry(kind: str, name: str, zoo: Mapping[str, Entry], outer_kind: str, outer: Mapping[str, Entry]) -> Entry:
+    if not isinstance(name, str):
+        raise ValueError(f"{kind}={name!r} is not a name")
     *before, last = name.split("+")
     inner = known(kind, last, zoo)
     return _composed([known(outer_kind, each, outer) for each in before], inner) if before else inner
@@ -90,6 +95,13 @@ def _shared_traits(parts: list[Entry]) -> frozenset[str]:
     return kept | frozenset.union(*(part.traits & needs for part in parts))
 
 
+def own(*names: str) -> dict[str, str]:
+    """The members from outside among the parts of these names, with the digests of their sources."""
+    parts = {part for name in names for part in name.split("+")} - BUILT_IN
+    zoo = {**AGGREGATORS, **PRE_RULES, **ATTACKS, **MODIFIERS}
+    return {part: zoo[part].digest for part in sorted(parts)}
+
+
 def max_f(entry: Entry, m: int, options: Args) -> int:
     """The largest f that the rule is guaranteed to withstand with these options."""
     return _with_named(entry.max_f, m, options)
@@ -108,8 +120,8 @@ def known(kind: str, name: str, zoo: Mapping[str, Entry]) -> Entry:
     Raises:
         ValueError: if there is none, with the nearest names.
     """
-    if name not in zoo:
-        raise ValueError(unknown(kind, name, zoo))
+    if not isinstance(name, str) or name not in zoo:
+        raise ValueError(unknown(kind, str(name), zoo))
     return zoo[name]
 
 
@@ -121,27 +133,43 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
 
 
 def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
-    """The factory's options with `given` laid over the defaults; an int given for a float becomes one.
+    """The factory's options with `given` laid over the defaults, all plain; an int given for a float becomes one.
 
     Raises:
         ValueError: for an option that the factory does not have, or a value that it refuses.
     """
-    defaults = {
-        key: parameter.default
-        for key, parameter in inspect.signature(entry.make).parameters.items()
-        if parameter.default is not parameter.empty
-    }
+    if not isinstance(given, Mapping):
+        raise ValueError(f"options of {name} are {given!r}; expected a mapping such as {{'option': value}}")
+    parameters = inspect.signature(entry.make).parameters
+    defaults = {key: each.default for key, each in parameters.items() if each.default is not each.empty}
     for key in given:
         if key not in defaults:
             raise ValueError(
-                unknown(f"option of {name}", key, defaults) if defaults else f"{name} has no options, got {key!r}"
+                unknown(f"option of {name}", str(key), defaults) if defaults else f"{name} has no options, got {key!r}"
             )
-    merged = {**defaults, **given}
+    merged = {key: _plain(value, parameters[key]) for key, value in {**defaults, **given}.items()}
     for key, value in merged.items():
-        if isinstance(defaults[key], float) and type(value) is int:
-            merged[key] = float(value)
-        if isinstance(merged[key], float) and not np.isfinite(merged[key]):
-            raise ValueError(f"{name}: {key}={value} is not a finite number")
-    needs = [key for key in inspect.signature(entry.make).parameters if key not in defaults]
-    entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
+        if isinstance(value, float | int) and not abs(value) <= (LARGEST if isinstance(value, float) else 2**31 - 1):
+            shown = value if isinstance(value, float) else f"(a whole number of {value.bit_length()} bits)"
+            raise ValueError(f"{name}: {key}={shown} is not a finite number of 32 bits")
+    needs = [key for key in parameters if key not in defaults]
+    try:
+        entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
     return merged
+
+
+def _plain(value: Any, parameter: inspect.Parameter) -> Any:
+    """No NumPy number, and a float where the parameter is one by its default, or where that is None by its type."""
+    value = value.item() if isinstance(value, np.generic) else value
+    real = isinstance(parameter.default, float) or float in _members(parameter.annotation)
+    return float(value) if real and type(value) is int and abs(value) <= LARGEST else value
+
+
+def _members(union: Any) -> Iterator[Any]:
+    """What a union is of; conditions do not count."""
+    for part in get_args(union):
+        yield part
+        if get_origin(part) in (Annotated, Union, UnionType):
+            yield from _members(part)

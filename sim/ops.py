@@ -2,7 +2,7 @@
 
 Costs are reads of the matrix. On a CPU `G.mean(0)` and `jnp.median(G, 0)` are one to two orders of magnitude slower
 than they must be; here a mean is a product with a row of weights, and an order statistic along the worker axis is a
-sorting network that XLA fuses into one loop.
+sorting network that XLA fuses into one loop, or, for many workers, a bitonic sorter on blocks of columns.
 """
 
 import functools
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from sim import spread
 from sim.types import Traced
 
 HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
@@ -39,24 +40,54 @@ def divided(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, 
 
 
 def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
-    """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. Two reads.
+    """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. One read.
 
-    Rows are divided by their largest entry before they are squared, so entries of 1e38 or 1e-30 count too. Derivative
-    0, not NaN, for the zero row.
+    A row whose square is near the ends of float32 is divided by its largest entry first, so entries of 1e38 or 1e-30
+    count too. Derivative 0, not NaN, for the zero row.
     """
-    largest = jax.lax.stop_gradient(jnp.abs(grads).max(axis=1))
+
+    def norm(row):
+        squares = jnp.vdot(row, row, precision=HIGHEST)
+        ordinary = jnp.isfinite(squares) & (squares > 1e-24)
+        return jax.lax.cond(ordinary, lambda: jnp.sqrt(squares), lambda: _scaled_norm(row))
+
+    return per_row(norm, grads)
+
+
+def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
+    largest = jax.lax.stop_gradient(jnp.abs(row).max())
     finite = jnp.isfinite(largest)
     scale = jnp.where(finite & (largest > 0), largest, 1.0)
-    unit = divided(jnp.where(finite[:, None], grads, 0.0), scale)
-    squares = jnp.einsum("md,md->m", unit, unit, precision=HIGHEST)
+    unit = divided(jnp.where(finite, row, 0.0)[None], scale[None])
+    squares = jnp.vdot(unit, unit, precision=HIGHEST)
     relative = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
     return jnp.where(finite, scale * relative, jnp.inf)
 
 
+def row_sum(term: Callable[..., Float[Array, " d"]], *arrays: Array) -> Float[Array, " d"]:
+    """sum_i term(a_i, b_i, ...) over the leading axis, upwards. One read.
+
+    Written out row by row, so that XLA makes one loop over the columns of terms and sum together. A product with
+    weights would need a copy of the matrix where rows are left out, and a sum along the first axis is slow on a CPU.
+    """
+    m = len(arrays[0])
+    at_once = min(m, UNROLLED)
+    first = m % at_once or at_once
+
+    def some(start, count):
+        block = [jax.lax.dynamic_slice_in_dim(a, start, count) for a in arrays]
+        return functools.reduce(jnp.add, [term(*(a[i] for a in block)) for i in range(count)])
+
+    starts = jnp.arange(first, m, at_once)
+    return jax.lax.scan(lambda total, start: (total + some(start, at_once), None), some(0, first), starts)[0]
+
+
+UNROLLED = 32  # rows in one loop: beyond, compiling takes longer and nothing is gained
+
+
 def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Float[Array, " d"]:
-    """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN)."""
-    counted = jnp.where(weight[:, None] == 0, 0.0, grads)
-    return jnp.einsum("m,md->d", weight, counted, precision=HIGHEST)
+    """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN). One read."""
+    return row_sum(lambda w, row: jnp.where(w == 0, 0.0, w * row), weight, grads)
 
 
 def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
@@ -73,8 +104,43 @@ def masked_std(
     grads: Float[Array, "m d"], mask: Bool[Array, " m"], mean: Float[Array, " d"], *, ddof: int = 0
 ) -> Float[Array, " d"]:
     """Standard deviation per coordinate of the rows in `mask` around `mean`; zero where there are too few rows."""
-    squares = weighted_sum(mask.astype(grads.dtype), jnp.where(mask[:, None], grads - mean, 0.0) ** 2)
+    squares = row_sum(lambda counts, row: jnp.where(counts, (row - mean) ** 2, 0.0), mask, grads)
     return jnp.sqrt(squares / jnp.maximum(mask.sum() - ddof, 1))
+
+
+def gram(
+    grads: Float[Array, "m d"], prepared: Callable[[Float[Array, "m w"]], Float[Array, "m w"]] = lambda rows: rows
+) -> Float[Array, "m m"]:
+    """P P^T for P = prepared(G), a function that treats columns alike, each by itself.
+
+    On a CPU in blocks of columns that stay in the cache: one product over all of d is much slower there. And of what is
+    prepared there is never more than a block.
+    """
+
+    def at_once(grads):
+        rows = prepared(grads)
+        return jnp.einsum("id,jd->ij", rows, rows, precision=HIGHEST)
+
+    def in_blocks(grads):
+        d = grads.shape[1]
+        width = min(d, COLUMNS)
+
+        def add(total, start):
+            return total + at_once(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1)), None
+
+        return jax.lax.scan(add, at_once(grads[:, d - d % width :]), jnp.arange(0, d - d % width, width))[0]
+
+    return _blocked(in_blocks, at_once, grads)
+
+
+def _blocked(in_blocks: Callable[[Array], Array], at_once: Callable[[Array], Array], grads: Float[Array, "m d"]):
+    """In blocks of columns on a CPU; but where devices share the columns, cutting them would gather the matrix."""
+    if spread.parts() > 1:
+        return at_once(grads)
+    return jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)
+
+
+COLUMNS = 2048  # of a block
 
 
 def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
@@ -83,10 +149,10 @@ def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
     |a - b|^2 = |a|^2 + |b|^2 - 2 a.b loses up to eps * (|a|^2 + |b|^2) to rounding, so it is clamped at 0; the
     diagonal is exactly 0 for usable rows.
     """
-    gram = jnp.einsum("id,jd->ij", grads, grads, precision=HIGHEST)
-    norms = jnp.diagonal(gram)
+    inner = gram(grads)
+    norms = jnp.diagonal(inner)
     usable = jnp.isfinite(norms)
-    squared = jnp.maximum(norms[:, None] + norms[None, :] - 2 * gram, 0.0)
+    squared = jnp.maximum(norms[:, None] + norms[None, :] - 2 * inner, 0.0)
     squared = jnp.where(jnp.eye(len(grads), dtype=bool), 0.0, squared)
     return jnp.where(usable[:, None] & usable[None, :], squared, jnp.inf)
 
@@ -119,11 +185,8 @@ def krum_scores(
     r is how many rows are `alive`, p and k are those of `KRUM`. Of `sq_distances`, O(m^2 log m).
     """
     power, fewer = KRUM[definition]
-    m = len(squared)
     distances = jnp.where(alive & alive[:, None], powered(squared, power), jnp.inf)
-    near = jnp.sort(distances.at[jnp.diag_indices(m)].set(-1.0), axis=1)[:, 1:]  # the worker itself comes first
-    counted = jnp.arange(m - 1) < jnp.maximum(alive.sum() - f - fewer, 1)
-    return jnp.where(alive, jnp.where(counted, near, 0.0).sum(axis=1), jnp.inf)
+    return jnp.where(alive, _nearest_sum(_to_others(distances), alive.sum() - f - fewer), jnp.inf)
 
 
 def preference(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Array, " m"]:
@@ -136,20 +199,37 @@ def krum_winners(
 ) -> Bool[Array, " m"]:
     """The `count` rows that `krum_scores` picks one after another, each time among those that are left.
 
-    Usable rows only, so fewer where there are not as many. O(m^3 log m), nothing in d; may be traced all through.
+    Usable rows only, so fewer where there are not as many. O(m^3), nothing in d; may be traced all through.
     """
-    squared = jnp.minimum(squared, squared.T)  # ties of two rows that are nearest to each other must be exact
+    power, fewer = KRUM[definition]
+    squared = jax.lax.stop_gradient(jnp.minimum(squared, squared.T))  # ties of a pair nearest to each other are exact
     usable = jnp.isfinite(jnp.diagonal(squared))
+    distances = powered(squared, power)
 
-    def pick(alive):
-        candidates = usable & alive
-        best = jnp.argmin(preference(krum_scores(squared, f, definition, alive), candidates))
-        return alive & ~(candidates & (jnp.arange(len(alive)) == best))
+    def pick(near, alive):
+        score = _nearest_sum(near, alive.sum() - f - fewer)
+        open_to = usable & alive
+        best = jnp.argmax(open_to & (score <= jnp.where(open_to, score, jnp.inf).min()))
+        farther = jnp.pad(near, ((0, 0), (0, 1)), constant_values=jnp.inf)[:, 1:]
+        left = jnp.where(near < distances[best][:, None], near, farther)  # what is from the chosen one on moves up
+        return left, alive & ~(open_to & (jnp.arange(len(alive)) == best))
 
-    def step(alive, i):
-        return jax.lax.cond(i < count, pick, lambda alive: alive, alive), None
+    def step(carry, i):
+        return jax.lax.cond(i < count, pick, lambda *carry: carry, *carry), None
 
-    return ~jax.lax.scan(step, jnp.ones(len(squared), bool), jnp.arange(len(squared)))[0]
+    everybody = jnp.ones(len(squared), bool)
+    return ~jax.lax.scan(step, (_to_others(distances), everybody), jnp.arange(len(squared)))[0][1]
+
+
+def _to_others(distances: Float[Array, "m m"]) -> Float[Array, "m m-1"]:
+    """Each row's distances to the others, upwards."""
+    return jnp.sort(distances.at[jnp.diag_indices(len(distances))].set(-1.0), axis=1)[:, 1:]
+
+
+def _nearest_sum(near: Float[Array, "m m-1"], count: Int[Array, ""]) -> Float[Array, " m"]:
+    """The sum of the first `count`, at least one, of each row."""
+    counted = jnp.arange(near.shape[1]) < jnp.maximum(count, 1)
+    return jnp.where(counted, near, 0.0).sum(axis=1)
 
 
 @functools.cache
@@ -164,9 +244,14 @@ def subsets(m: int, size: int) -> Bool[np.ndarray, "n m"]:
 def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
     """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
     usable = usable_rows(grads)
-    mixed = jnp.einsum("km,md->kd", weights, jnp.where(usable[:, None], grads, 0.0), precision=HIGHEST)
+
+    def mixed(rows):
+        return jnp.einsum("km,md->kd", weights, rows, precision=HIGHEST)
+
+    # a copy of the matrix only where it has to be
+    out = jax.lax.cond(usable.all(), mixed, lambda rows: mixed(jnp.where(usable[:, None], rows, 0.0)), grads)
     spoilt = ((weights != 0) & ~usable).any(axis=1)
-    return jnp.where(spoilt[:, None], jnp.nan, mixed)
+    return jnp.where(spoilt[:, None], jnp.nan, out)
 
 
 def ranks(values: Float[Array, "*n m"] | Int[Array, "*n m"]) -> Int[Array, "*n m"]:
@@ -202,86 +287,151 @@ def _merge_exchange(m: int):
         p //= 2
 
 
-Rows = list[Float[Array, " d"]]
-"""The rows of a column-wise sorted matrix, all m. Not stacked: so XLA keeps network and use in one loop."""
+NETWORK = 128  # rows: beyond, a network takes longer to compile than it saves
 
 
-def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> list[Float[Array, " d"]]:
-    """The rows of the column-wise sorted matrix that stand at the `wanted` ranks (0 is the smallest); one read.
+def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Sequence[Float[Array, " d"]]:
+    """The rows of the column-wise sorted matrix that stand at the few `wanted` ranks (0 is the smallest).
 
-    NaN counts as +inf. The network grows as m log^2 m.
+    NaN counts as +inf. O(md log^2 m). Up to `NETWORK` rows a sorting network, for rows with one use: one read.
     """
+    return _at_ranks(grads, tuple(wanted), len(grads) <= NETWORK)
+
+
+def sorted_rows(grads: Float[Array, "m d"]) -> Float[Array, "m d"]:
+    """The column-wise sorted matrix; NaN counts as +inf. O(md log^2 m)."""
+    return _at_ranks(grads, tuple(range(len(grads))), False)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _at_ranks(grads: Float[Array, "m d"], wanted: tuple[int, ...], network: bool) -> Any:
+    """A list of rows from the network, else a matrix of them."""
+
+    def ordered(sort, rows):
+        return sort(jnp.where(jnp.isnan(rows), jnp.inf, rows))[np.array(wanted)]
+
+    def in_blocks(grads):
+        return _by_columns(functools.partial(ordered, _bitonic), grads, len(wanted))
+
+    def at_once(grads):
+        return ordered(functools.partial(jnp.sort, axis=0), grads)
+
+    return _by_network(grads, wanted) if network else _blocked(in_blocks, at_once, grads)
+
+
+def _at_ranks_forward(grads: Float[Array, "m d"], wanted: tuple[int, ...], network: bool):
+    return _at_ranks(grads, wanted, network), grads
+
+
+def _at_ranks_backward(wanted: tuple[int, ...], network: bool, grads: Float[Array, "m d"], cotangents):
+    """Each entry gets what belongs to its rank. Of a network's own derivative XLA would compute parts many times."""
+    workers = jnp.arange(len(grads))
+    numbers = jnp.where(jnp.isnan(grads), jnp.inf, grads)
+    pulls = jnp.stack(cotangents) if network else cotangents
+
+    def of(i):
+        before = row_sum(lambda j, row: ((row < numbers[i]) | ((row == numbers[i]) & (j < i))) * 1, workers, numbers)
+        pull = row_sum(lambda r, c: jnp.where(before == r, c, 0.0), jnp.array(wanted), pulls)
+        return jnp.where(jnp.isnan(grads[i]), 0.0, pull)
+
+    return (jax.lax.map(of, workers),)
+
+
+_at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
+
+
+def _by_network(grads: Float[Array, "m d"], wanted: tuple[int, ...]) -> list[Float[Array, " d"]]:
     rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]
-    return list(_at_ranks(rows, tuple(wanted)))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _at_ranks(rows: Rows, wanted: tuple[int, ...]) -> tuple[Float[Array, " d"], ...]:
-    rows = list(rows)
     for low, high, use_low, use_high in sorting_network(len(rows), tuple(sorted(set(wanted)))):
         a, b = rows[low], rows[high]
         if use_low:
             rows[low] = jnp.minimum(a, b)
         if use_high:
             rows[high] = jnp.maximum(a, b)
-    return tuple(rows[rank] for rank in wanted)
+    return [rows[rank] for rank in wanted]
 
 
-def _at_ranks_forward(rows: Rows, wanted: tuple[int, ...]):
-    return _at_ranks(rows, wanted), jnp.stack(rows)
+def _by_columns(
+    f: Callable[[Float[Array, "m w"]], Float[Array, "k w"]], grads: Float[Array, "m d"], k: int
+) -> Float[Array, "k d"]:
+    """f of blocks of `SORTED` columns, side by side; the last block begins early enough to be a whole one."""
+    d = grads.shape[1]
+    width = min(d, SORTED)
+
+    def put(i, out):
+        start = jnp.minimum(i * width, d - width)
+        block = f(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1))
+        return jax.lax.dynamic_update_slice_in_dim(out, block, start, axis=1)
+
+    return jax.lax.fori_loop(0, -(-d // width), put, jnp.zeros((k, d), grads.dtype))
 
 
-def _at_ranks_backward(wanted: tuple[int, ...], grads: Float[Array, "m d"], cotangents) -> tuple[Rows]:
-    """Each entry gets what belongs to its rank. Of the network's own derivative XLA would compute parts many times."""
-
-    def of(i):
-        before = (((row < grads[i]) | ((row == grads[i]) & (j < i))).astype(int) for j, row in enumerate(grads))
-        rank = functools.reduce(jnp.add, before)
-        return sum(jnp.where(rank == r, c, 0.0) for r, c in zip(wanted, cotangents, strict=True))
-
-    return (list(jax.lax.map(of, jnp.arange(len(grads)))),)
+SORTED = 128  # columns of a block: 1,000 rows of it fit into half a megabyte
 
 
-_at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
+def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
+    """The rows in order, column by column, then +inf up to a power of two of them: Batcher's bitonic sorter.
+
+    Each of its log n (log n + 1) / 2 stages is one operation on all rows, so it compiles in a second.
+    """
+    m, w = rows.shape
+    levels = (m - 1).bit_length()
+
+    def exchanged(a, b):
+        return jnp.stack([jnp.minimum(a, b), jnp.maximum(a, b)], axis=1)
+
+    rows = jnp.pad(rows, ((0, 2**levels - m), (0, 0)), constant_values=jnp.inf)
+    for level in range(levels):  # runs of 2^level rows are in order: merge two by two, the second from its end
+        runs = rows.reshape(-1, 2, 2**level, w)
+        rows = exchanged(runs[:, 0], runs[:, 1, ::-1])
+        for finer in reversed(range(level)):
+            halves = rows.reshape(-1, 2, 2**finer, w)
+            rows = exchanged(halves[:, 0], halves[:, 1])
+    return rows.reshape(-1, w)
 
 
-def at_rank(ordered: Rows, rank: Int[Array, ""] | int) -> Float[Array, " d"]:
-    """The values at a rank that may be traced, in one pass."""
-    return functools.reduce(lambda found, r: jnp.where(r == rank, ordered[r], found), range(len(ordered)), ordered[0])
+def at_rank(ordered: Float[Array, "m d"], rank: Int[Array, "*d"] | int) -> Float[Array, " d"]:
+    """The values at a rank that may be traced, of `sorted_rows`."""
+    return jnp.take_along_axis(ordered, jnp.broadcast_to(rank, (1, ordered.shape[1])), axis=0, mode="clip")[0]
 
 
 def window(
-    ordered: Rows, start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
-) -> tuple[Float[Array, " d"], Float[Array, " d"], Float[Array, " d"]]:
-    """Mean, smallest and largest of the `count` sorted values from rank `start` on; summed upwards, in one pass.
+    ordered: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
+) -> Float[Array, " d"]:
+    """Mean of `count` of the `sorted_rows` from rank `start` on, column by column, summed upwards; one read.
 
     What lies outside of the window does not count, whatever it holds: sums of all up to a rank would lose the digits of
     ordinary values next to an outlier.
     """
-    inside = [(start <= rank) & (rank < start + count) for rank in range(len(ordered))]
-    total = functools.reduce(jnp.add, (jnp.where(w, row, 0.0) for w, row in zip(inside, ordered, strict=True)))
-    low = functools.reduce(jnp.minimum, (jnp.where(w, row, jnp.inf) for w, row in zip(inside, ordered, strict=True)))
-    high = functools.reduce(jnp.maximum, (jnp.where(w, row, -jnp.inf) for w, row in zip(inside, ordered, strict=True)))
-    return total / count, low, high
+    inside = row_sum(
+        lambda r, row: jnp.where((start <= r) & (r < start + count), row, 0.0), jnp.arange(len(ordered)), ordered
+    )
+    return inside / count
 
 
-def nearest_start(ordered: Rows, centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
+def window_share(
+    grads: Float[Array, "m d"],
+    ordered: Float[Array, "m d"],
+    start: Int[Array, "*d"] | int,
+    count: Int[Array, ""] | int,
+) -> Float[Array, " m"]:
+    """Each row's share in the windows of `window`, ends included (`share_within`); one read."""
+    return share_within(grads, at_rank(ordered, start), at_rank(ordered, start + count - 1))
+
+
+def nearest_start(ordered: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
     """Where the window of the `count` >= 1 sorted values nearest to `centre` starts; of equally near ones the smaller.
 
     The nearest values are neighbours in the order, so the window moves up while the next value above it is nearer than
-    its lowest: a condition that holds up to some rank and not after it, so its holds are counted. m log m selections.
+    its lowest: a condition that holds up to some rank and not after it, so its holds are counted. Two reads.
     """
-    above = _shifted(ordered, count)
-    moves = ((b - centre < centre - a).astype(jnp.int32) for a, b in zip(ordered, above, strict=True))
-    return functools.reduce(jnp.add, moves)
+    m = len(ordered)
 
+    def moves(r, lowest):
+        above = jnp.where(r + count < m, ordered[jnp.minimum(r + count, m - 1)], jnp.inf)
+        return (above - centre < centre - lowest).astype(jnp.int32)
 
-def _shifted(ordered: Rows, by: Int[Array, ""]) -> Rows:
-    """Rank r holds what stood at r + `by`, +inf from beyond the end: a shift by 1, by 2, by 4 ..., or not."""
-    for bit in range(len(ordered).bit_length()):
-        moved = [*ordered, *[jnp.full_like(ordered[0], jnp.inf)] * 2**bit][2**bit :]
-        ordered = [jnp.where((by >> bit) & 1 == 1, b, a) for a, b in zip(ordered, moved, strict=True)]
-    return ordered
+    return row_sum(moves, jnp.arange(m), ordered)
 
 
 def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " m"]:
@@ -295,13 +445,13 @@ def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Floa
     return inside / jnp.where(inside.sum() > 0, inside.sum(), 1.0)
 
 
-def per_row(f: Callable[[Float[Array, " d"]], Array], grads: Float[Array, "m d"]) -> Array:
-    """f of every row, one after another, stacked.
+def per_row(f: Callable[..., Array], *arrays: Array) -> Array:
+    """f(a_i, b_i, ...) over the leading axis, one after another, stacked.
 
     For an f that reads a computed vector, such as the median: a loop has its inputs ready, where XLA would fuse the
     whole sorting network into the broadcast of its result and run it once for each row.
     """
-    return jax.lax.map(f, grads)
+    return jax.lax.map(lambda each: f(*each), arrays)
 
 
 def midpoint(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " d"]:
@@ -433,14 +583,16 @@ def deviation_gram(grads: Float[Array, "m d"], usable: Bool[Array, " m"]) -> Flo
     """The products <g_i - r, g_j - r> * `SHRINK`^2 of `usable` rows, 0 for the others; r is their median by coordinate.
 
     All that depends on differences of rows follows from it, whatever r is. From a point amid the majority, the digits
-    of ordinary rows survive next to rows of 1e10. Three reads and the sorting network of `order_statistics`; m^2 d.
+    of ordinary rows survive next to rows of 1e10. One read, `order_statistics` and m^2 d.
     """
-    known = jnp.where(usable[:, None], grads, jnp.nan)
-    lower = jax.lax.stop_gradient(order_statistics(known, [(len(grads) - 1) // 2])[0])
-    middle = jnp.where(jnp.isfinite(lower), lower, 0.0)
-    deviations = per_row(lambda row: (row - middle) * SHRINK, jnp.where(usable[:, None], grads, 0.0))
-    deviations = jnp.where(usable[:, None], deviations, 0.0)
-    return jnp.einsum("id,jd->ij", deviations, deviations, precision=HIGHEST)
+
+    def deviations(rows):
+        known = jnp.where(usable[:, None], rows, jnp.nan)
+        lower = jax.lax.stop_gradient(order_statistics(known, [(len(rows) - 1) // 2])[0])
+        middle = jnp.where(jnp.isfinite(lower), lower, 0.0)
+        return per_row(lambda counts, row: jnp.where(counts, (row - middle) * SHRINK, 0.0), usable, rows)
+
+    return gram(grads, deviations)
 
 
 def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
@@ -488,9 +640,9 @@ def downweight(weight: Float[Array, " m"], tau: Float[Array, " m"]) -> Float[Arr
     return jnp.where(factor < 1e-5, 0.0, weight * factor)
 
 
-def groups(m: int, r: int) -> Int[Array, " m"]:
-    """The group of each of m workers when r of them share their batches."""
-    return jnp.minimum(jnp.arange(m) // r, m // r - 1)
+def groups(m: int, r: int) -> Int[np.ndarray, " m"]:
+    """The group of each of m workers when r of them share their batches. Static."""
+    return np.minimum(np.arange(m) // r, m // r - 1)
 
 
 def at_majority(rows: Float[Array, "m d"], alive: Bool[Array, " m"]) -> Float[Array, ""]:
@@ -547,15 +699,18 @@ def weiszfeld(
     moved z by no more than `tolerance` ||z||. Two reads a step. A backward pass computes distances again, so it keeps a
     z for each step and never a matrix.
     """
-    known = jnp.where(usable[:, None], grads, 0.0)
+
+    def half_square(counts, row, z):  # a whole one might overflow
+        half = jnp.where(counts, row - z, 0.0) / 2
+        return jnp.vdot(half, half)
 
     @jax.checkpoint
     def move(carry):
         z, _, _ = carry
-        halves = per_row(lambda row: jnp.vdot((row - z) / 2, (row - z) / 2), known)  # whole ones might overflow
+        halves = per_row(lambda counts, row: half_square(counts, row, z), usable, grads)
         weight = jnp.where(usable, 0.5 / jnp.sqrt(jnp.maximum(halves, (nu / 2) ** 2)), 0.0)
         shares = weight / jnp.where(usable.any(), weight.sum(), 1.0)
-        there = weighted_sum(shares, known)
+        there = weighted_sum(shares, grads)
         moved = jnp.vdot(there - z, there - z) > tolerance**2 * jnp.vdot(there, there)
         return there, shares, moved
 

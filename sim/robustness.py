@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sim import trial
 from sim.attacks import ATTACKS
 from sim.names import options, rule_entry
 from sim.types import Entry, Round
@@ -55,10 +56,17 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     """
     entry = rule_entry(rule)
     args = options(rule, entry, rule_args)
+    for name, value in (("m", m), ("f", f), ("d", d), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ValueError(f"{name}={value!r} is not a whole number")
+    if d < 1 or not 0 <= seed < 2**32:
+        raise ValueError(f"d={d}, seed={seed}: expected d from 1, and a seed from 0 to 2**32 - 1")
     if entry.traits & {"stateful", "server"} or entry.make(**args).load > 1:
         raise ValueError(f"{rule} is no function of one step's rows (memory, server data or shared batches): no kappa")
     if not 1 <= f <= (m - 1) // 2:
         raise ValueError(f"f={f} is not from 1 to (m - 1) // 2 = {(m - 1) // 2}")
+    trial.fits(f"all candidates for m={m} workers", 4 * m * d * (m - f + len(_listed())))
+    trial.rule(entry.make(**args), m, d)
     listed, climb = _compiled(entry.make, tuple(args.items()), m, f, d)
     worst = Robustness(0.0, "none", "none", None if entry.kappa is None else entry.kappa(m, f))
     key = jax.random.key(seed)

@@ -6,11 +6,13 @@ Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's 
 
 import functools
 import typing
-from collections.abc import Callable, Mapping
-from types import FunctionType
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 State = Any  # any pytree of arrays whose structure, shapes and dtypes never change
@@ -85,6 +87,8 @@ class Attack(NamedTuple):
     """(labels, number of classes, round) -> labels that Byzantine workers train on"""
     grads: Callable[[Float[Array, "m d"], Bool[Array, " m"], State, Round], tuple[Float[Array, "m d"], State]]
     """(what honest work would send, who is Byzantine, state, round) -> (forged rows, next state)"""
+    own: bool = True
+    """it reads what Byzantine workers' honest work would be; if not, the engine need not compute that"""
 
 
 PreRule = Callable[[Aggregator], Aggregator]
@@ -124,6 +128,8 @@ class Entry(NamedTuple):
     """definitions that differ between sources, the default first"""
     rows: Callable[..., int] = lambda m: m
     """m -> how many rows are left for the rule (pre-rules only); may take options, as `max_f`"""
+    digest: str = ""
+    """SHA-256 (hex) of the source of a member from outside; part of the identity of its cells"""
 
     @property
     def summary(self) -> str:
@@ -164,9 +170,10 @@ def attack(
     labels: Callable[..., Any] = lambda labels, n_classes, rnd: labels,
     grads: Callable[..., Any] = lambda sent, byz, state, rnd: (sent, state),
     init: Callable[[int, int], State] = no_state,
+    own: bool = True,
 ) -> Attack:
     """An `Attack` from the parts that differ from honest work."""
-    return Attack(init, labels, grads)
+    return Attack(init, labels, grads, own)
 
 
 def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> Aggregator:
@@ -179,35 +186,80 @@ def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> 
     return Aggregator(no_state, apply)
 
 
+class Within(NamedTuple):
+    """A condition on a number, for `Annotated`: factories under `checked` refuse values outside."""
+
+    words: str
+    """as in: above 0"""
+    holds: Callable[[Any], bool]
+
+
+Count = Annotated[int, Within("of at least 1", lambda x: x >= 1)]
+Natural = Annotated[int, Within("of at least 0", lambda x: x >= 0)]
+Positive = Annotated[Traced, Within("above 0", lambda x: x > 0)]
+NotNegative = Annotated[Traced, Within("of at least 0", lambda x: x >= 0)]
+Fraction = Annotated[Traced, Within("above 0 and at most 1", lambda x: 0 < x <= 1)]
+
+
+class Choice(NamedTuple):
+    """One of the kinds of values that an option takes."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
 def checked(make: FunctionType) -> Callable[..., Any]:
-    """A factory that refuses what its annotations do not allow: values outside a `Literal`, and None, where not named.
+    """A factory that refuses what its annotations do not allow: other types, values outside a `Literal` or a `Within`.
 
     Raises:
         ValueError: with the option, what was given and what is known.
     """
-    hints = {option: tuple(_alternatives(hint)) for option, hint in typing.get_type_hints(make).items()}
+    hints = {option: tuple(_choices(hint)) for option, hint in typing.get_type_hints(make, include_extras=True).items()}
 
     @functools.wraps(make)
     def checking(**options):
         for option, given in options.items():
-            known = [value for value in hints.get(option, ()) if not isinstance(value, type)]
-            number = bool({int, float} & set(hints.get(option, ())))
-            if (known or number) and given not in known and (not number or isinstance(given, str | None)):
-                choices = [*map(repr, known), *["a number"] * number]
-                raise ValueError(f"{make.__name__}: {option}={given!r} is not one of {', '.join(choices)}")
+            choices = hints.get(option, ())
+            if choices and not any(choice.holds(given) for choice in choices):
+                words = ", ".join(choice.words for choice in choices)
+                raise ValueError(f"{make.__name__}: {option}={given!r} is not {'one of ' * (len(choices) > 1)}{words}")
         return make(**options)
 
     return checking
 
 
-def _alternatives(hint: Any):
-    """The values of the `Literal`s and the types in a union, flat."""
-    if typing.get_origin(hint) is Literal:
-        yield from typing.get_args(hint)
-    elif hint is type(None):
-        yield None
-    elif typing.get_args(hint):
+def _choices(hint: Any, within: Within | None = None) -> Iterator[Choice]:
+    """What a hint allows, with unions taken apart; nothing for types that are not checked."""
+    if typing.get_origin(hint) is Annotated:
+        inner, within = typing.get_args(hint)
+        yield from _choices(inner, within)
+    elif typing.get_origin(hint) is Literal:
+        yield from (Choice(repr(value), functools.partial(_same, value)) for value in typing.get_args(hint))
+    elif typing.get_origin(hint) in (typing.Union, UnionType):
         for part in typing.get_args(hint):
-            yield from _alternatives(part)
-    else:
-        yield hint
+            yield from _choices(part, within)
+    elif hint in _KINDS:
+        yield _KINDS[hint] if within is None else _narrowed(_KINDS[hint], within)
+
+
+def _narrowed(choice: Choice, within: Within) -> Choice:
+    """What is traced has no value yet, and passes."""
+    words = f"{choice.words} {within.words}"
+    return Choice(words, lambda x: choice.holds(x) and (isinstance(x, jax.Array) or within.holds(x)))
+
+
+def _same(known: Any, given: Any) -> bool:
+    alike = isinstance(given, str | int | np.integer) and isinstance(given, bool) == isinstance(known, bool)
+    return alike and given == known
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, jax.Array | float | int | np.number | np.ndarray) and not isinstance(given, bool)
+
+
+_KINDS = {
+    bool: Choice("True or False", lambda x: isinstance(x, bool)),
+    int: Choice("a whole number", lambda x: isinstance(x, int | np.integer) and not isinstance(x, bool)),
+    float: Choice("a number", _is_number),
+    type(None): Choice("None", lambda x: x is None),
+}

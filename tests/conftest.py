@@ -1,6 +1,7 @@
 """What several test files share: devices, fixtures made from the registries, and a tiny world to train in."""
 
 import dataclasses
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+gc.set_threshold(200_000, 20, 20)  # tracing makes and drops many small objects, none in cycles worth a search
 # What compiles for long is kept between runs of the tests; CI starts without.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -17,7 +19,14 @@ os.environ["XLA_FLAGS"] = (
 )  # small programs
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 
+from hypothesis import settings  # noqa: E402
+
 from sim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
+
+# By the clock nothing is too slow: other processes may have the machine. Hangs are found by CPU time, in test_fuzz.
+settings.register_profile("byzsim", deadline=None, database=None)
+settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.load_profile("byzsim")
 
 TINY = {"model": "softmax", "m": 4, "batch": 4}
 

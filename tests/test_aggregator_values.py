@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from zoo import of, reference
 
-from sim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round
+from sim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round, ops
 
 CHOICES = [
     (kind, name, options)
@@ -157,6 +157,17 @@ def test_like_the_reference(kind, name, options, m):
                 atol=near,
                 err_msg=f"{case}, f = {f}",
             )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["median", "trimmed_mean", "meamed", "phocas", "bulyan", "aksel", "brsgd"])
+def test_more_workers_than_a_sorting_network_takes(name):
+    options = {"selection": "once"} if name == "bulyan" else {}
+    m, f, near = ops.NETWORK + 1, 20, getattr(reference("aggregators", name), "TOLERANCE", 1e-5)
+    for case in ("normal", "tied", "outliers", "bad"):
+        rows = inputs(m)[case].astype(np.float32).astype(np.float64)
+        ours, exact = (of_rows("aggregators", name, rows, f, options) for of_rows in (output, expected))
+        np.testing.assert_allclose(ours, exact, rtol=near, atol=near, err_msg=case)
 
 
 STATEFUL = [(name, options) for kind, name, options in CHOICES if "stateful" in of(kind)[name].traits]

@@ -76,7 +76,7 @@ def test_simulate_measures_after_every_epoch(world):
     pair = (world.images, world.labels)
     curve = sim.simulate(pair, pair, model="softmax", m=4, batch=4, epochs=3, on_epoch=done.append)
     assert done == [1, 2, 3] and not curve.diverged
-    assert all(series.shape == (3,) and np.isfinite(series).all() for series in curve[:-2])
+    assert all(series.shape == (3,) and np.isfinite(series).all() for series in curve[:-3])
 
 
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)

@@ -241,10 +241,27 @@ def test_random_labels_are_uniform():
     assert (drawn[0] != drawn[1]).any()
 
 
-def test_collusive_attacks_do_not_read_byzantine_rows(attack):
-    if "collusive" in ATTACKS[attack].traits:
-        spoilt = np.where(BYZ[:, None], np.float32(np.nan), ROWS)
-        np.testing.assert_array_equal(forged(attack, rows=spoilt)[BYZ], forged(attack)[BYZ])
+OTHERS = [  # options with which an attack reads its own workers' work, or does not, unlike by default
+    ("byzmean", {"definition": "signguard"}),
+    ("fang_trim", {"knowledge": "partial"}),
+    ("gaussian", {"mode": "add"}),
+    ("negation", {"reading": "code"}),
+    ("safeguard_attack", {"of": "mean"}),
+    ("scaling", {"of": "mean"}),
+    ("sign_flip", {"of": "first"}),
+    ("sign_flip", {"of": "mean"}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("attack", "options"), [*((name, {}) for name in ATTACKS), *OTHERS], ids=str)
+def test_an_attack_says_whether_it_reads_byzantine_rows(attack, options):
+    moved = np.where(BYZ[:, None], ROUNDS + 1, ROUNDS)
+    before, after = forged_rounds(attack, rounds=ROUNDS, **options), forged_rounds(attack, rounds=moved, **options)
+    own = ATTACKS[attack].make(**options).own
+    assert np.array_equal(before[:, BYZ], after[:, BYZ], equal_nan=True) == (not own)
+    if "collusive" in ATTACKS[attack].traits and not options:
+        assert not own
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_a_record_holds_the_whole_cell_and_where_it_comes_from(finished):
         assert len(r["accuracy"]) == 2 and r["final_accuracy"] == r["accuracy"][-1]
         assert r["best_accuracy"] == max(r["accuracy"])
         assert {"commit", "dirty", "versions", "device", "seconds", "data_digest", "numerics"} <= r.keys()
+        assert len(r["digest"]) == 16 and r["mode"] == "cell by cell"
     assert found[1]["attack_args"] == {"sigma": 200.0, "mode": "replace"} and found[1]["beyond_bound"]
 
 
@@ -88,6 +89,49 @@ def test_a_finished_cell_is_not_run_again(finished, capsys):
     code, out, _ = run(["run", *SMOKE, "--results", finished], capsys)
     assert code == 0 and "2 recorded before, 0 to run" in out
     assert runs(finished).read_bytes() == before
+
+
+def test_status_before_and_after_a_run(finished, tmp_path, capsys):
+    code, out, _ = run(["status", *SMOKE, "--results", finished], capsys)
+    assert code == 0 and "2 cells: 2 done, 0 failed, 0 stale, 0 missing" in out and "would run nothing" in out
+    code, out, _ = run(["status", *SMOKE, "--seeds", "0", "1", "--results", finished], capsys)
+    assert code == 0 and "4 cells: 2 done, 0 failed, 0 stale, 2 missing" in out and "1/2" in out
+    code, out, _ = run(["status", *SMOKE, "--results", tmp_path], capsys)
+    assert code == 0 and "0 done, 0 failed, 0 stale, 2 missing" in out and not list(tmp_path.iterdir())
+    code, out, _ = run(["status", "--results", finished], capsys)
+    assert code == 0 and f"{finished / 'smoke+epochs=2'}: 2 cells recorded, 2 up to date" in out
+
+
+def edited(finished, folder, **fields):
+    """A copy of the results in which the second record has other fields."""
+    first, second = records.read(runs(finished))
+    (folder / "smoke+epochs=2").mkdir()
+    records.append(runs(folder), [first, second | fields])
+    return folder
+
+
+def test_verify_runs_recorded_cells_again(finished, capsys):
+    code, out, _ = run(["verify", *SMOKE, "--results", finished], capsys)
+    assert code == 0 and out.count("same bits") == 2 and "2 of 2 agree" in out
+    assert [r["attack"] for r in records.read(runs(finished))] == ["none", "gaussian"]
+
+
+def test_verify_says_where_the_curves_part(finished, tmp_path, capsys):
+    second = records.read(runs(finished))[1]
+    changed = {"digest": "0" * 16, "loss": [second["loss"][0], second["loss"][1] + 0.01]}
+    code, out, _ = run(["verify", *SMOKE, "--results", edited(finished, tmp_path, **changed)], capsys)
+    assert code == 1 and "1 of 2 agree" in out
+    assert "mean, gaussian, alpha 0.2, seed 0: DIFFERENT" in out and "they part in epoch 2: loss" in out
+
+
+def test_diff_ends_as_the_program_diff_does(finished, tmp_path, capsys):
+    here = runs(finished).parent
+    code, out, _ = run(["diff", here, here / "runs.jsonl"], capsys)
+    assert code == 0 and "2 cells: 2 same bits" in out
+    other = runs(edited(finished, tmp_path, digest="0" * 16, accuracy=[0.1, 0.2], final_accuracy=0.2, lr=0.25))
+    code, out, _ = run(["diff", here, other, "--csv", tmp_path / "cells.csv"], capsys)
+    assert code == 1 and "1 same bits" in out and "1 different" in out and "changed in 1 cells: lr 0.5 -> 0.25" in out
+    assert (tmp_path / "cells.csv").read_text().count("\n") == 3
 
 
 def test_another_setting_is_another_folder_and_another_record(finished, capsys):
@@ -99,7 +143,7 @@ def test_another_setting_is_another_folder_and_another_record(finished, capsys):
 
 @pytest.mark.slow
 def test_quick_says_so_everywhere(tmp_path, capsys):
-    code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum", "--results", tmp_path], capsys)
+    code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum,attack=alie", "--results", tmp_path], capsys)
     folder = tmp_path / "smoke+quick"
     assert code == 0 and "QUICK" in out
     assert all(r["quick"] for r in records.read(folder / "runs.jsonl"))
@@ -152,71 +196,6 @@ def test_a_killed_run_loses_no_finished_cell(tmp_path):
     assert f"{kept.count(10)} recorded before" in done.stdout
     assert path.read_bytes().startswith(kept)
     assert len({json.loads(line)["id"] for line in path.read_text().splitlines()}) == 3
-
-
-BAD = {
-    "command": (["rum", "smoke"], "unknown command 'rum'. Did you mean 'run'"),
-    "no table": (["run"], "which table?"),
-    "table": (["run", "smok"], "unknown table 'smok'. Did you mean 'smoke'"),
-    "rule": (["run", "smoke", "--rules", "krun"], "unknown rule 'krun'. Did you mean 'krum'"),
-    "attack": (["run", "smoke", "--attacks", "gausian"], "Did you mean 'gaussian'"),
-    "data set": (["run", "smoke", "--data", "digit"], "Did you mean 'digits'"),
-    "model": (["run", "smoke", "--model", "lennet"], "Did you mean 'lenet'"),
-    "optimizer": (["run", "smoke", "--optimizer", "sdg"], "unknown optimizer 'sdg'. Did you mean 'sgd'"),
-    "only key": (["run", "smoke", "--only", "rul=krum"], "unknown key in --only 'rul'. Did you mean 'rule'"),
-    "only value": (["run", "smoke", "--only", "rule=krun"], "Did you mean 'krum'"),
-    "only form": (["run", "smoke", "--only", "krum"], "not of the form KEY=VALUE"),
-    "option name": (["run", "smoke", "--options", "krumm.x=1"], "Did you mean 'krum'"),
-    "option key": (["run", "smoke", "--options", "brsgd.betta=0.4"], "Did you mean 'beta'"),
-    "option value": (["run", "smoke", "--options", "brsgd.reading=book"], "'paper', 'code'"),
-    "option form": (["run", "smoke", "--options", "brsgd"], "NAME.OPTION=VALUE"),
-    "m": (["run", "smoke", "--m", "0"], "m=0 is below 1"),
-    "fractional worker": (["run", "smoke", "--alphas", "0.25"], "2.5 workers, not a whole number. Try 0.2 (2)"),
-    "alpha": (["run", "smoke", "--alphas", "1.5"], "not a fraction from 0 to 1"),
-    "batch": (["run", "smoke", "--batch", "5000"], "batch=5000 is larger than a worker's shard"),
-    "batch 0": (["run", "smoke", "--batch", "0"], "batch=0 is below 1"),
-    "steps": (["run", "smoke", "--steps", "99"], "steps=99 is more than the 8 whole batches"),
-    "learning rate": (["run", "smoke", "--lr", "nan"], "lr=nan is not a finite number above 0"),
-    "seed": (["run", "smoke", "--seeds", "-1"], "seed=-1 is below 0"),
-    "small images": (["run", "smoke", "--model", "lenet"], "images too small"),
-    "nothing to run": (["run", "smoke", "--rules"], "no cell is left"),
-    "no records": (["report", "smoke"], "no records in"),
-    "list": (["list", "x"], "byzsim list takes nothing"),
-    "data": (["data", "fashon_mnist"], "Did you mean 'fashion_mnist'"),
-}
-
-
-@pytest.mark.parametrize("given, expected", BAD.values(), ids=BAD.keys())
-def test_bad_input_is_one_message_and_exit_code_2(given, expected, tmp_path, capsys):
-    where = ["--results", tmp_path] if given[0] in ("run", "report") and len(given) > 1 else []
-    code, _, err = run([*given, *where], capsys)
-    assert code == 2
-    assert expected in err
-    assert "Traceback" not in err and err.startswith("byzsim: ")
-    assert not list(tmp_path.rglob("*.jsonl"))
-
-
-@pytest.mark.parametrize("given", [["--epoch", "2"], ["--epochs", "two"], ["--momentum", "heavy"]])
-def test_an_unknown_option_or_a_wrong_type_ends_with_2_and_a_hint(given, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["run", "smoke", *given])
-    assert stop.value.code == 2
-    assert given[0].rstrip("s") in capsys.readouterr().err
-
-
-def test_a_results_folder_that_cannot_be_made(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    code, _, err = run(["run", "smoke", "--results", tmp_path / "file"], capsys)
-    assert code == 2 and "cannot write results to" in err and "--results FOLDER" in err
-
-
-def test_a_broken_record_is_named_by_its_line(tmp_path, capsys):
-    folder = tmp_path / "smoke"
-    folder.mkdir()
-    (folder / "runs.jsonl").write_text('{"id": 1}\n')
-    code, _, err = run(["run", "smoke", "--results", tmp_path], capsys)
-    assert code == 2 and "line 1 is not a record" in err
-    assert (folder / "runs.jsonl").read_text() == '{"id": 1}\n'
 
 
 def test_beyond_the_bound_is_a_warning(finished, capsys):

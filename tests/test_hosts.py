@@ -13,8 +13,9 @@ import pytest
 from experiments import cli, hosts, records
 from experiments.errors import UserError
 
-RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "100", "--seeds", *"0123456"]
-FOLDER = "smoke+epochs=100"
+RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "40", "--seeds", *"0123456"]
+RUN += ["--checkpoint", "0"]
+FOLDER = "smoke+epochs=40"
 
 
 @pytest.fixture
@@ -47,7 +48,8 @@ def ended(processes):
 
 
 def kill_after_a_record(processes, which, path):
-    while not (path.exists() and path.read_bytes().count(b"\n") >= 2):
+    """Once there are records, and checkpoints of the next cells."""
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 2 and any(path.parent.glob("checkpoints/*"))):
         assert all(process.poll() is None for process in processes), ended(processes)
         time.sleep(0.02)
     processes[which].send_signal(signal.SIGKILL)
@@ -80,7 +82,9 @@ def test_a_killed_process_ends_all_and_the_next_start_completes_with_the_same_bi
 
     codes, outputs = ended(start())
     assert codes == [0, 0], outputs
+    assert "going on with mean, gaussian" in outputs[0]
     assert path.read_bytes().startswith(before) and numbers(path) == alone
+    assert not (path.parent / "checkpoints").exists()
     assert "process 1 of 2: 1 of 2 devices" in outputs[1] and "seed" not in outputs[1]
     assert (path.parent / "README.md").exists() and not (tmp_path / "1").exists()  # one process writes
 
@@ -92,18 +96,19 @@ def test_the_first_process_killed(start, tmp_path, alone):
     kill_after_a_record(processes, 0, path)
     codes, outputs = ended(processes)
     assert codes[1] not in (0, None) and "another" in outputs[1]
-    codes, outputs = ended(start(devices=(1, 2)))  # not as many on each
+    codes, outputs = ended(start(devices=(1, 2)))  # not as many on each, so checkpoints are not used
     assert codes == [0, 0] and numbers(path) == alone, outputs
+    assert "was made by device 2 x" in outputs[0]
 
 
 @pytest.mark.faults
-def test_one_process_completes_what_two_began(start, tmp_path, alone):
+def test_one_process_completes_what_two_began(start, tmp_path, alone, capfd):
     path = tmp_path / "0" / FOLDER / "runs.jsonl"
     processes = start()
     kill_after_a_record(processes, 1, path)
     ended(processes)
     assert cli.main([*RUN, "--results", str(tmp_path / "0")]) == 0
-    assert numbers(path) == alone
+    assert numbers(path) == alone and "going on with mean, gaussian" in capfd.readouterr().out
 
 
 @pytest.mark.faults

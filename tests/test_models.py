@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sim import MODELS
+from sim import MODELS, Cell, engine, grid
 from sim.models._layers import ConvPool, unit_images
 from sim.models.resnet20 import Block
 
@@ -85,7 +85,7 @@ def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
     layer = ConvPool(4, kernel_size=k)
 
     def ours(x, kernel, bias):
-        y = layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+        y = layer.apply({"params": {"kernel": kernel, "bias": bias}}, x.transpose(3, 1, 2, 0)).transpose(3, 1, 2, 0)
         return ((y - target) ** 2).sum(), y
 
     def direct(x, kernel, bias):
@@ -118,6 +118,21 @@ def test_lenet_layer_by_layer(padding, activation):
     np.testing.assert_allclose(made.apply(tree, pixels), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_workers_who_take_turns_do_not_work_when_not_needed():
+    """On a CPU LeNet's workers take turns: the gradients of those needed to the last bit, zeros for the others."""
+    (group,) = grid.plan([Cell(rule="mean", model="lenet", m=3, batch=2)], n_classes=10)
+    data = engine.Data(jnp.asarray(images(6, 28, 28)), jnp.arange(6, dtype=jnp.uint8))
+    start = engine.start(group.program, group.knobs[0], data).params
+    batches = data.images.reshape(3, 2, 28, 28), jnp.arange(6).reshape(3, 2)
+    gradients = jax.jit(engine.worker_gradients, static_argnums=0)
+    everybody = gradients(group.program, start, data, *batches, jnp.ones(3, bool))
+    some = gradients(group.program, start, data, *batches, jnp.array([True, False, True]))
+    for all_of_them, needed in zip(everybody, some, strict=True):
+        np.testing.assert_array_equal(needed[0], all_of_them[0])
+        np.testing.assert_array_equal(needed[2], all_of_them[2])
+        assert np.asarray(all_of_them[1]).any() and not np.asarray(needed[1]).any()
+
+
 def test_resnet20_in_colour_is_as_large_as_the_papers():
     shapes = jax.eval_shape(lambda: params(MODELS["resnet20"].make(n_classes=10), (1, 32, 32, 3)))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 269_722
@@ -136,7 +151,7 @@ def test_resnet20_block_without_its_convolutions_is_the_shortcut():
 
 @pytest.mark.parametrize("groups", [0, 3, 32])
 def test_resnet20_groups_have_to_divide_its_features(groups):
-    with pytest.raises(ValueError, match=f"groups={groups} is not a divisor of 16"):
+    with pytest.raises(ValueError, match=f"groups={groups} is not a (divisor of 16|whole number of at least 1)"):
         MODELS["resnet20"].make(n_classes=10, groups=groups)
 
 

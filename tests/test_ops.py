@@ -58,8 +58,59 @@ def test_order_statistics_take_nan_as_infinity(m):
     rows = normal(m)
     rows[m // 2, :5], rows[0, 3], rows[-1, 7] = np.nan, -np.inf, np.inf
     wanted = [m - 1, 0, m // 2]
-    expected = np.sort(np.where(np.isnan(rows), np.inf, rows), axis=0)[wanted]
-    np.testing.assert_array_equal(ops.order_statistics(jnp.asarray(rows), wanted), expected)
+    expected = np.sort(np.where(np.isnan(rows), np.inf, rows), axis=0)
+    np.testing.assert_array_equal(ops.order_statistics(jnp.asarray(rows), wanted), expected[wanted])
+    np.testing.assert_array_equal(ops.sorted_rows(jnp.asarray(rows)), expected)
+
+
+MANY = ops.NETWORK + 3
+
+
+def many_rows(seed=0):
+    """More rows than a network takes, full of ties, with two of -inf, and eight that hold NaN or +inf."""
+    rows = np.random.default_rng(seed).integers(-30, 30, (MANY, 300)).astype(np.float32) / 4
+    rows[5::7, :40] = -0.0
+    rows[:2], rows[2:6], rows[6:9] = -np.inf, np.inf, np.nan
+    rows[-1, 200:] = np.nan
+    return rows
+
+
+def test_many_rows_in_order():
+    """In two blocks of columns and a part of one; under vmap; start, count and centre are traced."""
+    start, count = 7, 90
+    start_of_column = np.arange(300) % 30
+
+    @jax.jit
+    @jax.vmap
+    def found(rows, start, count, start_of_column):
+        ordered = ops.sorted_rows(rows)
+        centre = ops.order_statistics(rows, [40])[0]
+        return {
+            "ordered": ordered,
+            "some": ops.order_statistics(rows, [MANY - 1, 0, 64, 64]),
+            "at_rank": ops.at_rank(ordered, start),
+            "at_ranks": ops.at_rank(ordered, start_of_column),
+            "window": ops.window(ordered, start, count),
+            "share": ops.window_share(rows, ordered, start, count),
+            "nearest": ops.nearest_start(ordered, centre, count),
+        }
+
+    rows = np.stack([many_rows(), many_rows(1)])
+    given = (jnp.asarray(each) for each in (rows, [start] * 2, [count] * 2, [start_of_column] * 2))
+    all_found = jax.tree.map(np.asarray, found(*given))
+    for i, numbers in enumerate(np.where(np.isnan(rows), np.inf, rows)):
+        ours = {name: value[i] for name, value in all_found.items()}
+        exact = np.sort(numbers.astype(float), axis=0)
+        np.testing.assert_array_equal(ours["ordered"], exact)
+        np.testing.assert_array_equal(ours["some"], exact[[MANY - 1, 0, 64, 64]])
+        np.testing.assert_array_equal(ours["at_rank"], exact[start])
+        np.testing.assert_array_equal(ours["at_ranks"], exact[start_of_column, np.arange(300)])
+        np.testing.assert_allclose(ours["window"], exact[start : start + count].mean(axis=0), rtol=1e-6, atol=1e-6)
+        inside = ((exact[start] <= numbers) & (numbers <= exact[start + count - 1])).sum(axis=1)
+        np.testing.assert_allclose(ours["share"], inside / inside.sum(), rtol=1e-5)
+        chosen = np.take_along_axis(exact, ours["nearest"] + np.arange(count)[:, None], axis=0)
+        by_distance = np.lexsort((exact, np.abs(exact - exact[40])), axis=0)[:count]  # of equally near ones the smaller
+        np.testing.assert_array_equal(chosen, np.sort(np.take_along_axis(exact, by_distance, axis=0), axis=0))
 
 
 def test_middle_ranks():
@@ -132,8 +183,9 @@ def test_per_row_is_one_call_for_each_row():
     np.testing.assert_array_equal(ops.per_row(lambda row: row[::-1], jnp.asarray(rows)), rows[:, ::-1])
 
 
-def test_the_derivative_of_an_order_statistic_goes_to_the_entry_at_its_rank():
-    rows = np.random.default_rng(3).normal(size=(7, 40)).astype(np.float32)
+@pytest.mark.parametrize("m", [7, MANY])
+def test_the_derivative_of_an_order_statistic_goes_to_the_entry_at_its_rank(m):
+    rows = np.random.default_rng(3).normal(size=(m, 40)).astype(np.float32)
     wanted, pulls = [0, 3, 3, 6], np.random.default_rng(4).normal(size=(4, 40)).astype(np.float32)
 
     def pulled(rows):
@@ -142,6 +194,8 @@ def test_the_derivative_of_an_order_statistic_goes_to_the_entry_at_its_rank():
     expected = np.zeros_like(rows)
     for rank, c in zip(wanted, pulls, strict=True):
         expected[np.argsort(rows, axis=0)[rank], np.arange(40)] += c
-    np.testing.assert_allclose(jax.grad(pulled)(jnp.asarray(rows)), expected, rtol=1e-6)
-    tied = jax.grad(lambda rows: ops.order_statistics(rows, [1])[0].sum())(jnp.ones((4, 3)))
-    np.testing.assert_array_equal(tied, np.eye(4)[[1, 1, 1]].T)  # of equal entries the one of that rank, by index
+    np.testing.assert_allclose(jax.jit(jax.grad(pulled))(jnp.asarray(rows)), expected, rtol=1e-6)
+    pulled_rows = jax.jit(jax.grad(lambda rows: jnp.vdot(ops.sorted_rows(rows)[np.array(wanted)], pulls)))
+    np.testing.assert_allclose(pulled_rows(jnp.asarray(rows)), expected, rtol=1e-6)
+    tied = jax.grad(lambda rows: ops.order_statistics(rows, [1])[0].sum())(jnp.ones((m, 3)))
+    np.testing.assert_array_equal(tied, np.eye(m)[[1, 1, 1]].T)  # of equal entries the one of that rank, by index

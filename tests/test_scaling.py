@@ -289,6 +289,7 @@ class Accelerated:
 
     def __init__(self, stats):
         self.memory_stats = lambda: stats
+        self.process_index = 0
 
 
 def test_a_cpu_and_a_device_that_tells_nothing_run_one_cell_after_another(world):

@@ -12,9 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import tyro
-
-from experiments import records, runner
+from experiments import arguments, records, runner
 from experiments.bench import environment, page, rules, start, steps
 from experiments.bench.environment import Peer
 from experiments.bench.findings import Finding
@@ -70,7 +68,7 @@ def main(args: list[str], say: Callable[[str], object]) -> None:
             raise unknown("benchmark", args[0], others)
         others[args[0]](args[1:], say)
     else:
-        run(tyro.cli(Options, args=args, prog="byzsim bench"), say)
+        run(arguments.parsed(Options, args, prog="byzsim bench"), say)
 
 
 def run(options: Options, say: Callable[[str], object]) -> None:

@@ -12,9 +12,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
-from experiments import records, runner
+from experiments import arguments, records, runner
 from experiments.bench.child import Facts, aggregation, parsed, repeated
 from experiments.bench.scaling import command_line, made_by
 from experiments.config import cells
@@ -95,7 +94,7 @@ QUICK: dict[str, Any] = {
 def command(args: list[str], say: Callable[[str], object]) -> None:
     """`byzsim bench accelerator`."""
     default = Accelerator(**QUICK, quick=True) if "--quick" in args else Accelerator()
-    given = tyro.cli(Accelerator, args=args, default=default, prog="byzsim bench accelerator")
+    given = arguments.parsed(Accelerator, args, default=default, prog="byzsim bench accelerator")
     _check(given)
     folder = given.results / ("bench+quick" if given.quick else "bench")
     records.check_writable(folder)

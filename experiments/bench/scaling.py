@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import records
+from experiments import arguments, records
 from experiments.bench.child import Child, Failed, parsed
 from experiments.errors import UserError
 from experiments.figures import mark_quick, save
@@ -82,7 +81,7 @@ QUICK: dict[str, Any] = {
 def command(args: list[str], say: Callable[[str], object]) -> None:
     """`byzsim bench scaling`."""
     default = Scaling(**QUICK, quick=True) if "--quick" in args else Scaling()
-    given = tyro.cli(Scaling, args=args, default=default, prog="byzsim bench scaling")
+    given = arguments.parsed(Scaling, args, default=default, prog="byzsim bench scaling")
     _check(given)
     folder = given.results / ("bench+quick" if given.quick else "bench")
     records.check_writable(folder)

@@ -156,20 +156,20 @@ def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort:
         program, knobs, images = _prepared(SETTINGS[0], batch, steps=1)
         params = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train).params
         devices = jax.devices()
-        sides = {str(n): _gradient_side(program, params, images, n) for n in dict.fromkeys((1, len(devices)))}
+        sides = {str(len(devices)): _gradient_side(program, params, images, len(devices))}
         if peer is not None:
             job = _gradient_job(program, params, images, folder)
             _check_gradients(peer, job, program, params, images, folder)
             sides["torch"] = peer.side(job)
         times, failures = interleaved(sides, effort)
-        for n in [n for n in sides if n != "torch"]:
+        for where, ours in _readings(times[str(len(devices))], len(devices)):
             yield Finding(
                 part="gradients",
-                what=_where(int(n)),
+                what=where,
                 shape=f"b = {batch}",
                 sense=">=",
                 other="torch.func.vmap(grad)",
-                ours=_share(times[n], int(n)),
+                ours=ours,
                 theirs=times.get("torch"),
                 target=GRADIENT_TARGET,
                 note=failures.get("torch", ""),
@@ -181,7 +181,7 @@ def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) 
     mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",)), jax.sharding.PartitionSpec("cells")
 
     def one(params, x, y):
-        return engine.worker_gradients(program, params[0], images.train, x[0], y[0])[1][None]
+        return engine.worker_gradients(program, params[0], images.train, x[0], y[0], jnp.ones(M, bool))[1][None]
 
     spread = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
     x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
@@ -202,7 +202,7 @@ def _check_gradients(peer: Peer, job: Any, program: Program, params: jax.Array, 
     theirs = dict(np.load(out))
     flat = [ravel_pytree(from_torch({k: v[i] for k, v in theirs.items()}))[0] for i in range(M)]
     x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
-    ours = jax.jit(engine.worker_gradients, static_argnums=0)(program, params, images.train, x, y)[1]
+    ours = jax.jit(engine.worker_gradients, static_argnums=0)(program, params, images.train, x, y, jnp.ones(M, bool))[1]
     check_same("per-worker gradients of LeNet", ours, np.stack(flat))
 
 
@@ -239,19 +239,19 @@ def steps(
 
 def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note: str) -> Iterator[Finding]:
     ours = {int(name): t for name, t in times.items() if name != "byzfl"}
-    for n, timing in ours.items():
+    most = max(ours)
+    for where, timing in _readings(ours[most], most):
         yield Finding(
             part="steps",
-            what=f"{setting.title}: {_where(n)}",
+            what=f"{setting.title}: {where}",
             shape=f"b = {batch}",
             sense=">=",
             other="byzfl",
-            ours=_share(timing, n),
+            ours=timing,
             theirs=times.get("byzfl"),
             target=STEP_TARGETS.get(batch),
             note=note,
         )
-    most = max(ours)
     if most > 1:
         yield Finding(
             part="devices",
@@ -319,5 +319,7 @@ def _share(timing: Any, parts: int) -> Any:
     return timing._replace(ms=timing.ms / parts)
 
 
-def _where(n: int) -> str:
-    return "one cell alone on one device" if n == 1 else f"{n} cells on {n} devices, time for each"
+def _readings(timing: Any, n: int) -> list[tuple[str, Any]]:
+    """One call runs `n` cells on as many devices; where there is one cell, the last devices repeat it (`grid.run`)."""
+    alone = ("one cell alone", timing)
+    return [alone] if n == 1 else [alone, (f"{n} cells on {n} devices, time for each", _share(timing, n))]

@@ -1,13 +1,15 @@
 """Data sets by name. To add one, write a file that ends with ENTRY and add its name to the import below."""
 
 import os
+from pathlib import Path
+from typing import NamedTuple
 
 from experiments.datasets import cifar10, digits, fashion_mnist, mnist
 from experiments.datasets._base import Dataset, Entry, Say
-from experiments.datasets._cache import cache_file, cache_folder
-from experiments.errors import unknown
+from experiments.datasets._cache import cache_file, cache_folder, stored_digest
+from experiments.errors import UserError, unknown
 
-__all__ = ["DATASETS", "Dataset", "Entry", "cache_folder", "describe", "load"]
+__all__ = ["DATASETS", "Dataset", "Entry", "Fingerprint", "cache_folder", "describe", "fingerprint", "load"]
 
 DATASETS: dict[str, Entry] = {name: m.ENTRY for name, m in list(vars().items()) if hasattr(m, "ENTRY")}
 
@@ -30,9 +32,29 @@ def load(
     Raises:
         UserError: the name is unknown, a file in `data_dir` is broken, or no place has the data set.
     """
+    return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, say=say)
+
+
+def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Entry:
+    """Raises UserError for names and folders that are not there."""
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
-    return DATASETS[name].load(cache_dir=cache_dir, data_dir=data_dir, say=say)
+    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+        raise UserError(f"--data-dir {data_dir} is not a folder")
+    return DATASETS[name]
+
+
+class Fingerprint(NamedTuple):
+    """What of a data set decides results, without its arrays."""
+
+    digest: str
+
+
+def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, say: Say = print) -> Fingerprint:
+    """The digest that the cache was stored with, in milliseconds and not checked; without a cache, as `load`."""
+    _checked(name, data_dir)
+    stored = stored_digest(cache_file(name, cache_dir=None))
+    return Fingerprint(stored or load(name, data_dir=data_dir, say=say).digest)
 
 
 def describe(

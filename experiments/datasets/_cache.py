@@ -1,11 +1,17 @@
 """The prepared cache: an uncompressed .npz file for each data set, written whole or not at all."""
 
+import math
 import os
+import re
 import tempfile
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.lib import format
+from numpy.typing import NDArray
 
 from experiments.datasets._base import Dataset, Missing, dataset
 from experiments.errors import UserError
@@ -31,14 +37,42 @@ def read(path: Path) -> Dataset:
     if not path.is_file():
         raise Missing(f"{path} not there.")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            a, b, c, d, n_classes, digest, source = (stored[name] for name in Dataset._fields)
+        with zipfile.ZipFile(path) as stored:
+            a, b, c, d, n_classes, digest, source = (_array(stored, f"{name}.npy") for name in Dataset._fields)
         data = dataset((a, b, c, d), n_classes=int(n_classes), source=str(source))
     except Exception as error:  # a torn zip raises nearly anything, from KeyError to NotImplementedError
         raise UserError(f"{path} is torn ({error}), expected a whole .npz file. Delete it.") from error
     if data.digest != str(digest):
         raise UserError(f"{path} has digest {data.digest}, expected {digest}. Delete it.")
     return data
+
+
+def stored_digest(path: Path) -> str | None:
+    """The digest in a cache file, of which nothing else is read; None if there is no whole file."""
+    try:
+        with zipfile.ZipFile(path) as stored:
+            digest = str(_array(stored, "digest.npy"))
+    except Exception:  # as above
+        return None
+    return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
+
+
+def _array(stored: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """An array of plain numbers or text: nothing is unpickled, and nothing larger than the file is made room for.
+
+    Raises:
+        ValueError: if it is another; zipfile and NumPy raise more.
+    """
+    member = stored.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size > os.path.getsize(str(stored.filename)):
+        raise ValueError(f"{name} is packed or larger than the file")
+    with stored.open(member) as file:
+        format.read_magic(file)
+        shape, fortran, dtype = format.read_array_header_1_0(file)
+        content = file.read()
+    if dtype.hasobject or fortran or len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name} says {shape} of {dtype}, and has {len(content):,} bytes")
+    return np.frombuffer(content, dtype).reshape(shape)
 
 
 def write(path: Path, data: Dataset) -> None:

@@ -19,6 +19,7 @@ from experiments.datasets._base import Arrays, Missing
 from experiments.datasets._sources import Debian, Recipe
 from experiments.errors import UserError
 
+LARGEST = 2**27  # bytes in a file; the family's largest has 47,040,016
 UBYTE = 0x08  # the type code of uint8
 AXES = {  # the four files, in the order of `Arrays`, and the number of axes in each
     "train-images-idx3-ubyte": 3,
@@ -110,9 +111,12 @@ def _find(folder: Path, name: str) -> Path:
 
 def _read(path: Path, *, axes: int, sha256: str) -> NDArray[np.uint8]:
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error}. Expected a whole file; fetch it again.") from error
+    if len(data) > LARGEST:
+        raise UserError(f"{path} has more than {LARGEST:,} bytes, unpacked: not one of these files. Fetch it again.")
     array = parse(data, axes=axes, where=str(path))
     _compare(data, sha256=sha256, where=str(path))
     return array

@@ -6,6 +6,7 @@ those of the MNIST family encode their images with TensorFlow.
 
 import hashlib
 import io
+import json
 import os
 import re
 import urllib.request
@@ -18,6 +19,7 @@ import numpy as np
 from experiments.datasets._base import Image, Label, Missing, Say
 from experiments.errors import UserError
 
+OWN = "tensorflow_datasets.core.features."
 PROBE_SECONDS = 3.0
 DECODED_PER_SECOND = 12_000  # small PNG with Pillow on one core, as measured; only for the line the user sees
 
@@ -50,6 +52,7 @@ def read(folder: Path, *, say: Say) -> tuple[Split, Split]:
         UserError: the folder is broken, or not in the array_record format.
     """
     try:
+        _check_classes(folder / "features.json")
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(folder)
@@ -59,6 +62,21 @@ def read(folder: Path, *, say: Say) -> tuple[Split, Split]:
             f"{folder} cannot be read ({type(error).__name__}: {_first_line(error)}). Expected a whole TFDS "
             "folder in the array_record format; prepare it again with file_format='array_record'."
         ) from error
+
+
+def _check_classes(features: Path) -> None:
+    """TFDS imports the modules of the classes that this file names: only its own may be.
+
+    Raises:
+        OSError, ValueError: no such file, no JSON, or a class from elsewhere.
+    """
+
+    def check(part: dict[str, Any]) -> None:
+        name = part.get("pythonClassName", OWN)
+        if not str(name).startswith(OWN):
+            raise ValueError(f"{features.name} names {name}, which is not a class of TFDS")
+
+    json.loads(features.read_bytes(), object_hook=check)
 
 
 def download(urls: Iterable[str], *, folder: Path) -> None:

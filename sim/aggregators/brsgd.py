@@ -13,10 +13,11 @@ from sim.ops import (
     order_statistics,
     per_row,
     ranks,
+    row_sum,
     share,
     usable_rows,
 )
-from sim.types import Aggregator, Entry, Traced, checked, stateless
+from sim.types import Aggregator, Entry, Fraction, Traced, checked, stateless
 
 Reading = Literal["paper", "code"]
 Threshold = Literal["majority", "half"]
@@ -31,7 +32,7 @@ NonFinite = Literal["drop", "keep"]
 def brsgd(
     *,
     reading: Reading = "paper",
-    beta: Traced = 0.5,
+    beta: Fraction = 0.5,
     threshold: Traced | Threshold = "majority",
     empty: Empty = "nearest",
     at_mean: Side = "above",
@@ -108,17 +109,17 @@ def _score(grads: Float[Array, "m d"], usable: Bool[Array, " m"], at_mean: Side,
     over = operator.ge if at_mean == "above" else operator.gt
     more = operator.ge if column_tie == "above" else operator.gt
     average = masked_mean(grads, usable)
-    above = (usable[:, None] & over(grads, average)).sum(axis=0)
+    above = row_sum(lambda counts, row: (counts & over(row, average)).astype(jnp.int32), usable, grads)
     upper_wins = more(2 * above, usable.sum())
     return per_row(lambda row: (over(row, average) == upper_wins).sum(), grads)
 
 
 def _larger_side(grads: Float[Array, "m d"], among: Bool[Array, "m _"]) -> Bool[Array, "m d"]:
     """The entries of `among` on their column mean's larger side: those up to it if strictly more, else the rest."""
-    count = among.sum(axis=0)
-    average = jnp.where(among, grads, 0.0).sum(axis=0) / jnp.maximum(count, 1)
+    count = row_sum(lambda inside: inside.astype(jnp.int32), among)
+    average = row_sum(lambda inside, row: jnp.where(inside, row, 0.0), among, grads) / jnp.maximum(count, 1)
     below = among & (grads <= average)
-    return jnp.where(2 * below.sum(axis=0) > count, below, among & ~below)
+    return jnp.where(2 * row_sum(lambda low: low.astype(jnp.int32), below) > count, below, among & ~below)
 
 
 def _two_t(threshold: Traced | Threshold, distance: Float[Array, " m"]) -> Float[Array, ""] | float:

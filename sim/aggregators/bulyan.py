@@ -13,11 +13,11 @@ from sim.ops import (
     midpoint,
     mix,
     nearest_start,
-    order_statistics,
     preference,
-    share_within,
+    sorted_rows,
     sq_distances,
     window,
+    window_share,
 )
 from sim.types import Aggregator, Entry, Reading, checked, stateless
 
@@ -50,7 +50,7 @@ def bulyan(
         second: "near_median" as above, or the "trimmed_mean" of V: without the f smallest and f largest values. Static.
         middle: the median of an even number, "mean" of the two middle values or the "lower" one. Static.
     Tolerates: f with m >= 4f + 3.
-    Cost: O(m^2 d) for the Gram matrix, O(m^3 log m) to select, O(md log^2 m) for a sorting network.
+    Cost: O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
     Choices: theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
         counts as that, which leaves one value, or two of an even number. Ties in scores and in
         nearness to a mean go to the lowest worker index, and do occur: where one other is counted, two rows nearest
@@ -77,8 +77,10 @@ def bulyan(
             origin = _means(squared, f, definition, size, nearest=selection == "means_drop_nearest")
             rows, valid = mix(origin, grads), origin.any(axis=1)
         picked = jnp.where(valid[:, None], rows, jnp.inf)
-        aggregate, low, high = _second(picked, valid.sum(), f, second, middle)
-        return jnp.where(valid.any(), aggregate, 0.0), (share_within(picked, low, high) * valid) @ origin
+        ordered = sorted_rows(picked)
+        place = _second(ordered, valid.sum(), f, second, middle)
+        weight = (window_share(picked, ordered, *place) * valid) @ origin
+        return jnp.where(valid.any(), window(ordered, *place), 0.0), weight
 
     return stateless(rule)
 
@@ -107,16 +109,15 @@ def _means(squared, f, definition, size, *, nearest):
     return jax.lax.scan(step, usable, jnp.arange(m))[1]
 
 
-def _second(picked, size, f, second, middle):
-    """The second stage over the `size` picked rows, the others being +inf: mean, smallest and largest value in it."""
-    ordered = order_statistics(picked, range(len(picked)))
+def _second(ordered, size, f, second, middle):
+    """The second stage over the `size` picked rows in order, the others being +inf: from what rank, how many values."""
     lower = jnp.maximum(size - 1, 0) // 2
     dropped = jnp.minimum(f, lower)
     count = jnp.maximum(size - 2 * dropped, 1)
     if second == "trimmed_mean":
-        return window(ordered, dropped, count)
+        return dropped, count
     low, high = at_rank(ordered, lower), at_rank(ordered, size // 2)
-    return window(ordered, nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count), count)
+    return nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count), count
 
 
 ENTRY = Entry(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from sim.ops import at_majority, masked_mean, median_machine, per_row, share, usable_rows
-from sim.types import Aggregator, Entry, Info, Traced, checked
+from sim.types import Aggregator, Count, Entry, Fraction, Info, Positive, checked
 
 
 class State(NamedTuple):
@@ -25,12 +25,12 @@ class State(NamedTuple):
 @checked
 def byzantine_sgd(
     *,
-    v: Traced | Literal["auto"] = "auto",
-    diameter: Traced = 10.0,
-    horizon: int = 1000,
-    delta: Traced = 0.1,
-    th_a: Traced | None = None,
-    th_b: Traced | None = None,
+    v: Positive | Literal["auto"] = "auto",
+    diameter: Positive = 10.0,
+    horizon: Count = 1000,
+    delta: Fraction = 0.1,
+    th_a: Positive | None = None,
+    th_b: Positive | None = None,
 ) -> Aggregator:
     """Mean of the workers whose gradient, sum of gradients and sum of progress have always been near the median's.
 

@@ -5,14 +5,14 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, Info, Reading, Traced, checked
+from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, per_row, row_sum, usable_rows
+from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 Start = Literal["previous", "mean", "median", "zero"]
 
 
 @checked
-def centered_clipping(*, tau: Traced = 100.0, steps: int = 1, start: Start = "previous") -> Aggregator:
+def centered_clipping(*, tau: Positive = 100.0, steps: Count = 1, start: Start = "previous") -> Aggregator:
     """The last output, moved by the average of the clipped differences to it.
 
         v <- v + (1/m) sum_i min(1, tau / ||g_i - v||) (g_i - v),    `steps` times;    g = v
@@ -33,8 +33,6 @@ def centered_clipping(*, tau: Traced = 100.0, steps: int = 1, start: Start = "pr
         ValueError: for steps below 1.
     References: Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
     """
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"centered_clipping: steps={steps!r} is not a whole number of at least 1")
 
     def apply(grads, state, rnd):
         del rnd
@@ -42,10 +40,10 @@ def centered_clipping(*, tau: Traced = 100.0, steps: int = 1, start: Start = "pr
 
         def step(carry, _):
             v, weight = carry
-            apart = jnp.where(usable[:, None], grads - v, 0.0)
-            length = norms(apart)
+            length = per_row(lambda row: norms((row - v)[None])[0], grads)
             factor = jnp.where(usable, jnp.minimum(1.0, tau / jnp.where(length > 0, length, 1.0)), 0.0) / m
-            return (v + weighted_sum(factor, apart), (1 - factor.sum()) * weight + factor), None
+            pull = row_sum(lambda part, row: jnp.where(part == 0, 0.0, part * (row - v)), factor, grads)
+            return (v + pull, (1 - factor.sum()) * weight + factor), None
 
         first = state if start == "previous" else _start(start, grads, usable)
         (v, weight), _ = jax.lax.scan(step, (first, jnp.zeros(m)), length=steps)

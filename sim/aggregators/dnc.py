@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from sim.ops import deviation_gram, masked_mean, ranks, share, top_direction, usable_rows
-from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+from sim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
 
 
 @checked
 def dnc(
-    *, subsample: int = 10_000, iterations: int = 5, c: Traced = 1.0, rounding: Literal["up", "down"] = "up"
+    *, subsample: Count = 10_000, iterations: Count = 5, c: Traced = 1.0, rounding: Literal["up", "down"] = "up"
 ) -> Aggregator:
     """Mean of the gradients that never stick out along the top singular vector of randomly drawn coordinates.
 

@@ -1,13 +1,15 @@
 """DRACO: every gradient is computed several times, and the majority decides what it was."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sim.ops import groups, per_row, share, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, Traced, checked, stateless
+from sim.types import Aggregator, Count, Entry, Traced, checked, stateless
 
 
 @checked
-def draco(*, r: int = 3, tolerance: Traced = 1e-6) -> Aggregator:
+def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
     """Mean over groups of the row that most of a group agree on: the exact mean while each has an honest majority.
 
         group k = workers that compute the same r batches;    v_i = #{j in the group of i : g_j = g_i}
@@ -32,32 +34,29 @@ def draco(*, r: int = 3, tolerance: Traced = 1e-6) -> Aggregator:
     References: Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant
         gradients", ICML 2018.
     """
-    if not isinstance(r, int) or r < 1:
-        raise ValueError(f"draco: r={r!r} is not a whole number of at least 1")
 
     def rule(grads, rnd):
         del rnd
         m = len(grads)
         usable = usable_rows(grads)
         group = groups(m, min(r, m))
-        votes = jnp.where(usable, _votes(grads, usable, group, min(r, m), tolerance), -1)
+        votes = jnp.where(usable, _votes(grads, usable, group, tolerance), -1)
         ahead = (votes > votes[:, None]) | ((votes == votes[:, None]) & (jnp.arange(m) < jnp.arange(m)[:, None]))
         winner = usable & ~(ahead & (group == group[:, None])).any(axis=1)
-        return weighted_sum(share(winner), jnp.where(usable[:, None], grads, 0.0)), share(winner)
+        return weighted_sum(share(winner), grads), share(winner)
 
     return stateless(rule)._replace(load=r)
 
 
-def _votes(grads, usable, group, r, tolerance):
-    """How many usable rows of its group each row agrees with, itself among them; a group has less than 2r members."""
+def _votes(grads, usable, group, tolerance):
+    """How many usable rows of its group each row agrees with, itself among them; each pair of a group is read once."""
+    one, other = np.nonzero(np.triu(group[:, None] == group, k=1))
     size = jnp.where(usable, per_row(lambda row: jnp.abs(row).max(), grads), 0.0)
+    apart = jax.lax.map(lambda pair: jnp.abs(grads[pair[0]] - grads[pair[1]]).max(), (one, other))
+    both = usable[one] & usable[other]
     votes = usable.astype(jnp.int32)
-    for shift in range(1, min(2 * r - 1, len(grads))):
-        for step in (shift, -shift):
-            apart = jnp.abs(grads - jnp.roll(grads, step, axis=0)).max(axis=1)
-            same = (group == jnp.roll(group, step)) & jnp.roll(usable, step) & usable
-            votes += same & (apart <= tolerance * size)
-    return votes
+    votes = votes.at[one].add(both & (apart <= tolerance * size[one]))
+    return votes.at[other].add(both & (apart <= tolerance * size[other]))
 
 
 ENTRY = Entry(

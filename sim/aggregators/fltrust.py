@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from sim.ops import divided, norms, per_row, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, checked, stateless
+from sim.ops import norms, per_row, row_sum, usable_rows
+from sim.types import Aggregator, Count, Entry, checked, stateless
 
 
 @checked
-def fltrust(*, server_batch: int = 100) -> Aggregator:
+def fltrust(*, server_batch: Count = 100) -> Aggregator:
     """Mean of the gradients at the length of the server's own, weighted by their cosine with it where positive.
 
         t_i = max(cos(g_i, g_0), 0);    g = (1 / sum_i t_i) sum_i t_i (||g_0|| / ||g_i||) g_i
@@ -27,13 +27,14 @@ def fltrust(*, server_batch: int = 100) -> Aggregator:
         own = jax.grad(rnd.server_loss(server_batch))(rnd.params)
         length = jnp.linalg.norm(own)
         usable = usable_rows(grads)
-        sizes = norms(jnp.where(usable[:, None], grads, 0.0))
+        sizes = jnp.where(usable, norms(grads), 1.0)
         direction = own / jnp.where(length > 0, length, 1.0)
-        along = per_row(lambda row: jnp.vdot(row, direction), jnp.where(usable[:, None], grads, 0.0))
-        trust = jnp.maximum(along / jnp.where(sizes > 0, sizes, 1.0), 0.0)
-        total = jnp.where(trust.sum() > 0, trust.sum(), 1.0)
-        units = divided(jnp.where(usable[:, None], grads, 0.0), jnp.where(sizes > 0, sizes, 1.0))
-        return length * weighted_sum(trust / total, units), trust / total
+        along = per_row(lambda counts, row: jnp.vdot(jnp.where(counts, row, 0.0), direction), usable, grads)
+        units = jnp.where(sizes > 0, sizes, 1.0)
+        trust = jnp.maximum(along / units, 0.0)
+        weight = trust / jnp.where(trust.sum() > 0, trust.sum(), 1.0)
+        there = row_sum(lambda w, unit, row: jnp.where(w == 0, 0.0, w * (row / unit)), weight, units, grads)
+        return length * there, weight
 
     return stateless(rule)
 

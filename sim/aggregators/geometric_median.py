@@ -1,12 +1,12 @@
 """Geometric median, by Weiszfeld's iteration."""
 
 from sim.ops import WeiszfeldStart, usable_rows, weiszfeld
-from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+from sim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
 
 
 @checked
 def geometric_median(
-    *, steps: int = 3, nu: Traced = 0.1, start: WeiszfeldStart = "zero", tolerance: Traced = 0.0
+    *, steps: Count = 3, nu: Positive = 0.1, start: WeiszfeldStart = "zero", tolerance: Traced = 0.0
 ) -> Aggregator:
     """The point whose distances to all rows have the smallest sum, approached by smoothed Weiszfeld steps.
 

@@ -3,12 +3,12 @@
 import numpy as np
 
 from sim.ops import mix, usable_rows, weiszfeld
-from sim.types import Aggregator, Entry, Traced, checked, stateless
+from sim.types import Aggregator, Count, Entry, Positive, Traced, checked, stateless
 
 
 @checked
 def geometric_median_of_means(
-    *, size: int = 2, steps: int = 100, nu: Traced = 1e-6, tolerance: Traced = 1e-6
+    *, size: Count = 2, steps: Count = 100, nu: Positive = 1e-6, tolerance: Traced = 1e-6
 ) -> Aggregator:
     """The geometric median of the means of groups of consecutive workers.
 

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from sim.ops import SHRINK, deviation_gram, downweight, top_direction, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+from sim.types import Aggregator, Entry, NotNegative, Positive, Reading, checked, stateless
 
 
 @checked
 def iterative_filtering(
     *,
-    sigma: Traced | Literal["auto"] = "auto",
-    expansion: Traced = 20.0,
+    sigma: NotNegative | Literal["auto"] = "auto",
+    expansion: Positive = 20.0,
     definition: Literal["su_xu2018", "rcl"] = "su_xu2018",
 ) -> Aggregator:
     """Mean with weights that fall along the top eigenvector until the covariance is below a bound.

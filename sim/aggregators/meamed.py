@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from sim.ops import middle_ranks, midpoint, nearest_start, order_statistics, share_within, window
+from sim.ops import middle_ranks, midpoint, nearest_start, sorted_rows, window, window_share
 from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
@@ -17,7 +17,7 @@ def meamed(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
     Args:
         middle: the median of an even m, "mean" of the two middle values or the "lower" one (torch.median). Static.
     Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by a sorting network over the workers, two reads of the matrix.
+    Cost: O(md log^2 m) by sorting over the workers; a copy of the matrix.
     Choices: of two values equally near the median on either side the smaller is taken. f above (m - 1) // 2 counts as
         that. NaN counts as +inf. `Info.weight` is a worker's share of all entries that lie between the smallest and the
         largest value averaged in their coordinate, both included.
@@ -26,12 +26,11 @@ def meamed(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
 
     def rule(grads, rnd):
         m = len(grads)
-        ordered = order_statistics(grads, range(m))
+        ordered = sorted_rows(grads)
         low, high = (ordered[rank] for rank in middle_ranks(m))
         count = m - jnp.minimum(rnd.f, (m - 1) // 2)
         start = nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count)
-        aggregate, least, most = window(ordered, start, count)
-        return aggregate, share_within(grads, least, most)
+        return window(ordered, start, count), window_share(grads, ordered, start, count)
 
     return stateless(rule)
 

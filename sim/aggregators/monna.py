@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from sim.ops import HIGHEST, masked_mean, preference, share, usable_rows
+from sim.ops import masked_mean, per_row, preference, share, usable_rows
 from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
@@ -20,7 +20,7 @@ def monna(*, trusted: int = -1) -> Aggregator:
     Choices: the trusted row comes first, then ties go to the lowest worker index; at least one row is kept. Rows
         that are not usable (`ops.usable_rows`) are left out, even where fewer than m - f remain: the mean is then over
         these; zero if there are none. If the trusted row is not usable, all are equally far. An index beyond the
-        workers raises IndexError.
+        workers raises ValueError.
     References: Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust collaborative learning with linear
         gradient overhead", ICML 2023.
     """
@@ -28,9 +28,10 @@ def monna(*, trusted: int = -1) -> Aggregator:
     def rule(grads, rnd):
         m = len(grads)
         usable = usable_rows(grads)
+        if not -m <= trusted < m:
+            raise ValueError(f"monna: trusted={trusted} is no index of {m} workers")
         own = range(m)[trusted]
-        gap = grads - grads[own]
-        squared = jnp.einsum("md,md->m", gap, gap, precision=HIGHEST)
+        squared = per_row(lambda row: jnp.square(row - grads[own]).sum(), grads)
         distance = jnp.where(usable & usable[own], squared, jnp.inf).at[own].add(-1.0)  # itself before a copy
         nearest = preference(distance, usable) < jnp.maximum(m - rnd.f, 1)
         kept = nearest & usable

@@ -6,7 +6,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import KrumDefinition, krum_scores, krum_winners, masked_mean, preference, share, sq_distances
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from sim.types import Aggregator, Count, Entry, Reading, checked, stateless
 
 Definition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
 DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {
@@ -22,7 +22,7 @@ DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {
 
 
 @checked
-def multi_krum(*, definition: Definition = "blanchard2017", q: int | None = None) -> Aggregator:
+def multi_krum(*, definition: Definition = "blanchard2017", q: Count | None = None) -> Aggregator:
     """Mean of the q gradients with the smallest Krum scores.
 
         s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = mean of the q rows of smallest s_i

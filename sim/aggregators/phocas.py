@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from sim.ops import nearest_start, order_statistics, share_within, window
+from sim.ops import nearest_start, sorted_rows, window, window_share
 from sim.types import Aggregator, Entry, stateless
 
 
@@ -13,7 +13,7 @@ def phocas() -> Aggregator:
         g_c = (1 / (m - f)) sum over the m - f smallest |g_ic - t_c| of g_ic
 
     Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by a sorting network over the workers, two reads of the matrix.
+    Cost: O(md log^2 m) by sorting over the workers; a copy of the matrix.
     Choices: f above (m - 1) // 2 counts as that; t_c is then the median. Of two values equally near t_c
         on either side the smaller is taken. NaN counts as +inf. `Info.weight` is a
         worker's share of all entries that lie between the smallest and the largest value averaged in their coordinate,
@@ -24,12 +24,11 @@ def phocas() -> Aggregator:
 
     def rule(grads, rnd):
         m = len(grads)
-        ordered = order_statistics(grads, range(m))
+        ordered = sorted_rows(grads)
         dropped = jnp.minimum(rnd.f, (m - 1) // 2)
-        centre, _, _ = window(ordered, dropped, m - 2 * dropped)
+        centre = window(ordered, dropped, m - 2 * dropped)
         start = nearest_start(ordered, centre, m - dropped)
-        aggregate, low, high = window(ordered, start, m - dropped)
-        return aggregate, share_within(grads, low, high)
+        return window(ordered, start, m - dropped), window_share(grads, ordered, start, m - dropped)
 
     return stateless(rule)
 

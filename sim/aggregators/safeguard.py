@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from sim.noise import normals
 from sim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
-from sim.types import Aggregator, Entry, Info, Reading, Traced, checked
+from sim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
 
 Threshold = Literal["recalled", "given", "theory", "printed", "epfml", "third_party"]
 
@@ -36,9 +37,9 @@ class Distances(NamedTuple):
 def safeguard(
     *,
     guards: Literal["double", "single"] = "double",
-    t0: int = 100,
-    t1: int = 600,
-    window: int | None = None,
+    t0: Count = 100,
+    t1: Count = 600,
+    window: Count | None = None,
     threshold: Threshold = "recalled",
     factor: Traced = 2.0,
     th0: Traced = 7.5,
@@ -49,7 +50,7 @@ def safeguard(
     p: Traced = 0.1,
     horizon: Traced = 1000.0,
     average: Literal["before", "after"] = "before",
-    readmit: int | None = None,
+    readmit: Count | None = None,
     nu: Traced = 0.0,
 ) -> Aggregator:
     """Mean over the workers that no guard has banned yet; a guard bans whose sum of gradients leaves the majority's.
@@ -147,7 +148,7 @@ def safeguard(
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
-            lambda: nu * jax.random.normal(k_noise, grads.shape[1:]),
+            lambda: nu * normals(k_noise, grads.shape[1]),
             lambda: jnp.zeros(grads.shape[1]),
         )
         return noise + masked_mean(grads, counted), State(kept, sums, tuple(thresholds)), Info(share(counted))  # line 6

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from sim.ops import HIGHEST, midpoint, share, weighted_sum
-from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+from sim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
 
@@ -17,9 +17,9 @@ def signguard(
     *,
     low: Traced = 0.1,
     high: Traced = 3.0,
-    part: int = 10,
-    bandwidth: Traced | Literal["auto"] = "auto",
-    iterations: int = 50,
+    part: Count = 10,
+    bandwidth: Positive | Literal["auto"] = "auto",
+    iterations: Count = 50,
     definition: Literal["xu2022", "code"] = "xu2022",
 ) -> Aggregator:
     """Mean of the gradients of ordinary norm in the largest cluster by signs, clipped to the median norm.

@@ -5,11 +5,11 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import masked_mean, per_row, ranks, share, usable_rows
-from sim.types import Aggregator, Entry, Reading, Traced, checked, stateless
+from sim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
 
 
 @checked
-def zeno(*, server_batch: int = 4, rho: Traced = 5e-4, norm: Literal["sum", "mean"] = "sum") -> Aggregator:
+def zeno(*, server_batch: Count = 4, rho: Traced = 5e-4, norm: Literal["sum", "mean"] = "sum") -> Aggregator:
     """Mean of the m - f gradients of the highest stochastic descendant score.
 
         s_i = loss(x) - loss(x - lr g_i) - rho ||g_i||^2;    g = (1 / (m - f)) sum over the m - f largest s_i of g_i
@@ -34,11 +34,12 @@ def zeno(*, server_batch: int = 4, rho: Traced = 5e-4, norm: Literal["sum", "mea
         loss, m = rnd.server_loss(server_batch), len(grads)
         before, usable = loss(rnd.params), usable_rows(grads)
 
-        def score(row):
+        def score(counts, row):
+            row = jnp.where(counts, row, 0.0)
             squares = jnp.vdot(row, row) / (len(row) if norm == "mean" else 1)
             return before - loss(rnd.params - rnd.lr * row) - rho * squares
 
-        scores = per_row(score, jnp.where(usable[:, None], grads, 0.0))
+        scores = per_row(score, usable, grads)
         usable &= ~jnp.isnan(scores)
         kept = (ranks(jnp.where(usable, -scores, jnp.nan)) < jnp.maximum(m - rnd.f, 1)) & usable
         return masked_mean(grads, kept), share(kept)

@@ -40,7 +40,7 @@ def alie(
         shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(sent, ~byz, mean, ddof=ddof)
         return jnp.broadcast_to(mean - shift if sign == "minus" else mean + shift, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(

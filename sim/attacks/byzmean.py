@@ -40,7 +40,7 @@ def byzmean(
         push = ((weight - hiding) * hidden - weighted_sum(known.astype(sent.dtype), sent)) / pushing
         return jnp.where((jnp.cumsum(byz) <= hiding)[:, None], hidden, push), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=definition != "xu2022")
 
 
 ENTRY = Entry(

@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 
-from sim.types import Attack, Entry, attack, checked
+from sim.types import Attack, Count, Entry, attack, checked
 
 
 @checked
-def delayed_gradient(*, delay: int = 1000, copies: int = 1) -> Attack:
+def delayed_gradient(*, delay: Count = 1000, copies: Count = 1) -> Attack:
     """Every Byzantine row is what the worker's own honest work was at least `delay` steps ago.
 
         g_byz(t) = g_own(s),    s = q max(floor((t - D) / q), 0),  q = ceil(D / copies)
@@ -25,9 +25,7 @@ def delayed_gradient(*, delay: int = 1000, copies: int = 1) -> Attack:
     References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent",
         ICLR 2021 (arXiv 2012.14368).
     """
-    if not isinstance(delay, int) or delay < 1:
-        raise ValueError(f"delayed_gradient: delay={delay!r} is not a whole number of at least 1")
-    if not isinstance(copies, int) or not 1 <= copies <= delay:
+    if copies > delay:
         raise ValueError(f"delayed_gradient: copies={copies!r} is not a whole number from 1 to the delay of {delay}")
     gap = -(-delay // copies)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from sim.ops import HIGHEST, krum_scores, masked_mean, norms, preference, sq_distances
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Natural, Reading, Traced, attack, checked
 
 
 @checked
@@ -15,7 +15,7 @@ def fang_krum(
     through: Literal["krum", "rule"] = "krum",
     base: Literal["zero", "mean"] = "zero",
     threshold: Traced = 1e-5,
-    halvings: int = 40,
+    halvings: Natural = 40,
 ) -> Attack:
     """Every Byzantine row goes against the sign of the honest mean, as far as Krum still selects one of them.
 
@@ -59,7 +59,7 @@ def fang_krum(
         size = _halved(first, by_krum if through == "krum" else by_rule, threshold, halvings)
         return jnp.broadcast_to(centre - size * sign, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 def _krum_selects(honest, squared, byz, sign, f):

@@ -63,7 +63,7 @@ def fang_trim(
 
         return jax.lax.map(row, jnp.arange(len(sent))), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=knowledge == "partial")
 
 
 def _range(rows, known):

@@ -20,7 +20,7 @@ def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
         del byz, rnd
         return jnp.full_like(sent, jnp.inf if sign == "plus" else -jnp.inf), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(inf, source="byzfl", traits=frozenset({"collusive", "non_finite"}))

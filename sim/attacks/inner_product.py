@@ -27,7 +27,7 @@ def inner_product(*, epsilon: Traced = 0.1, convention: Literal["negated", "one_
         times = -epsilon if convention == "negated" else 1 - epsilon
         return jnp.broadcast_to(times * masked_mean(sent, ~byz), sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from sim.ops import masked_mean, masked_std, per_row
-from sim.types import Attack, Entry, Round, Traced, attack, checked
+from sim.types import Attack, Count, Entry, Positive, Round, Traced, attack, checked
 
 Objective = Literal["distance", "descent", "loss"]
 
@@ -16,11 +16,11 @@ Objective = Literal["distance", "descent", "loss"]
 def learned(
     *,
     objective: Objective = "distance",
-    steps: int = 10,
-    restarts: int = 2,
-    budget: Traced = 3.0,
+    steps: Count = 10,
+    restarts: Count = 2,
+    budget: Positive = 3.0,
     within: Literal["distance", "norm"] = "distance",
-    rate: Traced = 0.5,
+    rate: Positive = 0.5,
     z: Traced = 1.5,
 ) -> Attack:
     """One vector for all Byzantine workers, found by projected gradient ascent on the harm, through the rule itself.
@@ -50,9 +50,6 @@ def learned(
         ValueError: for counts below 1.
     References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
     """
-    for name, value in (("steps", steps), ("restarts", restarts)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"learned: {name}={value!r} is not a whole number of at least 1")
 
     def grads(sent, byz, state, rnd):
         mean = masked_mean(sent, ~byz)
@@ -83,7 +80,7 @@ def learned(
         values, points = jax.lax.map(run, jnp.arange(restarts))
         return jnp.broadcast_to(points[values.argmax()], sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 def _harm(objective: Objective, sent: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, rnd: Round):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from sim.ops import masked_mean, per_row, weighted_sum
-from sim.types import Attack, Entry, Reading, attack, checked
+from sim.types import Attack, Count, Entry, Reading, attack, checked
 
 
 class State(NamedTuple):
@@ -21,7 +21,7 @@ class State(NamedTuple):
 
 
 @checked
-def mimic(*, target: Literal["learned", "first"] = "learned", warmup: int = 100) -> Attack:
+def mimic(*, target: Literal["learned", "first"] = "learned", warmup: Count = 100) -> Attack:
     """Every Byzantine row is a copy of one honest worker's, the one that stands out along a learned direction.
 
         mu <- t / (t + 1) mu + 1 / (t + 1) mean_i g_i,     u = sum_i <g_i - mu, z> (g_i - mu)
@@ -39,8 +39,6 @@ def mimic(*, target: Literal["learned", "first"] = "learned", warmup: int = 100)
     References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
         (arXiv 2006.09365); github epfml/byzantine-robust-noniid-optimizer.
     """
-    if not isinstance(warmup, int) or warmup < 1:
-        raise ValueError(f"mimic: warmup={warmup!r} is not a whole number of at least 1")
 
     def grads(sent, byz, state, rnd):
         if target == "first":
@@ -53,7 +51,7 @@ def mimic(*, target: Literal["learned", "first"] = "learned", warmup: int = 100)
         del m
         return State(jnp.zeros(d), jnp.zeros(d), jnp.int32(0))
 
-    return attack(grads=grads, init=init)
+    return attack(grads=grads, init=init, own=False)
 
 
 def _learn(sent, byz, state, t):
@@ -62,7 +60,7 @@ def _learn(sent, byz, state, t):
     mean = keep * state.mean + (1 - keep) * honest
     z = jnp.where(t == 0, _unit(sent[jnp.argmin(byz)] - honest), state.z)
     along = jnp.where(byz, 0.0, per_row(lambda row: jnp.vdot(row - mean, z), sent))
-    spread = weighted_sum(along, jnp.where(byz[:, None], 0.0, sent)) - along.sum() * mean
+    spread = weighted_sum(along, sent) - along.sum() * mean
     z = _unit(keep * z + (1 - keep) * _unit(spread))
     products = jnp.where(byz, -jnp.inf, per_row(lambda row: jnp.vdot(row, z), sent))
     return State(mean, z, jnp.argmax(products).astype(jnp.int32))

@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Positive, Reading, attack, checked
 
 
 @checked
@@ -13,7 +13,7 @@ def min_max(
     *,
     direction: Literal["unit", "sign", "std"] = "unit",
     search: Literal["halving", "exact"] = "halving",
-    gamma0: Traced = 10.0,
+    gamma0: Positive = 10.0,
 ) -> Attack:
     """Every Byzantine row is the honest mean minus gamma times a direction, near enough to every honest row.
 
@@ -39,7 +39,7 @@ def min_max(
         p = perturbation(direction, sent, byz, mean)
         a, b, c = shift_terms(sent, mean, p)
         both = ~byz[:, None] & ~byz
-        allowed = jnp.where(both, sq_distances(jnp.where(byz[:, None], 0.0, sent)), 0.0).max()
+        allowed = jnp.where(both, sq_distances(sent), 0.0).max()
         roots = (b + jnp.sqrt(jnp.maximum(b * b + c * (allowed - a), 0.0))) / jnp.where(c > 0, c, 1.0)
         exact = jnp.where(byz, jnp.inf, roots).min()
 
@@ -49,7 +49,7 @@ def min_max(
         gamma = exact if search == "exact" else largest_step(fits, gamma0)
         return jnp.broadcast_to(mean - jnp.where(c > 0, gamma, 0.0) * p, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(

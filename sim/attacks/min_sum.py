@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Positive, Reading, attack, checked
 
 
 @checked
@@ -14,7 +14,7 @@ def min_sum(
     direction: Literal["unit", "sign", "std"] = "unit",
     reference: Literal["max", "min"] = "max",
     search: Literal["halving", "exact"] = "halving",
-    gamma0: Traced = 10.0,
+    gamma0: Positive = 10.0,
 ) -> Attack:
     """Every Byzantine row is the honest mean minus gamma times a direction, its summed distance no more than allowed.
 
@@ -39,14 +39,14 @@ def min_sum(
         p = perturbation(direction, sent, byz, mean)
         a, _, c = shift_terms(sent, mean, p)  # the sum of b over honest rows is 0
         both = ~byz[:, None] & ~byz
-        sums = jnp.where(both, sq_distances(jnp.where(byz[:, None], 0.0, sent)), 0.0).sum(axis=1)
+        sums = jnp.where(both, sq_distances(sent), 0.0).sum(axis=1)
         allowed = sums.max() if reference == "max" else jnp.where(byz, jnp.inf, sums).min()
         spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()
         exact = jnp.sqrt(jnp.maximum(allowed - spread, 0.0) / jnp.where(c > 0, n * c, 1.0))
         gamma = exact if search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
         return jnp.broadcast_to(mean - jnp.where(c > 0, gamma, 0.0) * p, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(

@@ -15,7 +15,7 @@ def nan() -> Attack:
         del byz, rnd
         return jnp.full_like(sent, jnp.nan), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(nan, source="LPD-EPFL/ByzantineMomentum", traits=frozenset({"collusive", "non_finite"}))

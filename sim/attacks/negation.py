@@ -5,6 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from sim.noise import normals
 from sim.ops import per_row, weighted_sum
 from sim.types import Attack, Entry, Reading, Traced, attack, checked
 
@@ -33,7 +34,7 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
 
     def code(sent, byz, state, rnd):
         def draw(i):
-            return noise * jax.random.normal(jax.random.fold_in(rnd.key, i), sent.shape[1:], sent.dtype)
+            return noise * normals(jax.random.fold_in(rnd.key, i), sent.shape[1])
 
         workers = jnp.arange(len(sent))
         rows = jnp.where(byz[:, None], per_row(draw, workers), sent)
@@ -41,7 +42,7 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
         others = weighted_sum((~negator).astype(sent.dtype), rows)
         return jnp.where(negator[:, None], -others, rows), state
 
-    return attack(grads=paper if reading == "paper" else code)
+    return attack(grads=paper if reading == "paper" else code, own=False)
 
 
 ENTRY = Entry(

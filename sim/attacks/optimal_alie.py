@@ -37,7 +37,7 @@ def optimal_alie(
         x = line_maximize(lambda x: harm_of(mean + x * towards, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
         return jnp.broadcast_to(mean + x * towards, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(

@@ -34,7 +34,7 @@ def optimal_inner_product(
         x = line_maximize(lambda x: harm_of(start - x * mean, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
         return jnp.broadcast_to(start - x * mean, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(

@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 
 from sim.ops import alie_z, divided, masked_mean, norms
-from sim.types import Attack, Entry, Reading, Traced, attack
+from sim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
+@checked
 def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Traced | None = None) -> Attack:
     """Every Byzantine row stands at the last aggregate and is perturbed at an angle to the recent direction.
 
@@ -40,7 +41,7 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         forged = place + length * (jnp.sin(turn) * aside + jnp.cos(turn) * reference)
         return jnp.broadcast_to(forged, sent.shape), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 def _unit(vector):

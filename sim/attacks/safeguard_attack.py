@@ -28,7 +28,7 @@ def safeguard_attack(*, c: Traced = 0.4, of: Literal["own", "mean"] = "own") -> 
         true = jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape) if of == "mean" else sent
         return -c * true, state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=of == "own")
 
 
 ENTRY = Entry(

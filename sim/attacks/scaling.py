@@ -25,7 +25,7 @@ def scaling(*, factor: Traced = 1e10, of: Literal["own", "mean"] = "own") -> Att
         scaled = sent if of == "own" else jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape)
         return factor * scaled, state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=of == "own")
 
 
 ENTRY = Entry(

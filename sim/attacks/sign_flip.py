@@ -32,7 +32,7 @@ def sign_flip(*, of: Literal["own", "mean", "first"] = "own") -> Attack:
                 turned = jnp.broadcast_to(sent[jnp.argmax(byz)], sent.shape)
         return -turned, state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=of != "mean")
 
 
 ENTRY = Entry(

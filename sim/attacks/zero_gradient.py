@@ -16,7 +16,7 @@ def zero_gradient() -> Attack:
         del byz, rnd
         return jnp.zeros_like(sent), state
 
-    return attack(grads=grads)
+    return attack(grads=grads, own=False)
 
 
 ENTRY = Entry(zero_gradient, source="Allen-Zhu et al., ICLR 2021, section 5", traits=frozenset({"collusive"}))

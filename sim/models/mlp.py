@@ -5,7 +5,7 @@ from typing import Literal
 import flax.linen as nn
 
 from sim.models._layers import ACTIVATIONS, unit_images
-from sim.types import Entry, checked
+from sim.types import Count, Entry, checked
 
 
 class MLP(nn.Module):
@@ -21,7 +21,7 @@ class MLP(nn.Module):
 
 
 @checked
-def mlp(*, n_classes: int, hidden: int = 100, activation: Literal["relu", "sigmoid"] = "relu") -> MLP:
+def mlp(*, n_classes: int, hidden: Count = 100, activation: Literal["relu", "sigmoid"] = "relu") -> MLP:
     """One hidden layer: 784-100-10 on MNIST-like images (79,510 parameters).
 
     Args (static):

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from sim.models._layers import unit_images
-from sim.types import Entry
+from sim.types import Count, Entry, checked
 
 
 class Block(nn.Module):
@@ -39,7 +39,8 @@ class ResNet20(nn.Module):
         return nn.Dense(self.n_classes)(x.mean(axis=(1, 2)))
 
 
-def resnet20(*, n_classes: int, groups: int = 8) -> ResNet20:
+@checked
+def resnet20(*, n_classes: int, groups: Count = 8) -> ResNet20:
     """ResNet-20: a 3 x 3 convolution, nine residual blocks of 16, 32 and 64 features, mean over pixels, dense.
 
         y = relu(norm(conv(x)));    block(x) = relu(shortcut(x) + norm(conv(y)))
@@ -56,7 +57,7 @@ def resnet20(*, n_classes: int, groups: int = 8) -> ResNet20:
     References: He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2. Wu, He,
         "Group normalization", ECCV 2018.
     """
-    if groups < 1 or 16 % groups:
+    if 16 % groups:
         raise ValueError(f"resnet20: groups={groups!r} is not a divisor of 16")
     return ResNet20(n_classes, groups)
 

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from sim.types import Attack, Entry, Modifier
+from sim.types import Attack, Count, Entry, Modifier, Natural, checked
 
 
-def burst(*, on: int = 10, off: int = 10, first: int = 0) -> Modifier:
+@checked
+def burst(*, on: Count = 10, off: Natural = 10, first: Natural = 0) -> Modifier:
     """The attack acts for `on` steps, then its workers are honest for `off` steps, and so on.
 
         active at step t  <=>  t >= first and (t - first) mod (on + off) < on
@@ -23,9 +24,6 @@ def burst(*, on: int = 10, off: int = 10, first: int = 0) -> Modifier:
     References: transient attacks are what SafeguardSGD's re-admission is for (Allen-Zhu et al., ICLR 2021); the
         lengths here are ours.
     """
-    for name, value, least in (("on", on, 1), ("off", off, 0), ("first", first, 0)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"burst: {name}={value!r} is not a whole number of at least {least}")
 
     def active(rnd):
         return (rnd.step >= first) & ((rnd.step - first) % (on + off) < on)

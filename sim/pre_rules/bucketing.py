@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from sim.pre_rules._mixing import mixing
-from sim.types import Entry, PreRule, Reading, checked
+from sim.types import Count, Entry, PreRule, Reading, checked
 
 
 @checked
-def bucketing(*, s: int = 2) -> PreRule:
+def bucketing(*, s: Count = 2) -> PreRule:
     """The rows in random order, averaged s at a time: the rule gets ceil(m / s) rows.
 
         y_b = (1 / |B_b|) sum over p in B_b of g_pi(p),   B_b = {b s, ..., min(b s + s, m) - 1},   b = 0, 1, ...
@@ -28,8 +28,6 @@ def bucketing(*, s: int = 2) -> PreRule:
     References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
         (arXiv 2006.09365).
     """
-    if not isinstance(s, int) or s < 1:
-        raise ValueError(f"bucketing: s={s!r} is not a whole number of at least 1")
 
     def weights(grads, rnd):
         m = len(grads)

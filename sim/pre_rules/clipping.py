@@ -1,11 +1,11 @@
 """Static clipping."""
 
 from sim.pre_rules._clipping import clipped_to
-from sim.types import Entry, PreRule, Reading, Traced, checked
+from sim.types import Entry, NotNegative, PreRule, Reading, checked
 
 
 @checked
-def clipping(*, clip_at: Traced = 2.0) -> PreRule:
+def clipping(*, clip_at: NotNegative = 2.0) -> PreRule:
     """Every row longer than a fixed length is scaled down to that length.
 
         y_i = min(1, c / ||g_i||_2) g_i

@@ -1,0 +1,70 @@
+"""Rules and attacks from outside join the registries."""
+
+import inspect
+
+from sim import trial
+from sim.aggregators import AGGREGATORS
+from sim.attacks import ATTACKS
+from sim.names import BUILT_IN
+from sim.pre_rules import PRE_RULES
+from sim.types import ATTACK_TRAITS, RULE_TRAITS, Aggregator, Attack, Entry
+
+M, D = 8, 5  # of the trial
+
+
+def register(name: str, entry: Entry) -> None:
+    """Add a rule or an attack of one's own; what its factory makes says which of both it is.
+
+    >>> register("shortest", Entry(shortest, source="this notebook", max_f=lambda m: (m - 1) // 2))
+
+    Args:
+        name: what it is called from then on; one that was registered before is replaced.
+        entry: as at the end of every file in `sim/aggregators` and `sim/attacks`.
+    Raises:
+        ValueError: a name that is taken or has signs other than letters, digits and _; no `Entry`; a factory that fails
+            or makes something else; shapes that do not fit, found in one traced step of 8 workers and 5 coordinates.
+    """
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError(f"{name!r} is no name for a rule or an attack: letters, digits and _ make one")
+    if name in BUILT_IN:
+        raise ValueError(f"there is a {name!r} in byzsim already; choose another name")
+    if not isinstance(entry, Entry):
+        raise ValueError(f"ENTRY of {name} is {entry!r}; expected sim.Entry(factory, source='...')")
+    try:
+        zoo = _tried(entry)
+    except Exception as error:  # it is the user's code
+        raise ValueError(f"{name} cannot be used: {_first_line(error)}") from error
+    for other in (AGGREGATORS, ATTACKS):
+        other.pop(name, None)
+    zoo[name] = entry
+
+
+def _tried(entry: Entry) -> dict[str, Entry]:
+    """The registry where it belongs, after one step by shapes alone."""
+    taken = {option: pre for pre, e in PRE_RULES.items() for option in inspect.signature(e.make).parameters}
+    for option, parameter in inspect.signature(entry.make).parameters.items():
+        if parameter.default is parameter.empty:
+            raise ValueError(f"its option {option!r} has no default")
+        if option in taken:
+            raise ValueError(f"its option {option!r} is one of {taken[option]!r} too; call it something else")
+    if not isinstance(entry.source, str):
+        raise ValueError(f"its source is {entry.source!r}; expected text")
+    made = entry.make()
+    zoo, traits = (AGGREGATORS, RULE_TRAITS) if isinstance(made, Aggregator) else (ATTACKS, ATTACK_TRAITS)
+    if strange := set(entry.traits) - set(traits):
+        raise ValueError(f"it has unknown traits {sorted(strange)}. Known: {', '.join(sorted(traits))}")
+    if isinstance(made, Aggregator):
+        bound = entry.max_f(M)
+        if not (isinstance(bound, int) and 0 <= bound <= M):
+            raise ValueError(f"max_f({M}) is {bound!r}; expected a whole number from 0 to {M}")
+        trial.rule(made, M, D)
+    elif isinstance(made, Attack):
+        trial.attack(made, M, D)
+    else:
+        raise ValueError(f"its factory makes {type(made).__name__}; expected sim.Aggregator or sim.Attack")
+    return zoo
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"

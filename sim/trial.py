@@ -1,0 +1,135 @@
+"""Whether something can be run, found out from shapes alone: nothing is compiled, and no array is made."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sim.cell import Cell
+from sim.models import MODELS
+from sim.names import attack_entry, own, rule_entry
+from sim.types import Aggregator, Attack, Info, Round
+
+KEY = jax.eval_shape(jax.random.key, 0)
+
+
+def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> None:
+    """Model and images go together, every rule takes m workers, and one cell's gradients and memories can be held.
+
+    Args:
+        wanted: cells of one model, batch and m.
+        image: shape of one.
+    Raises:
+        ValueError: if not.
+    """
+    first = wanted[0]
+    module = MODELS[first.model].make(n_classes=n_classes, **first.model_args)
+    try:
+        tree = jax.eval_shape(module.init, KEY, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
+    except ValueError as error:
+        raise ValueError(f"{first.model} on {image} images: {str(error).partition(chr(10))[0]}") from None
+    d = _bytes(tree) // 4
+    grads = 4 * first.m * d * (1 if first.momentum == "none" else 2)
+    fits(f"the gradients of m={first.m} workers of {d:,} parameters", grads)
+    rules = {repr((cell.rule, cell.rule_args)): cell for cell in wanted}
+    attacks = {repr((cell.attack, cell.attack_args)): cell for cell in wanted}
+    for cell in rules.values():
+        try:
+            state = rule(rule_entry(cell.rule).make(**cell.rule_args), first.m, d)
+        except Exception as error:
+            if not own(cell.rule):
+                raise
+            raise ValueError(f"{cell.rule} fails for m={first.m}, d={d:,}: {error}") from error
+        fits(f"what {cell.rule} remembers, and gradients", grads + _bytes(state))
+    for cell in attacks.values():
+        made = attack_entry(cell.attack).make(**cell.attack_args)
+        fits(f"what {cell.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d)))
+
+
+def rule(made: Aggregator, m: int, d: int) -> Any:
+    """Shapes of the state of a rule for m workers and d coordinates.
+
+    Raises:
+        ValueError: if one step does not give an aggregate (d,), a state as it was before, and an `Info`.
+    """
+
+    def once(grads, key):
+        state = made.init(m, d)
+        return state, made.apply(grads, state, _round(key, d))
+
+    before, after = jax.eval_shape(once, jax.ShapeDtypeStruct((m, d), jnp.float32), KEY)
+    if not (isinstance(after, tuple) and len(after) == 3 and isinstance(after[2], Info)):
+        raise ValueError(f"apply gives {_kind(after)}; expected (aggregate, state, Info)")
+    aggregate, state, info = after
+    _same("an aggregate", aggregate, jax.ShapeDtypeStruct((d,), jnp.float32))
+    _same("weights", info.weight, jax.ShapeDtypeStruct((m,), jnp.float32))
+    _same("a state", state, before)
+    return before
+
+
+def attack(made: Attack, m: int, d: int) -> None:
+    """One step of an attack, for m workers and d coordinates.
+
+    Raises:
+        ValueError: if it does not give rows (m, d) and a state as it was before, and labels as they were.
+    """
+
+    def once(sent, byz, labels, key):
+        rnd = _round(key, d)._replace(aggregate=lambda rows: rows.mean(axis=0), loss_after=lambda g: g.sum())
+        state = made.init(m, d)
+        return state, made.grads(sent, byz, state, rnd), made.labels(labels, 10, rnd)
+
+    rows, labels = jax.ShapeDtypeStruct((m, d), jnp.float32), jax.ShapeDtypeStruct((m, 2), jnp.int32)
+    before, after, poisoned = jax.eval_shape(once, rows, jax.ShapeDtypeStruct((m,), bool), labels, KEY)
+    if not (isinstance(after, tuple) and len(after) == 2):
+        raise ValueError(f"grads gives {_kind(after)}; expected (rows, state)")
+    _same("rows", after[0], rows)
+    _same("a state", after[1], before)
+    _same("labels", poisoned, labels)
+
+
+def fits(what: str, needed: int) -> None:
+    """Compare what is needed at least with the memory of the device, or of the machine.
+
+    Raises:
+        ValueError: if it is more, with both numbers.
+    """
+    there = _memory()
+    if there is not None and needed > there:
+        raise ValueError(f"{what} take {needed / 1e9:,.1f} GB at least, and {there / 1e9:,.1f} GB are there")
+
+
+def _memory() -> int | None:
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    if limit is None and hasattr(os, "sysconf"):
+        limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return limit
+
+
+def _start(made: Attack, m: int, d: int) -> Any:
+    return jax.eval_shape(lambda: made.init(m, d))
+
+
+def _round(key: jax.Array, d: int) -> Round:
+    zero = jnp.zeros(d)
+    return Round(key, jnp.int32(0), jnp.int32(1), 1.0, zero, zero, lambda n: lambda params: params.sum())
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _same(what: str, found: Any, expected: Any) -> None:
+    if _kind(found) != _kind(expected):
+        raise ValueError(f"it gives {what} of {_kind(found)}; expected {_kind(expected)}")
+
+
+def _kind(tree: Any) -> str:
+    """A pytree of arrays in words, such as float32 (3,)."""
+    return str(jax.tree.map(lambda leaf: _Shown(f"{leaf.dtype} {leaf.shape}"), tree))
+
+
+class _Shown(str):
+    __repr__ = str.__str__

@@ -1,0 +1,718 @@
+"""Every bad input that is tried, and what it gets: the tests read this list, and docs/bad-inputs.md is made from it.
+
+python tests/bad_inputs.py docs/bad-inputs.md
+"""
+
+import contextlib
+import functools
+import gzip
+import io
+import json
+import os
+import pickle
+import re
+import shlex
+import struct
+import sys
+import tempfile
+import urllib.error
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import jax.numpy as jnp
+import numpy as np
+
+import sim
+from experiments import cli, config, runner
+from experiments.datasets import _debian
+from experiments.tables import TABLES
+from experiments.zoo import pipes
+from sim import AGGREGATORS, ATTACKS, Data, api, grid
+from sim.names import BUILT_IN
+
+
+class Bad(NamedTuple):
+    """What a user did, and a part of the answer."""
+
+    given: str
+    """a command line, or Python with the names in `SPACE`; FOLDER is a new, empty folder, and the current one"""
+    expected: str
+    files: Mapping[str, bytes | str] = {}
+    """what lies in FOLDER before"""
+    what: str = ""
+    """that, in words"""
+
+
+class Outcome(NamedTuple):
+    """What came of it."""
+
+    code: int
+    """exit code of a command; for Python 2 if it was a ValueError"""
+    message: str
+    """all of stderr, or the exception's text; FOLDER for the folder's path"""
+    written: list[str]
+    """files that were not there before"""
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("executed"),)
+
+
+def idx(*shape, magic=0x08, data=b""):
+    return struct.pack(f">4B{len(shape)}I", 0, 0, magic, len(shape), *shape) + data
+
+
+def four(name, content):
+    """A folder with this file in the place of one of the four, and the others whole but small."""
+    whole = {"images-idx3": idx(1, 28, 28, data=bytes(784)), "labels-idx1": idx(1, data=b"\0")}
+    files = {f"data/{split}-{kind}-ubyte": data for split in ("train", "t10k") for kind, data in whole.items()}
+    return {
+        **{path: data for path, data in files.items() if not name.startswith(Path(path).name)},
+        f"data/{name}": content,
+    }
+
+
+def record(**changes):
+    """A line of runs.jsonl of the smoke table, changed."""
+    found = config.cells(TABLES["smoke"].config)[0].as_dict() | {
+        "id": "0", "data": "digits", "quick": False, "beyond_bound": False, "diverged": False, "diverged_epoch": None,
+        "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0,
+        "commit": "0", "dirty": False, "device": "cpu", "versions": {},
+    }  # fmt: skip
+    return json.dumps({**found, **changes}) + "\n"
+
+
+def runs(text):
+    return {"results/smoke/runs.jsonl": text}
+
+
+RULE = """\
+from sim import Entry
+from sim.types import stateless
+
+def rule():
+    "A rule."
+    return stateless(lambda grads, rnd: {made})
+
+ENTRY = {entry}
+"""
+
+
+def plugin(made="(grads[0], grads[:, 0])", entry='Entry(rule, source="me")'):
+    return {"mine.py": RULE.format(made=made, entry=entry)}
+
+
+CLI = {
+    "Commands": [
+        Bad("byzsim rum smoke", "unknown command 'rum'. Did you mean 'run'"),
+        Bad("byzsim run", "which table?"),
+        Bad("byzsim run smok", "unknown table 'smok'. Did you mean 'smoke'"),
+        Bad("byzsim run ''", "an argument is empty"),
+        Bad("byzsim run smoke --results ''", "an argument is empty"),
+        Bad("byzsim run smoke stray", "Unrecognized options: stray"),
+        Bad("byzsim run smoke --epoch 2", "Perhaps you meant: --epochs"),
+        Bad("byzsim run smoke --epochs", "Missing value for argument '--epochs'"),
+        Bad("byzsim list x", "byzsim list takes nothing but --plugins"),
+        Bad("byzsim definitions no/such/folder/page.md", "cannot write no/such/folder/page.md"),
+        Bad("byzsim definitions FOLDER", "cannot write FOLDER"),
+        Bad("byzsim bench scalling", "unknown benchmark 'scalling'. Did you mean 'scaling'"),
+        Bad("byzsim bench --only speed", "unknown part 'speed'"),
+        Bad("byzsim bench scaling --workers 0", "have to be above 0"),
+        Bad("byzsim bench accelerator --steps -1", "have to be above 0"),
+        Bad("byzsim zoo --f 0", "expected 1 <= f <= (m - 1) // 2"),
+        Bad("byzsim zoo --m 1000000000", "GB are there"),
+        Bad("byzsim zoo --seed -1", "a seed from 0 to 2**32 - 1"),
+        Bad("byzsim zoo --m eleven", "Error parsing --m"),
+        Bad("byzsim run smoke --checkpoint -1", "--checkpoint -1: expected seconds, 0"),
+        Bad("byzsim run smoke --checkpoint nan", "--checkpoint nan: expected seconds, 0"),
+        Bad("byzsim status smok", "unknown table 'smok'. Did you mean 'smoke'"),
+        Bad("byzsim status smoke --only rule=krun", "Did you mean 'krum'"),
+        Bad("byzsim status --results gone", "no folder gone"),
+        Bad("byzsim verify", "which table?"),
+        Bad("byzsim verify smoke --only rule=krum", "no records of these cells"),
+        Bad("byzsim verify smoke --sample 0", "--sample 0 is below 1"),
+        Bad("byzsim verify smoke --sample some", "Error parsing --sample"),
+        Bad("byzsim diff here", "Missing from byzsim diff: PATH the other"),
+        Bad("byzsim diff here there", "no records in here"),
+    ],
+    "Configuration and overrides": [
+        Bad("byzsim run smoke --rules krun", "unknown rule 'krun'. Did you mean 'krum'"),
+        Bad("byzsim run smoke --rules nmn+krum", "unknown pre-rule 'nmn'. Did you mean 'nnm'"),
+        Bad("byzsim run smoke --rules Κrum", "unknown rule 'Κrum'"),
+        Bad("byzsim run smoke --rules krum krum", "--rules has krum twice"),
+        Bad("byzsim run smoke --rules", "no cell is left: a list is empty"),
+        Bad("byzsim run smoke --rules mda --m 30", "mda tries all subsets of at most 20 workers"),
+        Bad("byzsim run smoke --attacks gausian", "Did you mean 'gaussian'"),
+        Bad("byzsim run smoke --seeds", "no cell is left: a list is empty"),
+        Bad("byzsim run smoke --seeds 0 0", "--seeds has 0 twice"),
+        Bad("byzsim run smoke --seeds -1", "seed=-1 is below 0"),
+        Bad("byzsim run smoke --seeds 4294967296", "seed=4294967296 is more than 4,294,967,295"),
+        Bad("byzsim run smoke --seeds 0 one", "Error parsing --seeds"),
+        Bad("byzsim run smoke --data digit", "Did you mean 'digits'"),
+        Bad("byzsim run smoke --model lennet", "Did you mean 'lenet'"),
+        Bad("byzsim run smoke --model lenet", "images too small"),
+        Bad("byzsim run smoke --optimizer sdg", "unknown optimizer 'sdg'. Did you mean 'sgd'"),
+        Bad("byzsim run smoke --optimizer lbfgs", "optimizer lbfgs cannot be used"),
+        Bad("byzsim run smoke --m 0", "m=0 is below 1"),
+        Bad("byzsim run smoke --m 1", "alpha=0.2 of m=1 is 0.2 workers"),
+        Bad("byzsim run smoke --m 1000000000", "m=1000000000 is more than 1,000,000"),
+        Bad("byzsim run smoke --m 1e3", "Error parsing --m"),
+        Bad("byzsim run smoke --alphas 0.25", "2.5 workers, not a whole number. Try 0.2 (2)"),
+        Bad("byzsim run smoke --alphas 1.5", "alpha=1.5 is not a fraction from 0 to 1"),
+        Bad("byzsim run smoke --alphas -0.1", "alpha=-0.1 is not a fraction from 0 to 1"),
+        Bad("byzsim run smoke --alphas nan", "alpha=nan is not a fraction from 0 to 1"),
+        Bad("byzsim run smoke --batch 0", "batch=0 is below 1"),
+        Bad("byzsim run smoke --batch 5000", "batch=5000 is larger than a worker's shard"),
+        Bad("byzsim run smoke --epochs 0", "epochs=0 is below 1"),
+        Bad("byzsim run smoke --epochs 1000000000000", "more than 1,000,000"),
+        Bad("byzsim run smoke --epochs two", "Error parsing --epochs"),
+        Bad("byzsim run smoke --steps 0", "steps=0 is below 1"),
+        Bad("byzsim run smoke --steps 99", "steps=99 is more than the 8 whole batches"),
+        Bad("byzsim run smoke --lr nan", "lr=nan is not a finite number above 0"),
+        Bad("byzsim run smoke --lr inf", "lr=inf is not a finite number above 0"),
+        Bad("byzsim run smoke --lr 0", "lr=0.0 is not a finite number above 0"),
+        Bad("byzsim run smoke --lr 1e-60", "lr=1e-60 is not a finite number above 0"),
+        Bad("byzsim run smoke --momentum heavy", "invalid choice 'heavy'"),
+        Bad("byzsim run smoke --momentum-beta 1", "momentum_beta=1.0 is not in [0, 1)"),
+        Bad("byzsim run smoke --dirichlet-alpha 0", "dirichlet_alpha=0.0 is not a finite number above 0"),
+        Bad("byzsim run smoke --declared maybe", "invalid choice 'maybe'"),
+        Bad("byzsim run smoke --only krum", "not of the form KEY=VALUE"),
+        Bad("byzsim run smoke --only rul=krum", "unknown key in --only 'rul'. Did you mean 'rule'"),
+        Bad("byzsim run smoke --only rule=krun", "Did you mean 'krum'"),
+        Bad("byzsim run smoke --only seed=x", "unknown seed in --only 'x'"),
+        Bad("byzsim run smoke --only alpha=nan", "unknown alpha in --only 'nan'"),
+        Bad("byzsim run smoke --options brsgd", "NAME.OPTION=VALUE"),
+        Bad("byzsim run smoke --options krumm.x=1", "Did you mean 'krum'"),
+        Bad("byzsim run smoke --options brsgd.betta=0.4", "Did you mean 'beta'"),
+        Bad("byzsim run smoke --options brsgd.beta=0.4 brsgd.beta=0.5", "--options has brsgd.beta twice"),
+        Bad("byzsim run smoke --options brsgd.reading=book", "'paper', 'code'"),
+        Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),
+        Bad("byzsim run smoke --options brsgd.beta=nan", "beta=nan is not a finite number"),
+        Bad("byzsim run smoke --options gaussian.sigma=1e300", "sigma=1e+300 is not a finite number of 32 bits"),
+        Bad("byzsim run smoke --options gaussian.sigma=[1]", "sigma='[1]' is not a number"),
+        Bad(
+            "byzsim run smoke --rules dnc --options dnc.iterations=0",
+            "iterations=0 is not a whole number of at least 1",
+        ),
+        Bad("byzsim run smoke --rules dnc --options dnc.iterations=2.5", "iterations=2.5 is not a whole number"),
+        Bad("byzsim run smoke --rules monna --options monna.trusted=10", "trusted=10 is no index of 10 workers"),
+        Bad("byzsim run smoke --model mlp --options mlp.hidden=1000000000", "GB are there"),
+        Bad(
+            "byzsim run smoke --attacks delayed_gradient --options delayed_gradient.copies=9000000 "
+            "delayed_gradient.delay=9000000",
+            "what delayed_gradient remembers",
+        ),
+    ],
+    "Results folders": [
+        Bad(
+            "byzsim run smoke --results FOLDER/file",
+            "cannot write results to",
+            {"file": ""},
+            "a file where the folder should be",
+        ),
+        Bad(
+            "byzsim run smoke --results FOLDER/file/below",
+            "Choose another place with --results",
+            {"file": ""},
+            "a file where its parent should be",
+        ),
+        Bad("byzsim report smoke", "no records in"),
+        Bad("byzsim report smoke --results FOLDER/gone", "no records in FOLDER/gone/smoke"),
+        Bad("byzsim report smoke --quick", "with the same options", runs(record()), "records of a full run only"),
+        Bad(
+            "byzsim run smoke", "cannot read", {"results/smoke/runs.jsonl/x": ""}, "a folder where runs.jsonl should be"
+        ),
+        Bad(
+            "byzsim run smoke", "line 1 is not a record (no JSON object)", runs("not JSON\n"), "a line that is not JSON"
+        ),
+        Bad(
+            "byzsim run smoke",
+            "line 1 is not a record (no JSON object)",
+            runs("[" * 100_000 + "\n"),
+            "a line of 100,000 opening brackets",
+        ),
+        Bad(
+            "byzsim run smoke",
+            "line 2 is not a record (no JSON object)",
+            runs(record() + "\0\n"),
+            "a zero byte in line 2",
+        ),
+        Bad(
+            "byzsim report smoke",
+            "line 1 is not a record (without accuracy",
+            runs('{"id": "1"}\n'),
+            "a record without most fields",
+        ),
+        Bad(
+            "byzsim report smoke", "(seed of another kind)", runs(record(seed="zero")), 'a record with the seed "zero"'
+        ),
+        Bad(
+            "byzsim report smoke",
+            "(accuracy of another kind)",
+            runs(record(accuracy=[])),
+            "a record with an empty list of accuracies",
+        ),
+        Bad(
+            "byzsim report smoke",
+            "(final_accuracy of another kind)",
+            runs(record(final_accuracy=float("nan"))),
+            "a record with the final accuracy NaN",
+        ),
+        Bad(
+            "byzsim report smoke",
+            "(final_accuracy of another kind)",
+            runs(record(final_accuracy=None)),
+            "a record that did not diverge, without final accuracy",
+        ),
+        Bad(
+            "byzsim report smoke",
+            "are quick runs",
+            runs(record(quick=True)),
+            "a quick run among the table's own records",
+        ),
+        Bad(
+            "byzsim run smoke",
+            "cannot lock results/smoke",
+            {"results/smoke/.lock/x": ""},
+            "a folder where the lock should be",
+        ),
+        Bad(
+            "byzsim status smoke",
+            "line 1 is not a record (without failed)",
+            {"results/smoke/failures.jsonl": '{"id": "1"}\n'},
+            "a line of failures.jsonl that does not say what failed",
+        ),
+        Bad(
+            "byzsim diff results/smoke results/smoke",
+            "(loss of another kind)",
+            runs(record(loss=[[1.0]])),
+            "a record with lists for losses",
+        ),
+        Bad(
+            "byzsim diff results/smoke results/smoke --csv gone/cells.csv",
+            "cannot write gone/cells.csv",
+            runs(record()),
+        ),
+        Bad("byzsim diff results/smoke results/smoke --csv FOLDER", "cannot write FOLDER", runs(record())),
+        Bad("byzsim report smoke --inject gone.md", "cannot put the table into gone.md", runs(record())),
+        Bad("byzsim report smoke --inject FOLDER", "cannot put the table into FOLDER", runs(record())),
+        Bad(
+            "byzsim report smoke --inject page.md",
+            "expected one <!-- TABLE:smoke -->",
+            runs(record()) | {"page.md": ""},
+            "an empty page.md",
+        ),
+        Bad(
+            "byzsim report smoke --inject page.md",
+            "it is no text",
+            runs(record()) | {"page.md": b"\xff\xfe"},
+            "a page.md of other bytes",
+        ),
+    ],
+    "Data files": [
+        Bad("byzsim data fashon_mnist", "Did you mean 'fashion_mnist'"),
+        Bad("byzsim data mnist --data-dir gone", "--data-dir gone is not a folder"),
+        Bad(
+            "byzsim data mnist --data-dir file", "--data-dir file is not a folder", {"file": ""}, "a file of that name"
+        ),
+        Bad("byzsim run smoke --data-dir gone", "--data-dir gone is not a folder"),
+        Bad("byzsim data mnist", "no source has the data set 'mnist'"),
+        Bad("byzsim data mnist", "is torn", {"cache/mnist.npz": b"PK\3\4 torn"}, "the cache: half an archive"),
+        Bad(
+            "byzsim data mnist",
+            "is torn",
+            {"cache/mnist.npz": pickle.dumps(Trap())},
+            "the cache: a pickle that would run code",
+        ),
+        Bad(
+            "byzsim data mnist",
+            "which is not a class of TFDS",
+            {
+                "tfds/mnist/3.0.1/dataset_info.json": "{}",
+                "tfds/mnist/3.0.1/features.json": '{"pythonClassName": "mine.X"}',
+            },
+            "a TFDS folder whose features.json names a class of the user's",
+        ),
+        Bad(
+            "byzsim data mnist --data-dir data",
+            "starts with nothing and has 0 bytes",
+            four("train-images-idx3-ubyte", b""),
+            "train-images-idx3-ubyte: empty",
+        ),
+        Bad(
+            "byzsim data mnist --data-dir data",
+            "starts with 00000d03",
+            four("train-images-idx3-ubyte", idx(1, 28, 28, magic=0x0D)),
+            "train-images-idx3-ubyte: floats",
+        ),
+        Bad(
+            "byzsim data mnist --data-dir data",
+            "it is cut short",
+            four("train-images-idx3-ubyte", idx(2**31, 2**31, 2**31)),
+            "train-images-idx3-ubyte: a header that says 2^93 bytes, and nothing behind it",
+        ),
+        Bad(
+            "byzsim data mnist --data-dir data",
+            "not the original file",
+            four("train-images-idx3-ubyte", idx(1, 28, 28, data=bytes(784))),
+            "train-images-idx3-ubyte: one black image",
+        ),
+        Bad(
+            "byzsim data mnist --data-dir data",
+            "cannot be read",
+            four("train-images-idx3-ubyte.gz", gzip.compress(bytes(10_000), mtime=0)[:20]),
+            "train-images-idx3-ubyte.gz: cut short",
+        ),
+        Bad(
+            "byzsim data mnist --data-dir data",
+            "cannot be read",
+            four("train-images-idx3-ubyte.gz", b"not packed"),
+            "train-images-idx3-ubyte.gz: not packed",
+        ),
+        Bad(
+            "byzsim data cifar10 --data-dir data",
+            "broken or not the original",
+            {"data/cifar-10-binary.tar.gz": pickle.dumps(Trap())},
+            "cifar-10-binary.tar.gz: a pickle that would run code",
+        ),
+    ],
+    "Plugins": [
+        Bad("byzsim run smoke --plugins gone", "plugin gone: no module 'gone' in this folder or on Python's path"),
+        Bad("byzsim run smoke --plugins mine.py", "is no module name", plugin(), "mine.py is there"),
+        Bad("byzsim run smoke --plugins ../mine", "is no module name"),
+        Bad("byzsim list --plugins gone", "no module 'gone'"),
+        Bad("byzsim status --plugins gone", "no module 'gone'"),
+        Bad("byzsim status smoke --plugins gone", "no module 'gone'"),
+        Bad("byzsim verify smoke --plugins gone", "no module 'gone'"),
+        Bad(
+            "byzsim report smoke --plugins mine",
+            "FOLDER/mine.py, line 1: '(' was never closed",
+            {"mine.py": "x = (\n"},
+            "mine.py: a bracket is open",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "line 2: ZeroDivisionError",
+            {"mine.py": "x = 0\n1 / x\n"},
+            "mine.py: divides by 0 in line 2",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "No module named 'gone'",
+            {"mine.py": "import gone\n"},
+            "mine.py: imports a module that is not there",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "SystemExit",
+            {"mine.py": "raise SystemExit('bye')\n"},
+            "mine.py: ends Python",
+        ),
+        Bad("byzsim run smoke --plugins mine", "FOLDER/mine.py has no ENTRY", {"mine.py": ""}, "mine.py: empty"),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "ENTRY of mine is 3; expected sim.Entry",
+            plugin(entry="3"),
+            "mine.py: ENTRY = 3",
+        ),
+        Bad(
+            "byzsim run smoke --plugins krum",
+            "there is a 'krum' in byzsim already",
+            {"krum.py": plugin()["mine.py"]},
+            "krum.py: a rule",
+        ),
+        Bad("byzsim run smoke --plugins mine mine", "another plugin has a 'mine' too", plugin(), "mine.py: a rule"),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "its factory makes NoneType",
+            plugin(entry='Entry(lambda: None, "me")'),
+            "mine.py: the factory makes nothing",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "its option 'x' has no default",
+            plugin(entry='Entry(lambda *, x: x, "me")'),
+            "mine.py: an option without default",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "is one of 'bucketing' too",
+            plugin(entry='Entry(lambda *, s=1: s, "me")'),
+            "mine.py: an option called s",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "it gives an aggregate of float32 (8, 5)",
+            plugin(made="(grads, grads[:, 0])"),
+            "mine.py: all rows as the aggregate",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "it gives weights of float32 (5,)",
+            plugin(made="(grads[0], grads[0])"),
+            "mine.py: weights of coordinates, not workers",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "mine cannot be used: AttributeError",
+            plugin(made="grads.nothing"),
+            "mine.py: a slip of the pen in the rule",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "unknown traits ['fast']",
+            plugin(entry='Entry(rule, "me", traits={"fast"})'),
+            "mine.py: a trait that there is not",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "max_f(8) is 9",
+            plugin(entry='Entry(rule, "me", max_f=lambda m: m + 1)'),
+            "mine.py: a bound above m",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine --rules mine",
+            "mine fails for m=10, d=650: ",
+            plugin(made="(grads.reshape(8, -1)[0], grads[:, 0])"),
+            "mine.py: a rule for 8 workers only",
+        ),
+        Bad(
+            "byzsim run smoke --plugins mine --rules mein",
+            "unknown rule 'mein'. Did you mean",
+            plugin(),
+            "mine.py: a rule",
+        ),
+    ],
+}
+
+ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
+IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
+SPACE = {
+    "sim": sim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS), "config": config,
+    "grid": grid, "Path": Path,
+    "program": mock.Mock(m=4, batch=4),
+    "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
+    "few": Data(jnp.asarray(IMAGES[:3]), jnp.asarray(LABELS[:3], jnp.uint8)),
+}  # fmt: skip
+
+PYTHON = {
+    "Arrays and arguments of sim.aggregate": [
+        Bad("sim.aggregate('mean', [1.0, 2.0])", "shape (2,); expected (m, d)"),
+        Bad("sim.aggregate('mean', [])", "shape (0,)"),
+        Bad("sim.aggregate('mean', np.zeros((3, 0)))", "shape (3, 0)"),
+        Bad("sim.aggregate('mean', np.zeros((2, 3, 4, 1)))", "shape (2, 3, 4, 1)"),
+        Bad("sim.aggregate('mean', [['a', 'b']])", "expected real numbers"),
+        Bad("sim.aggregate('mean', [[1j, 2]])", "complex128; expected real numbers"),
+        Bad("sim.aggregate('mean', [[True, False]])", "bool; expected real numbers"),
+        Bad("sim.aggregate('mean', [[1, 2], [3]])", "gradients are not an array"),
+        Bad("sim.aggregate('mean', None)", "object; expected real numbers"),
+        Bad("sim.aggregate('krumm', rows)", "unknown rule 'krumm'. Did you mean 'krum'"),
+        Bad("sim.aggregate(None, rows)", "rule=None is not a name"),
+        Bad("sim.aggregate('median', rows, f=-1)", "f=-1 is not a whole number from 0 to m=3"),
+        Bad("sim.aggregate('median', rows, f=4)", "f=4 is not a whole number from 0 to m=3"),
+        Bad("sim.aggregate('median', rows, f=1.0)", "f=1.0 is not a whole number"),
+        Bad("sim.aggregate('median', rows, seed=-1)", "seed=-1 is not a whole number from 0 to 2**32 - 1"),
+        Bad("sim.aggregate('median', rows, lr=float('nan'))", "lr=nan is not a finite number"),
+        Bad("sim.aggregate('median', rows, midle='lower')", "unknown option of median 'midle'. Did you mean 'middle'"),
+        Bad("sim.aggregate('median', rows, middle=['lower'])", "middle=['lower'] is not one of 'mean', 'lower'"),
+        Bad("sim.aggregate('centered_clipping', rows, tau=-1.0)", "tau=-1.0 is not a number above 0"),
+        Bad("sim.aggregate('mean', rows, params=[1.0, 2.0, 3.0])", "params has shape (3,); expected (2,)"),
+        Bad("sim.aggregate('mean', rows, params='here')", "params have dtype <U4"),
+        Bad("sim.aggregate('fltrust', rows)", "fltrust asks for the server's own data"),
+        Bad("sim.aggregate('fltrust', rows, server_loss=3)", "server_loss=3 is not a function"),
+        Bad("sim.aggregate('fltrust', rows, server_gradient=[1.0])", "server_gradient has shape (1,); expected (2,)"),
+    ],
+    "Arrays and arguments of sim.attack": [
+        Bad("sim.attack('alei', rows, n_byz=1)", "unknown attack 'alei'. Did you mean 'alie'"),
+        Bad("sim.attack('label_flip', rows, n_byz=1)", "label_flip changes labels, not gradients"),
+        Bad("sim.attack('alie', rows, n_byz=-1)", "n_byz=-1 is not a whole number"),
+        Bad("sim.attack('alie', rows, n_byz=1.5)", "n_byz=1.5 is not a whole number"),
+        Bad("sim.attack('alie', rows, n_byz=10**12)", "GB are there"),
+        Bad("sim.attack('alie', rows, n_byz=1, f=9)", "f=9 is not a whole number from 0 to m=4"),
+        Bad("sim.attack('alie', rows, n_byz=1, rule_args=5)", "options of mean are 5; expected a mapping"),
+        Bad("sim.attack('alie', rows, n_byz=1, previous=[1.0])", "previous has shape (1,); expected (2,)"),
+        Bad("sim.attack('scaling', rows, n_byz=1)", "scaling starts from the attackers' own work"),
+        Bad("sim.attack('scaling', rows, n_byz=1, own=[[1.0]])", "own has shape (1, 1); expected (1, 2)"),
+        Bad("sim.attack('alie', rows, n_byz=1, z=float('inf'))", "alie: z=inf is not a finite number"),
+        Bad("sim.attack('learned', rows, n_byz=1, loss_after=1.0)", "loss_after=1.0 is not a function"),
+    ],
+    "Arguments of sim.robustness": [
+        Bad("sim.robustness('median', m=11, f=0)", "f=0 is not from 1 to (m - 1) // 2 = 5"),
+        Bad("sim.robustness('median', m=1, f=1)", "f=1 is not from 1 to (m - 1) // 2 = 0"),
+        Bad("sim.robustness('median', m=11.0, f=2)", "m=11.0 is not a whole number"),
+        Bad("sim.robustness('median', m=11, f=2, d=0)", "expected d from 1"),
+        Bad("sim.robustness('median', m=10**9, f=2)", "GB are there"),
+        Bad("sim.robustness('safeguard', m=11, f=2)", "no function of one step's rows"),
+    ],
+    "Cells, and data of sim.simulate": [
+        Bad("sim.Cell(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),
+        Bad("sim.Cell(rule_args=None)", "options of mean are None; expected a mapping"),
+        Bad("sim.Cell(rule='krum', rule_args={1: 2})", "unknown option of krum '1'"),
+        Bad("sim.Cell(model=None)", "unknown model 'None'"),
+        Bad("sim.Cell(m=2.5)", "m=2.5 is not a whole number"),
+        Bad("sim.Cell(m=True)", "m=True is not a whole number"),
+        Bad("sim.Cell(m=1, n_byz=2)", "n_byz=2 is more than there are workers, m=1"),
+        Bad("sim.Cell(f=-1)", "f=-1 is below 0"),
+        Bad("sim.Cell(f=21)", "f=21 is more than there are workers, m=20"),
+        Bad("sim.Cell(n_byz=2, byzantine=(0, 0))", "does not name n_byz=2 different workers"),
+        Bad("sim.Cell(n_byz=1, byzantine=3)", "byzantine=3 is not a list of workers"),
+        Bad("sim.Cell(n_byz=1, byzantine=(0.5,))", "is not a list of workers"),
+        Bad("sim.Cell(lr=float('nan'))", "lr=nan is not a finite number above 0"),
+        Bad("sim.Cell(lr='fast')", "lr='fast' is not a number"),
+        Bad("sim.Cell(lr=10**400)", "is not a finite number above 0"),
+        Bad("sim.Cell(optimizer=None)", "optimizer=None is not a name"),
+        Bad("sim.Cell(optimizer_args={'momentun': 0.9})", "unknown option of sgd 'momentun'"),
+        Bad("sim.Cell(optimizer_args={'momentum': 'x'})", "optimizer sgd cannot be used with options"),
+        Bad("sim.Cell(momentum=['ema'])", "unknown momentum"),
+        Bad("sim.simulate(pair, pair, epoch=3)", "unknown field of a cell 'epoch'. Did you mean 'epochs'"),
+        Bad("sim.simulate(images, pair)", "expected (images, labels)"),
+        Bad("sim.simulate(None, pair)", "expected (images, labels)"),
+        Bad("sim.simulate((images / 255, labels), pair)", "train images are float64"),
+        Bad("sim.simulate((images[:0], labels[:0]), pair)", "train images are uint8 of shape (0, 4, 4)"),
+        Bad("sim.simulate((images, labels[:-1]), pair)", "train labels are int64 of shape (63,)"),
+        Bad("sim.simulate((images, labels - 1), pair)", "train labels go from -1 to -1"),
+        Bad("sim.simulate(pair, (images[:, :3], labels), m=4, model='softmax')", "images differ"),
+        Bad("sim.simulate(pair, pair, m=4, batch=4)", "images too small"),
+        Bad("sim.simulate(pair, pair, m=20)", "batch=8 is larger than a worker's shard"),
+        Bad("grid.run(program, [], data, data, epochs=0)", "expected at least 1 of each"),
+        Bad("grid.run(program, [], data, data, epochs=1, chunk=0)", "expected at least 1 of each"),
+        Bad("grid.run(program, [], few, data, epochs=1)", "3 images are too few for m=4 batches of 4"),
+    ],
+    "Own rules and attacks from Python": [
+        Bad("sim.register('krum', sim.AGGREGATORS['krum'])", "there is a 'krum' in byzsim already"),
+        Bad("sim.register('my rule', sim.AGGREGATORS['krum'])", "'my rule' is no name"),
+        Bad("sim.register('mine', print)", "expected sim.Entry(factory, source='...')"),
+        Bad("sim.register('mine', sim.Entry(None, source='me'))", "mine cannot be used: TypeError"),
+    ],
+    "Published tables": [
+        Bad("config._published(Path('gone.csv'))", "cannot read gone.csv"),
+        Bad("config._published(Path('empty.csv'))", "empty.csv is no table with columns", {"empty.csv": ""}, "empty"),
+        Bad("config._published(Path('short.csv'))", "is no table with columns", {"short.csv": "rule\n"}, "one column"),
+        Bad(
+            "config._published(Path('words.csv'))",
+            "is no table with columns",
+            {"words.csv": "rule,attack,alpha,accuracy,source\nkrum,alie,0.1,high,me\n"},
+            "an accuracy that is no number",
+        ),
+    ],
+}
+AREAS = CLI | PYTHON
+BAD = [bad for area in AREAS.values() for bad in area]
+
+
+@functools.cache
+def outcome(number: int) -> Outcome:
+    """What comes of `BAD[number]`, tried in a folder of its own, where nothing can be compiled or fetched."""
+    bad = BAD[number]
+    with tempfile.TemporaryDirectory() as name, _alone(folder := Path(name).resolve()):
+        for path, content in bad.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content.encode() if isinstance(content, str) else content)
+        before = set(_files(folder))
+        code, message = _command(bad.given, folder) if bad.given.startswith("byzsim ") else _call(bad.given)
+        written = sorted(set(_files(folder)) - before)
+    return Outcome(code, message.strip().replace(str(folder), "FOLDER"), written)
+
+
+def _files(folder: Path) -> list[str]:
+    """All but what Python compiled, and the empty file by which a results folder is locked."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc" and path.name != ".lock"]
+    return [str(path.relative_to(folder)) for path in paths]
+
+
+def _command(given: str, folder: Path) -> tuple[int, str]:
+    args = [part.replace("FOLDER", str(folder)) for part in shlex.split(given)[1:]]
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+        return cli.main(args), said.getvalue()
+
+
+def _call(given: str) -> tuple[int, str]:
+    try:
+        eval(given, dict(SPACE))  # our own text above
+    except ValueError as error:
+        return 2, str(error)
+    except config.UserError as error:
+        return 2, str(error)
+    return 0, "nothing was wrong"
+
+
+def _never(*_, **__):
+    raise AssertionError("a program was compiled")
+
+
+def _unreachable(*_, **__):
+    raise urllib.error.URLError("no internet")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """In this folder; without internet, apt and compiling; and whatever plugins do is undone."""
+    compiling = [
+        (grid, "_compiled"),
+        (api, "_aggregating"),
+        (api, "_forging"),
+        (sys.modules["sim.robustness"], "_compiled"),
+    ]
+    places = {"BYZSIM_CACHE": str(folder / "cache"), "TFDS_DATA_DIR": str(folder / "tfds")}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(mock.patch.dict(os.environ, places))
+        for name in ("use_all_cores", "keep_compiled"):  # settings of the process
+            stack.enter_context(mock.patch.object(runner, name, lambda: None))
+        stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
+        stack.enter_context(mock.patch.object(sys, "dont_write_bytecode", True))
+        stack.enter_context(mock.patch("urllib.request.urlopen", _unreachable))
+        stack.enter_context(mock.patch.object(_debian.shutil, "which", lambda tool: None))
+        for module, name in compiling:
+            stack.enter_context(mock.patch.object(module, name, _never))
+        try:
+            yield
+        finally:
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", None)).startswith(str(folder)):
+                    del sys.modules[name]
+            for zoo in (AGGREGATORS, ATTACKS):
+                for name in zoo.keys() - BUILT_IN:
+                    del zoo[name]
+
+
+def page() -> str:
+    """docs/bad-inputs.md."""
+    parts = [
+        "# Bad inputs",
+        f"All {len(BAD)} that the tests try, with the answers that they got: made from `tests/bad_inputs.py`, by "
+        "`python tests/bad_inputs.py docs/bad-inputs.md`. A command prints the one message to stderr behind "
+        "`byzsim: ` and ends with exit code 2, before anything is written, compiled or trained; `--debug` shows the "
+        "traceback above it. Python calls raise `ValueError` (readers of files: `UserError`) with the message. "
+        "`FOLDER` is the folder where it was tried; lists of known names are cut here, and N stands for this machine's "
+        "memory.",
+        "An error that is not the user's (a bug) is one line, too, and ends with exit code 70; Ctrl-C ends with 130. "
+        "Files that are read are data: nothing in them is executed, imported or unpickled. Modules named after "
+        "`--plugins`, and nothing else, are imported.",
+    ]
+    numbers = iter(range(len(BAD)))
+    for area, members in AREAS.items():
+        rows = [
+            (f"`{bad.given}`" + f"; {bad.what}" * bool(bad.what), _short(outcome(next(numbers)).message))
+            for bad in members
+        ]
+        parts += [f"## {area}", pipes(("input", "answer"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _short(message: str) -> str:
+    text = " ".join(message.removeprefix("byzsim: ").split())
+    text = re.sub(r"Known: .*?\.( |$)", r"Known: ...\1", text)
+    text = re.sub(r"Any one of these mends it: .*", "Any one of these mends it: ...", text)
+    text = re.sub(r"[0-9a-f]{64}", "...", text)
+    text = re.sub(r"[\d,.]+ GB are there", "N GB are there", text)
+    return text.replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page())

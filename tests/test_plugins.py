@@ -1,0 +1,165 @@
+"""Rules and attacks of a user's own, from modules that the user names."""
+
+import importlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sim
+from experiments import cli, plugins, records
+from experiments.datasets import load
+from experiments.errors import UserError
+from sim import AGGREGATORS, ATTACKS, Cell, Entry
+from sim.names import BUILT_IN
+from sim.types import attack, stateless
+
+RULE = """\
+from sim import Entry
+from sim.types import stateless
+from helping import FACTOR
+
+def scaled(*, by: float = 1.0):
+    "The mean, scaled."
+    return stateless(lambda grads, rnd: (FACTOR * by * grads.mean(axis=0), grads[:, 0] * 0 + 1 / len(grads)))
+
+ENTRY = Entry(scaled, source="me", max_f=lambda m: 0)
+"""
+ATTACK = """\
+import sim
+from sim.types import attack
+
+ENTRY = sim.Entry(lambda: attack(grads=lambda sent, byz, state, rnd: (-sent, state)), source="me")
+"""
+FILES = {
+    "my_rule.py": RULE,
+    "helping.py": "FACTOR = 2.0\n",
+    "several/__init__.py": "from several import my_attack, my_other\n",
+    "several/my_attack.py": ATTACK,
+    "several/my_other.py": RULE,
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with plugins in it; what they do to this process is undone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    yield tmp_path
+    forget(tmp_path)
+    for zoo in (AGGREGATORS, ATTACKS):
+        for name in zoo.keys() - BUILT_IN:
+            del zoo[name]
+
+
+def forget(folder):
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def identity(**cell):
+    return records.identity(Cell(m=10, model="softmax", **cell), "digits", load("digits"))
+
+
+def test_a_plugin_is_called_as_its_file_is(folder):
+    assert set(plugins.load(["my_rule"])) == {"my_rule"}
+    np.testing.assert_allclose(sim.aggregate("my_rule", [[1.0], [2.0]], by=3.0), [9.0])
+    np.testing.assert_allclose(sim.aggregate("nnm+my_rule", [[1.0], [2.0]]), [3.0])
+
+
+def test_a_package_has_several(folder):
+    assert set(plugins.load(["several", "my_rule"])) == {"my_attack", "my_other", "my_rule"}
+    assert "my_attack" in ATTACKS and "my_other" in AGGREGATORS
+    np.testing.assert_array_equal(sim.attack("my_attack", [[1.0]], n_byz=1, own=[[2.0]]), [[-2.0]])
+
+
+def test_nothing_is_imported_that_is_not_named(folder):
+    (folder / "my_rule.py").write_text("raise SystemExit")
+    assert cli.main(["list"]) == 0 and "my_rule" not in sys.modules
+    assert cli.main(["list", "--plugins", "my_rule"]) == 2
+
+
+def test_the_listing_has_plugins_too(folder, capsys):
+    assert cli.main(["list", "--plugins", "my_rule"]) == 0
+    assert "from plugins\n  my_rule                    The mean, scaled  [me]" in capsys.readouterr().out
+
+
+def test_only_cells_with_a_plugin_have_its_source_in_their_identity(folder):
+    before = identity(rule="krum", attack="alie", n_byz=2)
+    plugins.load(["several", "my_rule"])
+    assert identity(rule="krum", attack="alie", n_byz=2) == before and "sources" not in before
+    assert identity(rule="nnm+my_rule")["sources"].keys() == {"my_rule"}
+    assert identity(rule="my_other", attack="burst+my_attack", n_byz=1)["sources"].keys() == {"my_other", "my_attack"}
+
+
+@pytest.mark.parametrize("changed", ["my_rule.py", "helping.py"])
+def test_a_changed_plugin_is_another_cell(folder, changed):
+    digests = []
+    for comment in ("", "# another day\n", ""):
+        (folder / changed).write_text(FILES[changed] + comment)
+        forget(folder)
+        plugins.load(["my_rule"])
+        digests.append(AGGREGATORS["my_rule"].digest)
+    assert digests[0] == digests[2] != digests[1] and len(digests[0]) == 64
+
+
+def test_records_of_an_earlier_version_are_not_reported(folder):
+    plugins.load(["my_rule"])
+    cell = Cell(rule="my_rule", m=10, model="softmax")
+    other = cell.as_dict() | {"sources": {"my_rule": "0" * 64}}
+    found = [cell.as_dict() | {"data": "digits", "id": "new"}, other | {"data": "digits", "id": "old"}]
+    assert [each["id"] for each in records.matching(found, [cell], "digits")] == ["new"]
+    assert [each["id"] for each in records.matching(found[1:], [cell], "digits")] == []
+
+
+def test_what_was_registered_without_a_source_is_not_recorded(folder):
+    sim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
+    assert sim.aggregate("mine", [[1.0], [2.0]])[0] == 1
+    with pytest.raises(UserError, match="mine was registered without a digest of its source"):
+        identity(rule="mine")
+
+
+def test_a_name_can_be_registered_again_as_the_other_kind(folder):
+    sim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
+    sim.register("mine", Entry(attack, source="me"))
+    assert "mine" in ATTACKS and "mine" not in AGGREGATORS
+
+
+def test_what_a_trial_of_an_attack_finds(folder):
+    def tried(**parts):
+        sim.register("mine", Entry(lambda: attack(**parts), source="me"))
+
+    with pytest.raises(ValueError, match=r"it gives rows of float32 \(5,\); expected float32 \(8, 5\)"):
+        tried(grads=lambda sent, byz, state, rnd: (sent[0], state))
+    with pytest.raises(ValueError, match="it gives a state of"):
+        tried(grads=lambda sent, byz, state, rnd: (sent, jnp.zeros(3)))
+    with pytest.raises(ValueError, match="it gives labels of float32"):
+        tried(labels=lambda labels, n, rnd: labels / 2)
+    with pytest.raises(ValueError, match=r"grads gives .*; expected \(rows, state\)"):
+        tried(grads=lambda sent, byz, state, rnd: sent)
+    assert "mine" not in ATTACKS
+
+
+@pytest.mark.slow
+def test_a_table_with_a_rule_of_ones_own(folder, capsys):
+    command = ["run", "smoke", "--plugins", "my_rule", "--rules", "my_rule", "--only", "attack=gaussian,alpha=0"]
+    command += ["--epochs", "1"]
+    for expected in ("0 recorded before, 1 to run", "1 recorded before, 0 to run"):
+        assert cli.main(command) == 0
+        assert expected in capsys.readouterr().out
+    (folder / "helping.py").write_text("FACTOR = 1.0\n")
+    forget(folder)
+    jax.clear_caches()
+    assert cli.main(command) == 0
+    assert "0 recorded before, 1 to run" in capsys.readouterr().out
+    (path,) = folder.rglob("runs.jsonl")
+    first, second = records.read(path)
+    assert first["loss"] != second["loss"] and first["id"] != second["id"]
