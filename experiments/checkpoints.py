@@ -121,7 +121,10 @@ class Checkpoints:
         digest, content = whole[:32], whole[32:]
         if hashlib.sha256(content).digest() != digest:
             raise Unfit("is corrupt: its digest does not fit its contents")
-        return self.unpacked(cell, content, template)
+        saved, made_by = self._unpacked(cell, content, template)
+        if made_by != self.made_by:
+            raise Unfit(f"was made by {_differing(made_by, self.made_by)}")
+        return saved
 
     def packed(self, cell: str, saved: Saved) -> bytes:
         """A checkpoint as it is stored, or sent."""
@@ -137,23 +140,26 @@ class Checkpoints:
         )
 
     def unpacked(self, cell: str, content: bytes, template: Callable[[int], Snapshot]) -> Saved:
-        """Back from `packed`.
+        """Back from `packed`, whoever has made it.
 
         Raises:
-            Unfit: it is nothing that this version, here, can go on with.
+            Unfit: it is nothing that this version can go on with.
         """
+        return self._unpacked(cell, content, template)[0]
+
+    def _unpacked(
+        self, cell: str, content: bytes, template: Callable[[int], Snapshot]
+    ) -> tuple[Saved, Mapping[str, str]]:
         stored = _contents(content)
         if stored["cell"] != cell:
             raise Unfit(f"is of another cell, {stored['cell']}")
-        if stored["made_by"] != self.made_by:
-            raise Unfit(f"was made by {_differing(stored['made_by'], self.made_by)}")
         expected = template(stored["epoch"])
         names, structure = jax.tree_util.tree_flatten_with_path(expected)
         leaves = stored["leaves"]
         if _shapes(leaves) != _shapes({jax.tree_util.keystr(path): leaf for path, leaf in names}):
             raise Unfit("does not have the shapes of this version's state")
         ordered = [np.asarray(leaves[jax.tree_util.keystr(path)]) for path, _ in names]
-        return Saved(jax.tree.unflatten(structure, ordered), stored["seconds"])
+        return Saved(jax.tree.unflatten(structure, ordered), stored["seconds"]), stored["made_by"]
 
     def drop(self, cells: Collection[str]) -> None:
         """Remove the checkpoints of these cells, and the folder with the last one."""

@@ -158,11 +158,16 @@ def run(args: list[str]) -> None:
             per_cell=given.devices_per_cell,
             say=_say if hosts.first() else lambda line: None,
         )
-        if hosts.first():
-            with stop.at_once():
-                _write(table, given, folder)
+        hosts.on_all(lambda: _write_at_end(table, given, folder))
     if failures:
         raise Incomplete(_failed(failures, folder))
+
+
+def _write_at_end(table: Table, given: Run, folder: Path) -> None:
+    """By one process."""
+    if hosts.first():
+        with stop.at_once():
+            _write(table, given, folder)
 
 
 def _processes(given: Run) -> contextlib.AbstractContextManager[None]:

@@ -9,14 +9,17 @@ import json
 import os
 import platform
 import re
+import signal
 import sys
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments import stop
 from experiments.errors import UserError
 
 SILENCE = 20  # seconds after which a process that is not heard of counts as dead; JAX's own default is 100
@@ -39,10 +42,14 @@ def session(
     Raises:
         UserError: nothing is found, or the three do not go together.
     """
+    if stop.ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a wait for other processes does not hear Python's own handler
     _join(coordinator, processes, process)
+    _meet()
     count, mine = jax.process_count(), jax.process_index()
     print(
-        f"process {mine} of {count}: {jax.local_device_count()} of {jax.device_count()} devices, on {platform.node()}"
+        f"process {mine} of {count}: {jax.local_device_count()} of {jax.device_count()} devices, on {platform.node()}",
+        flush=True,
     )
     try:
         yield
@@ -69,6 +76,7 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
         raise UserError(f"only a part of where the processes are was given. {how}")
     if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
         raise UserError(f"--coordinator {coordinator!r} is not of the form HOST:PORT, such as 10.0.0.1:4321")
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
     try:
         jax.distributed.initialize(
             coordinator, processes, process, heartbeat_timeout_seconds=SILENCE, shutdown_timeout_seconds=SILENCE
@@ -77,41 +85,63 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
         raise UserError(f"no processes to work with: {str(error).splitlines()[0]} {how}") from None
 
 
+def _meet() -> None:
+    """Connections between all processes, and between all devices, while all are here: later ones may come too late."""
+    gathered("here")
+    spread = NamedSharding(Mesh(np.array(jax.devices()), ("devices",)), PartitionSpec("devices"))
+    ones = jax.make_array_from_callback((jax.device_count(),), spread, lambda index: np.ones(1, np.int32))
+    jax.block_until_ready(jax.jit(jnp.sum)(ones))
+
+
 def first() -> bool:
     """Is this the process that reads and writes the records?"""
-    return jax.process_index() == 0
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+STATUS = re.compile(
+    "(CANCELLED|UNKNOWN|INVALID_ARGUMENT|DEADLINE_EXCEEDED|NOT_FOUND|ALREADY_EXISTS|PERMISSION_DENIED|UNAUTHENTICATED|"
+    "RESOURCE_EXHAUSTED|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS): "
+)
 
 
 def lost(error: Exception) -> bool:
-    """Is it a status of XLA's in one of several processes? Then they are no longer at the same place."""
-    return jax.process_count() > 1 and bool(re.match(r"[A-Z_]+: ", str(error)))
+    """May other processes have gone on without it? So of a status of XLA's, and where memory or files failed here."""
+    here = isinstance(error, MemoryError | OSError) or STATUS.match(str(error))
+    return bool(here) and several()
+
+
+def several() -> bool:
+    """Are there other processes?"""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def told(make: Callable[[], T], pack: Callable[[T], bytes] = _json, unpack: Callable[[bytes], T] = json.loads) -> T:
-    """What `make` gives in the first process, in all of them; to be called by all. By default it is a JSON value."""
-    if jax.process_count() == 1:
+def told(make: Callable[[], Any]) -> Any:
+    """What `make` gives in the first process, a JSON value, in all of them; to be called by all."""
+    return gathered(make() if first() else None)[0] if several() else make()
+
+
+def sent(make: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
+    """The same, of anything that can be packed."""
+    if not several():
         return make()
     value = [make()] if first() else []
-    content = _from_first(pack(value[0]) if value else b"")
+    content = b"".join(pack(each) for each in value)
+    size = gathered(len(content))[0]
+    content = _shared(_first_row, np.frombuffer(content.ljust(size), np.uint8)).tobytes()
     return value[0] if value else unpack(content)
-
-
-def _from_first(content: bytes) -> bytes:
-    size = int(_everywhere(_first_row, np.array([len(content)], np.int32))[0])
-    return _everywhere(_first_row, np.frombuffer(content.ljust(size), np.uint8)).tobytes()
 
 
 def gathered(mine: Any) -> list[Any]:
     """What each process gives, JSON values, in order of processes; to be called by all of them."""
-    if jax.process_count() == 1:
+    if not several():
         return [mine]
     text = _json(mine)
-    longest = int(_everywhere(_all_rows, np.array([len(text)], np.int32)).max())
-    return [json.loads(row.tobytes()) for row in _everywhere(_all_rows, np.frombuffer(text.ljust(longest), np.uint8))]
+    longest = int(_shared(_all_rows, np.array([len(text)], np.int32)).max())
+    return [json.loads(row.tobytes()) for row in _shared(_all_rows, np.frombuffer(text.ljust(longest), np.uint8))]
 
 
 def _first_row(rows: jax.Array) -> jax.Array:
@@ -122,7 +152,7 @@ def _all_rows(rows: jax.Array) -> jax.Array:
     return rows
 
 
-def _everywhere(of: Callable[[jax.Array], jax.Array], mine: np.ndarray) -> np.ndarray:
+def _shared(of: Callable[[jax.Array], jax.Array], mine: np.ndarray) -> np.ndarray:
     """`of` all processes' arrays, of one shape, in rows. JAX's own helpers want equally many devices on each."""
     devices = {device.process_index: device for device in reversed(jax.devices())}
     mesh = Mesh(np.array([devices[process] for process in sorted(devices)]), ("processes",))
@@ -131,20 +161,23 @@ def _everywhere(of: Callable[[jax.Array], jax.Array], mine: np.ndarray) -> np.nd
     return np.asarray(jax.jit(of, out_shardings=whole)(rows))
 
 
-def everywhere(prepare: Callable[[], T]) -> T:
-    """What `prepare` gives here, once it has worked on all processes.
+def on_all(work: Callable[[], T]) -> T:
+    """What `work` gives here, once it has come to an end on all processes.
 
     Raises:
-        UserError: on all of them, if it raises one on any: so none is left waiting.
+        UserError: if it has raised something on another one: so none is left waiting.
     """
-    if jax.process_count() == 1:
-        return prepare()
+    if not several():
+        return work()
     try:
-        result, trouble = [prepare()], ""
-    except UserError as error:
-        result, trouble = [], str(error)
-    for number, (host, text) in enumerate(gathered([platform.node(), trouble])):
-        if text:
+        result, trouble = [work()], None
+    except Exception as error:
+        result, trouble = [], error
+    ends = gathered([platform.node(), None if trouble is None else str(trouble)])
+    if trouble and not isinstance(trouble, UserError):
+        raise trouble
+    for number, (host, text) in enumerate(ends):
+        if text is not None:
             raise UserError(f"process {number} on {host}: {text}")
     return result[0]
 
@@ -155,9 +188,9 @@ def agree(**about: str) -> None:
     Raises:
         UserError: on all of them, naming the first process that differs from process 0, and in what.
     """
-    told = gathered([platform.node(), about])
-    host, wanted = told[0]
-    for number, (other, theirs) in enumerate(told):
+    all_of_them = gathered([platform.node(), about])
+    host, wanted = all_of_them[0]
+    for number, (other, theirs) in enumerate(all_of_them):
         if differs := [name for name in wanted if theirs[name] != wanted[name]]:
             raise UserError(
                 f"process {number} on {other} has another {' and '.join(differs)} than process 0 on {host}. Start the "

@@ -61,7 +61,7 @@ def run(
 
         def prepare() -> tuple[Sequence[Cell], _Session, set[str]]:
             wanted = cells(config, only) if these is None else these
-            _check_shared(wanted, per_cell)
+            _check_devices(wanted, per_cell)
             _warn_beyond(wanted, say)
             origin, done = records.origin(), set()
             made_by = {**origin["versions"], "device": origin["device"], "devices per cell": str(per_cell)}
@@ -76,7 +76,7 @@ def run(
             session = _Session(table.name, config.data, quick, data, folder, origin, checkpoints, per_cell, say)
             return wanted, session, done
 
-        wanted, session, here = hosts.everywhere(prepare)
+        wanted, session, here = hosts.on_all(prepare)
         ids = {session.id(cell): cell for cell in wanted}
         hosts.agree(command=repr((list(ids), per_cell)), code=records.code(), versions=repr(session.origin["versions"]))
         done = set(hosts.told(lambda: sorted(here)))
@@ -161,7 +161,7 @@ class _Session:
                 raise
             return self._fail(rest, jobs, error)
         while rest.jobs:
-            batch, saved = self._next_batch(rest)
+            batch, saved = _apart(lambda check: self._next_batch(rest))
             try:
                 trained = self._train(rest, batch, saved)
             except Exception as error:
@@ -204,7 +204,7 @@ class _Session:
 
     def _told(self, rest: _Rest, job: _Job, saved: Mapping[str, Saved]) -> Saved:
         """The first process's checkpoint of a cell, on all."""
-        return hosts.told(
+        return hosts.sent(
             lambda: saved[job.id],
             lambda one: self.checkpoints.packed(job.id, one),
             lambda content: self.checkpoints.unpacked(job.id, content, self._template(rest, job)),
@@ -408,14 +408,19 @@ def planned_chunk(
     if not limit:
         return None
     try:
-        return grid.chunk_within(
-            group.program, group.knobs, train, test, devices=devices, limit=limit, per_cell=per_cell
+        fits, why = (
+            grid.chunk_within(group.program, group.knobs, train, test, devices=devices, limit=limit, per_cell=per_cell),
+            "",
         )
     except ValueError as error:
+        fits, why = 0, str(error)
+    chunk = min(hosts.gathered(fits))
+    if not chunk:
         raise UserError(
-            f"{group.cells[0].rule}: {error}. Try fewer workers, smaller batches, or more devices for each cell "
-            "(--devices-per-cell)."
-        ) from None
+            f"{group.cells[0].rule}: {why or 'not one cell fits into another process'}. Try fewer workers, smaller "
+            "batches, or more devices for each cell (--devices-per-cell)."
+        )
+    return chunk
 
 
 def _progress() -> Progress:
@@ -453,9 +458,11 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
         raise UserError(str(error)) from None
 
 
-def _check_shared(wanted: Sequence[Cell], per_cell: int) -> None:
-    """Do cells, and the workers of each, divide over the devices?"""
+def _check_devices(wanted: Sequence[Cell], per_cell: int) -> None:
+    """Do cells, and the workers of each, divide over the devices? And are there two, as `use_all_cores` explains?"""
     m, count = wanted[0].m, jax.device_count()
+    if count == 1 and jax.devices()[0].platform == "cpu":
+        raise UserError("one CPU device in all gives other bits than several: set JAX_NUM_CPU_DEVICES=2, or higher")
     if per_cell < 1 or m % per_cell or count % per_cell:
         raise UserError(
             f"--devices-per-cell {per_cell} has to divide the number of workers, m={m}, and that of devices, {count}. "

@@ -188,7 +188,7 @@ def step(
 def _through(turn: Callable[[Array], Array], program: Program, state: TrainState) -> TrainState:
     """The state with every (m, d) matrix of the rule and of the attack through `turn`."""
     shape = (program.m, len(state.params))
-    each = functools.partial(jax.tree.map, lambda leaf: turn(leaf) if leaf.shape[-2:] == shape else leaf)
+    each = functools.partial(jax.tree.map, lambda leaf: turn(leaf) if jnp.shape(leaf)[-2:] == shape else leaf)
     return state._replace(rule=each(state.rule), attack=each(state.attack))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int
 
 from sim import engine, spread
 from sim.cell import Cell
@@ -142,7 +143,7 @@ def run(
             state, measured = start(stacked, train), []
         while len(measured) < epochs and not _all_diverged(measured):
             state, now = epoch(stacked, state, train, test)
-            measured.append(_fetched(now))
+            measured.append(_fetched_numbers(now))
             on_epoch(len(measured))
             on_state(len(measured), functools.partial(_snapshots, state, measured, len(batch)))
         params = _fetched(state.params)
@@ -169,30 +170,50 @@ def _placed(tree: Any, mesh: Mesh, *axes: str) -> Any:
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
-        return leaf
+    if sharding.is_fully_addressable or (isinstance(leaf, jax.Array) and leaf.sharding == sharding):
+        return jax.device_put(leaf, sharding)
     values = np.asarray(leaf)
     return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
 def _fetched(tree: Any) -> Any:
-    """Arrays with a leading axis of cells, on the host of every process. A collective for each kind of array."""
-    leaves, form = jax.tree.flatten(jax.block_until_ready(tree))  # a collective would not wait for ever
+    """Arrays on the host of every process."""
+    return jax.tree.map(_whole, jax.block_until_ready(tree))  # a collective would not wait for ever
+
+
+def _whole(leaf: jax.Array) -> np.ndarray:
+    """Gathered in parts of at most `GATHERED` bytes, unless one entry of the leading axis has more."""
+    if leaf.is_fully_addressable:
+        return jax.device_get(leaf)
+    count = min(max(GATHERED * len(leaf) // max(leaf.nbytes, 1), 1), len(leaf))
+    whole = np.empty(leaf.shape, leaf.dtype)
+    for start in range(0, len(leaf), count):
+        first = min(start, len(leaf) - count)
+        part = _part(leaf, jnp.int32(first), count)
+        whole[first : first + count] = multihost_utils.process_allgather(part, tiled=True)
+    return whole
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _part(leaf: jax.Array, first: Int[Array, ""], count: int) -> jax.Array:
+    return jax.lax.dynamic_slice_in_dim(leaf, first, count)
+
+
+def _fetched_numbers(measured: Measured) -> Measured:
+    """The same for numbers, one for each cell, in one collective."""
+    leaves, form = jax.tree.flatten(measured)
     if leaves[0].is_fully_addressable:
-        return jax.device_get(tree)
-    kinds: dict[Any, list[int]] = {}
-    for i, leaf in enumerate(leaves):
-        kinds.setdefault((leaf.shape, leaf.dtype), []).append(i)
-    for same in kinds.values():
-        whole = multihost_utils.process_allgather(_side_by_side([leaves[i] for i in same]), tiled=True)
-        for i, values in zip(same, whole, strict=True):
-            leaves[i] = values
-    return form.unflatten(leaves)
+        return jax.device_get(measured)
+    rows = zip(leaves, _fetched(_side_by_side(leaves)), strict=True)
+    return form.unflatten([row.astype(leaf.dtype) for leaf, row in rows])
 
 
 @jax.jit
 def _side_by_side(leaves: Sequence[jax.Array]) -> jax.Array:
-    return jnp.stack(leaves)
+    return jnp.stack([leaf.astype(jnp.float32) for leaf in leaves])
+
+
+GATHERED = 2**26  # bytes that a collective puts on every device
 
 
 def template(program: Program, knobs: Knobs, train: Data, epochs: int) -> Snapshot:

@@ -130,6 +130,11 @@ CLI = {
         Bad("byzsim zoo --m eleven", "Error parsing --m"),
         Bad("byzsim run smoke --checkpoint -1", "--checkpoint -1: expected seconds, 0"),
         Bad("byzsim run smoke --checkpoint nan", "--checkpoint nan: expected seconds, 0"),
+        Bad("byzsim run smoke --process 1", "are for --distributed, which was not given"),
+        Bad("byzsim run smoke --distributed --processes 2", "only a part of where the processes are was given"),
+        Bad("byzsim run smoke --distributed --coordinator here --processes 2 --process 0", "not of the form HOST:PORT"),
+        Bad("byzsim run smoke --devices-per-cell 3", "has to divide the number of workers, m=10"),
+        Bad("byzsim run smoke --devices-per-cell 0", "has to divide the number of workers, m=10"),
         Bad("byzsim status smok", "unknown table 'smok'. Did you mean 'smoke'"),
         Bad("byzsim status smoke --only rule=krun", "Did you mean 'krum'"),
         Bad("byzsim status --results gone", "no folder gone"),
@@ -663,7 +668,7 @@ def _alone(folder: Path) -> Iterator[None]:
         stack.enter_context(contextlib.chdir(folder))
         stack.enter_context(mock.patch.dict(os.environ, places))
         for name in ("use_all_cores", "keep_compiled"):  # settings of the process
-            stack.enter_context(mock.patch.object(runner, name, lambda: None))
+            stack.enter_context(mock.patch.object(runner, name, lambda **_: None))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(mock.patch.object(sys, "dont_write_bytecode", True))
         stack.enter_context(mock.patch("urllib.request.urlopen", _unreachable))

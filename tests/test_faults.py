@@ -99,12 +99,16 @@ STATEFUL = {
 }
 
 
-def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path):
+@pytest.mark.parametrize("per_cell", [1, 2])
+def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path, per_cell):
     (group,) = grid.plan([Cell(**STATEFUL, seed=seed) for seed in (1, 2, 3)], world.n_classes)
     kept = {}
 
     def run(knobs, **how):
-        return grid.run(group.program, knobs, world.train, world.test, epochs=4, devices=jax.devices()[:2], **how)
+        devices = jax.devices()[:2]
+        return grid.run(
+            group.program, knobs, world.train, world.test, epochs=4, devices=devices, per_cell=per_cell, **how
+        )
 
     whole = run(group.knobs, on_state=lambda done, snapshots: kept.setdefault(done, []).extend(snapshots()))
     checkpoints = Checkpoints(tmp_path / "checkpoints", {}, pytest.fail)

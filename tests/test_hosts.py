@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
-from experiments import cli, hosts, records
+from experiments import cli, hosts, records, runner
 from experiments.errors import UserError
 
 RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "40", "--seeds", *"0123456"]
@@ -23,7 +24,7 @@ def start(environment, tmp_path):
     return functools.partial(started, tmp_path, environment)
 
 
-def started(folder, environment, *, devices=(1, 1), others=()):
+def started(folder, environment, *, devices=(1, 1), others=(), run=RUN):
     """Processes of one run, the last of them with `others` in its command."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -31,8 +32,9 @@ def started(folder, environment, *, devices=(1, 1), others=()):
     where = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(devices)), "--process"]
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "experiments", *RUN, "--results", str(folder / str(i)), *where, str(i), *more],
+            [sys.executable, "-m", "experiments", *run, "--results", str(folder / str(i)), *where, str(i), *more],
             env=environment | {"JAX_NUM_CPU_DEVICES": str(count)},
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -47,12 +49,12 @@ def ended(processes):
     return [process.returncode for process in processes], outputs
 
 
-def kill_after_a_record(processes, which, path):
+def kill_after_a_record(processes, which, path, how=signal.SIGKILL):
     """Once there are records, and checkpoints of the next cells."""
     while not (path.exists() and path.read_bytes().count(b"\n") >= 2 and any(path.parent.glob("checkpoints/*"))):
         assert all(process.poll() is None for process in processes), ended(processes)
         time.sleep(0.02)
-    processes[which].send_signal(signal.SIGKILL)
+    processes[which].send_signal(how)
 
 
 def numbers(path):
@@ -102,13 +104,38 @@ def test_the_first_process_killed(start, tmp_path, alone):
 
 
 @pytest.mark.faults
-def test_one_process_completes_what_two_began(start, tmp_path, alone, capfd):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_one_process_completes_what_two_began(start, tmp_path, alone, capfd, how):
     path = tmp_path / "0" / FOLDER / "runs.jsonl"
     processes = start()
-    kill_after_a_record(processes, 1, path)
-    ended(processes)
+    kill_after_a_record(processes, 1, path, how)
+    codes, _ = ended(processes)
+    assert 0 not in codes
     assert cli.main([*RUN, "--results", str(tmp_path / "0")]) == 0
     assert numbers(path) == alone and "going on with mean, gaussian" in capfd.readouterr().out
+
+
+FAILING = """\
+from sim import Entry
+from sim.types import stateless
+
+def failing(grads, rnd):
+    raise RuntimeError("it cannot")
+
+ENTRY = Entry(lambda: stateless(failing), source="me", max_f=lambda m: 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_cell_that_fails_on_all_is_recorded_and_the_rest_go_on(start, tmp_path):
+    (tmp_path / "my_rule.py").write_text(FAILING)
+    part = ["--only", "attack=gaussian,alpha=0.2", "--epochs", "1", "--seeds", "0"]
+    codes, outputs = ended(start(run=["run", "smoke", "--plugins", "my_rule", "--rules", "my_rule", "mean", *part]))
+    assert codes == [1, 1], outputs
+    (folder,) = (tmp_path / "0").iterdir()
+    (failure,) = records.read(folder / "failures.jsonl", fields=frozenset({"failed"}))
+    assert failure["rule"] == "my_rule" and "it cannot" in failure["failed"]
+    assert [record["rule"] for record in records.read(folder / "runs.jsonl")] == ["mean"]
 
 
 @pytest.mark.faults
@@ -129,23 +156,42 @@ def test_processes_that_differ_all_say_so_and_end(start, others, message):
         assert re.search(message, output)
 
 
+def test_what_fails_on_one_process_ends_the_others_with_its_words(monkeypatch):
+    monkeypatch.setattr(hosts, "several", lambda: True)
+    monkeypatch.setattr(hosts, "gathered", lambda mine: [["one", None], ["two", "no disk"]])
+    with pytest.raises(UserError, match="process 1 on two: no disk"):
+        hosts.on_all(lambda: 1)
+    with pytest.raises(RuntimeError, match="own"):
+        hosts.on_all(lambda: raised(RuntimeError("own")))
+
+
+def raised(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 8 GB"), True),
+        (MemoryError(), True),
+        (OSError(5, "disk"), True),
+        (ValueError("INVALID: a rule's own words"), False),
+    ],
+)
+def test_who_may_have_been_left_behind(monkeypatch, error, expected):
+    assert not hosts.lost(error)
+    monkeypatch.setattr(hosts, "several", lambda: True)
+    assert hosts.lost(error) is expected
+
+
+def test_one_cpu_device_is_refused(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(runner.jax, "device_count", lambda: 1)
+    assert cli.main([*RUN, "--results", str(tmp_path)]) == 2
+    assert "JAX_NUM_CPU_DEVICES=2" in capsys.readouterr().err
+
+
 def test_another_command_on_another_host_is_refused(monkeypatch):
     told = [["one", {"command": "a", "data": "x"}], ["two", {"command": "b", "data": "x"}]]
     monkeypatch.setattr(hosts, "gathered", lambda mine: told)
     with pytest.raises(UserError, match="process 1 on two has another command than process 0 on one"):
         hosts.agree(command="a", data="x")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--distributed", "--processes", "2"], "only a part"),
-        (["--distributed", "--coordinator", "here", "--processes", "2", "--process", "0"], "not of the form HOST:PORT"),
-        (["--process", "1"], "are for --distributed"),
-        (["--devices-per-cell", "3"], "has to divide the number of workers, m=10, and that of devices, 2. Try 1, 2"),
-    ],
-)
-def test_options_that_do_not_go_together(tmp_path, capsys, options, message):
-    assert cli.main([*RUN, "--results", str(tmp_path), *options]) == 2
-    assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
