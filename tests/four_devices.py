@@ -11,7 +11,6 @@ import sys
 import jax
 
 jax.config.update("jax_num_cpu_devices", 4)
-jax.config.update("jax_disable_most_optimizations", True)  # compiled, run once, forgotten
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -65,22 +64,37 @@ def largest(program):
     return max(np.prod([int(n) for n in shape.split(",")]) for shape in re.findall(r"\w\d*\[([\d,]+)\]", program))
 
 
+def images():
+    draw = np.random.default_rng(0)
+    return Data(draw.integers(0, 256, (64, 28, 28), dtype=np.uint8), np.arange(64, dtype=np.uint8) % 10)
+
+
+def digests(count):
+    """Those of cells, one on each of so many devices, as they are compiled for `byzsim run`."""
+    cells = [Cell(rule="brsgd", n_byz=1, m=8, batch=2, epochs=3, lr=0.5, model="softmax", seed=s) for s in range(5)]
+    (group,) = grid.plan(cells, 10)
+    data, devices = images(), jax.devices()[:count]
+    return [c.digest for c in grid.run(group.program, group.knobs, data, data, epochs=3, devices=devices)]
+
+
 def trained(per_cell):
     """The curve of a cell with matrices in every part of its state, and bytes that an epoch needs on each device."""
-    draw = np.random.default_rng(0)
-    data = Data(draw.integers(0, 256, (64, 28, 28), dtype=np.uint8), np.arange(64, dtype=np.uint8) % 10)
+    data = images()
     cell = {"rule": "mean", "attack": "delayed_gradient", "n_byz": 3, "momentum": "ema", "model": "softmax"}
     (group,) = grid.plan([Cell(**cell, m=32, batch=1, epochs=2, lr=0.1)], 10)
     devices = jax.devices()[:per_cell]
     (curve,) = grid.run(group.program, group.knobs, data, data, epochs=2, devices=devices, per_cell=per_cell)
     placed, mesh = grid.everywhere(data, devices, per_cell), grid._mesh(devices, per_cell)
     return {
-        "curve": [np.asarray(series, float).tolist() for series in curve[:-2]],
+        "curve": [series.tolist() for series in curve if isinstance(series, np.ndarray)],
         "bytes": grid._need(group.program, group.knobs[0], placed, placed, mesh, 1),
     }
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_disable_most_optimizations", False)
+    optimized = [digests(count) for count in (2, 3, 4)]
+    jax.config.update("jax_disable_most_optimizations", True)  # compiled, run once, forgotten
     draw = np.random.default_rng(0)
     matrix = (draw.normal(size=(M, D)) * np.linspace(0.5, 2, M)[:, None] + draw.normal(size=D)).astype(np.float32)
     by_worker = NamedSharding(Mesh(np.array(jax.devices()), ("w",)), PartitionSpec("w"))
@@ -88,6 +102,7 @@ if __name__ == "__main__":
         {
             "rules": {r: compared(r, matrix) for r in [*AGGREGATORS, *(f"{p}+mean" for p in PRE_RULES)]},
             "trained": {k: trained(k) for k in (1, 4)},
+            "digests": optimized,
             "aggregate": [
                 np.asarray(sim.aggregate("krum", rows, f=1)).tolist()
                 for rows in (matrix, jax.device_put(matrix, by_worker))

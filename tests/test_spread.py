@@ -38,5 +38,10 @@ def test_a_cell_on_several_devices(four):
     assert shared["bytes"] < 0.4 * alone["bytes"]  # parameters and data are on each of the four
 
 
+def test_the_same_bits_on_two_three_and_four_devices(four):
+    two, three, four_of_them = four["digests"]
+    assert two == three == four_of_them and len(set(two)) == len(two)
+
+
 def test_one_vector_from_a_sharded_matrix(four):
     np.testing.assert_array_equal(*four["aggregate"])
