@@ -106,14 +106,14 @@ class Checkpoints:
         """
         for path in self._of(cell):
             try:
-                return self._read(cell, path, template)
+                return self._read(path, cell, template)
             except Unfit as why:
                 self.say(f"checkpoint {path} {why}; it is removed, and the one before counts, or else the beginning")
                 with contextlib.suppress(OSError):
                     path.unlink()
         return None
 
-    def _read(self, cell: str, path: Path, template: Callable[[int], Snapshot]) -> Saved:
+    def _read(self, path: Path, cell: str, template: Callable[[int], Snapshot]) -> Saved:
         try:
             whole = path.read_bytes()
         except OSError as error:

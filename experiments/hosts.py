@@ -45,6 +45,7 @@ def session(
     if stop.ours:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a wait for other processes does not hear Python's own handler
     _join(coordinator, processes, process)
+    _check_two()
     _meet()
     count, mine = jax.process_count(), jax.process_index()
     print(
@@ -83,6 +84,12 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
         )
     except (ValueError, RuntimeError) as error:
         raise UserError(f"no processes to work with: {str(error).splitlines()[0]} {how}") from None
+
+
+def _check_two() -> None:
+    """One CPU device in all would give other bits than several; `runner.use_all_cores` has the reason."""
+    if jax.device_count() == 1 and jax.devices()[0].platform == "cpu":
+        raise UserError("one CPU device in all rounds otherwise than several: set JAX_NUM_CPU_DEVICES=2")
 
 
 def _meet() -> None:

@@ -417,7 +417,7 @@ def planned_chunk(
     chunk = min(hosts.gathered(fits))
     if not chunk:
         raise UserError(
-            f"{group.cells[0].rule}: {why or 'not one cell fits into another process'}. Try fewer workers, smaller "
+            f"{group.cells[0].rule}: {why or 'not one cell fits into another process'}. Try fewer workers or smaller "
             "batches, or more devices for each cell (--devices-per-cell)."
         )
     return chunk
@@ -459,10 +459,8 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
 
 
 def _check_devices(wanted: Sequence[Cell], per_cell: int) -> None:
-    """Do cells, and the workers of each, divide over the devices? And are there two, as `use_all_cores` explains?"""
+    """Do cells, and the workers of each, divide over the devices?"""
     m, count = wanted[0].m, jax.device_count()
-    if count == 1 and jax.devices()[0].platform == "cpu":
-        raise UserError("one CPU device in all gives other bits than several: set JAX_NUM_CPU_DEVICES=2, or higher")
     if per_cell < 1 or m % per_cell or count % per_cell:
         raise UserError(
             f"--devices-per-cell {per_cell} has to divide the number of workers, m={m}, and that of devices, {count}. "

@@ -102,7 +102,7 @@ def fits(what: str, needed: int) -> None:
 
 
 def _memory() -> int | None:
-    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is None and hasattr(os, "sysconf"):
         limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return limit

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -720,4 +721,5 @@ def _short(message: str) -> str:
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)  # as in the tests
     Path(sys.argv[1]).write_text(page())

@@ -52,7 +52,8 @@ def parse(data: bytes, *, axes: int, where: str) -> NDArray[np.uint8]:
     """The uint8 array with this many axes in the bytes of an IDX file (a read-only view of them).
 
     Raises:
-        UserError: another magic number, or more or fewer bytes than the header says; it names `where`.
+        UserError: another magic number, more or fewer bytes than the header says, or a shape that cannot be; it names
+            `where`.
     """
     magic, head = bytes([0, 0, UBYTE, axes]), 4 + 4 * axes
     if data[:4] != magic or len(data) < head:
@@ -66,7 +67,10 @@ def parse(data: bytes, *, axes: int, where: str) -> NDArray[np.uint8]:
             f"{where} has {len(data):,} bytes, expected {head + math.prod(shape):,} for shape {shape}: "
             "it is cut short or not one whole file. Fetch it again."
         )
-    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+    try:
+        return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+    except ValueError as error:  # nothing of a size that NumPy cannot hold
+        raise UserError(f"{where} is of shape {shape}: {error}. Fetch it again.") from None
 
 
 def serialise(array: NDArray[np.uint8]) -> bytes:
