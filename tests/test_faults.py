@@ -402,6 +402,7 @@ def test_a_cell_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_pa
     assert "gaussian" not in (folder / "runs.jsonl").read_text()
 
 
+@pytest.mark.faults
 def test_where_all_cells_fail_there_still_is_an_end(tmp_path, monkeypatch, capsys):
     def check(rows):
         return np.float32(1 // (rows.shape[0] - rows.shape[0]))

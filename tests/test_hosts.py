@@ -71,7 +71,7 @@ def alone(tmp_path_factory):
     return numbers(folder / FOLDER / "runs.jsonl")
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_process_ends_all_and_the_next_start_completes_with_the_same_bits(start, tmp_path, alone):
     path = tmp_path / "0" / FOLDER / "runs.jsonl"
     processes = start()
