@@ -32,6 +32,15 @@ settings.load_profile("byzsim")
 TINY = {"model": "softmax", "m": 4, "batch": 4}
 
 
+LONGEST = ("attacks", "aggregator_values", "aggregators", "spread", "cli", "notebooks", "faults", "robustness", "engine")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker is left alone with one of them at the end."""
+    place = {f"test_{name}.py": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def unload():
     """A process may map only so much code: thousands of small programs would end it."""
