@@ -32,7 +32,17 @@ settings.load_profile("byzsim")
 TINY = {"model": "softmax", "m": 4, "batch": 4}
 
 
-LONGEST = ("attacks", "aggregator_values", "aggregators", "spread", "cli", "notebooks", "faults", "robustness", "engine")
+LONGEST = (
+    "attacks",
+    "aggregator_values",
+    "aggregators",
+    "spread",
+    "cli",
+    "notebooks",
+    "faults",
+    "robustness",
+    "engine",
+)
 
 
 def pytest_collection_modifyitems(items):
