@@ -5,6 +5,7 @@ Nothing slow is imported here: help, the listing and slips of the pen are answer
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -79,6 +80,7 @@ def script() -> None:
     """The process `byzsim`: ends with the exit code, after Ctrl-C at once, without waiting for what XLA computes."""
     stop.ours = True
     code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; Python's way out would be killed, as if it were not
     if code == 130:
         sys.stdout.flush()
         sys.stderr.flush()
