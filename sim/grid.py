@@ -126,9 +126,10 @@ def run(
         raise ValueError(f"images differ, or there are none: train {train.images.shape}, test {test.images.shape}")
     if resume and (len(resume) != len(knobs) or len({each.epochs for each in resume}) > 1):
         raise ValueError(f"{len(resume)} snapshots for {len(knobs)} cells, expected one each, all after the same epoch")
-    if program.m % per_cell:
-        raise ValueError(f"per_cell={per_cell} does not divide m={program.m}")
-    mesh = _mesh(devices or jax.devices(), per_cell)
+    devices = devices or jax.devices()
+    if program.m % per_cell or len(devices) % per_cell:
+        raise ValueError(f"per_cell={per_cell} has to divide m={program.m} and the number of devices, {len(devices)}")
+    mesh = _mesh(devices, per_cell)
     at_once = mesh.shape["cells"] * (chunk or 1)
     start, epoch = _compiled(program, mesh, chunk)
     train, test = _placed((train, test), mesh)

@@ -15,7 +15,8 @@ import numpy as np
 
 from experiments import arguments, records, runner
 from experiments.bench.child import Facts, aggregation, parsed, repeated
-from experiments.bench.scaling import command_line, made_by
+from experiments.bench.page import made_by
+from experiments.bench.scaling import command_line
 from experiments.config import cells
 from experiments.datasets import load
 from experiments.errors import UserError

@@ -84,13 +84,17 @@ def shortfall(record: Record) -> float:
     return record["ratio"] / record["target"]
 
 
+def made_by(command: str, origin: Record) -> str:
+    """How a page was made: command, commit, device, versions."""
+    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    return f"Made by `{command}` at commit {commit}, on {origin['device']}, with {versions}."
+
+
 def _origin(record: Record) -> str:
     peers = record["peers"]
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    lines = [
-        f"Made by `byzsim bench{' --quick' if record['quick'] else ''}` at commit {record['commit']}"
-        f"{' (with changes)' if record['dirty'] else ''} on {record['date']}, on {record['device']}, with {versions}."
-    ]
+    command = f"byzsim bench{' --quick' if record['quick'] else ''}"
+    lines = [made_by(command, record), f"Begun {record['date']}."]
     if peers:
         lines.append(
             f"Peers, in an environment of their own from their published packages: torch {peers['torch']} with "

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from experiments import arguments, records
 from experiments.bench.child import Child, Failed, parsed
+from experiments.bench.page import made_by
 from experiments.errors import UserError
 from experiments.figures import mark_quick, save
 from experiments.report import write_whole
@@ -329,13 +330,6 @@ def command_line(name: str, given: Any) -> str:
             values = value if isinstance(value, tuple) else () if value is True else (value,)
             words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
     return " ".join(words)
-
-
-def made_by(command: str, origin: records.Record) -> str:
-    """How a page was made: command, commit, device, versions."""
-    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
-    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    return f"Made by `{command}` at commit {commit}, on {origin['device']}, with {versions}."
 
 
 def claim(rule: str) -> tuple[str, str]:
