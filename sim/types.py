@@ -176,6 +176,22 @@ def attack(
     return Attack(init, labels, grads, own)
 
 
+def collusion(
+    vector: Callable[[Float[Array, "m d"], Bool[Array, " m"], Round], Float[Array, " d"]], *, own: bool = False
+) -> Attack:
+    """An `Attack` whose Byzantine workers all send vector(sent, byz, round).
+
+    It is computed in a condition, once: through the broadcast XLA would fuse it, sums over workers and all, into every
+    row anew. Nobody Byzantine, nothing computed.
+    """
+
+    def grads(sent, byz, state, rnd):
+        once = jax.lax.cond(byz.any(), lambda: vector(sent, byz, rnd), lambda: jnp.zeros(sent.shape[1], sent.dtype))
+        return jnp.broadcast_to(once, sent.shape), state
+
+    return attack(grads=grads, own=own)
+
+
 def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> Aggregator:
     """An `Aggregator` from a function (gradients, round) -> (aggregate, weight of each worker)."""
 

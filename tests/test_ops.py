@@ -183,6 +183,32 @@ def test_per_row_is_one_call_for_each_row():
     np.testing.assert_array_equal(ops.per_row(lambda row: row[::-1], jnp.asarray(rows)), rows[:, ::-1])
 
 
+@pytest.mark.parametrize("m", [1, 2, 7, 20, ops.NETWORKS, ops.NETWORKS + 1])
+def test_a_window_without_sorting_is_the_window_of_the_sorted_rows(m):
+    rows = np.random.default_rng(m).integers(-9, 9, (m, 300)).astype(np.float32) / 4
+    rows[m // 2, :5], rows[0, 3], rows[-1, 7], rows[-1, 200:] = np.nan, -np.inf, np.inf, 1e30
+    found = jax.jit(jax.vmap(ops.window_of))
+    for f in range(0, (m - 1) // 2 + 1, 4):
+        mean, share = (
+            np.asarray(each)[0] for each in found(jnp.asarray(rows)[None], jnp.array([f]), jnp.array([m - 2 * f]))
+        )
+        numbers = np.where(np.isnan(rows), np.inf, rows).astype(float)
+        kept = np.sort(numbers, axis=0)[f : m - f]
+        with np.errstate(invalid="ignore"):  # inf - inf
+            np.testing.assert_allclose(mean, kept.mean(axis=0), rtol=1e-6, atol=1e-6)
+        inside = ((kept[0] <= numbers) & (numbers <= kept[-1])).sum(axis=1)
+        np.testing.assert_allclose(share, inside / inside.sum(), rtol=1e-5)
+
+
+def test_the_derivative_of_a_ranked_sum_goes_to_the_entries_that_it_counts():
+    rows = np.random.default_rng(5).normal(size=(7, 40)).astype(np.float32)
+    rows[2, :3] = np.nan
+    counted, pull = jnp.isin(jnp.arange(7), jnp.array([1, 2, 4])), np.arange(40, dtype=np.float32)
+    pulled = jax.jit(jax.grad(lambda rows: jnp.vdot(pull, ops.ranked_sum(rows, counted))))
+    place = np.argsort(np.argsort(rows, axis=0), axis=0)  # NaN last
+    np.testing.assert_allclose(pulled(jnp.asarray(rows)), np.where(np.isin(place, [1, 2, 4]), pull, 0.0))
+
+
 @pytest.mark.parametrize("m", [7, MANY])
 def test_the_derivative_of_an_order_statistic_goes_to_the_entry_at_its_rank(m):
     rows = np.random.default_rng(3).normal(size=(m, 40)).astype(np.float32)

@@ -30,7 +30,7 @@ def dnc(
     Tolerates: f <= (m - 1) // 2, with c >= 1.
     Cost: O(iterations (m^2 b + m b log^2 m + m^3 + d log d)), the last term for the draw, and one mean O(md).
     Choices: the draws are keys = jax.random.split(rnd.key, iterations), and of each key
-        jax.random.choice(key, d, (subsample,), replace=False). At least one worker is kept. Ties go to the lowest
+        the places of the b largest of jax.random.uniform(key, (d,)). At least one worker is kept. Ties go to the lowest
         worker index. Rows that are not usable (`ops.usable_rows`, of all coordinates) are left out of mu and v, and
         come last in the order, among those that are dropped: they are not in any I. If the intersection is empty, the
         union of the sets I counts (ku); zero if no row is usable. That the paper's experiments use the same
@@ -47,11 +47,12 @@ def dnc(
             _, score = top_direction(deviation_gram(columns, usable), usable.astype(jnp.float32))
             return (ranks(jnp.where(usable, score, jnp.inf)) < jnp.maximum(m - dropped, 1)) & usable
 
-        def drawn(key):
-            return good(jax.lax.stop_gradient(grads)[:, jax.random.choice(key, d, (subsample,), replace=False)])
+        def on_some(key):
+            drawn = jax.lax.top_k(jax.random.uniform(key, (d,)), subsample)[1]  # jax.random.choice sorts all, twice
+            return good(jax.lax.stop_gradient(grads)[:, drawn])
 
         everything = subsample >= d
-        sets = good(grads)[None] if everything else jax.lax.map(drawn, jax.random.split(rnd.key, iterations))
+        sets = good(grads)[None] if everything else jax.lax.map(on_some, jax.random.split(rnd.key, iterations))
         kept = jnp.where(sets.all(axis=0).any(), sets.all(axis=0), sets.any(axis=0))
         return masked_mean(grads, kept), share(kept)
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from sim.ops import sorted_rows, window, window_share
+from sim.ops import window_of
 from sim.types import Aggregator, Entry, stateless
 
 
@@ -12,7 +12,7 @@ def trimmed_mean() -> Aggregator:
         g_c = (1 / (m - 2f)) sum over k = f+1 ... m-f of g_(k)c,    g_(1)c <= ... <= g_(m)c
 
     Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by sorting over the workers; a copy of the matrix.
+    Cost: O(md log^2 m) by sorting networks over the workers; beyond 64 workers a sorter, and a copy of the matrix.
     Choices: f above (m - 1) // 2 counts as that, which leaves the middle value, or both of an even m. NaN counts
         as +inf, so with n_byz <= f the output lies between honest values in every coordinate. `Info.weight` is a
         worker's share of all entries that lie between the smallest and the largest value kept in their coordinate,
@@ -25,9 +25,7 @@ def trimmed_mean() -> Aggregator:
     def rule(grads, rnd):
         m = len(grads)
         dropped = jnp.minimum(rnd.f, (m - 1) // 2)
-        place = dropped, m - 2 * dropped
-        ordered = sorted_rows(grads)
-        return window(ordered, *place), window_share(grads, ordered, *place)
+        return window_of(grads, dropped, m - 2 * dropped)
 
     return stateless(rule)
 

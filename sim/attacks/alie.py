@@ -2,10 +2,8 @@
 
 from typing import Literal
 
-import jax.numpy as jnp
-
 from sim.ops import alie_z, masked_mean, masked_std
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Reading, Traced, checked, collusion
 
 
 @checked
@@ -34,13 +32,13 @@ def alie(
     References: Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         del rnd
         mean = masked_mean(sent, ~byz)
         shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(sent, ~byz, mean, ddof=ddof)
-        return jnp.broadcast_to(mean - shift if sign == "minus" else mean + shift, sent.shape), state
+        return mean - shift if sign == "minus" else mean + shift
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 ENTRY = Entry(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from sim.ops import HIGHEST, krum_scores, masked_mean, norms, preference, sq_distances
-from sim.types import Attack, Entry, Natural, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Natural, Reading, Traced, checked, collusion
 
 
 @checked
@@ -43,7 +43,7 @@ def fang_krum(
         Security 2020 (arXiv 1911.11815).
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         mean = masked_mean(sent, ~byz)
         sign = jnp.sign(mean)
         centre = mean if base == "mean" else jnp.zeros_like(mean)
@@ -57,9 +57,9 @@ def fang_krum(
 
         first = _upper_bound(honest, squared, byz)
         size = _halved(first, by_krum if through == "krum" else by_rule, threshold, halvings)
-        return jnp.broadcast_to(centre - size * sign, sent.shape), state
+        return centre - size * sign
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 def _krum_selects(honest, squared, byz, sign, f):

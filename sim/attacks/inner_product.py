@@ -2,10 +2,8 @@
 
 from typing import Literal
 
-import jax.numpy as jnp
-
 from sim.ops import masked_mean
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Reading, Traced, checked, collusion
 
 
 @checked
@@ -22,12 +20,12 @@ def inner_product(*, epsilon: Traced = 0.1, convention: Literal["negated", "one_
         manipulation", UAI 2019.
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         del rnd
         times = -epsilon if convention == "negated" else 1 - epsilon
-        return jnp.broadcast_to(times * masked_mean(sent, ~byz), sent.shape), state
+        return times * masked_mean(sent, ~byz)
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 ENTRY = Entry(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from sim.ops import masked_mean, masked_std, per_row
-from sim.types import Attack, Count, Entry, Positive, Round, Traced, attack, checked
+from sim.types import Attack, Count, Entry, Positive, Round, Traced, checked, collusion
 
 Objective = Literal["distance", "descent", "loss"]
 
@@ -51,7 +51,7 @@ def learned(
     References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         mean = masked_mean(sent, ~byz)
         centre = mean if within == "distance" else jnp.zeros_like(mean)
         radius = budget * jnp.where(byz, 0.0, per_row(lambda row: jnp.linalg.norm(row - centre), sent)).max()
@@ -78,9 +78,9 @@ def learned(
             return jax.lax.scan(climb, (start, (-jnp.inf, start)), jnp.arange(steps + 1))[0][1]
 
         values, points = jax.lax.map(run, jnp.arange(restarts))
-        return jnp.broadcast_to(points[values.argmax()], sent.shape), state
+        return points[values.argmax()]
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 def _harm(objective: Objective, sent: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, rnd: Round):

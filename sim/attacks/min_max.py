@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from sim.types import Attack, Entry, Positive, Reading, attack, checked
+from sim.types import Attack, Entry, Positive, Reading, checked, collusion
 
 
 @checked
@@ -33,7 +33,7 @@ def min_max(
         for federated learning", NDSS 2021. The default direction is the notebooks' (from memory).
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         del rnd
         mean = masked_mean(sent, ~byz)
         p = perturbation(direction, sent, byz, mean)
@@ -47,9 +47,9 @@ def min_max(
             return jnp.where(byz, -jnp.inf, a - 2 * gamma * b + gamma * gamma * c).max() <= allowed
 
         gamma = exact if search == "exact" else largest_step(fits, gamma0)
-        return jnp.broadcast_to(mean - jnp.where(c > 0, gamma, 0.0) * p, sent.shape), state
+        return mean - jnp.where(c > 0, gamma, 0.0) * p
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 ENTRY = Entry(

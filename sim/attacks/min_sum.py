@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from sim.types import Attack, Entry, Positive, Reading, attack, checked
+from sim.types import Attack, Entry, Positive, Reading, checked, collusion
 
 
 @checked
@@ -33,7 +33,7 @@ def min_sum(
         for federated learning", NDSS 2021. The default direction is the notebooks' (from memory).
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         del rnd
         mean = masked_mean(sent, ~byz)
         p = perturbation(direction, sent, byz, mean)
@@ -44,9 +44,9 @@ def min_sum(
         spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()
         exact = jnp.sqrt(jnp.maximum(allowed - spread, 0.0) / jnp.where(c > 0, n * c, 1.0))
         gamma = exact if search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
-        return jnp.broadcast_to(mean - jnp.where(c > 0, gamma, 0.0) * p, sent.shape), state
+        return mean - jnp.where(c > 0, gamma, 0.0) * p
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 ENTRY = Entry(

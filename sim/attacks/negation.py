@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from sim.noise import normals
 from sim.ops import per_row, weighted_sum
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
 
 
 @checked
@@ -27,10 +27,9 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
-    def paper(sent, byz, state, rnd):
+    def paper(sent, byz, rnd):
         del rnd
-        honest_sum = weighted_sum((~byz).astype(sent.dtype), sent)
-        return jnp.broadcast_to(-factor * honest_sum, sent.shape), state
+        return -factor * weighted_sum((~byz).astype(sent.dtype), sent)
 
     def code(sent, byz, state, rnd):
         def draw(i):
@@ -42,7 +41,7 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
         others = weighted_sum((~negator).astype(sent.dtype), rows)
         return jnp.where(negator[:, None], -others, rows), state
 
-    return attack(grads=paper if reading == "paper" else code, own=False)
+    return collusion(paper) if reading == "paper" else attack(grads=code, own=False)
 
 
 ENTRY = Entry(

@@ -2,10 +2,8 @@
 
 from typing import Literal
 
-import jax.numpy as jnp
-
 from sim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean, masked_std
-from sim.types import Attack, Entry, Reading, attack, checked
+from sim.types import Attack, Entry, Reading, checked, collusion
 
 
 @checked
@@ -30,14 +28,14 @@ def optimal_alie(
         Baruch, Baruch, Goldberg, NeurIPS 2019.
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         mean = masked_mean(sent, ~byz)
         sigma = masked_std(sent, ~byz, mean, ddof=ddof)
         towards = -sigma if sign == "minus" else sigma
         x = line_maximize(lambda x: harm_of(mean + x * towards, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
-        return jnp.broadcast_to(mean + x * towards, sent.shape), state
+        return mean + x * towards
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 ENTRY = Entry(

@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean
-from sim.types import Attack, Entry, Reading, attack, checked
+from sim.types import Attack, Entry, Reading, checked, collusion
 
 
 @checked
@@ -28,13 +28,13 @@ def optimal_inner_product(
         Xie, Koyejo, Gupta, UAI 2019.
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         mean = masked_mean(sent, ~byz)
         start = jnp.zeros_like(mean) if convention == "negated" else mean
         x = line_maximize(lambda x: harm_of(start - x * mean, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
-        return jnp.broadcast_to(start - x * mean, sent.shape), state
+        return start - x * mean
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 ENTRY = Entry(

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from sim.ops import alie_z, divided, masked_mean, norms
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Reading, Traced, checked, collusion
 
 
 @checked
@@ -30,7 +30,7 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         in federated learning", IEEE TIFS 2024 (arXiv 2208.09894); github CRYPTO-KU/FL-Byzantine-Library.
     """
 
-    def grads(sent, byz, state, rnd):
+    def vector(sent, byz, rnd):
         last, mean = rnd.previous, masked_mean(sent, ~byz)
         reference = _unit(jnp.where((last == 0).all(), mean, lamb * last + (1 - lamb) * mean))
         ones = jnp.ones_like(mean)
@@ -39,9 +39,9 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         length = alie_z(byz) if z is None else z
         place = pi * last + (1 - pi) * mean
         forged = place + length * (jnp.sin(turn) * aside + jnp.cos(turn) * reference)
-        return jnp.broadcast_to(forged, sent.shape), state
+        return forged
 
-    return attack(grads=grads, own=False)
+    return collusion(vector)
 
 
 def _unit(vector):

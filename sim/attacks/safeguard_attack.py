@@ -2,10 +2,8 @@
 
 from typing import Literal
 
-import jax.numpy as jnp
-
 from sim.ops import masked_mean
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
 
 
 @checked
@@ -23,12 +21,9 @@ def safeguard_attack(*, c: Traced = 0.4, of: Literal["own", "mean"] = "own") -> 
         ICLR 2021 (arXiv 2012.14368).
     """
 
-    def grads(sent, byz, state, rnd):
-        del rnd
-        true = jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape) if of == "mean" else sent
-        return -c * true, state
-
-    return attack(grads=grads, own=of == "own")
+    if of == "own":
+        return attack(grads=lambda sent, byz, state, rnd: (-c * sent, state))
+    return collusion(lambda sent, byz, rnd: -c * masked_mean(sent, ~byz))
 
 
 ENTRY = Entry(

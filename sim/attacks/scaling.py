@@ -2,10 +2,8 @@
 
 from typing import Literal
 
-import jax.numpy as jnp
-
 from sim.ops import masked_mean
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
 
 
 @checked
@@ -20,12 +18,9 @@ def scaling(*, factor: Traced = 1e10, of: Literal["own", "mean"] = "own") -> Att
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
-    def grads(sent, byz, state, rnd):
-        del rnd
-        scaled = sent if of == "own" else jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape)
-        return factor * scaled, state
-
-    return attack(grads=grads, own=of == "own")
+    if of == "own":
+        return attack(grads=lambda sent, byz, state, rnd: (factor * sent, state))
+    return collusion(lambda sent, byz, rnd: factor * masked_mean(sent, ~byz))
 
 
 ENTRY = Entry(

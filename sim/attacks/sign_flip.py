@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import masked_mean
-from sim.types import Attack, Entry, Reading, attack, checked
+from sim.types import Attack, Entry, Reading, attack, checked, collusion
 
 
 @checked
@@ -16,23 +16,18 @@ def sign_flip(*, of: Literal["own", "mean", "first"] = "own") -> Attack:
 
     Args:
         of: whose gradient is turned around; "first" is the Byzantine worker of lowest index. Static.
-    Choices: without Byzantine workers "first" is worker 0.
     References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
         2021, section 5 (own); Xie, Koyejo, Gupta, "Zeno", ICML 2019, the authors' code (first).
     """
 
-    def grads(sent, byz, state, rnd):
-        del rnd
-        match of:
-            case "own":
-                turned = sent
-            case "mean":
-                turned = jnp.broadcast_to(masked_mean(sent, ~byz), sent.shape)
-            case "first":
-                turned = jnp.broadcast_to(sent[jnp.argmax(byz)], sent.shape)
-        return -turned, state
+    if of == "own":
+        return attack(grads=lambda sent, byz, state, rnd: (-sent, state))
 
-    return attack(grads=grads, own=of != "mean")
+    def vector(sent, byz, rnd):
+        del rnd
+        return -(masked_mean(sent, ~byz) if of == "mean" else sent[jnp.argmax(byz)])
+
+    return collusion(vector, own=of == "first")
 
 
 ENTRY = Entry(

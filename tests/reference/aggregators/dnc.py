@@ -73,7 +73,7 @@ def dnc(rows, f, ctx, subsample=10000, iterations=5, c=1.0, rounding="up"):
         draws = [range(d)]
     else:
         keys = jax.random.split(ctx.key, iterations)
-        draws = [np.asarray(jax.random.choice(key, d, (subsample,), replace=False)) for key in keys]
+        draws = [np.argsort(-np.asarray(jax.random.uniform(key, (d,))), kind="stable")[:subsample] for key in keys]
     sets = []
     for columns in draws:
         part = [rows[i][np.asarray(columns)] for i in good]
