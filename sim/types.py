@@ -176,18 +176,21 @@ def attack(
     return Attack(init, labels, grads, own)
 
 
+def once(vectors: Callable[[], Any], byz: Bool[Array, " m"]) -> Any:
+    """vectors(), computed once in a condition: zeros if nobody is Byzantine.
+
+    Without it XLA fuses what makes a vector, sums over all workers included, into each row that the vector goes to.
+    """
+    return jax.lax.cond(byz.any(), vectors, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(vectors)))
+
+
 def collusion(
     vector: Callable[[Float[Array, "m d"], Bool[Array, " m"], Round], Float[Array, " d"]], *, own: bool = False
 ) -> Attack:
-    """An `Attack` whose Byzantine workers all send vector(sent, byz, round).
-
-    It is computed in a condition, once: through the broadcast XLA would fuse it, sums over workers and all, into every
-    row anew. Nobody Byzantine, nothing computed.
-    """
+    """An `Attack` whose Byzantine workers all send vector(sent, byz, round), computed `once`."""
 
     def grads(sent, byz, state, rnd):
-        once = jax.lax.cond(byz.any(), lambda: vector(sent, byz, rnd), lambda: jnp.zeros(sent.shape[1], sent.dtype))
-        return jnp.broadcast_to(once, sent.shape), state
+        return jnp.broadcast_to(once(lambda: vector(sent, byz, rnd), byz), sent.shape), state
 
     return attack(grads=grads, own=own)
 

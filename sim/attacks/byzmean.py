@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sim.ops import masked_mean, masked_std, weighted_sum
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from sim.types import Attack, Entry, Reading, Traced, attack, checked, once
 
 
 @checked
@@ -31,14 +31,17 @@ def byzmean(
 
     def grads(sent, byz, state, rnd):
         del rnd
+        hidden, push = once(lambda: vectors(sent, byz), byz)
+        return jnp.where((jnp.cumsum(byz) <= byz.sum() // 2)[:, None], hidden, push), state
+
+    def vectors(sent, byz):
         known = ~byz if definition == "xu2022" else jnp.ones_like(byz)
         weight = len(byz) if definition == "xu2022" else (~byz).sum()
         mean = masked_mean(sent, known)
         hidden = mean - z * masked_std(sent, known, mean, ddof=ddof)
         hiding = byz.sum() // 2
         pushing = jnp.maximum(byz.sum() - hiding, 1)
-        push = ((weight - hiding) * hidden - weighted_sum(known.astype(sent.dtype), sent)) / pushing
-        return jnp.where((jnp.cumsum(byz) <= hiding)[:, None], hidden, push), state
+        return hidden, ((weight - hiding) * hidden - weighted_sum(known.astype(sent.dtype), sent)) / pushing
 
     return attack(grads=grads, own=definition != "xu2022")
 
