@@ -102,13 +102,16 @@ def test_a_wrong_rule_is_caught(tmp_path):
     rules._check("mean", rules.TWINS["mean"][0], np.mean(grads, axis=0), job, Wrong(), tmp_path, 1.0)
 
 
-def test_parameters_go_to_torch_and_back():
-    (group,) = grid.plan([Cell(batch=8)], 10)
-    one = np.zeros((1, 28, 28), np.uint8)
+@pytest.mark.parametrize(("model", "shape"), [("lenet", (28, 28)), ("resnet20", (32, 32, 3))])
+def test_parameters_go_to_torch_and_back(model, shape):
+    (group,) = grid.plan([Cell(model=model, batch=8)], 10)
+    one = np.zeros((1, *shape), np.uint8)
     shapes = jax.eval_shape(group.program.model.init, jax.random.key(0), one)
     tree = jax.tree.map(lambda leaf: np.arange(leaf.size, dtype=np.float32).reshape(leaf.shape), shapes)
     theirs = steps.to_torch(tree)
-    assert theirs["conv2.weight"].shape == (16, 6, 5, 5) and theirs["fc1.weight"].shape == (120, 400)
+    layers = {"ConvPool_1": (16, 6, 5, 5), "Dense_0": (120, 400)}
+    layers = layers if model == "lenet" else {"Block_3.Conv_0": (32, 16, 3, 3), "Block_3.GroupNorm_1": (32,)}
+    assert all(theirs[f"{layer}.weight"].shape == weight for layer, weight in layers.items())
     jax.tree.map(np.testing.assert_array_equal, steps.from_torch(theirs), tree)
 
 

@@ -214,6 +214,7 @@ def test_on_an_accelerator_aims_are_judged():
     rules = [{"rule": "mean", "ms": 1.0, "bytes_per_s": 1e9, "of_copy": 0.4}, {"rule": "smea", "error": "too many"}]
     found = {
         "device": "a GPU", "platform": "gpu", "memory": 10**11, "origin": ORIGIN, "training": rates,
+        "peers": {"byzfl": "0.0.11", "torch": "2.13.0"},
         "table": {"runs": 156, "programs": 20, "chunks": [3, 9], "epochs": 8, "data": "it", "seconds": 59.0,
                   "first_s": 9.0},
         "bandwidth": {"m": 4, "d": 100, "copy_bytes_per_s": 2.5e9, "rules": rules},
@@ -222,21 +223,48 @@ def test_on_an_accelerator_aims_are_judged():
     assert "**59.0 s** (aim met)" in text and "| 8.0 (aim missed) |" in text and "40 % (aim missed)" in text
     assert "3 to 9 cells at once" in text and "## Bandwidth" in text and "| smea | – | – | too many |" in text
     del found["bandwidth"]
+    assert "byzfl 0.0.11 with torch 2.13.0" in text
     assert "## Bandwidth" not in accelerator.page(found, accelerator.Accelerator())
 
 
-def test_a_peer_is_asked_or_the_reason_said(tmp_path):
-    script = tmp_path / "peer.py"
-    assert accelerator.peer(None, {}) == {"skipped": "no --peer-python"}
+FAKE = """#!{python} -S
+import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    print(json.dumps({versions} if "versions" in request else {answer}), flush=True)
+"""
+
+
+def fake_peer(tmp_path, answer, versions="{'seconds': 1.0, 'byzfl': '0', 'torch': '2'}"):
+    """A Python that runs no script, but answers as the peers' would."""
     python = tmp_path / "python"
-    assert accelerator.peer(python, {}, script) == {"skipped": "peer.py is not there"}
-    script.write_text("import json; print(json.dumps({'seconds': json.loads(input())['steps'] / 4}))")
-    assert "cannot import byzfl" in accelerator.peer(python, {}, script)["skipped"]
-    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] || exec {sys.executable} -S "$1"\n')
+    python.write_text(FAKE.format(python=sys.executable, answer=answer, versions=versions))
     python.chmod(0o755)
-    assert accelerator.peer(python, {"steps": 2}, script) == {"steps_per_s": 2}
-    script.write_text('print(\'{"error": "no GPU"}\')')
-    assert accelerator.peer(python, {}, script) == {"skipped": "no GPU"}
+    return python
+
+
+@pytest.mark.parametrize(
+    ("model", "answer", "found"),
+    [
+        ("lenet", "{'seconds': 0.25 * request['repeat']}", {"steps_per_s": 4.0}),
+        ("lenet", "{'error': 'no GPU'}", {"skipped": "no GPU"}),
+        ("lenet", "exit()", {"skipped": "the peers' process ended"}),
+        ("softmax", "{}", {"skipped": "softmax is not written for byzfl here, only lenet, resnet20"}),
+    ],
+)
+def test_a_peer_is_asked_or_the_reason_said(tmp_path, monkeypatch, model, answer, found):
+    given = accelerator.Accelerator(model=model, m=3, n_byz=1, steps=2)
+    monkeypatch.setattr(accelerator.steps, "check_step", lambda peer, *_, **__: peer.run({}))
+    with accelerator._peer(fake_peer(tmp_path, answer)) as peer:
+        ((key, value),) = accelerator._byzfl(given, 2, (28, 28), peer).items()
+    assert {key: value if key == "steps_per_s" else value[: len(found[key])]} == found
+
+
+def test_without_a_peer_nothing_is_compared(tmp_path):
+    assert accelerator._byzfl(accelerator.Accelerator(), 2, (28, 28), None) == {"skipped": "no --peer-python"}
+    for python in (tmp_path / "none", fake_peer(tmp_path, "", versions="exit()")):
+        with pytest.raises(UserError, match=r"cannot run the peers' Python|the peers' process ended while"):
+            accelerator._peer(python)
 
 
 # What users may give

@@ -1,9 +1,10 @@
 """All that is to be known of an accelerator in one call: a whole table, training steps, each rule's bandwidth."""
 
+import contextlib
 import dataclasses
 import json
 import re
-import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import arguments, records, runner
+from experiments.bench import steps
 from experiments.bench.child import Facts, aggregation, parsed, repeated
+from experiments.bench.environment import Peer
 from experiments.bench.page import made_by
 from experiments.bench.scaling import command_line
+from experiments.bench.timing import Failed
 from experiments.config import cells
 from experiments.datasets import load
-from experiments.errors import UserError
+from experiments.errors import UserError, unknown
 from experiments.report import write_whole
 from experiments.tables import TABLES
 from experiments.zoo import pipes
@@ -27,7 +31,7 @@ from sim import AGGREGATORS, Cell, Data, grid
 
 AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
 """seconds for the table, after compilation; times byzfl's steps; of a device copy's bandwidth"""
-PEER = Path(__file__).with_name("peer.py")
+SETTINGS = {setting.title: setting for setting in steps.SETTINGS}
 N_CLASSES = 10
 
 
@@ -46,12 +50,12 @@ class Accelerator:
     random_data: bool = False
     """random images for the table, as they are taken too where the data set cannot be had; the time is the same"""
     model: str = "resnet20"
-    """of the training steps, on random images of the size of CIFAR-10"""
+    """of the training steps, on random images of the size of CIFAR-10; of MNIST for lenet"""
     m: int = 10
     batches: tuple[int, ...] = (10, 32)
     """samples in a worker's batch"""
-    rule: str = "trimmed_mean"
-    attack: str = "alie"
+    setting: str = "trimmed mean, ALIE"
+    """rule and attack of the training steps, as `byzsim bench` names its settings"""
     n_byz: int = 2
     cells: int = 16
     """cells that train at once, at most; fewer where the memory does not hold them"""
@@ -67,7 +71,7 @@ class Accelerator:
     precision: Literal["highest", "tensorfloat32", "bfloat16"] = "highest"
     """of the models' matrix products; means and distances always have all of float32"""
     peer_python: Path | None = None
-    """a Python with byzfl and torch; without it there is no comparison"""
+    """a Python with byzfl and torch, such as .bench-env/bin/python; without it there is no comparison"""
     quick: bool = False
     """walk the whole path at toy sizes, in a folder of its own"""
     results: Path = Path("results")
@@ -99,8 +103,9 @@ def command(args: list[str], say: Callable[[str], object]) -> None:
     _check(given)
     folder = given.results / ("bench+quick" if given.quick else "bench")
     records.check_writable(folder)
-    with jax.default_matmul_precision(given.precision):
-        found = measure(given, say)
+    with contextlib.ExitStack() as stack, jax.default_matmul_precision(given.precision):
+        peer = stack.enter_context(_peer(given.peer_python)) if given.peer_python else None
+        found = measure(given, peer, say)
     write(found, given, folder)
     say(f"written: {folder}/{_name()}.json, .md")
 
@@ -111,6 +116,8 @@ def _check(given: Accelerator) -> None:
     counts = (given.m, *given.batches, given.cells, given.steps, given.rows, given.coordinates, given.repeats)
     if min(counts) < 1:
         raise UserError("numbers of workers, samples, cells, steps, rows, coordinates and calls have to be above 0")
+    if given.setting not in SETTINGS:
+        raise unknown("setting", given.setting, SETTINGS)
     try:
         for text in given.rules:
             parsed(text)
@@ -119,16 +126,25 @@ def _check(given: Accelerator) -> None:
         raise UserError(str(error)) from None
 
 
-def measure(given: Accelerator, say: Callable[[str], object]) -> Facts:
+def _peer(python: Path) -> Peer:
+    return Peer(python, threads=runner.cores(), wait="default", limited=_place() == "cpu")
+
+
+def _place() -> str:
+    """Where torch computes."""
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def measure(given: Accelerator, peer: Peer | None, say: Callable[[str], object]) -> Facts:
     """Everything, with where it comes from; plain JSON values."""
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("bytes_limit")
     found: Facts = {"origin": records.origin(), "device": device.device_kind, "platform": device.platform}
-    found |= {"memory": memory, "given": _plain(given), "aims": AIMS}
+    found |= {"memory": memory, "given": _plain(given), "aims": AIMS, "peers": peer and peer.versions}
     if "table" in given.parts:
         found["table"] = table(given, say)
     if "training" in given.parts:
-        found["training"] = [training(given, batch, say) for batch in given.batches]
+        found["training"] = [training(given, batch, peer, say) for batch in given.batches]
     if "bandwidth" in given.parts:
         found["bandwidth"] = bandwidth(given, say)
     return found
@@ -198,14 +214,14 @@ def random_images(n: int, *shape: int) -> Data:
     return Data(jnp.asarray(images), jnp.asarray(np.arange(n) % N_CLASSES, jnp.uint8))
 
 
-def training(given: Accelerator, batch: int, say: Callable[[str], object]) -> Facts:
+def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[str], object]) -> Facts:
     """Steps per second of one cell alone, of as many at once as memory and `cells` allow, and of byzfl.
 
     The means over three epochs of `steps` steps after one that does not count, the middle one of them; an epoch ends
     with a measurement on 100 images.
     """
     n = given.m * batch * given.steps
-    shape = (8, 8, 3) if given.quick else (32, 32, 3)
+    shape = (28, 28) if given.model == "lenet" else (8, 8, 3) if given.quick else (32, 32, 3)
     train, test = random_images(n, *shape), random_images(100, *shape)
     seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.cells)]
     (group,) = grid.plan(seeds, N_CLASSES)
@@ -233,55 +249,37 @@ def training(given: Accelerator, batch: int, say: Callable[[str], object]) -> Fa
 
     alone = rate(1, None)
     together = alone if chunk in (None, 1) else rate(chunk, chunk)
-    job = {"kind": "step", "model": given.model, "device": "cuda", "m": given.m, "batch": batch}
-    job |= {"rule": given.rule, "attack": given.attack, "n_byz": given.n_byz, "steps": given.steps}
-    found = {"batch": batch, "alone": alone, "together": together, "byzfl": peer(given.peer_python, job)}
+    byzfl = _byzfl(given, batch, shape, peer)
+    found = {"batch": batch, "alone": alone, "together": together, "byzfl": byzfl}
     many = f"{together['cell_steps_per_s']:.3g} cell steps/s with {together['cells']} at once"
-    say(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(found['byzfl'])}")
+    say(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(byzfl)}")
     return found
 
 
 def _trained(given: Accelerator, batch: int) -> Cell:
-    return Cell(
-        rule=given.rule,
-        attack=given.attack,
-        model=given.model,
-        m=given.m,
-        n_byz=given.n_byz,
-        batch=batch,
-        steps=given.steps,
-        epochs=4,
-    )
+    cell = SETTINGS[given.setting].cell(batch, m=given.m, n_byz=given.n_byz, model=given.model)
+    return dataclasses.replace(cell, steps=given.steps, epochs=4)
 
 
-def peer(python: Path | None, job: Facts, script: Path = PEER) -> Facts:
-    """Steps per second of byzfl on the same device, or why there are none.
-
-    `script` runs under `python`, gets the job as one line of JSON on its standard input, and answers with one line:
-    {"seconds": of one step} or {"error": why}.
-    """
-    if python is None:
+def _byzfl(given: Accelerator, batch: int, shape: tuple[int, ...], peer: Peer | None) -> Facts:
+    """Steps per second of byzfl on the same device, or why there are none; the same step first, then many of them."""
+    if peer is None:
         return {"skipped": "no --peer-python"}
-    if not script.exists():
-        return {"skipped": f"{script.name} is not there"}
-    if (why := _run([str(python), "-c", "import byzfl, torch"], "")[1]) is not None:
-        return {"skipped": f"{python} cannot import byzfl and torch: {why}"}
-    answer, why = _run([str(python), str(script)], json.dumps(job) + "\n")
-    if why is not None:
-        return {"skipped": f"{script.name} failed: {why}"}
-    told = json.loads(answer)
-    return {"steps_per_s": 1 / told["seconds"]} if "seconds" in told else {"skipped": told["error"]}
-
-
-def _run(command: Sequence[str], given: str) -> tuple[str, str | None]:
-    """(what it prints, None or what went wrong)."""
+    if given.model not in steps.MODELS:
+        return {"skipped": f"{given.model} is not written for byzfl here, only {', '.join(steps.MODELS)}"}
+    setting, cell = SETTINGS[given.setting], _trained(given, batch)
+    where = {"device": _place(), "tf32": given.precision != "highest"}
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=600)
-    except subprocess.CalledProcessError as error:
-        return "", (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "", str(error)
-    return done.stdout, None
+        with tempfile.TemporaryDirectory() as folder:
+            if given.precision == "highest":  # with fewer digits the two differ
+                images = steps.Images(batch, 1, given.m, shape)
+                steps.check_step(peer, setting, cell, images, Path(folder), **where)
+            images = steps.Images(batch, given.steps, given.m, shape)
+            job = steps.step_job(setting, cell, images, Path(folder), **where)
+            peer.run(job)
+            return {"steps_per_s": given.steps / peer.run(job, repeat=given.steps)}
+    except (Failed, UserError) as error:
+        return {"skipped": str(error)}
 
 
 def _peer_words(found: Facts) -> str:
@@ -343,8 +341,8 @@ def page(found: Facts, given: Accelerator) -> str:
         made_by(command_line("accelerator", given), found["origin"]),
         f"Platform {found['platform']}{memory}. Matrix products of the models in precision "
         f'"{given.precision}"; means and distances always in float32.'
-        + " This is a CPU: the aims, which are for accelerators, are not judged."
-        * (found["platform"] == "cpu"),
+        + " This is a CPU: the aims, which are for accelerators, are not judged." * (found["platform"] == "cpu")
+        + (f" byzfl {peers['byzfl']} with torch {peers['torch']}." if (peers := found["peers"]) else ""),
     ]
     writers = {"table": _table, "training": _rates, "bandwidth": _bandwidth}
     parts += [
@@ -381,7 +379,7 @@ def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str
     header = ("batch", "one cell alone (steps/s)", "cells at once", "cell steps/s", "byzfl", "ratio")
     return [
         f"## Training steps: {given.model}",
-        f"m = {given.m}, {given.rule} under {given.attack}, {given.n_byz} Byzantine workers, random images. Cell "
+        f"m = {given.m}, {given.setting}, {given.n_byz} Byzantine workers, random images. Cell "
         "steps: those of all cells at once, together. Ratio: cell steps per second over byzfl's steps per second on "
         f"the same device; aim: {AIMS['training']:g}.",
         pipes(header, rows),

@@ -1,7 +1,9 @@
 """The peers: an environment of their own, made from their published packages, and a process in it to talk to."""
 
+import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import venv
@@ -68,17 +70,30 @@ def fastest(python: Path, threads: int) -> "Peer":
 
 
 class Peer:
-    """A running process in the peers' environment. A context manager, so that it never outlives a benchmark."""
+    """A running process in the peers' environment. A context manager, so that it never outlives a benchmark.
 
-    def __init__(self, python: Path, *, threads: int, wait: Wait):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        command = [python, HERE / "peer.py", str(threads), str(memory)]
+    Args:
+        limited: to half of the machine's memory; not with a GPU, whose driver maps more than there is.
+
+    Raises:
+        UserError: if it does not run, or has no byzfl or torch to import.
+    """
+
+    def __init__(self, python: Path, *, threads: int, wait: Wait, limited: bool = True):
+        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        command = [python, HERE / "peer.py", str(threads), str(half if limited else resource.RLIM_INFINITY)]
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OMP_"))}
         clean |= {"OMP_WAIT_POLICY": "passive"} if wait == "passive" else {}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True, env=clean
-        )
-        self.versions = self._ask({"versions": True}) | {"wait": wait}
+        pipe = subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=sys.stderr, text=True, env=clean)
+        except OSError as error:
+            raise UserError(f"cannot run the peers' Python {python}: {error.strerror}") from None
+        try:
+            self.versions = self._ask({"versions": True}) | {"wait": wait}
+        except UserError:
+            self.close()
+            raise
         self.speed = self.versions.pop("seconds")
 
     def __enter__(self) -> "Peer":
@@ -88,12 +103,14 @@ class Peer:
         self.close()
 
     def close(self) -> None:
-        if self._process.stdin:
-            self._process.stdin.close()
+        for end in filter(None, (self._process.stdin, self._process.stdout)):
+            with contextlib.suppress(BrokenPipeError):
+                end.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
 
     def run(self, job: Mapping[str, Any], *, repeat: int = 1, limit: float = 60.0, out: Path | None = None) -> float:
         """Seconds of `repeat` calls of a job; the last result goes to the file `out`.

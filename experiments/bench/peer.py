@@ -46,23 +46,63 @@ from byzfl.fed_framework import models  # noqa: E402  # ty: ignore[import-not-fo
 
 
 class LeNet(torch.nn.Module):
-    """LeNet-5 as ours: zeros of width 2 around the image, ReLU, max-pooling; float images (n, 1, h, w)."""
+    """LeNet-5 as ours, its layers under our names: zeros of width 2 around the image, ReLU, max-pooling."""
 
     def __init__(self):
         super().__init__()
-        self.conv1 = torch.nn.Conv2d(1, 6, 5, padding=2)
-        self.conv2 = torch.nn.Conv2d(6, 16, 5)
-        self.fc1 = torch.nn.Linear(400, 120)
-        self.fc2 = torch.nn.Linear(120, 84)
-        self.fc3 = torch.nn.Linear(84, 10)
+        self.ConvPool_0 = torch.nn.Conv2d(1, 6, 5, padding=2)
+        self.ConvPool_1 = torch.nn.Conv2d(6, 16, 5)
+        self.Dense_0 = torch.nn.Linear(400, 120)
+        self.Dense_1 = torch.nn.Linear(120, 84)
+        self.Dense_2 = torch.nn.Linear(84, 10)
 
     def forward(self, x):
-        x = torch.max_pool2d(torch.relu(self.conv1(x)), 2)
-        x = torch.max_pool2d(torch.relu(self.conv2(x)), 2).flatten(1)
-        return self.fc3(torch.relu(self.fc2(torch.relu(self.fc1(x)))))
+        x = torch.max_pool2d(torch.relu(self.ConvPool_0(x)), 2)
+        x = torch.max_pool2d(torch.relu(self.ConvPool_1(x)), 2).flatten(1)
+        return self.Dense_2(torch.relu(self.Dense_1(torch.relu(self.Dense_0(x)))))
 
 
-models.LeNet = LeNet  # byzfl finds models by name in its own module
+def conv3(given, features, stride=1):
+    return torch.nn.Conv2d(given, features, 3, stride, padding=1, bias=False)
+
+
+def norm(features):
+    return torch.nn.GroupNorm(8, features, eps=1e-6)
+
+
+class Block(torch.nn.Module):
+    """Two convolutions, and a shortcut without parameters: every second pixel, zeros for new features."""
+
+    def __init__(self, given, features):
+        super().__init__()
+        self.stride, self.new = (1 if given == features else 2), features - given
+        self.Conv_0, self.GroupNorm_0 = conv3(given, features, self.stride), norm(features)
+        self.Conv_1, self.GroupNorm_1 = conv3(features, features), norm(features)
+
+    def forward(self, x):
+        y = self.GroupNorm_1(self.Conv_1(torch.relu(self.GroupNorm_0(self.Conv_0(x)))))
+        x = x[:, :, :: self.stride, :: self.stride]
+        return torch.relu(torch.nn.functional.pad(x, (0, 0, 0, 0, 0, self.new)) + y)
+
+
+class ResNet20(torch.nn.Module):
+    """ResNet-20 as ours: GroupNorm with eight groups; float images (n, 3, h, w)."""
+
+    def __init__(self):
+        super().__init__()
+        self.Conv_0, self.GroupNorm_0, self.Dense_0 = conv3(3, 16), norm(16), torch.nn.Linear(64, 10)
+        widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
+        for i in range(9):
+            self.add_module(f"Block_{i}", Block(widths[i], widths[i + 1]))
+
+    def forward(self, x):
+        x = torch.relu(self.GroupNorm_0(self.Conv_0(x)))
+        for i in range(9):
+            x = self.get_submodule(f"Block_{i}")(x)
+        return self.Dense_0(x.mean(dim=(2, 3)))
+
+
+models.LeNet, models.ResNet20 = LeNet, ResNet20  # byzfl finds models by name in its own module
 
 
 class Rule:
@@ -113,13 +153,14 @@ class Gradients:
 class Step:
     """One step of byzfl's own training loop (`byzfl.benchmark.train`, DSGD): clients, attack, server, new parameters.
 
-    Batches lie in memory, already cut and in float32.
+    Batches lie in the device's memory, already cut and in float32. TF32 only where it is asked for.
     """
 
     def __init__(self, job):
-        arrays = np.load(job["arrays"])
-        images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
-        common = {"model_name": "LeNet", "device": "cpu", "learning_rate": job["lr"], "weight_decay": 0.0}
+        device, arrays = job["device"], np.load(job["arrays"])
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = job["tf32"]
+        images, labels = (torch.from_numpy(arrays[name]).to(device) for name in ("images", "labels"))
+        common = {"model_name": job["model"], "device": device, "learning_rate": job["lr"], "weight_decay": 0.0}
         common |= {"milestones": [], "learning_rate_decay": 1.0, "optimizer_name": "SGD"}
         own = {"loss_name": "CrossEntropyLoss", "LabelFlipping": False, "nb_labels": 10, "momentum": 0.0}
         own["store_per_client_metrics"] = False
@@ -127,7 +168,7 @@ class Step:
         self.clients = [Client({**common, **own, "training_dataloader": loader}) for loader in loaders]
         rules = {"aggregator_info": job["rule"], "pre_agg_list": []}
         self.server = Server({**common, **rules, "test_loader": loaders[0]})
-        self.byzantine = ByzantineClient(job["attack"])
+        self.byzantine, self.on_gpu = ByzantineClient(job["attack"]), device == "cuda"
         state = self.server.get_dict_parameters()
         self.server.set_model_state({name: torch.from_numpy(arrays[name]) for name in state})
         self._hand_out()
@@ -143,10 +184,12 @@ class Step:
         honest = [client.get_flat_gradients_with_momentum() for client in self.clients]
         self.server.update_model_with_gradients(honest + self.byzantine.apply_attack(honest))
         self._hand_out()
+        if self.on_gpu:
+            torch.cuda.synchronize()
         return self.server.get_dict_parameters()
 
     def save(self, out, result):
-        np.savez(out, **{name: value.numpy() for name, value in result.items()})
+        np.savez(out, **{name: value.cpu().numpy() for name, value in result.items()})
 
 
 def _loader(images, labels):

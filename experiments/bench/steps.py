@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.flatten_util import ravel_pytree
 
 from experiments.bench.environment import Peer
@@ -33,13 +34,15 @@ class Setting:
     rule_args: Mapping[str, Any]
     attack: str
     attack_args: Mapping[str, Any]
-    byzfl_rule: Mapping[str, Any]
+    byzfl_rule: str
     byzfl_attack: Mapping[str, Any]
+    with_f: bool = True
+    """byzfl's rule takes f"""
 
-    def cell(self, batch: int) -> Cell:
+    def cell(self, batch: int, *, m: int = M, n_byz: int = F, model: str = "lenet") -> Cell:
         rule: dict[str, Any] = {"rule": self.rule, "rule_args": self.rule_args}
         attack: dict[str, Any] = {"attack": self.attack, "attack_args": self.attack_args}
-        return Cell(**rule, **attack, m=M, n_byz=F, batch=batch, lr=LR)
+        return Cell(**rule, **attack, model=model, m=m, n_byz=n_byz, batch=batch, lr=LR)
 
 
 SETTINGS = (
@@ -49,8 +52,9 @@ SETTINGS = (
         {},
         "gaussian",
         {"sigma": 1.0},
-        {"name": "Median", "parameters": {}},
+        "Median",
         {"name": "Gaussian", "parameters": {"sigma": 1.0}},
+        with_f=False,
     ),
     Setting(
         "Krum, sign flip",
@@ -58,7 +62,7 @@ SETTINGS = (
         {"definition": "byzfl"},
         "sign_flip",
         {"of": "mean"},
-        {"name": "Krum", "parameters": {"f": F}},
+        "Krum",
         {"name": "SignFlipping", "parameters": {}},
     ),
     Setting(
@@ -67,7 +71,7 @@ SETTINGS = (
         {},
         "alie",
         {"z": 1.5, "ddof": 1, "sign": "plus"},
-        {"name": "TrMean", "parameters": {"f": F}},
+        "TrMean",
         {"name": "ALittleIsEnough", "parameters": {"tau": 1.5}},
     ),
 )
@@ -77,32 +81,44 @@ SETTINGS = (
 # The same numbers on both sides
 # ---------------------------------------------------------------------------------------------------------
 
-CONVOLUTIONS = {"conv1": "ConvPool_0", "conv2": "ConvPool_1"}
-DENSE = {"fc1": "Dense_0", "fc2": "Dense_1", "fc3": "Dense_2"}
+MODELS = {"lenet": "LeNet", "resnet20": "ResNet20"}  # ours -> the peers', whose layers have our names
+FLATTENED = (5, 5, 16)  # rows, columns, channels where LeNet's dense layers begin; torch counts channels first
 
 
 def to_torch(tree: Any) -> dict[str, np.ndarray]:
-    """Our LeNet's parameters under torch's names and in its layouts."""
-    ours, theirs = jax.device_get(tree)["params"], {}
-    for name, layer in (CONVOLUTIONS | DENSE).items():
-        kernel = ours[layer]["kernel"]
-        if name == "fc1":  # behind the convolutions, torch counts (channel, row, column), we (row, column, channel)
-            kernel = kernel.reshape(5, 5, 16, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
-        theirs[f"{name}.weight"] = kernel.transpose(3, 2, 0, 1) if name in CONVOLUTIONS else kernel.T
-        theirs[f"{name}.bias"] = ours[layer]["bias"]
-    return {name: np.ascontiguousarray(value) for name, value in theirs.items()}
+    """Our parameters under torch's names and in its layouts."""
+    theirs = {}
+    for (*layer, leaf), value in flatten_dict(jax.device_get(tree)["params"]).items():
+        name = "bias" if leaf == "bias" else "weight"
+        theirs[".".join([*layer, name])] = np.ascontiguousarray(_weight(value) if leaf == "kernel" else value)
+    return theirs
 
 
 def from_torch(theirs: Mapping[str, np.ndarray]) -> Any:
     """The reverse of `to_torch`."""
-    ours = {}
-    for name, layer in (CONVOLUTIONS | DENSE).items():
-        weight = theirs[f"{name}.weight"]
-        kernel = weight.transpose(2, 3, 1, 0) if name in CONVOLUTIONS else weight.T
-        if name == "fc1":
-            kernel = kernel.reshape(16, 5, 5, -1).transpose(1, 2, 0, 3).reshape(kernel.shape)
-        ours[layer] = {"bias": theirs[f"{name}.bias"], "kernel": kernel}
-    return {"params": ours}
+    ours: dict[tuple[str, ...], np.ndarray] = {}
+    for name, value in theirs.items():
+        *layer, leaf = name.split(".")
+        kind = leaf if leaf == "bias" else "scale" if value.ndim == 1 else "kernel"
+        ours[*layer, kind] = _kernel(value) if kind == "kernel" else value
+    return {"params": unflatten_dict(ours)}
+
+
+def _weight(kernel: np.ndarray) -> np.ndarray:
+    if kernel.ndim == 4:
+        return kernel.transpose(3, 2, 0, 1)
+    if len(kernel) == np.prod(FLATTENED):
+        kernel = kernel.reshape(*FLATTENED, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+    return kernel.T
+
+
+def _kernel(weight: np.ndarray) -> np.ndarray:
+    if weight.ndim == 4:
+        return weight.transpose(2, 3, 1, 0)
+    rows, columns, channels = FLATTENED
+    if weight.shape[1] == np.prod(FLATTENED):
+        weight = weight.reshape(-1, channels, rows, columns).transpose(0, 2, 3, 1).reshape(weight.shape)
+    return weight.T
 
 
 def check_same(what: str, ours: Any, theirs: Any, tolerance: float = TOLERANCE) -> None:
@@ -124,21 +140,22 @@ def check_same(what: str, ours: Any, theirs: Any, tolerance: float = TOLERANCE) 
 
 
 class Images:
-    """Random 28 x 28 images for some steps of all workers, for both sides."""
+    """Random images for some steps of all workers, for both sides."""
 
-    def __init__(self, batch: int, steps: int):
+    def __init__(self, batch: int, steps: int, m: int = M, shape: tuple[int, ...] = (28, 28)):
         draw = np.random.default_rng(0)
-        n = M * batch * steps
-        images, labels = draw.integers(0, 256, (n, 28, 28), np.uint8), draw.integers(0, CLASSES, n, np.uint8)
+        n = m * batch * steps
+        images, labels = draw.integers(0, 256, (n, *shape), np.uint8), draw.integers(0, CLASSES, n, np.uint8)
         self.train = Data(jnp.asarray(images), jnp.asarray(labels))
-        self.test = Data(self.train.images[:M], self.train.labels[:M])
-        self.index = jnp.arange(n).reshape(steps, M, batch)
-        unit = (images.astype(np.float32) / 255).reshape(steps, M, batch, 1, 28, 28).swapaxes(0, 1)
-        self.unit, self.classes = unit, labels.astype(np.int64).reshape(steps, M, batch).swapaxes(0, 1)
+        self.test = Data(self.train.images[:m], self.train.labels[:m])
+        self.index = jnp.arange(n).reshape(steps, m, batch)
+        unit = np.moveaxis(images.astype(np.float32).reshape(n, *shape[:2], -1) / 255, -1, 1)  # channels first
+        self.unit = unit.reshape(steps, m, batch, *unit.shape[1:]).swapaxes(0, 1)
+        self.classes = labels.astype(np.int64).reshape(steps, m, batch).swapaxes(0, 1)
 
-    def honest(self) -> dict[str, np.ndarray]:
-        """What byzfl's honest clients see: the workers behind the first F, (workers, steps, b, ...)."""
-        return {"images": self.unit[F:], "labels": self.classes[F:]}
+    def honest(self, n_byz: int) -> dict[str, np.ndarray]:
+        """What byzfl's honest clients see: the workers behind the first n_byz, (workers, steps, b, ...)."""
+        return {"images": self.unit[n_byz:], "labels": self.classes[n_byz:]}
 
     def first(self) -> dict[str, np.ndarray]:
         """Everybody's first batch, (workers, b, ...)."""
@@ -229,8 +246,8 @@ def steps(
             counts = dict.fromkeys((1, len(jax.devices())))
             sides = {str(k): _epoch_side(program, knobs, images, k) for k in counts}
             if peer is not None:
-                job = _step_job(setting, program, knobs, images, folder)
-                _check_step(peer, setting, batch, folder)
+                job, still = step_job(setting, setting.cell(batch), images, folder), _still(setting)
+                check_step(peer, still, still.cell(batch), Images(batch, 1), folder)
                 sides["byzfl"] = _many(peer.side(job), n)
             times, failures = interleaved(sides, effort)
             times = {name: _share(timing, n) for name, timing in times.items()}
@@ -285,29 +302,41 @@ def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Side:
     return local(call)
 
 
-def _step_job(setting: Setting, program: Program, knobs: Knobs, images: Images, folder: Path) -> dict[str, Any]:
+def step_job(setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu", tf32: bool = False):
     """byzfl's side; its own file for each use, since a running job has read its arrays already."""
-    params = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train).params
+    (group,) = grid.plan([cell], CLASSES)
+    params = jax.jit(engine.start, static_argnums=0)(group.program, group.knobs[0], images.train).params
     path = folder / f"step_{images.index.shape[0]}.npz"
-    _save(path, to_torch(_tree(program, params, images)) | images.honest())
-    attack = {**setting.byzfl_attack, "f": F}
-    names = {"title": setting.title, "batch": images.index.shape[-1]}
-    return {"kind": "step", "arrays": str(path), "lr": LR, "rule": setting.byzfl_rule, "attack": attack, **names}
+    _save(path, to_torch(_tree(group.program, params, images)) | images.honest(cell.n_byz))
+    rule = {"name": setting.byzfl_rule, "parameters": {"f": cell.n_byz} if setting.with_f else {}}
+    job = {"kind": "step", "arrays": str(path), "model": MODELS[cell.model], "device": device, "tf32": tf32}
+    attack = {**setting.byzfl_attack, "f": cell.n_byz}
+    return job | {"lr": LR, "rule": rule, "attack": attack, "title": setting.title, "batch": cell.batch}
 
 
-def _check_step(peer: Peer, setting: Setting, batch: int, folder: Path) -> None:
-    """One step of both from the same parameters on the same batches. Noise has sigma 0 here, so it is the same too."""
-    if setting.attack == "gaussian":
-        still = {**setting.byzfl_attack, "parameters": {"sigma": 0.0}}
-        setting = dataclasses.replace(setting, attack_args={"sigma": 0.0}, byzfl_attack=still)
-    program, knobs, images = _prepared(setting, batch, steps=1)
+def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder: Path, **where: Any) -> None:
+    """One step of both, on `images` of one step, from the same parameters.
+
+    Raises:
+        UserError: if the parameters after it differ.
+    """
     out = folder / "step_of_peer.npz"
-    peer.run(_step_job(setting, program, knobs, images, folder), out=out)
+    peer.run(step_job(setting, cell, images, folder, **where), out=out)
     theirs = ravel_pytree(from_torch(dict(np.load(out))))[0]
-    state = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train)
-    after, _ = jax.jit(engine.step, static_argnums=0)(program, knobs, state, images.train, images.index[0])
+    (group,) = grid.plan([cell], CLASSES)
+    state = jax.jit(engine.start, static_argnums=0)(group.program, group.knobs[0], images.train)
+    step = jax.jit(engine.step, static_argnums=0)
+    after, _ = step(group.program, group.knobs[0], state, images.train, images.index[0])
     moved = jnp.asarray(theirs) - state.params
-    check_same(f"one step of {setting.title}, b = {batch}", after.params - state.params, moved, 10 * TOLERANCE)
+    check_same(f"one step of {setting.title}, b = {cell.batch}", after.params - state.params, moved, 10 * TOLERANCE)
+
+
+def _still(setting: Setting) -> Setting:
+    """Without noise, which differs from one library to another: sigma 0."""
+    if setting.attack != "gaussian":
+        return setting
+    attack = {**setting.byzfl_attack, "parameters": {"sigma": 0.0}}
+    return dataclasses.replace(setting, attack_args={"sigma": 0.0}, byzfl_attack=attack)
 
 
 def _many(side: Side, n: int) -> Side:
