@@ -11,7 +11,7 @@ from experiments.records import Record
 from experiments.zoo import pipes
 
 MET, MISSED = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion
-BUSY = 0.5  # load average before the run
+BUSY = 1.0  # processes that ran before, on average over a minute
 TITLES = {
     "steps": "Whole training steps, against byzfl",
     "gradients": "Per-worker gradients, against torch",
