@@ -180,6 +180,7 @@ def once(vectors: Callable[[], Any], byz: Bool[Array, " m"]) -> Any:
     """vectors(), computed once in a condition: zeros if nobody is Byzantine.
 
     Without it XLA fuses what makes a vector, sums over all workers included, into each row that the vector goes to.
+    (With it too under `vmap` over `byz`, which makes a selection of the condition: the same numbers, later.)
     """
     return jax.lax.cond(byz.any(), vectors, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(vectors)))
 

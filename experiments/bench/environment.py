@@ -63,7 +63,12 @@ Wait = Literal["default", "passive"]
 def fastest(python: Path, threads: int) -> "Peer":
     """A peer whose threads wait in the way that is faster here: spinning loses a hundredfold on a busy machine."""
     ways: tuple[Wait, Wait] = ("default", "passive")
-    first, second = (Peer(python, threads=threads, wait=wait) for wait in ways)
+    first = Peer(python, threads=threads, wait=ways[0])
+    try:
+        second = Peer(python, threads=threads, wait=ways[1])
+    except BaseException:
+        first.close()
+        raise
     best, other = (first, second) if first.speed <= second.speed else (second, first)
     other.close()
     return best
@@ -91,7 +96,7 @@ class Peer:
             raise UserError(f"cannot run the peers' Python {python}: {error.strerror}") from None
         try:
             self.versions = self._ask({"versions": True}) | {"wait": wait}
-        except UserError:
+        except BaseException:
             self.close()
             raise
         self.speed = self.versions.pop("seconds")

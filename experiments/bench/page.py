@@ -23,8 +23,8 @@ TITLES = {
 }
 EXPLAINED = {
     "steps": "One step of 20 workers (15 honest, 5 Byzantine) with LeNet on 28 x 28 images. Ours is an epoch of the "
-    "very program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of all 20 "
-    "workers (5 of them forged afterwards), rule, diagnostics, update; the measurement on a test set of 20 images "
+    "very program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of the "
+    "workers (of 15: what the other 5 send does not depend on theirs), rule, diagnostics, update; the measurement on a test set of 20 images "
     'too. "N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: wall clock of '
     'a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is its own '
     "training loop (`Client`, `ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches cut "
@@ -94,7 +94,10 @@ def made_by(command: str, origin: Record) -> str:
 def _origin(record: Record) -> str:
     peers = record["peers"]
     command = f"byzsim bench{' --quick' if record['quick'] else ''}"
-    lines = [made_by(command, record), f"Begun {record['date']}."]
+    lines = [
+        made_by(command, record),
+        f"Begun {record['date']}, with {record['load']:.1f} processes at work on average in the minute before.",
+    ]
     if peers:
         lines.append(
             f"Peers, in an environment of their own from their published packages: torch {peers['torch']} with "
@@ -106,7 +109,7 @@ def _origin(record: Record) -> str:
             "empty stand-in module takes its place, and byzfl itself is unchanged."
         ] * peers["stand_in"]
     if record["load"] > BUSY:
-        lines.append(f"**The machine was busy with other things (load {record['load']:.1f}): ratios are rough.**")
+        lines.append("**The machine was busy with other things: ratios are rough.**")
     if record["quick"]:
         lines.append("**Quick run: few samples, one shape. Not a result.**")
     return " ".join(lines)

@@ -246,8 +246,8 @@ def steps(
             counts = dict.fromkeys((1, len(jax.devices())))
             sides = {str(k): _epoch_side(program, knobs, images, k) for k in counts}
             if peer is not None:
-                job, still = step_job(setting, setting.cell(batch), images, folder), _still(setting)
-                check_step(peer, still, still.cell(batch), Images(batch, 1), folder)
+                job, cell = step_job(setting, setting.cell(batch), images, folder), setting.cell(batch)
+                check_step(peer, setting, cell, Images(batch, 1), folder)
                 sides["byzfl"] = _many(peer.side(job), n)
             times, failures = interleaved(sides, effort)
             times = {name: _share(timing, n) for name, timing in times.items()}
@@ -315,11 +315,15 @@ def step_job(setting: Setting, cell: Cell, images: Images, folder: Path, *, devi
 
 
 def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder: Path, **where: Any) -> None:
-    """One step of both, on `images` of one step, from the same parameters.
+    """One step of both, on `images` of one step, from the same parameters; Gaussian noise has sigma 0 in it.
 
     Raises:
         UserError: if the parameters after it differ.
     """
+    if setting.attack == "gaussian":
+        attack = {**setting.byzfl_attack, "parameters": {"sigma": 0.0}}
+        setting = dataclasses.replace(setting, attack_args={"sigma": 0.0}, byzfl_attack=attack)
+        cell = dataclasses.replace(cell, attack_args=setting.attack_args)
     out = folder / "step_of_peer.npz"
     peer.run(step_job(setting, cell, images, folder, **where), out=out)
     theirs = ravel_pytree(from_torch(dict(np.load(out))))[0]
@@ -329,14 +333,6 @@ def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder:
     after, _ = step(group.program, group.knobs[0], state, images.train, images.index[0])
     moved = jnp.asarray(theirs) - state.params
     check_same(f"one step of {setting.title}, b = {cell.batch}", after.params - state.params, moved, 10 * TOLERANCE)
-
-
-def _still(setting: Setting) -> Setting:
-    """Without noise, which differs from one library to another: sigma 0."""
-    if setting.attack != "gaussian":
-        return setting
-    attack = {**setting.byzfl_attack, "parameters": {"sigma": 0.0}}
-    return dataclasses.replace(setting, attack_args={"sigma": 0.0}, byzfl_attack=attack)
 
 
 def _many(side: Side, n: int) -> Side:
