@@ -268,19 +268,19 @@ def _byzfl(given: Accelerator, batch: int, shape: tuple[int, ...], peer: Peer | 
     """
     if peer is None:
         return {"skipped": "no --peer-python"}
-    if _place() is None:
+    if (device := _place()) is None:
         return {"skipped": f"no torch on {jax.default_backend()}"}
     if given.model not in steps.MODELS:
         return {"skipped": f"{given.model} is not written for byzfl here, only {', '.join(steps.MODELS)}"}
     setting, cell = SETTINGS[given.setting], _trained(given, batch)
-    where = {"device": _place(), "tf32": given.precision != "highest"}
+    tf32 = given.precision != "highest"
     try:
         with tempfile.TemporaryDirectory() as folder:
-            if given.precision == "highest":
+            if not tf32:
                 images = steps.Images(batch, 1, given.m, shape)
-                steps.check_step(peer, setting, cell, images, Path(folder), **where)
+                steps.check_step(peer, setting, cell, images, Path(folder), device=device)
             images = steps.Images(batch, given.steps, given.m, shape)
-            job = steps.step_job(setting, cell, images, Path(folder), **where)
+            job = steps.step_job(setting, cell, images, Path(folder), device=device, tf32=tf32)
             peer.run(job)
             return {"steps_per_s": given.steps / peer.run(job, repeat=given.steps)}
     except (Failed, UserError) as error:

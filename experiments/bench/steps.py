@@ -314,7 +314,7 @@ def step_job(setting: Setting, cell: Cell, images: Images, folder: Path, *, devi
     return job | {"lr": LR, "rule": rule, "attack": attack, "title": setting.title, "batch": cell.batch}
 
 
-def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder: Path, **where: Any) -> None:
+def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu") -> None:
     """One step of both, on `images` of one step, from the same parameters; Gaussian noise has sigma 0 in it.
 
     Raises:
@@ -325,7 +325,7 @@ def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder:
         setting = dataclasses.replace(setting, attack_args={"sigma": 0.0}, byzfl_attack=attack)
         cell = dataclasses.replace(cell, attack_args=setting.attack_args)
     out = folder / "step_of_peer.npz"
-    peer.run(step_job(setting, cell, images, folder, **where), out=out)
+    peer.run(step_job(setting, cell, images, folder, device=device), out=out)
     theirs = ravel_pytree(from_torch(dict(np.load(out))))[0]
     (group,) = grid.plan([cell], CLASSES)
     state = jax.jit(engine.start, static_argnums=0)(group.program, group.knobs[0], images.train)
