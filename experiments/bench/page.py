@@ -25,8 +25,8 @@ EXPLAINED = {
     "steps": "One step of 20 workers (15 honest, 5 Byzantine) with LeNet on 28 x 28 images. Ours is an epoch of the "
     "very program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of 15 "
     "workers (what the other 5 send does not depend on theirs), rule, diagnostics, update; the measurement on a test "
-    'set of 20 images too. "N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: wall clock of '
-    'a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is its own '
+    'set of 20 images too. "N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: '
+    'wall clock of a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is its own '
     "training loop (`Client`, `ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches cut "
     "and in float32 in memory beforehand, and all cores for torch's threads. Before timing, one step of both from "
     "the same parameters on the same images must give the same parameters (Gaussian noise with standard deviation "
