@@ -26,9 +26,9 @@ EXPLAINED = {
     "very program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of 15 "
     "workers (what the other 5 send does not depend on theirs), rule, diagnostics, update; the measurement on a test "
     'set of 20 images too. "N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: '
-    'wall clock of a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is its own '
-    "training loop (`Client`, `ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches cut "
-    "and in float32 in memory beforehand, and all cores for torch's threads. Before timing, one step of both from "
+    'wall clock of a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is '
+    "its own training loop (`Client`, `ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches "
+    "cut and in float32 in memory beforehand, and all cores for torch's threads. Before timing, one step of both from "
     "the same parameters on the same images must give the same parameters (Gaussian noise with standard deviation "
     "0 in that check).",
     "gradients": "A (20, d) matrix of gradients of LeNet, d = 61,706, at the same parameters: ours as in the engine, "
