@@ -77,10 +77,10 @@ def digests(count):
     return [c.digest for c in grid.run(group.program, group.knobs, data, data, epochs=3, devices=devices)]
 
 
-def trained(per_cell):
-    """The curve of a cell with matrices in every part of its state, and bytes that an epoch needs on each device."""
+def trained(per_cell, rule="mean", attack="delayed_gradient"):
+    """The curve of a cell, by default with matrices in every part of its state, and bytes of an epoch on a device."""
     data = images()
-    cell = {"rule": "mean", "attack": "delayed_gradient", "n_byz": 3, "momentum": "ema", "model": "softmax"}
+    cell = {"rule": rule, "attack": attack, "n_byz": 3, "momentum": "ema", "model": "softmax"}
     (group,) = grid.plan([Cell(**cell, m=32, batch=1, epochs=2, lr=0.1)], 10)
     devices = jax.devices()[:per_cell]
     (curve,) = grid.run(group.program, group.knobs, data, data, epochs=2, devices=devices, per_cell=per_cell)
@@ -102,6 +102,7 @@ if __name__ == "__main__":
         {
             "rules": {r: compared(r, matrix) for r in [*AGGREGATORS, *(f"{p}+mean" for p in PRE_RULES)]},
             "trained": {k: trained(k) for k in (1, 4)},
+            "in_a_condition": {k: trained(k, "trimmed_mean", "alie") for k in (1, 4)},
             "digests": optimized,
             "aggregate": [
                 np.asarray(sim.aggregate("krum", rows, f=1)).tolist()

@@ -50,11 +50,17 @@ def ended(processes):
 
 
 def kill_after_a_record(processes, which, path, how=signal.SIGKILL):
-    """Once there are records, and checkpoints of the next cells."""
-    while not (path.exists() and path.read_bytes().count(b"\n") >= 2 and any(path.parent.glob("checkpoints/*"))):
+    """Once there are records, and checkpoints of cells that have none."""
+    while not half_done(path):
         assert all(process.poll() is None for process in processes), ended(processes)
         time.sleep(0.02)
     processes[which].send_signal(how)
+
+
+def half_done(path):
+    recorded = path.read_text() if path.exists() else ""
+    cells = {file.name.partition(".")[0] for file in path.parent.glob("checkpoints/*.msgpack")}
+    return recorded.count("\n") >= 2 and any(cell not in recorded for cell in cells)
 
 
 def numbers(path):

@@ -33,9 +33,10 @@ def test_a_rule_on_a_sharded_matrix(four, rule):
 
 
 def test_a_cell_on_several_devices(four):
-    alone, shared = four["trained"]["1"], four["trained"]["4"]
-    np.testing.assert_allclose(np.array(shared["curve"]), np.array(alone["curve"]), rtol=1e-4, atol=1e-5)
-    assert shared["bytes"] < 0.4 * alone["bytes"]  # parameters and data are on each of the four
+    for cell in ("trained", "in_a_condition"):
+        alone, shared = four[cell]["1"], four[cell]["4"]
+        np.testing.assert_allclose(np.array(shared["curve"]), np.array(alone["curve"]), rtol=1e-4, atol=1e-5)
+        assert shared["bytes"] < 0.4 * alone["bytes"]  # parameters and data are on each of the four
 
 
 def test_the_same_bits_on_two_three_and_four_devices(four):
