@@ -71,6 +71,7 @@ def test_beyond_the_bound_is_a_warning():
     sim.aggregate("median", ROWS, f=1)  # warnings are errors
 
 
+@pytest.mark.slow
 def test_simulate_measures_after_every_epoch(world):
     done = []
     pair = (world.images, world.labels)

@@ -65,6 +65,7 @@ def test_help_shows_the_commands_and_the_options_of_a_table(capsys):
     assert "samples in a worker's batch" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_record_holds_the_whole_cell_and_where_it_comes_from(finished):
     found = records.read(runs(finished))
     assert [(r["attack"], r["alpha"], r["n_byz"]) for r in found] == [("none", 0.0, 0), ("gaussian", 0.2, 2)]

@@ -151,6 +151,7 @@ def test_another_seed_is_another_run(world):
     assert (batches != other_batches).any()
 
 
+@pytest.mark.slow
 def test_dirichlet_shards_are_the_cells(world):
     even, _ = batches_of(world, sharding="dirichlet", dirichlet_alpha=1000.0)
     skewed, _ = batches_of(world, sharding="dirichlet", dirichlet_alpha=0.01)
@@ -170,6 +171,7 @@ def read_round(read):
     return Aggregator(lambda m, d: jnp.zeros(()), apply)
 
 
+@pytest.mark.slow
 def test_rules_that_ask_get_the_servers_own_loss(world):
     """The mean loss on examples of the training set, drawn afresh in each step, at any parameters."""
     program, knobs = world.plan(lr=LR)

@@ -99,6 +99,7 @@ STATEFUL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_cell", [1, 2])
 def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path, per_cell):
     (group,) = grid.plan([Cell(**STATEFUL, seed=seed) for seed in (1, 2, 3)], world.n_classes)
@@ -129,6 +130,7 @@ def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path
         run(group.knobs, resume=kept[1][:1])
 
 
+@pytest.mark.slow
 def test_a_diverged_run_that_goes_on_stops_as_it_would_have(world):
     doomed = {"model": "softmax", "m": 4, "batch": 4, "attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30}
     (group,) = grid.plan([Cell(**doomed, n_byz=1, epochs=5)], world.n_classes)
@@ -154,6 +156,7 @@ def interrupted(folder):
     return str(stopped.value)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_saved_and_the_next_start_goes_on(undisturbed, tmp_path):
     said = interrupted(tmp_path)
     assert "Recorded: 2 of 3 cells. Saved: mean, alie, alpha 0.2, seed 0 after epoch 5 of 10 (" in said
@@ -353,6 +356,7 @@ def test_two_runs_of_one_table_are_refused_with_the_holders_process(tmp_path):
     smoke(tmp_path, attacks=("gaussian",), alphas=(0.0,))
 
 
+@pytest.mark.slow
 def test_a_crash_leaves_no_lock(tmp_path):
     code = """
 import os, pathlib, signal, sys

@@ -40,6 +40,7 @@ def curves(world):
     return run(world, [BASE | change for change in VARIED])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:median withstands")
 def test_a_cell_in_a_grid_is_bit_for_bit_the_cell_alone(world, curves):
     same(curves, [world.simulate(**BASE | change) for change in VARIED])
@@ -100,6 +101,7 @@ def test_one_compilation_for_a_grid(world, monkeypatch, compiled):
     assert len(traces) == once and not compiled
 
 
+@pytest.mark.slow
 def test_data_of_another_size_is_another_program(world, curves):
     (group,) = grid.plan([Cell(**BASE | VARIED[0])], world.n_classes)
     fewer = jax.tree.map(lambda leaf: leaf[:32], world.train)

@@ -118,6 +118,7 @@ def test_lenet_layer_by_layer(padding, activation):
     np.testing.assert_allclose(made.apply(tree, pixels), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_workers_who_take_turns_do_not_work_when_not_needed():
     """On a CPU LeNet's workers take turns: the gradients of those needed to the last bit, zeros for the others."""
     (group,) = grid.plan([Cell(rule="mean", model="lenet", m=3, batch=2)], n_classes=10)
@@ -138,6 +139,7 @@ def test_resnet20_in_colour_is_as_large_as_the_papers():
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 269_722
 
 
+@pytest.mark.slow
 def test_resnet20_block_without_its_convolutions_is_the_shortcut():
     """With the last norm's scale at 0 a block is relu(every second pixel, with zeros for the new features)."""
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 16)), jnp.float32)

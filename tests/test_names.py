@@ -47,6 +47,7 @@ def test_bad_rows_do_not_get_through_both(pre, behind):
     assert np.isfinite(sim.aggregate(f"{pre}+{behind}", rows, f=1)).all()
 
 
+@pytest.mark.slow
 def test_the_name_is_the_chain():
     nnm, krum = PRE_RULES["nnm"].make(), AGGREGATORS["krum"].make()
     chained = sim.chain(nnm, krum)

@@ -183,6 +183,7 @@ def test_per_row_is_one_call_for_each_row():
     np.testing.assert_array_equal(ops.per_row(lambda row: row[::-1], jnp.asarray(rows)), rows[:, ::-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m", [1, 2, 7, 20, ops.NETWORKS, ops.NETWORKS + 1])
 def test_a_window_without_sorting_is_the_window_of_the_sorted_rows(m):
     rows = np.random.default_rng(m).integers(-9, 9, (m, 300)).astype(np.float32) / 4
@@ -211,6 +212,7 @@ def test_the_derivative_of_a_ranked_sum_goes_to_the_entries_that_it_counts():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m", [7, MANY])
 def test_the_derivative_of_an_order_statistic_goes_to_the_entry_at_its_rank(m):
     rows = np.random.default_rng(3).normal(size=(m, 40)).astype(np.float32)

@@ -144,6 +144,7 @@ def test_a_rule_with_options():
         parsed("mda:serch=ball")
 
 
+@pytest.mark.slow
 def test_a_child_that_fails_says_why_and_is_replaced():
     child = Child(8.0)
     try:
@@ -243,6 +244,7 @@ def fake_peer(tmp_path, answer, versions="{'seconds': 1.0, 'byzfl': '0', 'torch'
     return python
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "answer", "found"),
     [
@@ -342,6 +344,7 @@ def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
         planned(190)
 
 
+@pytest.mark.slow
 def test_the_need_is_what_xla_plans_and_nothing_is_compiled_twice(world, compiled):
     (group,) = grid.plan([Cell(model="softmax", m=4, batch=4, epochs=1, seed=s) for s in range(3)], world.n_classes)
     devices = jax.devices()[:1]

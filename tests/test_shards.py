@@ -43,12 +43,14 @@ def skew(index):
     return np.mean([np.bincount(LABELS[shard], minlength=4).max() / len(shard) for shard in index])
 
 
+@pytest.mark.slow
 def test_skew_grows_as_alpha_falls():
     measured = [np.mean([skew(dirichlet(alpha, seed)) for seed in range(5)]) for alpha in (100.0, 1.0, 0.05)]
     assert measured[0] + 0.1 < measured[1] < measured[2] - 0.1
     assert measured[0] == pytest.approx(np.mean([skew(iid(seed)) for seed in range(5)]), abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_class_that_runs_out_is_not_drawn_again():
     labels = np.repeat([0, 1, 2, 3], [394, 2, 4, 0])
     index = dirichlet(0.1, labels=labels, m=4)

@@ -43,6 +43,7 @@ def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys, monkeypat
     assert cli.main(["definitions", str(tmp_path / "none" / "page.md")]) == 2
 
 
+@pytest.mark.slow
 def test_what_becomes_of_bad_rows():
     assert zoo.non_finite(AGGREGATORS["mean"], SIZE) == "passed on"
     assert zoo.non_finite(AGGREGATORS["krum"], SIZE) == "left out"
