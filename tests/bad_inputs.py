@@ -33,6 +33,9 @@ from experiments.zoo import pipes
 from sim import AGGREGATORS, ATTACKS, Data, api, grid
 from sim.names import BUILT_IN
 
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)  # as in the tests, and before the arrays below
+
 
 class Bad(NamedTuple):
     """What a user did, and a part of the answer."""
@@ -125,6 +128,8 @@ CLI = {
         Bad("byzsim bench --only speed", "unknown part 'speed'"),
         Bad("byzsim bench scaling --workers 0", "have to be above 0"),
         Bad("byzsim bench accelerator --steps -1", "have to be above 0"),
+        Bad('byzsim bench accelerator --setting "Krum, ALIE"', "unknown setting"),
+        Bad("byzsim bench accelerator --quick --peer-python nowhere/python", "cannot run the peers' Python"),
         Bad("byzsim zoo --f 0", "expected 1 <= f <= (m - 1) // 2"),
         Bad("byzsim zoo --m 1000000000", "GB are there"),
         Bad("byzsim zoo --seed -1", "a seed from 0 to 2**32 - 1"),
@@ -721,5 +726,4 @@ def _short(message: str) -> str:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 2)  # as in the tests
     Path(sys.argv[1]).write_text(page())

@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import subprocess
-import sys
 import venv
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -91,7 +90,7 @@ class Peer:
         clean |= {"OMP_WAIT_POLICY": "passive"} if wait == "passive" else {}
         pipe = subprocess.PIPE
         try:
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=sys.stderr, text=True, env=clean)
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=clean)
         except OSError as error:
             raise UserError(f"cannot run the peers' Python {python}: {error.strerror}") from None
         try:
