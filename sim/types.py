@@ -176,13 +176,13 @@ def attack(
     return Attack(init, labels, grads, own)
 
 
-def once(vectors: Callable[[], Any], byz: Bool[Array, " m"]) -> Any:
-    """vectors(), computed once in a condition: zeros if nobody is Byzantine.
+def once(vectors: Callable[[], Any], byz: Bool[Array, " m"], otherwise: Any) -> Any:
+    """vectors(), computed once in a condition: `otherwise`, of the same shapes, if nobody is Byzantine.
 
     Without it XLA fuses what makes a vector, sums over all workers included, into each row that the vector goes to.
     (With it too under `vmap` over `byz`, which makes a selection of the condition: the same numbers, later.)
     """
-    return jax.lax.cond(byz.any(), vectors, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(vectors)))
+    return jax.lax.cond(byz.any(), vectors, lambda: otherwise)
 
 
 def collusion(
@@ -191,7 +191,8 @@ def collusion(
     """An `Attack` whose Byzantine workers all send vector(sent, byz, round), computed `once`."""
 
     def grads(sent, byz, state, rnd):
-        return jnp.broadcast_to(once(lambda: vector(sent, byz, rnd), byz), sent.shape), state
+        zero = jnp.zeros(sent.shape[1], sent.dtype)
+        return jnp.broadcast_to(once(lambda: vector(sent, byz, rnd), byz, zero), sent.shape), state
 
     return attack(grads=grads, own=own)
 

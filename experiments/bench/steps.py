@@ -17,7 +17,7 @@ from experiments.bench.findings import Finding
 from experiments.bench.timing import Effort, Side, interleaved, local
 from experiments.errors import UserError
 from sim import Cell, Data, engine, grid
-from sim.engine import Knobs, Program
+from sim.engine import Knobs, Program, TrainState
 
 M, F, CLASSES, LR = 20, 5, 10, 0.03
 TOLERANCE = 1e-4  # of the largest entry
@@ -302,12 +302,19 @@ def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Side:
     return local(call)
 
 
-def step_job(setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu", tf32: bool = False):
-    """byzfl's side; its own file for each use, since a running job has read its arrays already."""
+def _begun(cell: Cell, images: Images) -> tuple[Program, Knobs, TrainState]:
     (group,) = grid.plan([cell], CLASSES)
-    params = jax.jit(engine.start, static_argnums=0)(group.program, group.knobs[0], images.train).params
+    start = jax.jit(engine.start, static_argnums=0)
+    return group.program, group.knobs[0], start(group.program, group.knobs[0], images.train)
+
+
+def step_job(
+    setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu", tf32: bool = False
+) -> dict[str, Any]:
+    """byzfl's side; its own file for each use, since a running job has read its arrays already."""
+    program, _, state = _begun(cell, images)
     path = folder / f"step_{images.index.shape[0]}.npz"
-    _save(path, to_torch(_tree(group.program, params, images)) | images.honest(cell.n_byz))
+    _save(path, to_torch(_tree(program, state.params, images)) | images.honest(cell.n_byz))
     rule = {"name": setting.byzfl_rule, "parameters": {"f": cell.n_byz} if setting.with_f else {}}
     job = {"kind": "step", "arrays": str(path), "model": MODELS[cell.model], "device": device, "tf32": tf32}
     attack = {**setting.byzfl_attack, "f": cell.n_byz}
@@ -327,10 +334,8 @@ def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder:
     out = folder / "step_of_peer.npz"
     peer.run(step_job(setting, cell, images, folder, device=device), out=out)
     theirs = ravel_pytree(from_torch(dict(np.load(out))))[0]
-    (group,) = grid.plan([cell], CLASSES)
-    state = jax.jit(engine.start, static_argnums=0)(group.program, group.knobs[0], images.train)
-    step = jax.jit(engine.step, static_argnums=0)
-    after, _ = step(group.program, group.knobs[0], state, images.train, images.index[0])
+    program, knobs, state = _begun(cell, images)
+    after, _ = jax.jit(engine.step, static_argnums=0)(program, knobs, state, images.train, images.index[0])
     moved = jnp.asarray(theirs) - state.params
     check_same(f"one step of {setting.title}, b = {cell.batch}", after.params - state.params, moved, 10 * TOLERANCE)
 

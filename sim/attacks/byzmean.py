@@ -31,7 +31,8 @@ def byzmean(
 
     def grads(sent, byz, state, rnd):
         del rnd
-        hidden, push = once(lambda: vectors(sent, byz), byz)
+        zero = jnp.zeros(sent.shape[1], sent.dtype)
+        hidden, push = once(lambda: vectors(sent, byz), byz, (zero, zero))
         return jnp.where((jnp.cumsum(byz) <= byz.sum() // 2)[:, None], hidden, push), state
 
     def vectors(sent, byz):
