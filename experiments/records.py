@@ -139,10 +139,13 @@ def _now() -> str:
 
 
 def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
-    """A curve's measurements; who was kept only for rules that leave workers out."""
+    """A curve's measurements; who was kept only for rules that leave workers out, what was clipped for those that clip."""
     series = {name: values for name, values in curve._asdict().items() if isinstance(values, np.ndarray)}
-    if "filter" not in rule_entry(cell.rule).traits:
+    traits = rule_entry(cell.rule).traits
+    if "filter" not in traits:
         del series["honest_dropped"], series["byz_kept"]
+    if "clips" not in traits:
+        del series["clipped"]
     return series
 
 

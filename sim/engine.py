@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from sim import shards, spread
 from sim.ops import HIGHEST, groups, masked_mean, per_row
-from sim.types import Aggregator, Attack, Round, State, Traced
+from sim.types import Aggregator, Attack, Info, Round, State, Traced
 
 INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
     7
@@ -99,6 +99,8 @@ class Facts(NamedTuple):
     """honest workers without weight in the aggregate (what a filter leaves out)"""
     byz_kept: Float[Array, ""]
     """Byzantine workers with weight in the aggregate"""
+    clipped: Float[Array, ""]
+    """rows that the rule, or a pre-rule, shortened"""
 
 
 class Measured(NamedTuple):
@@ -151,7 +153,7 @@ def step(
     byz = knobs.byz[:, None]
     index = spread.rows(shared_batches(index, rule.load))
     images, clean = train.images[index], train.labels[index].astype(jnp.int32)
-    labels = jnp.where(byz, attack.labels(clean, program.n_classes, _round(knobs, LABELS, state)), clean)
+    labels = jnp.where(byz, attack.labels(clean, program.n_classes, _round(program, knobs, LABELS, state)), clean)
     needed = jnp.ones_like(knobs.byz) if attack.own else ~knobs.byz
 
     def gradients(params, images, labels, needed):
@@ -172,15 +174,15 @@ def step(
     def loss_after(aggregate):
         return _honest_mean(knobs, _losses(program, advance(aggregate)[0], train, images, clean))
 
-    rule_round = _round(knobs, RULE, state)._replace(server_loss=server_loss)
-    attack_round = _round(knobs, ATTACK, state)._replace(
+    rule_round = _round(program, knobs, RULE, state)._replace(server_loss=server_loss)
+    attack_round = _round(program, knobs, ATTACK, state)._replace(
         aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0], loss_after=loss_after
     )
     forged, attack_state = attack.grads(work, knobs.byz, state.attack, attack_round)
     sent = jnp.where(byz, forged, work)
     aggregate, rule_state, info = rule.apply(sent, state.rule, rule_round)
     params, optimizer = advance(aggregate)
-    facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info.weight)
+    facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info)
     shards, done = state.shards, state.step + 1
     return TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate), facts
 
@@ -204,7 +206,8 @@ def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:
     return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
 
 
-def _facts(knobs: Knobs, train_loss: Array, sent: Float[Array, "m d"], aggregate: Array, weight: Array) -> Facts:
+def _facts(knobs: Knobs, train_loss: Array, sent: Float[Array, "m d"], aggregate: Array, info: Info) -> Facts:
+    weight = info.weight
     honest = masked_mean(sent, ~knobs.byz)
     three = jnp.stack([honest, aggregate, aggregate - honest])
     gram = jnp.einsum("id,jd->ij", three, three, precision=HIGHEST)
@@ -219,6 +222,7 @@ def _facts(knobs: Knobs, train_loss: Array, sent: Float[Array, "m d"], aggregate
         variance=_honest_mean(knobs, apart),
         honest_dropped=(~knobs.byz & (weight == 0)).sum().astype(jnp.float32),
         byz_kept=(knobs.byz & (weight > 0)).sum().astype(jnp.float32),
+        clipped=jnp.float32(info.clipped),
     )
 
 
@@ -312,8 +316,15 @@ def _step_key(knobs: Knobs, stream: int, state: TrainState) -> Array:
     return jax.random.fold_in(_key(knobs, stream), state.step)
 
 
-def _round(knobs: Knobs, stream: int, state: TrainState) -> Round:
-    return Round(_step_key(knobs, stream, state), state.step, knobs.f, knobs.lr, state.params, state.previous)
+def _round(program: Program, knobs: Knobs, stream: int, state: TrainState) -> Round:
+    key = _step_key(knobs, stream, state)
+    epoch = _steps(program, state)
+    return Round(key, state.step, knobs.f, knobs.lr, state.params, state.previous, epoch=epoch)
+
+
+def _steps(program: Program, state: TrainState) -> int:
+    """In an epoch; a last short batch is not used."""
+    return state.shards.shape[1] // program.batch if program.steps is None else program.steps
 
 
 def _shards(program: Program, knobs: Knobs, train: Data) -> Int[Array, "m n"]:
@@ -324,10 +335,8 @@ def _shards(program: Program, knobs: Knobs, train: Data) -> Int[Array, "m n"]:
 
 
 def _batches(program: Program, knobs: Knobs, state: TrainState) -> Int[Array, "steps m b"]:
-    """Every worker's shard in a new order, cut into batches; a last short batch is not used."""
-    m, n = state.shards.shape
-    whole = n // program.batch
-    steps = whole if program.steps is None else program.steps
+    """Every worker's shard in a new order, cut into batches."""
+    m, steps = len(state.shards), _steps(program, state)
     keys = jax.random.split(jax.random.fold_in(_key(knobs, BATCHES), state.step), m)
     order = jax.vmap(jax.random.permutation)(keys, state.shards)
     return order[:, : steps * program.batch].reshape(m, steps, program.batch).transpose(1, 0, 2)

@@ -32,11 +32,13 @@ class Curve(NamedTuple):
     variance: np.ndarray
     honest_dropped: np.ndarray
     byz_kept: np.ndarray
+    clipped: np.ndarray
     diverged: bool
     diverged_epoch: int | None
     """the first epoch, from 1, after which the parameters or the test loss were not finite; nothing later counts"""
     digest: str
-    """of the exact bits: SHA-256 (16 hex digits) of all numbers above as float32, and unless diverged the parameters"""
+    """of the exact bits: SHA-256 (16 hex digits) of the numbers from accuracy to byz_kept as float32, and, unless it
+    diverged, of the parameters"""
 
 
 class Call(NamedTuple):
@@ -397,7 +399,8 @@ def _curve(measured: Sequence[Measured], params: np.ndarray, i: int, epochs: int
     own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
     own |= {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
     end = None if first is None else first + 1
-    return Curve(**own, diverged=end is not None, diverged_epoch=end, digest=_digest([*own.values()], params, end))
+    digested = [values for name, values in own.items() if name != "clipped"]  # which older records do not have
+    return Curve(**own, diverged=end is not None, diverged_epoch=end, digest=_digest(digested, params, end))
 
 
 def _digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:

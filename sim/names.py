@@ -90,7 +90,7 @@ def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shared_traits(parts: list[Entry]) -> frozenset[str]:
     """Promises that all parts keep; draws, memory and other needs of any of them."""
-    needs = frozenset({"stateful", "stochastic", "server", "data", "rule", "non_finite"})
+    needs = frozenset({"stateful", "stochastic", "server", "clips", "data", "rule", "non_finite"})
     kept = frozenset.intersection(*(part.traits for part in parts)) - needs
     return kept | frozenset.union(*(part.traits & needs for part in parts))
 

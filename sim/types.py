@@ -53,6 +53,8 @@ class Round(NamedTuple):
     """for attacks: what the rule in use would make of these rows in this step"""
     loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] = _missing("the loss after a step")
     """for attacks: aggregate -> honest workers' mean loss on this step's batches after the server's update with it"""
+    epoch: int = 100
+    """steps in an epoch; static"""
 
 
 class Info(NamedTuple):
@@ -61,6 +63,8 @@ class Info(NamedTuple):
     weight: Float[Array, " m"]
     """each worker's share in the output (coordinate-wise rules: mean over coordinates); the shares sum to 1, or to less
     where the rest comes from elsewhere, such as earlier steps"""
+    clipped: Float[Array, ""] | float = 0.0
+    """how many rows were shortened"""
 
 
 class Aggregator(NamedTuple):
@@ -144,6 +148,7 @@ RULE_TRAITS = {
     "average": "with f = 0 it is the mean",
     "selects_one": "the output is one of the rows",
     "filter": "workers of weight 0 are left out of the output",
+    "clips": "it shortens rows, and says how many",
     "coordinatewise": "columns do not see each other",
     "stateful": "it remembers earlier steps",
     "stochastic": "it draws",

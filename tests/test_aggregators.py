@@ -263,3 +263,46 @@ def test_the_factory_is_documented_and_keyword_only(rule):
 def test_an_unknown_choice_is_refused_with_the_known_ones(rule, option, choices):
     with pytest.raises(ValueError, match=f"{rule}: {option}='nonsense' is not (one of )?{choices}"):
         AGGREGATORS[rule].make(**{option: "nonsense"})
+
+
+WORKERS, STEPS = 10, 40
+
+
+@functools.cache
+def descent(rule, n_byz):
+    """Distance to the optimum after steps of distributed descent on ||x||^2 / 2, by noisy gradients of length 0.1.
+
+    Byzantine workers turn theirs around and stretch them fourfold. Returns what the defaults of the rule make of it, and
+    in how many steps that was the mean.
+    """
+    d = 12
+    made = AGGREGATORS[rule].make()
+    byz = jnp.isin(jnp.arange(WORKERS), jnp.arange(0, 3 * n_byz, 3))  # one in each group of a rule with shared batches
+    group = groups(WORKERS, min(made.load, WORKERS))
+
+    def step(carry, t):
+        x, previous, state = carry
+        key = jax.random.fold_in(jax.random.key(0), t)
+        grads = (x + 0.003 * jax.random.normal(key, (WORKERS, d)))[group]
+        sent = jnp.where(byz[:, None], -4 * grads, grads)
+        rnd = a_round(sent, jnp.int32(n_byz), t)._replace(lr=0.1, params=x, previous=previous, epoch=10)
+        rnd = rnd._replace(server_loss=lambda n: lambda params: jnp.square(params).sum() / 2)
+        out, state, _ = made.apply(sent, state, rnd)
+        x = x - 0.1 * out
+        mean = jnp.abs(out - sent.mean(axis=0)).max() <= 1e-5 * jnp.abs(out).max()
+        return (x, out, state), (jnp.linalg.norm(x), mean)
+
+    first = (jnp.full(d, 0.03), jnp.zeros(d), made.init(WORKERS, d))
+    distance, mean = jax.jit(lambda: jax.lax.scan(step, first, jnp.arange(STEPS))[1])()
+    return float(distance[-1]), int(mean.sum())
+
+
+@pytest.mark.slow
+def test_the_defaults_act_on_a_small_problem(rule):
+    """A rule whose thresholds are for larger gradients would be the mean here, and nobody would be told."""
+    if rule == "mean":
+        return
+    n_byz = min(3, max(AGGREGATORS[rule].max_f(WORKERS), 2))
+    distance, mean_steps = descent(rule, n_byz)
+    assert mean_steps < STEPS
+    assert distance < 0.5 * descent("mean", n_byz)[0]

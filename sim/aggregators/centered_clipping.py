@@ -12,23 +12,29 @@ Start = Literal["previous", "mean", "median", "zero"]
 
 
 @checked
-def centered_clipping(*, tau: Positive = 100.0, steps: Count = 1, start: Start = "previous") -> Aggregator:
+def centered_clipping(
+    *, tau: Positive | Literal["majority"] = "majority", steps: Count = 1, start: Start = "previous"
+) -> Aggregator:
     """The last output, moved by the average of the clipped differences to it.
 
         v <- v + (1/m) sum_i min(1, tau / ||g_i - v||) (g_i - v),    `steps` times;    g = v
 
     Args:
-        tau: clipping radius in gradient units, traced. 100 is the main setting of the authors' code.
+        tau: clipping radius in gradient units, traced; or "majority" (ours): in each inner step the (m // 2 + 1)-th
+            smallest ||g_i - v||. The paper has no number but that tau has to be of the order of what honest workers
+            differ by; a radius that is too large, such as the 100 of the authors' code on a small model, clips nothing,
+            and the rule is the mean. With n_byz <= (m - 1) // 2 the majority's radius is at most an honest distance.
         steps: L, inner iterations, at least 1; static. The paper: 1.
         start: v is the "previous" output (zero before the first), or anew in each round the "mean" of the usable rows,
             the coordinate-wise "median" (mean of the middles), or "zero". Static.
     State: the last output (d,); nothing if every round starts anew.
     Tolerates: f <= (m - 1) // 2 (the paper proves convergence for alpha < 0.1 with worker momentum, from memory).
     Cost: O(steps m d), three reads a step.
-    Choices: a row that is not usable (`ops.usable_rows`) adds nothing, and m counts all rows all the same. A median
-        that is not finite in a coordinate is 0 there. `Info.weight` is how much of each row is in the output, the
-        rest being the start's: each step makes w <- (1 - sum_i c_i / m) w + c / m, from w = 0, with c_i the factor
-        min(1, tau / ||g_i - v||) of a usable row, 0 of another.
+    Choices: a row that is not usable (`ops.usable_rows`) adds nothing, and m counts all rows all the same; where fewer
+        than m // 2 + 1 are usable, "majority" clips nothing. A median that is not finite in a coordinate is 0 there.
+        `Info.weight` is how much of each row is in the output, the rest being the start's: each step makes
+        w <- (1 - sum_i c_i / m) w + c / m, from w = 0, with c_i the factor min(1, tau / ||g_i - v||) of a usable row, 0
+        of another. `Info.clipped` counts the usable rows with a factor below 1, as a mean over the inner steps.
     Raises:
         ValueError: for steps below 1.
     References: Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
@@ -39,15 +45,17 @@ def centered_clipping(*, tau: Positive = 100.0, steps: Count = 1, start: Start =
         m, usable = len(grads), usable_rows(grads)
 
         def step(carry, _):
-            v, weight = carry
+            v, weight, clipped = carry
             length = per_row(lambda row: norms((row - v)[None])[0], grads)
-            factor = jnp.where(usable, jnp.minimum(1.0, tau / jnp.where(length > 0, length, 1.0)), 0.0) / m
+            radius = jnp.sort(jnp.where(usable, length, jnp.inf))[m // 2] if isinstance(tau, str) else tau
+            long = usable & (length > radius)
+            factor = jnp.where(usable, jnp.where(long, radius / jnp.where(long, length, 1.0), 1.0), 0.0) / m
             pull = row_sum(lambda part, row: jnp.where(part == 0, 0.0, part * (row - v)), factor, grads)
-            return (v + pull, (1 - factor.sum()) * weight + factor), None
+            return (v + pull, (1 - factor.sum()) * weight + factor, clipped + long.sum() / steps), None
 
         first = state if start == "previous" else _start(start, grads, usable)
-        (v, weight), _ = jax.lax.scan(step, (first, jnp.zeros(m)), length=steps)
-        return v, v if start == "previous" else (), Info(weight)
+        (v, weight, clipped), _ = jax.lax.scan(step, (first, jnp.zeros(m), jnp.float32(0)), length=steps)
+        return v, v if start == "previous" else (), Info(weight, clipped)
 
     return Aggregator(lambda m, d: jnp.zeros(d) if start == "previous" else (), apply)
 
@@ -65,15 +73,26 @@ ENTRY = Entry(
     centered_clipping,
     source="Karimireddy et al., ICML 2021",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "stateful"}),
+    traits=frozenset({"permutation", "scale", "clips", "stateful"}),
     cost="m d",
     readings=(
-        Reading("karimireddy2021", {}, "tau = 100 around the last output, one step", "epfml; byzfl 0.0.11; FLPoison"),
+        Reading("majority", {}, "tau = the majority's distance, around the last output, one step", "ours"),
+        Reading(
+            "karimireddy2021",
+            {"tau": 100.0},
+            "tau = 100 around the last output, one step",
+            "epfml; byzfl 0.0.11; FLPoison",
+        ),
         Reading("fedlib5", {"tau": 5.0, "steps": 5}, "tau = 5, 5 steps", "fedlib"),
         Reading("fedlib10", {"tau": 10.0, "steps": 5}, "tau = 10, 5 steps", "blades"),
-        Reading("byzpy", {"start": "mean", "steps": 10}, "10 steps, anew from the mean in each round", "byzpy"),
         Reading(
-            "byzpy_median", {"start": "median", "steps": 10}, "10 steps, anew from the median", "byzpy (an option)"
+            "byzpy", {"tau": 100.0, "start": "mean", "steps": 10}, "10 steps, anew from the mean in each round", "byzpy"
+        ),
+        Reading(
+            "byzpy_median",
+            {"tau": 100.0, "start": "median", "steps": 10},
+            "10 steps, anew from the median",
+            "byzpy (an option)",
         ),
     ),
 )

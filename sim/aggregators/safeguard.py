@@ -1,5 +1,6 @@
 """SafeguardSGD: ban for good whoever drifts away from the majority over a window of steps."""
 
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from sim.noise import normals
 from sim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
 from sim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
 
-Threshold = Literal["recalled", "given", "theory", "printed", "epfml", "third_party"]
+Threshold = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
 
 
 class State(NamedTuple):
@@ -21,7 +22,7 @@ class State(NamedTuple):
     sums: tuple[Float[Array, "m d"], ...]
     """the accumulators A_i, B_i"""
     thresholds: tuple[Float[Array, ""], ...]
-    """Th1, Th0 as given; "epfml" changes them"""
+    """Th1, Th0 as given, which "epfml" changes; of "projected" the Y below of the window so far"""
 
 
 class Distances(NamedTuple):
@@ -37,10 +38,10 @@ class Distances(NamedTuple):
 def safeguard(
     *,
     guards: Literal["double", "single"] = "double",
-    t0: Count = 100,
-    t1: Count = 600,
+    t0: Count | None = None,
+    t1: Count | None = None,
     window: Count | None = None,
-    threshold: Threshold = "recalled",
+    threshold: Threshold = "projected",
     factor: Traced = 2.0,
     th0: Traced = 7.5,
     th1: Traced = 18.0,
@@ -70,12 +71,16 @@ def safeguard(
 
     Args (static unless marked traced):
         guards: "double" is Algorithm 1, "single" is Algorithm 2: B alone, with `window` and th0.
-        t0, t1: T0 and T1 of "double", in steps. The paper has 1 and 6 epochs; 100 and 600 keep their ratio.
+        t0, t1: T0 and T1 of "double", in steps. None: 1 and 6 epochs (`Round.epoch`), as in the paper's experiments.
         window: T of "single" in steps, in blocks too; None: B sums from step 0 on, as Algorithm 2 does "for analysis
             purpose only". The paper's experiments have 3 epochs.
         threshold: where Th comes from, for each guard by itself; dist_ij = ||A_i - A_j||.
-            "recalled": of the experiments, from memory: y_i = the (floor(m / 2) + 1)-th smallest dist_ij over j in
-                good_t, i itself included; med = the i in good_t of smallest y_i, Th = multiplier max(y_med, level).
+            "projected" (ours): y_i = the (floor(m / 2) + 1)-th smallest dist_ij over j in good_t, i itself included;
+                med = the i in good_t of smallest y_i. Sums of honest noise grow with the square root of the steps, so
+                in the k-th step of a window of T, y_med sqrt(T / k) is what y_med promises for the window's end. With
+                Y = the largest of these in the window so far, Th = (1 + 2 / sqrt(d)) Y: Y is the smallest Th with which
+                line 4 finds a machine, and in few dimensions distances of honest sums differ more.
+            "recalled": of the experiments, from memory: Th = multiplier max(y_med, level) with the same y and med.
             "given": Th0 = th0, Th1 = th1.
             "theory": Th = 8 V sqrt(T log(16 m T / p)) / m; see Choices.
             "printed": the same without "/ m", as Lemma 4.2 prints it.
@@ -86,13 +91,16 @@ def safeguard(
                 of the i in good_t of smallest score, that very j is the median machine, Th = multiplier min(level,
                 score_i), and line 5 has < instead of <=.
         factor: the 2 of line 5; traced. epfml: 1.
-        th0, th1: Th0 and Th1 of "given" and "epfml"; traced. Nobody publishes any: 7.5 is the smallest that "recalled"
-            gives, 18 about sqrt(T1 / T0) times that.
-        multiplier, level: of "recalled" (1.5 and 5, from memory) and "third_party" (whose defaults are not known);
-            one level for both guards; traced.
+        th0, th1: Th0 and Th1 of "given" and "epfml"; traced. Nobody publishes any: 7.5 is the smallest that
+            "recalled" gives, 18 about sqrt(T1 / T0) times that.
+        multiplier: of "recalled" (1.5, from memory) and "third_party" (whose default is not known); traced.
+        level: of "recalled" (5, from memory) and "third_party" (not known), in gradient units, one for both guards;
+            traced. It was chosen for the paper's networks: where gradients are small, 5 bans nobody, and the rule is
+            the mean.
         v, p: V, the largest ||grad_{t,i} - grad f|| of an honest worker (the paper normalises it to 1), and the
             probability of a failure (0.1, as BrSGD's authors have it in a copy of this rule); traced.
-        horizon: T of "theory" and "printed" for a single guard without a window, in steps; traced.
+        horizon: T of "projected", "theory" and "printed" for a single guard without a window, in steps; traced. After
+            it "projected" takes y_med as it is.
         average: line 6 over good_t, "before" line 5, or over good_{t+1}, "after" it, which is not the paper's (third
             party: so that a caught worker does not count). `Info.weight` is uniform over that set.
         readmit: at every step t > 0 that is a multiple, before line 2: good_t = all and both accumulators restart.
@@ -103,9 +111,11 @@ def safeguard(
     Tolerates: f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
     Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
         tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
-        condition skips nothing). "recalled" and "third_party": O(m^2 d) for a Gram matrix. Memory 2md floats.
-    Choices: "recalled" is the default since the paper runs its experiments with automatic thresholds; its level of 5 is
-        in gradient units, so the rule does not go with their scale.
+        condition skips nothing). The others: O(m^2 d) for a Gram matrix. Memory 2md floats.
+    Choices: the paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose
+        formula is not to be had. "projected" is the default in their place: it has no unit, so the rule goes with the
+        scale of gradients, and acts on small problems too. In normal noise it bans no honest worker of ten, from d = 1
+        to 100 (tests/test_safeguard.py).
         Draws: k_noise, k_1, k_0 = jax.random.split(Round.key, 3). Line 4's "any" machine is the first that qualifies
         in the order jax.random.permutation(k_1, m) for A, k_0 for B and the single guard, of those in good_t; if
         none does, the one of the highest count, the first in that order among equals (epfml: random among them). An
@@ -127,24 +137,25 @@ def safeguard(
     References: Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
         descent", ICLR 2021, arXiv 2012.14368.
     """
-    windows = (t1, t0) if guards == "double" else (window,)
+    n_guards = 2 if guards == "double" else 1
     given = (th1, th0) if guards == "double" else (th0,)
 
     def init(m, d):
-        sums = tuple(jnp.zeros((m, d)) for _ in windows)
+        sums = tuple(jnp.zeros((m, d)) for _ in range(n_guards))
         return State(jnp.ones(m, bool), sums, tuple(jnp.asarray(th, jnp.float32) for th in given))
 
     def apply(grads, state, rnd):
-        k_noise, *k_guards = _keys(rnd.key, len(windows))
+        k_noise, *k_guards = _keys(rnd.key, n_guards)
+        windows = (t1 or 6 * rnd.epoch, t0 or rnd.epoch) if guards == "double" else (window,)
         state = _restarted(state, rnd.step, windows, readmit)  # line 1
         usable = usable_rows(grads)
         good = state.good & usable  # line 2
         sums = _accumulated(state.sums, grads, usable, good)  # line 3
         kept, thresholds = good, []
         for guard, (length, key) in enumerate(zip(windows, k_guards, strict=True)):
-            compared = judge(sums[guard], good, state.thresholds[guard], length, key)  # line 4
+            compared, known = judge(sums[guard], good, state.thresholds[guard], length, key, rnd.step)  # line 4
             kept &= within(compared)  # line 5
-            thresholds.append(retuned(state.thresholds[guard], compared.distance, rnd.step, length))
+            thresholds.append(known)
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
@@ -153,17 +164,27 @@ def safeguard(
         )
         return noise + masked_mean(grads, counted), State(kept, sums, tuple(thresholds)), Info(share(counted))  # line 6
 
-    def judge(sums, good, given, length, key):
-        if threshold in ("recalled", "third_party"):
-            automatic = _recalled if threshold == "recalled" else _third_party
-            return automatic(sums, good, multiplier, level, factor)
+    def judge(sums, good, given, length, key, step):
+        """(what line 5 compares, the threshold to remember)"""
+        if threshold == "projected":
+            radius, distance = _majority(sums, good)
+            done = _since_restart(step, length, readmit)
+            steps = (horizon if length is None else length) / (done + 1)
+            most = jnp.maximum(jnp.where(done == 0, 0.0, given), radius * jnp.sqrt(jnp.maximum(steps, 1.0)))
+            return Distances(distance, factor * (1 + 2 * sums.shape[1] ** -0.5) * most), most
+        if threshold == "recalled":
+            radius, distance = _majority(sums, good)
+            return Distances(distance, factor * multiplier * jnp.maximum(radius, level)), given
+        if threshold == "third_party":
+            return _third_party(sums, good, multiplier, level, factor), given
         m = len(good)
         if threshold in ("theory", "printed"):
             steps = horizon if length is None else length
             given = 8 * v * jnp.sqrt(steps * jnp.log(16 * m * steps / p)) / (m if threshold == "theory" else 1)
         enough = (m + 1) // 2 if threshold == "epfml" else m // 2 + 1
         order = jax.random.permutation(key, m)
-        return Distances(median_machine(sums, good, given, order, enough=enough), factor * given)
+        compared = Distances(median_machine(sums, good, given, order, enough=enough), factor * given)
+        return compared, retuned(given, compared.distance, step, length)
 
     def within(compared):
         strictly = compared.distance < compared.limit
@@ -203,12 +224,17 @@ def _accumulated(
     return tuple(total + term for total in sums)
 
 
-def _recalled(sums, good, multiplier, level, factor) -> Distances:
-    """The machine whose majority is nearest, and a multiple of how near that is, or of `level` if it is nearer."""
+def _since_restart(step: Int[Array, ""], length: int | None, readmit: int | None) -> Int[Array, ""]:
+    """Steps in the accumulator before this one."""
+    return functools.reduce(jnp.minimum, [step % each for each in (length, readmit) if each is not None], step)
+
+
+def _majority(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
+    """Of the machine whose majority is nearest: how near that is, and the distances of all from the machine."""
     distance = _among(sums, good)
     y = jnp.sort(distance, axis=1)[:, len(good) // 2]
     median = jnp.argmin(y)
-    return Distances(distance[median], factor * multiplier * jnp.maximum(y[median], level))
+    return y[median], distance[median]
 
 
 def _third_party(sums, good, multiplier, level, factor) -> Distances:
@@ -231,12 +257,16 @@ def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "
 ENTRY = Entry(
     safeguard,
     source="Allen-Zhu et al., ICLR 2021, arXiv 2012.14368",
-    max_f=lambda m, threshold="recalled": max((m - 1 - (threshold == "third_party")) // 2, 0),
-    traits=frozenset({"permutation", "translation", "consensus", "filter", "stateful"}),
+    max_f=lambda m, threshold="projected": max((m - 1 - (threshold == "third_party")) // 2, 0),
+    traits=frozenset({"permutation", "translation", "scale", "consensus", "filter", "stateful"}),
     cost="m^2 d",
     readings=(
+        Reading("double", {}, "two guards, projected thresholds", "Algorithm 1; thresholds ours"),
         Reading(
-            "double", {}, "two guards, automatic thresholds", "Algorithm 1; thresholds from memory of its appendix"
+            "recalled",
+            {"threshold": "recalled"},
+            "Th = 1.5 max(y_med, 5)",
+            "Algorithm 1; thresholds from memory of its appendix",
         ),
         Reading("single", {"guards": "single", "window": 300}, "one guard with a window", "the paper's experiments"),
         Reading("algorithm 2", {"guards": "single", "threshold": "theory"}, "one guard from step 0", "Lemma 4.2"),

@@ -13,13 +13,16 @@ def clipped_to(limit: Callable[[Float[Array, " m"], Round], Float[Array, ""] | f
     """A pre-rule from a function (norms of the rows, round) -> the length to which longer rows are cut.
 
     Norms are those of `ops.norms`; a row of norm +inf that is cut becomes the zero row, and an infinite limit cuts
-    nothing. Memory: the (m, d) rows once more. What the rule says about its rows is passed back as it is.
+    nothing. Memory: the (m, d) rows once more. What the rule says about its rows is passed back, with these
+    added to those that were shortened.
     """
 
     def wrap(rule):
         def apply(grads, state, rnd):
             length = norms(grads)
-            return rule.apply(_cut(grads, length, limit(length, rnd)), state, rnd)
+            most = limit(length, rnd)
+            aggregate, state, info = rule.apply(_cut(grads, length, most), state, rnd)
+            return aggregate, state, info._replace(clipped=info.clipped + (length > most).sum())
 
         return Aggregator(rule.init, apply, rule.load)
 

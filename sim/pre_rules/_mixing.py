@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from sim.ops import mix
-from sim.types import Aggregator, Info, PreRule, Round
+from sim.types import Aggregator, PreRule, Round
 
 
 def mixing(
@@ -23,7 +23,7 @@ def mixing(
             own, inner = jax.random.split(rnd.key)
             w = weights(grads, rnd._replace(key=own))
             aggregate, state, info = rule.apply(mix(w, grads), state, rnd._replace(key=inner))
-            return aggregate, state, Info(info.weight @ w)
+            return aggregate, state, info._replace(weight=info.weight @ w)
 
         return Aggregator(lambda m, d: rule.init(rows(m), d), apply, rule.load)
 

@@ -35,6 +35,6 @@ ENTRY = Entry(
     arc,
     source="Allouah et al., ICLR 2025, arXiv 2405.14432",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "scale", "consensus", "average", "filter"}),
+    traits=frozenset({"permutation", "scale", "consensus", "average", "filter", "clips"}),
     cost="m d",
 )

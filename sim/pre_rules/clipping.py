@@ -28,7 +28,7 @@ ENTRY = Entry(
     clipping,
     source="Allouah et al., ICLR 2025 (baseline); byzfl",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "filter"}),
+    traits=frozenset({"permutation", "filter", "clips"}),
     cost="m d",
     readings=(Reading("byzfl", {"clip_at": 2.0}, "c = 2", "byzfl 0.0.11"),),
 )

@@ -6,6 +6,9 @@ from reference import middle_of, usable
 OPTIONS = [
     {"tau": 1.0},
     {},
+    {"steps": 3},
+    {"start": "median", "steps": 2},
+    {"tau": 100.0},
     {"tau": 5.0, "steps": 5},
     {"tau": 1.0, "start": "mean", "steps": 3},
     {"tau": 1.0, "start": "median", "steps": 3},
@@ -14,7 +17,7 @@ OPTIONS = [
 TOLERANCE = 1e-4
 
 
-def centered_clipping(rounds, f, tau=100.0, steps=1, start="previous"):
+def centered_clipping(rounds, f, tau="majority", steps=1, start="previous"):
     v, out = np.zeros(len(rounds[0][0])), []
     for rows in rounds:
         good = usable(rows)
@@ -26,7 +29,10 @@ def centered_clipping(rounds, f, tau=100.0, steps=1, start="previous"):
             v = np.array([middle_of(column) for column in np.transpose(rows)])
             v = np.where(np.isfinite(v), v, 0.0)
         for _ in range(steps):
-            moves = [(rows[i] - v) * min(1.0, tau / max(np.linalg.norm(rows[i] - v), 1e-300)) for i in good]
+            apart = {i: np.linalg.norm(rows[i] - v) for i in good}
+            middle = sorted(apart.values())[len(rows) // 2] if len(good) > len(rows) // 2 else np.inf
+            radius = middle if tau == "majority" else tau
+            moves = [(rows[i] - v) * (radius / apart[i] if apart[i] > radius else 1.0) for i in good]
             v = v + sum(moves, np.zeros(len(v))) / len(rows)
         out.append(v)
     return out

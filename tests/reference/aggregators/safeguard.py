@@ -10,11 +10,13 @@ SMALL = {"t0": 4, "t1": 12}
 OPTIONS = [
     SMALL,
     {},
-    {**SMALL, "level": 0.5},
-    {**SMALL, "level": 0.5, "average": "after"},
-    {**SMALL, "level": 0.5, "readmit": 10},
-    {**SMALL, "level": 0.5, "multiplier": 1.1, "factor": 1.5},
-    {"guards": "single", "window": 8, "level": 0.5, "nu": 0.25},
+    {**SMALL, "factor": 1.2, "average": "after"},
+    {**SMALL, "factor": 1.2, "readmit": 10},
+    {"guards": "single", "window": 8, "nu": 0.25},
+    {"guards": "single", "horizon": 20.0},
+    {"threshold": "recalled"},
+    {**SMALL, "threshold": "recalled", "level": 0.5},
+    {**SMALL, "threshold": "recalled", "level": 0.5, "multiplier": 1.1, "factor": 1.5},
     {"guards": "single", "threshold": "theory", "v": 0.5},
     {"guards": "single", "threshold": "theory", "v": 0.3, "p": 0.5, "horizon": 100.0},
     {**SMALL, "threshold": "theory", "v": 0.4},
@@ -32,10 +34,10 @@ def safeguard(
     f,
     ctx,
     guards="double",
-    t0=100,
-    t1=600,
+    t0=None,
+    t1=None,
     window=None,
-    threshold="recalled",
+    threshold="projected",
     factor=2.0,
     th0=7.5,
     th1=18.0,
@@ -49,9 +51,10 @@ def safeguard(
     nu=0.0,
 ):
     m, d = rounds[0].shape
-    lengths = [t1, t0] if guards == "double" else [window]
+    lengths = [t1 or 600, t0 or 100] if guards == "double" else [window]  # an epoch has 100 steps unless a run says so
     ths = [th1, th0] if guards == "double" else [th0]
     sums = [np.zeros((m, d)) for _ in lengths]
+    begun, promised = [0 for _ in lengths], [0.0 for _ in lengths]
     good, out = set(range(m)), []
     for rows, now in zip(rounds, ctx, strict=True):
         t = now.step
@@ -64,13 +67,19 @@ def safeguard(
         keep = set(good)
         for g, length in enumerate(lengths):
             if again or (length is not None and t % length == 0):
-                sums[g] = np.zeros((m, d))
+                sums[g], begun[g], promised[g] = np.zeros((m, d)), t, 0.0
             for i in fine:
                 sums[g][i] += rows[i] / max(len(good), 1)
             key = k_1 if g == 0 and guards == "double" else k_0
-            distance, limit = judge(
-                sums[g], good, m, threshold, key, factor, multiplier, level, ths[g], v, p, length or horizon
-            )
+            if threshold == "projected":
+                y, distance = majority(sums[g], sorted(good), m)
+                growth = max((length or horizon) / (t - begun[g] + 1), 1.0)
+                promised[g] = max(promised[g], y * math.sqrt(growth))
+                limit = factor * (1 + 2 / math.sqrt(d)) * promised[g]
+            else:
+                distance, limit = judge(
+                    sums[g], good, m, threshold, key, factor, multiplier, level, ths[g], v, p, length or horizon
+                )
             strict = threshold == "third_party"
             keep &= {i for i in good if distance[i] < limit or (not strict and distance[i] == limit)}
             if threshold == "epfml" and length is not None and (t + 1) % length == 0:
@@ -91,8 +100,10 @@ def judge(sums, good, m, threshold, key, factor, multiplier, level, th, v, p, st
         return float(np.linalg.norm(sums[i] - sums[j]))
 
     if threshold in ("recalled", "third_party"):
-        automatic = recalled if threshold == "recalled" else third_party
-        return automatic(apart, sorted(good), m, factor * multiplier, level)
+        if threshold == "recalled":
+            y, distance = majority(sums, sorted(good), m)
+            return distance, factor * multiplier * max(y, level)
+        return third_party(apart, sorted(good), m, factor * multiplier, level)
     if threshold in ("theory", "printed"):
         th = 8 * v * math.sqrt(steps * math.log(16 * m * steps / p)) / (m if threshold == "theory" else 1)
     enough = (m + 1) // 2 if threshold == "epfml" else m // 2 + 1
@@ -107,13 +118,14 @@ def judge(sums, good, m, threshold, key, factor, multiplier, level, th, v, p, st
     return [apart(median, j) for j in range(m)], factor * th
 
 
-def recalled(apart, members, m, times, level):
+def majority(sums, members, m):
+    """The smallest radius around a member that holds a majority of all m, and everybody's distance from the member."""
     rank = m // 2
     if len(members) <= rank:
-        return [0.0] * m, math.inf
-    y = {i: sorted(apart(i, j) for j in members)[rank] for i in members}
+        return math.inf, [0.0] * m
+    y = {i: sorted(np.linalg.norm(sums[i] - sums[j]) for j in members)[rank] for i in members}
     median = min(members, key=lambda i: (y[i], i))
-    return [apart(median, j) for j in range(m)], times * max(y[median], level)
+    return y[median], [float(np.linalg.norm(sums[median] - sums[j])) for j in range(m)]
 
 
 def third_party(apart, members, m, times, level):
