@@ -139,7 +139,7 @@ def _now() -> str:
 
 
 def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
-    """A curve's measurements; who was kept only for rules that leave workers out, what was clipped for those that clip."""
+    """A curve's measurements; whom a rule kept, and how many it shortened, only for rules that do such a thing."""
     series = {name: values for name, values in curve._asdict().items() if isinstance(values, np.ndarray)}
     traits = rule_entry(cell.rule).traits
     if "filter" not in traits:

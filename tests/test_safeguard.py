@@ -80,8 +80,10 @@ def test_constant_shifts_are_banned_when_the_theory_says(guards, shift):
 @pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 3, 30])
 def test_projected_thresholds_keep_honest_workers_and_ban_those_who_drift(d):
-    """Two windows of normal noise, 200 runs: none of ten is banned in more than one run of fifty. Four workers that send
-    their noise and 2.5 standard deviations in every coordinate are."""
+    """Two windows of normal noise, 200 runs: in no more than one of fifty is one of ten banned.
+
+    Four workers that add 2.5 standard deviations in every coordinate are.
+    """
 
     def noise(key, t):
         return jax.random.normal(key, (M, d))

@@ -1,6 +1,7 @@
 """SafeguardSGD: ban for good whoever drifts away from the majority over a window of steps."""
 
 import functools
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -146,7 +147,7 @@ def safeguard(
 
     def apply(grads, state, rnd):
         k_noise, *k_guards = _keys(rnd.key, n_guards)
-        windows = (t1 or 6 * rnd.epoch, t0 or rnd.epoch) if guards == "double" else (window,)
+        windows = [t1 or 6 * rnd.epoch, t0 or rnd.epoch] if guards == "double" else [window]
         state = _restarted(state, rnd.step, windows, readmit)  # line 1
         usable = usable_rows(grads)
         good = state.good & usable  # line 2
@@ -166,35 +167,24 @@ def safeguard(
 
     def judge(sums, good, given, length, key, step):
         """(what line 5 compares, the threshold to remember)"""
+        m, steps = len(good), length or horizon
         if threshold == "projected":
-            radius, distance = _majority(sums, good)
-            done = _since_restart(step, length, readmit)
-            steps = (horizon if length is None else length) / (done + 1)
-            most = jnp.maximum(jnp.where(done == 0, 0.0, given), radius * jnp.sqrt(jnp.maximum(steps, 1.0)))
-            return Distances(distance, factor * (1 + 2 * sums.shape[1] ** -0.5) * most), most
+            return _projected(sums, good, given, _since_restart(step, length, readmit), steps, factor)
         if threshold == "recalled":
             radius, distance = _majority(sums, good)
             return Distances(distance, factor * multiplier * jnp.maximum(radius, level)), given
         if threshold == "third_party":
             return _third_party(sums, good, multiplier, level, factor), given
-        m = len(good)
         if threshold in ("theory", "printed"):
-            steps = horizon if length is None else length
             given = 8 * v * jnp.sqrt(steps * jnp.log(16 * m * steps / p)) / (m if threshold == "theory" else 1)
         enough = (m + 1) // 2 if threshold == "epfml" else m // 2 + 1
         order = jax.random.permutation(key, m)
         compared = Distances(median_machine(sums, good, given, order, enough=enough), factor * given)
-        return compared, retuned(given, compared.distance, step, length)
+        return compared, _retuned(given, compared.distance, step, length) if threshold == "epfml" else given
 
     def within(compared):
         strictly = compared.distance < compared.limit
         return strictly if threshold == "third_party" else strictly | (compared.distance == compared.limit)
-
-    def retuned(old, distance, step, length):
-        if threshold != "epfml" or length is None:
-            return old
-        middle = jnp.sort(distance)[len(distance) // 2]
-        return jnp.where(((step + 1) % length == 0) & jnp.isfinite(middle), middle + 0.001, old)
 
     return Aggregator(init, apply)
 
@@ -205,7 +195,7 @@ def _keys(key: Key[Array, ""], n_guards: int) -> list[Key[Array, ""]]:
     return [noise, *guards[-n_guards:]]
 
 
-def _restarted(state: State, step: Int[Array, ""], windows: tuple[int | None, ...], readmit: int | None) -> State:
+def _restarted(state: State, step: Int[Array, ""], windows: Sequence[int | None], readmit: int | None) -> State:
     """Accumulators are empty at the start of a window; re-admission starts all of them anew."""
     again = jnp.asarray(False) if readmit is None else step % readmit == 0
     starts = [again if length is None else again | (step % length == 0) for length in windows]
@@ -224,9 +214,25 @@ def _accumulated(
     return tuple(total + term for total in sums)
 
 
+def _retuned(old, distance, step, length: int | None):
+    """The middle distance, at the end of a window."""
+    if length is None:
+        return old
+    middle = jnp.sort(distance)[len(distance) // 2]
+    return jnp.where(((step + 1) % length == 0) & jnp.isfinite(middle), middle + 0.001, old)
+
+
 def _since_restart(step: Int[Array, ""], length: int | None, readmit: int | None) -> Int[Array, ""]:
     """Steps in the accumulator before this one."""
     return functools.reduce(jnp.minimum, [step % each for each in (length, readmit) if each is not None], step)
+
+
+def _projected(sums, good, most, done, steps, factor) -> tuple[Distances, Float[Array, ""]]:
+    """With the largest projection of the window so far, which is the threshold to remember."""
+    radius, distance = _majority(sums, good)
+    growth = jnp.sqrt(jnp.maximum(steps / (done + 1), 1.0))
+    most = jnp.maximum(jnp.where(done == 0, 0.0, most), radius * growth)
+    return Distances(distance, factor * (1 + 2 * sums.shape[1] ** -0.5) * most), most
 
 
 def _majority(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
