@@ -205,7 +205,7 @@ def report(args: list[str]) -> None:
 
 def _injected(page: Path, table: Table, text: str) -> str:
     try:
-        return reports.inject(page.read_text(), table.name, text)
+        return reports.inject(page.read_text(encoding="utf-8"), table.name, text)
     except OSError as error:
         raise UserError(f"cannot put the table into {page}: {error.strerror}") from None
     except UnicodeDecodeError as error:
