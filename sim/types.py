@@ -249,6 +249,12 @@ def checked(make: FunctionType) -> Callable[..., Any]:
     return checking
 
 
+def allowed(make: Callable[..., Any]) -> dict[str, str]:
+    """Each option of a factory, and what it takes in words; nothing of types that are not checked."""
+    hints = typing.get_type_hints(make, include_extras=True)
+    return {option: " or ".join(choice.words for choice in _choices(hint)) for option, hint in hints.items()}
+
+
 def _choices(hint: Any, within: Within | None = None) -> Iterator[Choice]:
     """What a hint allows, with unions taken apart; nothing for types that are not checked."""
     if typing.get_origin(hint) is Annotated:
