@@ -194,7 +194,11 @@ def script() -> None:
     stop.ours = True
     output.guard()
     os.environ.update(OURS)  # before JAX and Matplotlib read them
-    code = _printed(main())
+    try:
+        code = main()
+    except SystemExit as end:  # of tyro, after its help
+        code = int(end.code or 0)
+    code = _printed(code)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; Python's way out would be killed, as if it were not
     if code == 130:
         sys.stdout.flush()
@@ -208,7 +212,8 @@ def _printed(code: int) -> int:
     why = output.lost()
     if why:
         print(f"byzsim: not all output could be printed: {why}", file=sys.stderr)
-    return code or int(bool(why) and not FILES.issuperset(sys.argv[1:2]))
+    command = next((arg for arg in sys.argv[1:] if arg != "--debug"), "")
+    return code or int(bool(why) and command not in FILES)
 
 
 def _command(args: list[str]) -> int | None:

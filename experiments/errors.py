@@ -15,11 +15,8 @@ class Incomplete(Exception):
 
 def nearest(given: str, known: Iterable[str]) -> list[str]:
     """At most three names that are like the given one, the most alike first; case and punctuation do not count."""
-    plain: dict[str, list[str]] = {}
-    for name in known:
-        plain.setdefault(_plain(name), []).append(name)
-    near = difflib.get_close_matches(_plain(given), plain, n=3, cutoff=0.5)
-    return [name for each in near for name in plain[each]][:3]
+    plain = {_plain(name): name for name in known}
+    return [plain[near] for near in difflib.get_close_matches(_plain(given), plain, n=3, cutoff=0.5)]
 
 
 def _plain(name: str) -> str:
