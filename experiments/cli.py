@@ -155,11 +155,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _told(error: Exception) -> tuple[int, str]:
     """(exit code, message)"""
+    if setting := _setting(error):
+        return 2, setting
     if isinstance(error, UserError | Incomplete):
         return 1 if isinstance(error, Incomplete) else 2, str(error)
     first = str(error).strip().partition("\n")[0]
-    if setting := _setting(str(error)):
-        return 2, setting
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
         return 2, f"out of memory ({first}). Try fewer workers, smaller batches or a smaller model."
     return 70, (
@@ -168,8 +168,13 @@ def _told(error: Exception) -> tuple[int, str]:
     )
 
 
-def _setting(message: str) -> str | None:
+def _setting(error: BaseException) -> str | None:
     """Which environment variable of JAX an error comes from, and what to do, if it comes from one."""
+    while error.__cause__:
+        error = error.__cause__  # a plugin's trial may be the first to ask for a device
+    if isinstance(error, UserError | Incomplete):
+        return None
+    message = str(error)
     for name, value in os.environ.items():
         if name.startswith("JAX_") and re.search(f"(flag|environment) '?{name}\\b", message, re.IGNORECASE):
             return f"{name}={value}, in the environment, is refused by JAX: {message.strip()}. Unset it or mend it."

@@ -36,12 +36,19 @@ def fraction(text: str) -> float:
         raise ValueError(f"{text!r} is neither a fraction such as 0.2 nor a part of all workers such as 2/10") from None
 
 
+def _given(words: list[str]) -> float:
+    try:
+        return fraction(words[0])
+    except ValueError as error:
+        raise UserError(f"--alphas: {error}") from None  # tyro would say less
+
+
 Alpha = Annotated[
     float,
     PrimitiveConstructorSpec(
         nargs=1,
         metavar="FRACTION",
-        instance_from_str=lambda args: fraction(args[0]),
+        instance_from_str=_given,
         is_instance=lambda given: isinstance(given, float | int),
         str_from_instance=lambda given: [f"{given:.4g}"],
     ),
@@ -88,7 +95,7 @@ class Config:
 
     def __post_init__(self):
         counts = ((alpha, _count(alpha, self.m)) for alpha in self.alphas)
-        object.__setattr__(self, "alphas", tuple(alpha if n is None else n / self.m for alpha, n in counts))
+        object.__setattr__(self, "alphas", tuple(n / self.m if n else alpha for alpha, n in counts))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -209,7 +216,7 @@ def workers(alpha: float, m: int) -> int:
 
 def _count(alpha: float, m: int) -> int | None:
     """How many of m workers alpha is, as well as four digits of it can say; None if it is not whole."""
-    if m < 1 or not 0 <= alpha <= 1:
+    if not 0 <= alpha <= 1:
         return None
     n = round(alpha * m)
     return n if abs(alpha * m - n) <= max(1e-6, min(5.001e-5 * m, 0.01)) else None

@@ -75,7 +75,7 @@ def _member(kind: str, name: str, entry: Entry) -> Iterator[str]:
     yield f"Python:       {python.format(name, '')}"
     yield from _options(name, entry)
     yield from _variants(kind, name, entry)
-    if kind in ("aggregation rule", "pre-rule"):
+    if kind in ("aggregation rule", "pre-rule") and entry.max_f is not Entry._field_defaults["max_f"]:
         bounds = ", ".join(f"f = {entry.max_f(m)} of m = {m} workers" for m in SIZES)
         yield f"\nGuaranteed up to {bounds}, with its defaults."
     if entry.cost:

@@ -5,6 +5,7 @@ Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's 
 """
 
 import functools
+import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, UnionType
@@ -250,9 +251,9 @@ def checked(make: FunctionType) -> Callable[..., Any]:
 
 
 def allowed(make: Callable[..., Any]) -> dict[str, str]:
-    """Each option of a factory, and what it takes in words; nothing of types that are not checked."""
-    hints = typing.get_type_hints(make, include_extras=True)
-    return {option: " or ".join(choice.words for choice in _choices(hint)) for option, hint in hints.items()}
+    """Each option of a factory, and what it takes in words; no words for types that are not checked."""
+    options = inspect.signature(make).parameters.values()
+    return {each.name: " or ".join(choice.words for choice in _choices(each.annotation)) for each in options}
 
 
 def _choices(hint: Any, within: Within | None = None) -> Iterator[Choice]:
