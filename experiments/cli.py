@@ -241,7 +241,7 @@ def _command(args: list[str]) -> int | None:
 
 
 def _helped(name: str) -> bool:
-    """Print what a command does; the options come from tyro, if it has any without a table."""
+    """Print what a command does; whether its own parser has options to add, which it has without a table."""
     print(HELP[name])
     tables = ", ".join(member.name for member in listing.members("experiments.tables"))
     if name in (*TABLE_FIRST, "status"):

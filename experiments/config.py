@@ -32,11 +32,11 @@ def fraction(text: str) -> float:
     try:
         part, slash, whole = text.partition("/")
         return int(part) / int(whole) if slash else float(text)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         raise ValueError(f"{text!r} is neither a fraction such as 0.2 nor a part of all workers such as 2/10") from None
 
 
-def _given(words: list[str]) -> float:
+def _read_alpha(words: list[str]) -> float:
     try:
         return fraction(words[0])
     except ValueError as error:
@@ -48,7 +48,7 @@ Alpha = Annotated[
     PrimitiveConstructorSpec(
         nargs=1,
         metavar="FRACTION",
-        instance_from_str=_given,
+        instance_from_str=_read_alpha,
         is_instance=lambda given: isinstance(given, float | int),
         str_from_instance=lambda given: [f"{given:.4g}"],
     ),
@@ -271,7 +271,7 @@ def _takes_text(parameter: inspect.Parameter) -> bool:
     hint = parameter.annotation
     if isinstance(hint, str):  # as the user wrote it, not evaluated
         return "str" in hint or "Literal" in hint
-    return isinstance(parameter.default, str) or str in set(_types(hint))
+    return isinstance(parameter.default, str) or any(each is str for each in _types(hint))
 
 
 def _types(hint: Any) -> Iterator[Any]:
@@ -311,14 +311,13 @@ def _conditions(only: Sequence[str], config: Config) -> dict[str, set[Any]]:
 
 
 def _alpha(text: str, known: Sequence[float]) -> list[float]:
-    """The nearest of the known fractions, if the digits that were given are its own: 0.1818 is 2/11; else none."""
+    """The nearest of the known fractions, if two digits or more were given and are its own: 0.18 is 2/11; else none."""
     try:
         given = fraction(text)
     except ValueError:
         return []
-    if not math.isfinite(given):
+    if not (math.isfinite(given) and known):
         return []
-    unseen = 0.0 if "/" in text else 0.5 * 10.0 ** int(Decimal(text).as_tuple().exponent)
-    return [
-        each for each in sorted(known, key=lambda each: abs(each - given))[:1] if abs(each - given) <= unseen + 1e-9
-    ]
+    digits = 0 if "/" in text else -int(Decimal(text).as_tuple().exponent)
+    near = min(known, key=lambda each: abs(each - given))
+    return [near] if abs(near - given) <= (0.5 * 0.1**digits if digits > 1 else 0) + 1e-9 else []

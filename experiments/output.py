@@ -26,8 +26,9 @@ class Output(io.FileIO):
 
 def guard() -> None:
     """Let nothing that is printed, nor the flush at the process's end, raise; streams that were closed go nowhere."""
-    while os.open(os.devnull, os.O_RDWR) <= 2:  # else a file of results could become number 1 or 2
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:  # else a file of results could become number 1 or 2
         pass
+    os.close(spare)
     for number, name in ((1, "stdout"), (2, "stderr")):
         before = getattr(sys, name)
         if isinstance(before, io.TextIOWrapper):

@@ -462,15 +462,16 @@ def test_what_a_refusal_suggests_is_taken(m):
 
 @pytest.mark.parametrize("m", [3, 7, 11, 17, 97])
 def test_fractions_are_taken_as_they_are_printed(m):
-    """With four digits, as in table.csv; --only takes fewer, too."""
+    """With four digits, as in table.csv; --only takes two."""
     known = tuple(n / m for n in range(m + 1))
     shown = tuple(float(f"{alpha:.4f}") for alpha in known)
     assert Config(rules=("mean",), attacks=("none",), alphas=shown, m=m).alphas == known
     config = Config(rules=("mean",), attacks=("alie",), alphas=known[:3], m=m)
-    for text in (f"{2 / m:.4f}", f"{2 / m:.4g}", f"{2 / m!r}", f"2/{m}"):
+    for text in (f"{2 / m:.4f}", f"{2 / m:.4g}", f"{2 / m:.2f}", f"{2 / m!r}", f"2/{m}"):
         assert [cell.n_byz for cell in cells(config, [f"alpha={text}"])] == [2]
-    with pytest.raises(UserError, match="unknown alpha"):
-        cells(config, [f"alpha={2 / m + 0.001:.4f}"])
+    for text in (f"{2 / m + 0.001:.4f}", "1", "1e-9", "nan", "inf", "0e999999", "2/0", f"{'9' * 400}/2"):
+        with pytest.raises(UserError, match="unknown alpha"):
+            cells(Config(rules=("mean",), attacks=("alie",), alphas=known[1:3], m=m), [f"alpha={text}"])
 
 
 def test_the_optimizers_that_are_offered_can_be_used():
