@@ -14,7 +14,7 @@ import tyro
 from experiments.errors import UserError
 
 Given = TypeVar("Given")
-WITH_COMMAS = frozenset({"--options", "--only"})  # which read commas themselves
+WITH_COMMAS = frozenset({"--options", "--only", "--labels"})  # which read commas themselves, or have them in text
 
 
 def parsed(kind: type[Given], args: Sequence[str], *, prog: str, **default: Any) -> Given:
