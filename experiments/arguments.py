@@ -1,9 +1,12 @@
 """Command lines read with tyro, whose errors become ours."""
 
 import contextlib
+import dataclasses
 import io
 import re
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -11,23 +14,63 @@ import tyro
 from experiments.errors import UserError
 
 Given = TypeVar("Given")
+WITH_COMMAS = frozenset({"--options", "--only", "--labels"})  # which read commas themselves, or have them in text
 
 
 def parsed(kind: type[Given], args: Sequence[str], *, prog: str, **default: Any) -> Given:
-    """`tyro.cli`, with one message instead of a box for what it cannot read.
+    """`tyro.cli`, with one message instead of a box for what it cannot read; lists also take commas, paths a ~.
 
     Raises:
         UserError: for an unknown option or a value of a wrong type.
         SystemExit: after the help that was asked for.
     """
     said = io.StringIO()
+    words = list(_separated(args, set(_lists(kind)) - WITH_COMMAS))
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=args, prog=prog, **default)
+            given = tyro.cli(kind, args=words, prog=prog, **default)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise UserError(f"{_unboxed(said.getvalue())} All options: {prog} --help") from None
+    return _at_home(given)
+
+
+def split(words: Iterable[str]) -> list[str]:
+    """The members of a list that is written with spaces, commas or both."""
+    return [part.strip() for word in words for part in word.split(",") if part.strip()]
+
+
+def _lists(kind: Any) -> Iterator[str]:
+    """The options that take several values."""
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _lists(hint)
+        elif typing.get_origin(hint) is tuple:
+            yield "--" + name.replace("_", "-")
+
+
+def _separated(args: Iterable[str], lists: set[str]) -> Iterator[str]:
+    """The arguments, with what follows one of these options split at commas."""
+    inside = False
+    for arg in args:
+        option, equals, value = arg.partition("=")
+        if not arg.startswith("--"):
+            yield from split([arg]) if inside else [arg]
+        elif (inside := option.replace("_", "-") in lists) and equals:
+            yield from [option, *split([value])]
+        else:
+            yield arg
+
+
+def _at_home(given: Any) -> Any:
+    """The same with the home folder for ~ in every path, which a shell leaves as it is in --results=~/folder."""
+    paths = {name: value for name, value in vars(given).items() if isinstance(value, Path)}
+    try:
+        return dataclasses.replace(given, **{name: path.expanduser() for name, path in paths.items()})
+    except RuntimeError:
+        shown = ", ".join(str(path) for path in paths.values() if str(path).startswith("~"))
+        raise UserError(f"{shown}: there is no such home folder; write the path in full") from None
 
 
 def _unboxed(box: str) -> str:

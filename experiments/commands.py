@@ -136,8 +136,10 @@ class Zoo(catalogue.Size):
 class Definitions:
     """Names that stand for several definitions, side by side."""
 
-    file: tyro.conf.Positional[Path | None] = None
-    """write the page here instead of printing it"""
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """which; none: all of them"""
+    output: Path | None = None
+    """write the page to this file instead of printing it"""
 
 
 def run(args: list[str]) -> None:
@@ -205,7 +207,7 @@ def report(args: list[str]) -> None:
 
 def _injected(page: Path, table: Table, text: str) -> str:
     try:
-        return reports.inject(page.read_text(), table.name, text)
+        return reports.inject(page.read_text(encoding="utf-8"), table.name, text)
     except OSError as error:
         raise UserError(f"cannot put the table into {page}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -346,11 +348,15 @@ def zoo(args: list[str]) -> None:
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
     given = arguments.parsed(Definitions, args, prog="byzsim definitions")
-    if given.file:
-        _check_file(given.file)
-    page = catalogue.definitions()
-    if given.file:
-        _write_file(given.file, page)
+    names, known = arguments.split(given.names), catalogue.several()
+    for name in names:
+        if name not in known:
+            raise UserError(f"{unknown('name of several definitions', name, known)} A page in a file: --output FILE.")
+    if given.output:
+        _check_file(given.output)
+    page = catalogue.definitions(names)
+    if given.output:
+        _write_file(given.output, page)
     else:
         print(page)
 
@@ -378,12 +384,12 @@ def bench(args: list[str]) -> None:
 def data(args: list[str]) -> None:
     """Get data sets and say where they come from."""
     given = arguments.parsed(Data, args, prog="byzsim data")
-    failed = []
-    for name in given.names or tuple(DATASETS):
+    names, failed = arguments.split(given.names), []
+    for name in names or DATASETS:
         try:
             print(describe(name, data_dir=given.data_dir, say=_say))
         except UserError as error:
-            if len(given.names) == 1:
+            if len(names) == 1:
                 raise
             failed.append(str(error))
     if failed:

@@ -2,19 +2,57 @@
 
 import contextlib
 import dataclasses
+import inspect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import math
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from tyro.constructors import PrimitiveConstructorSpec
 
 from experiments.errors import UserError, unknown
 from experiments.report import Verdict
-from sim import Cell
+from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
 from sim.cell import Momentum, Sharding
 
 PAPER = Path(__file__).parent / "paper"
+MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)
+
+
+def fraction(text: str) -> float:
+    """A number, or a count of workers as a part of all: 0.2 or 2/10.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    try:
+        part, slash, whole = text.partition("/")
+        return int(part) / int(whole) if slash else float(text)
+    except (ValueError, ArithmeticError):
+        raise ValueError(f"{text!r} is neither a fraction such as 0.2 nor a part of all workers such as 2/10") from None
+
+
+def _read_alpha(words: list[str]) -> float:
+    try:
+        return fraction(words[0])
+    except ValueError as error:
+        raise UserError(f"--alphas: {error}") from None  # tyro would say less
+
+
+Alpha = Annotated[
+    float,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FRACTION",
+        instance_from_str=_read_alpha,
+        is_instance=lambda given: isinstance(given, float | int),
+        str_from_instance=lambda given: [f"{given:.4g}"],
+    ),
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,8 +63,8 @@ class Config:
     """aggregation rules, the table's columns"""
     attacks: tuple[str, ...]
     """attacks, the table's rows"""
-    alphas: tuple[float, ...]
-    """Byzantine fractions; alpha times m has to be whole"""
+    alphas: tuple[Alpha, ...]
+    """Byzantine fractions, such as 0.2 or, as a count of m workers, 2/11; alpha times m has to be whole"""
     seeds: tuple[int, ...] = (0,)
     """one run per cell and seed; the same seed has the same shards, batches and initial parameters in every cell"""
     data: str = "fashion_mnist"
@@ -54,6 +92,10 @@ class Config:
     """the skew: small is extreme"""
     options: tuple[str, ...] = ()
     """options of a rule, an attack or the model, such as brsgd.reading=code gaussian.sigma=100 lenet.padding=0"""
+
+    def __post_init__(self):
+        counts = ((alpha, _count(alpha, self.m)) for alpha in self.alphas)
+        object.__setattr__(self, "alphas", tuple(n / self.m if n else alpha for alpha, n in counts))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,6 +137,10 @@ def _published(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is no table with columns rule, attack, alpha, accuracy, source: {words}") from None
 
 
+TWINS = (
+    ". A run has one variant of a name: run each by itself, with its --options NAME.OPTION=VALUE, and compare the "
+    "folders of results with byzsim diff"
+)
 NAMED = {"True": True, "False": False, "None": None}
 SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(Cell)}
 
@@ -125,7 +171,8 @@ def _refuse_twins(config: Config) -> None:
         values = getattr(config, name)
         twins = [value for i, value in enumerate(values) if value in values[:i]]
         if twins:
-            raise UserError(f"--{name} has {twins[0]} twice")
+            more = TWINS if name in ("rules", "attacks") else ""
+            raise UserError(f"--{name} has {twins[0]} twice{more}")
 
 
 def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> Cell:
@@ -140,25 +187,39 @@ def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) ->
         cell = Cell(**fields)
         return cell if config.declared == "known" else dataclasses.replace(cell, f=min(n_byz, cell.max_f))
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"{error}{_own(rule, attack)}") from None
+
+
+def _own(*names: str) -> str:
+    """A hint, if one of these is not registered and a module of this folder."""
+    parts = {part for name in names for part in name.split("+")} - {name for zoo in MEMBERS for name in zoo}
+    files = [part for part in sorted(parts) if part.isidentifier() and Path(f"{part}.py").is_file()]
+    return f" There is {files[0]}.py in this folder: --plugins {files[0]} makes its ENTRY known." if files else ""
 
 
 def workers(alpha: float, m: int) -> int:
-    """alpha times m, which has to be a whole number of workers.
+    """alpha times m, which has to be a whole number of workers; 0.1818 is 2 of 11.
 
     Raises:
         UserError: if it is not, with the nearest fractions that are.
     """
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha={alpha:g} is not a fraction from 0 to 1")
-    n_byz = round(alpha * m)
-    if abs(alpha * m - n_byz) > 1e-6:
+    n_byz = _count(alpha, m)
+    if n_byz is None:
         low = int(alpha * m)
         raise UserError(
-            f"alpha={alpha:g} of m={m} is {alpha * m:g} workers, not a whole number. "
-            f"Try {low / m:g} ({low}) or {(low + 1) / m:g} ({low + 1})."
+            f"alpha={alpha:g} of m={m} is {alpha * m:g} workers, not a whole number. Try {low}/{m} or {low + 1}/{m}."
         )
     return n_byz
+
+
+def _count(alpha: float, m: int) -> int | None:
+    """How many of m workers alpha is, as well as four digits of it can say; None if it is not whole."""
+    if not 0 <= alpha <= 1:
+        return None
+    n = round(alpha * m)
+    return n if abs(alpha * m - n) <= max(1e-6, min(5.001e-5 * m, 0.01)) else None
 
 
 def parse_options(config: Config) -> dict[str, dict[str, Any]]:
@@ -180,7 +241,47 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
         if option in given.setdefault(name, {}):
             raise UserError(f"--options has {name}.{option} twice")
         given[name][option] = _literal(value)
+        _check_one(name, option, given[name][option])
     return given
+
+
+def _check_one(name: str, option: str, value: Any) -> None:
+    """A member that does not check its options itself is not to get words, or a list, for a number.
+
+    Raises:
+        UserError: for text where the option takes none, as far as its default and its annotation say.
+    """
+    for parameter in (each for part in name.split("+") for each in _parameters(part) if each.name == option):
+        default = parameter.default
+        kind = "True or False" if isinstance(default, bool) else "a number" if default is not None else "one value"
+        if isinstance(value, str) and not _takes_text(parameter) and (default is not None or "," in value):
+            raise UserError(
+                f"{name}: {option}={value!r} is not {kind}: an option has one, as in --options "
+                f"{name}.{option}={default}; another value is another run"
+            )
+
+
+def _parameters(name: str) -> list[inspect.Parameter]:
+    """Of the factory of a member."""
+    made = (zoo[name].make for zoo in (*MEMBERS, MODELS) if name in zoo)
+    return [each for make in made for each in inspect.signature(make).parameters.values()]
+
+
+def _takes_text(parameter: inspect.Parameter) -> bool:
+    hint = parameter.annotation
+    if isinstance(hint, str):  # as the user wrote it, not evaluated
+        return "str" in hint or "Literal" in hint
+    return isinstance(parameter.default, str) or any(each is str for each in _types(hint))
+
+
+def _types(hint: Any) -> Iterator[Any]:
+    """The types that a hint allows, those of literals too."""
+    if typing.get_origin(hint) is Literal:
+        yield from map(type, typing.get_args(hint))
+    else:
+        yield hint
+        for part in typing.get_args(hint):
+            yield from _types(part)
 
 
 def _literal(text: str) -> Any:
@@ -194,12 +295,7 @@ def _literal(text: str) -> Any:
 
 
 def _conditions(only: Sequence[str], config: Config) -> dict[str, set[Any]]:
-    axes: dict[str, tuple[tuple[Any, ...], Callable[[str], Any]]] = {
-        "rule": (config.rules, str),
-        "attack": (config.attacks, str),
-        "alpha": (config.alphas, float),
-        "seed": (config.seeds, int),
-    }
+    axes = {"rule": config.rules, "attack": config.attacks, "alpha": config.alphas, "seed": config.seeds}
     wanted: dict[str, set[Any]] = {}
     for text in itertools.chain.from_iterable(part.split(",") for part in only):
         key, equals, value = text.partition("=")
@@ -207,15 +303,21 @@ def _conditions(only: Sequence[str], config: Config) -> dict[str, set[Any]]:
             raise UserError(f"--only {text!r} is not of the form KEY=VALUE, such as rule=krum,attack=gaussian")
         if key not in axes:
             raise unknown("key in --only", key, axes)
-        values, kind = axes[key]
-        if value not in map(str, values) and not _number(value, kind, values):
-            raise unknown(f"{key} in --only", value, map(str, values))
-        wanted.setdefault(key, set()).add(kind(value))
+        meant = _alpha(value, config.alphas) if key == "alpha" else [each for each in axes[key] if str(each) == value]
+        if not meant:
+            raise unknown(f"{key} in --only", value, (f"{x:.4g}" if key == "alpha" else str(x) for x in axes[key]))
+        wanted.setdefault(key, set()).update(meant)
     return wanted
 
 
-def _number(text: str, kind: Callable[[str], Any], values: Sequence[Any]) -> bool:
+def _alpha(text: str, known: Sequence[float]) -> list[float]:
+    """The nearest of the known fractions, if two digits or more were given and are its own: 0.18 is 2/11; else none."""
     try:
-        return kind(text) in values
+        given = fraction(text)
     except ValueError:
-        return False
+        return []
+    if not (math.isfinite(given) and known):
+        return []
+    digits = 0 if "/" in text else -int(Decimal(text).as_tuple().exponent)
+    near = min(known, key=lambda each: abs(each - given))
+    return [near] if abs(near - given) <= (0.5 * 0.1**digits if digits > 1 else 0) + 1e-9 else []

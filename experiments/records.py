@@ -181,7 +181,14 @@ def code() -> str:
 
 def _git(folder: Path, *args: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", folder, *args], capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(
+            ["git", "-C", folder, *args],
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=True,
+            timeout=20,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -191,7 +198,7 @@ def _processor(device: jax.Device) -> str:
     if device.platform != "cpu":
         return device.device_kind
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
@@ -355,7 +362,7 @@ def exclusive(folder: Path) -> Generator[None]:
     try:
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout:
-        who = holder.read_text(errors="replace") if holder.exists() else "another process"
+        who = holder.read_text(encoding="utf-8", errors="replace") if holder.exists() else "another process"
         raise UserError(
             f"{folder} is in use by {who}. Wait for it, stop it, or choose another place with --results FOLDER."
         ) from None

@@ -481,10 +481,11 @@ def use_all_cores(least: int = 2) -> None:
 
 def keep_compiled() -> None:
     """Keep compiled programs in the cache folder, so that a table's second start finds them; to be called before JAX
-    compiles. The least used go where `KEPT` bytes are passed. Where JAX has been told a folder, nothing is changed.
+    compiles. The least used go where `KEPT` bytes are passed. Where JAX has been told a folder, nothing is changed; nor
+    for a user without a home.
     """
-    if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+    if jax.config.values["jax_compilation_cache_dir"] is None and (folder := cache_folder()):
+        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
         jax.config.update("jax_compilation_cache_max_size", KEPT)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

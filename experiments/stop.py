@@ -21,7 +21,8 @@ def at_once(words: Callable[[], str] = lambda: WORDS) -> Generator[None]:
         return
 
     def end(*_: object) -> None:
-        os.write(2, f"\n{words()}\n".encode())
+        with contextlib.suppress(OSError):  # nobody may read it
+            os.write(2, f"\n{words()}\n".encode())
         os._exit(130)
 
     before = signal.signal(signal.SIGINT, end)

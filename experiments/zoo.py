@@ -151,8 +151,13 @@ EXAMPLE = [[12, 7], [2, 6], [12, 1], [-4, 6], [0, -4], [4, 9], [1, -2], [-2, -1]
 EXAMPLE_F = 1
 
 
-def definitions() -> str:
-    """The page of all names that stand for several definitions, with what each gives on one small input."""
+def several() -> list[str]:
+    """The names that stand for several definitions."""
+    return [name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.readings]
+
+
+def definitions(names: Sequence[str] = ()) -> str:
+    """The page of these of the names that stand for `several` definitions, or all; what each gives on a small input."""
     parts = [
         "# Definitions that differ",
         "One name, several definitions: each is an option here. The first is the default, and the original paper's "
@@ -166,9 +171,9 @@ def definitions() -> str:
     ]
     zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
     for title, zoo in zoos.items():
-        several = {name: entry for name, entry in zoo.items() if entry.readings}
-        parts += [f"## {title}"] * bool(several)
-        for name, entry in several.items():
+        shown = {name: zoo[name] for name in names or several() if name in zoo}
+        parts += [f"## {title}"] * bool(shown)
+        for name, entry in shown.items():
             rows = [
                 (r.name, _options(r.options), r.formula, r.source, _shown(title, name, r.options))
                 for r in entry.readings

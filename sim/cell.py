@@ -1,8 +1,10 @@
 """A cell: one training run with every hyperparameter spelled out. A run is a pure function of its cell and data."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args
 
@@ -161,8 +163,7 @@ def _optimizer_args(name: str, given: Args) -> Args:
         raise ValueError(f"optimizer={name!r} is not a name")
     make = getattr(optax, name, None)
     if not (callable(make) and "learning_rate" in inspect.signature(make).parameters):
-        known_names = [each for each in dir(optax) if _takes_rate(getattr(optax, each))]
-        raise ValueError(unknown("optimizer", name, known_names))
+        raise ValueError(unknown("optimizer", name, _optimizers()))
     filled = names.options(name, names.Entry(make, source="optax"), given)
     filled = {key: value for key, value in filled.items() if key in given or _is_plain(key, value)}
     try:
@@ -188,8 +189,18 @@ def _one_update(make: Callable[..., Any], args: tuple[tuple[str, Any], ...]) -> 
     jax.eval_shape(update, jax.ShapeDtypeStruct((1,), np.float32))
 
 
-def _takes_rate(make: Any) -> bool:
-    return inspect.isfunction(make) and "learning_rate" in inspect.signature(make).parameters
+def _optimizers() -> list[str]:
+    """The public names of optax that can be used as they are."""
+
+    def usable(make: Any) -> bool:
+        if not (inspect.isfunction(make) and "learning_rate" in inspect.signature(make).parameters):
+            return False
+        with contextlib.suppress(Exception), warnings.catch_warnings(action="error"):
+            _one_update(make, ())
+            return True
+        return False
+
+    return [name for name in dir(optax) if not name.startswith(("_", "scale_by_")) and usable(getattr(optax, name))]
 
 
 def _check_counts(cell: Cell) -> None:

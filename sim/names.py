@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -125,9 +126,14 @@ def known(kind: str, name: str, zoo: Mapping[str, Entry]) -> Entry:
     return zoo[name]
 
 
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     """A message about a name that is none of `names`, with the nearest ones."""
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    plain = {_plain_name(each): each for each in names}  # MultiKrum is multi_krum
+    near = [plain[each] for each in difflib.get_close_matches(_plain_name(str(name)), plain, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(names))}."
 

@@ -5,6 +5,7 @@ Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's 
 """
 
 import functools
+import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, UnionType
@@ -252,6 +253,12 @@ def checked(make: FunctionType) -> Callable[..., Any]:
         return make(**options)
 
     return checking
+
+
+def allowed(make: Callable[..., Any]) -> dict[str, str]:
+    """Each option of a factory, and what it takes in words; no words for types that are not checked."""
+    options = inspect.signature(make).parameters.values()
+    return {each.name: " or ".join(choice.words for choice in _choices(each.annotation)) for each in options}
 
 
 def _choices(hint: Any, within: Within | None = None) -> Iterator[Choice]:

@@ -122,8 +122,14 @@ CLI = {
         Bad("byzsim run smoke --epoch 2", "Perhaps you meant: --epochs"),
         Bad("byzsim run smoke --epochs", "Missing value for argument '--epochs'"),
         Bad("byzsim list x", "byzsim list takes nothing but --plugins"),
-        Bad("byzsim definitions no/such/folder/page.md", "cannot write no/such/folder/page.md"),
-        Bad("byzsim definitions FOLDER", "cannot write FOLDER"),
+        Bad("byzsim show", "show what? byzsim show NAME"),
+        Bad("byzsim show krun", "unknown name 'krun'. Did you mean 'krum'"),
+        Bad("byzsim show nnm+Multi-Krum", "unknown name 'Multi-Krum'. Did you mean 'multi_krum'"),
+        Bad("byzsim show krum --plugins gone", "no module 'gone'"),
+        Bad("byzsim definitions page.md", "A page in a file: --output FILE"),
+        Bad("byzsim definitions safegard", "Did you mean 'safeguard'"),
+        Bad("byzsim definitions --output no/such/folder/page.md", "cannot write no/such/folder/page.md"),
+        Bad("byzsim definitions --output FOLDER", "cannot write FOLDER"),
         Bad("byzsim bench scalling", "unknown benchmark 'scalling'. Did you mean 'scaling'"),
         Bad("byzsim bench --only speed", "unknown part 'speed'"),
         Bad("byzsim bench scaling --workers 0", "have to be above 0"),
@@ -155,7 +161,14 @@ CLI = {
         Bad("byzsim run smoke --rules krun", "unknown rule 'krun'. Did you mean 'krum'"),
         Bad("byzsim run smoke --rules nmn+krum", "unknown pre-rule 'nmn'. Did you mean 'nnm'"),
         Bad("byzsim run smoke --rules Κrum", "unknown rule 'Κrum'"),
-        Bad("byzsim run smoke --rules krum krum", "--rules has krum twice"),
+        Bad("byzsim run smoke --rules krum krum", "--rules has krum twice. A run has one variant of a name"),
+        Bad("byzsim run smoke --rules krum,median,Multi-Krum", "Did you mean 'multi_krum'"),
+        Bad(
+            "byzsim run smoke --rules drift",
+            "There is drift.py in this folder: --plugins drift makes its ENTRY known",
+            {"drift.py": ""},
+            "drift.py is there",
+        ),
         Bad("byzsim run smoke --rules", "no cell is left: a list is empty"),
         Bad("byzsim run smoke --rules mda --m 30", "mda tries all subsets of at most 20 workers"),
         Bad("byzsim run smoke --attacks gausian", "Did you mean 'gaussian'"),
@@ -164,7 +177,10 @@ CLI = {
         Bad("byzsim run smoke --seeds -1", "seed=-1 is below 0"),
         Bad("byzsim run smoke --seeds 4294967296", "seed=4294967296 is more than 4,294,967,295"),
         Bad("byzsim run smoke --seeds 0 one", "Error parsing --seeds"),
+        Bad("byzsim run smoke --seeds 0,1,0", "--seeds has 0 twice"),
         Bad("byzsim run smoke --data digit", "Did you mean 'digits'"),
+        Bad("byzsim run smoke --data FashionMNIST", "Did you mean 'fashion_mnist'"),
+        Bad("byzsim run Smoke", "unknown table 'Smoke'. Did you mean 'smoke'"),
         Bad("byzsim run smoke --model lennet", "Did you mean 'lenet'"),
         Bad("byzsim run smoke --model lenet", "images too small"),
         Bad("byzsim run smoke --optimizer sdg", "unknown optimizer 'sdg'. Did you mean 'sgd'"),
@@ -173,7 +189,11 @@ CLI = {
         Bad("byzsim run smoke --m 1", "alpha=0.2 of m=1 is 0.2 workers"),
         Bad("byzsim run smoke --m 1000000000", "m=1000000000 is more than 1,000,000"),
         Bad("byzsim run smoke --m 1e3", "Error parsing --m"),
-        Bad("byzsim run smoke --alphas 0.25", "2.5 workers, not a whole number. Try 0.2 (2)"),
+        Bad("byzsim run smoke --alphas 0.25", "2.5 workers, not a whole number. Try 2/10 or 3/10."),
+        Bad("byzsim run smoke --m 11 --alphas 0.27", "2.97 workers, not a whole number. Try 2/11 or 3/11."),
+        Bad("byzsim run smoke --alphas 2/11", "alpha=0.181818 of m=10 is 1.81818 workers"),
+        Bad("byzsim run smoke --alphas 2/0", "'2/0' is neither a fraction such as 0.2 nor a part of all workers"),
+        Bad("byzsim run smoke --alphas few", "'few' is neither a fraction such as 0.2 nor a part of all workers"),
         Bad("byzsim run smoke --alphas 1.5", "alpha=1.5 is not a fraction from 0 to 1"),
         Bad("byzsim run smoke --alphas -0.1", "alpha=-0.1 is not a fraction from 0 to 1"),
         Bad("byzsim run smoke --alphas nan", "alpha=nan is not a fraction from 0 to 1"),
@@ -197,6 +217,8 @@ CLI = {
         Bad("byzsim run smoke --only rule=krun", "Did you mean 'krum'"),
         Bad("byzsim run smoke --only seed=x", "unknown seed in --only 'x'"),
         Bad("byzsim run smoke --only alpha=nan", "unknown alpha in --only 'nan'"),
+        Bad("byzsim run smoke --only alpha=0.21", "unknown alpha in --only '0.21'. Did you mean '0.2'"),
+        Bad("byzsim run smoke --only alpha=2/9", "unknown alpha in --only '2/9'"),
         Bad("byzsim run smoke --options brsgd", "NAME.OPTION=VALUE"),
         Bad("byzsim run smoke --options krumm.x=1", "Did you mean 'krum'"),
         Bad("byzsim run smoke --options brsgd.betta=0.4", "Did you mean 'beta'"),
@@ -206,6 +228,18 @@ CLI = {
         Bad("byzsim run smoke --options brsgd.beta=nan", "beta=nan is not a finite number"),
         Bad("byzsim run smoke --options gaussian.sigma=1e300", "sigma=1e+300 is not a finite number of 32 bits"),
         Bad("byzsim run smoke --options gaussian.sigma=[1]", "sigma='[1]' is not a number"),
+        Bad("byzsim run smoke --options gaussian.sigma=1,2", "sigma='1,2' is not a number: an option has one"),
+        Bad("byzsim run smoke --attacks alie --options alie.z=1,2", "z='1,2' is not one value"),
+        Bad(
+            "byzsim run smoke --plugins mine --rules mine --options mine.z=1.0,2.0",
+            "mine: z='1.0,2.0' is not a number: an option has one, as in --options mine.z=1.0",
+            {
+                "mine.py": RULE.format(made="(grads[0], grads[:, 0])", entry='Entry(rule, source="me")').replace(
+                    "rule()", "rule(*, z=1.0)"
+                )
+            },
+            "mine.py has an option z=1.0 that it does not check",
+        ),
         Bad(
             "byzsim run smoke --rules dnc --options dnc.iterations=0",
             "iterations=0 is not a whole number of at least 1",
@@ -232,6 +266,7 @@ CLI = {
             {"file": ""},
             "a file where its parent should be",
         ),
+        Bad("byzsim run smoke --results=~no_such_user/res", "~no_such_user/res: there is no such home folder"),
         Bad("byzsim report smoke", "no records in"),
         Bad("byzsim report smoke --results FOLDER/gone", "no records in FOLDER/gone/smoke"),
         Bad("byzsim report smoke --quick", "with the same options", runs(record()), "records of a full run only"),
@@ -726,4 +761,4 @@ def _short(message: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page())
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -1,5 +1,9 @@
 """The command line as a user meets it: what it prints, what it leaves behind, how it ends."""
 
+import contextlib
+import dataclasses
+import importlib.metadata
+import inspect
 import json
 import os
 import signal
@@ -7,14 +11,16 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
-from experiments import cli, listing, records
-from experiments.config import Config, cells, workers
+from experiments import arguments, cli, commands, listing, records
+from experiments.config import Config, cells, fraction, workers
 from experiments.datasets import DATASETS
 from experiments.errors import UserError
 from experiments.tables import TABLES
-from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES
+from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from sim.types import ATTACK_TRAITS, RULE_TRAITS
 
 SMOKE = ["smoke", "--only", "rule=mean,attack=gaussian", "--epochs", "2"]
 
@@ -51,7 +57,7 @@ def test_the_listing_is_what_the_registries_hold():
         assert members == list(zip(zoo, summaries, (e.source for e in zoo.values()), strict=True))
 
 
-@pytest.mark.parametrize("args", [["list"], ["--help"], ["lits"]])
+@pytest.mark.parametrize("args", [["list"], ["--help"], ["lits"], ["--version"], ["verify", "--help"]])
 def test_what_needs_no_jax_does_not_load_it(args):
     code = f"import sys; from experiments.cli import main; main({args}); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
@@ -63,6 +69,195 @@ def test_help_shows_the_commands_and_the_options_of_a_table(capsys):
         cli.main(["run", "brsgd_table1", "--help"])
     assert stop.value.code == 0
     assert "samples in a worker's batch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("args", [("{}", "--help"), ("{}", "-h"), ("help", "{}")])
+def test_every_command_has_help_with_examples(command, args, capsys):
+    with contextlib.suppress(SystemExit):  # of tyro, behind ours
+        assert cli.main([arg.format(command) for arg in args]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"byzsim {command}") and out.count(f"\n  byzsim {command}") >= 1 and not err
+
+
+def test_help_tells_the_truth(capsys):
+    """Each example that takes no time, and none of another kind, is refused for what it says."""
+    examples = [line.split("   ")[0] for text in cli.HELP.values() for line in text.splitlines() if line[:2] == "  "]
+    known = {name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES) for name in zoo}
+    for example in examples:
+        _, command, *rest = example.split()
+        assert command in cli.COMMANDS
+        if command in ("run", "report", "verify"):
+            assert rest[0] in TABLES
+        if command == "show" and "--plugins" not in rest:
+            assert {part for name in rest for part in name.split("+")} <= known
+    config = arguments.parsed(commands.Run, ["--m", "11", "--alphas", "0", "2/11"], prog="", default=smoke()).config
+    assert {cell.n_byz for cell in cells(config)} == {0, 2}
+
+
+def smoke():
+    return commands.Run(config=TABLES["smoke"].config)
+
+
+def test_version(capsys):
+    assert run(["--version"], capsys)[:2] == (0, f"byzsim {importlib.metadata.version('byzsim')}\n")
+
+
+@pytest.mark.parametrize("zoo", [AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS])
+def test_show_says_all_that_the_registry_has(zoo, capsys):
+    words = {**RULE_TRAITS, **ATTACK_TRAITS}
+    for name, entry in zoo.items():
+        code, page, _ = run(["show", name], capsys)
+        assert code == 0 and page.startswith(f"{name}: ")
+        assert entry.source in page and inspect.getdoc(entry.make) in page
+        for option in inspect.signature(entry.make).parameters.values():
+            assert option.default is option.empty or f"\n  {option.name} = {option.default!r}" in page
+        for reading in entry.readings:
+            assert all(part in page for part in (f"  {reading.name}: {reading.formula}", reading.source))
+            assert all(f"{name}.{option}={value}" in page for option, value in reading.options.items())
+        assert all(words[trait] in page for trait in entry.traits)
+
+
+def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
+    code, out, _ = run(["show", "nnm+krum"], capsys)
+    assert code == 0 and out.startswith("nnm: pre-rule") and "\nkrum: aggregation rule" in out
+    assert "f = 8 of m = 20 workers, f = 4 of m = 11" in out  # m >= 2f + 3
+    assert "--rules krum --options krum.definition=byzfl\n" in out
+    assert "sim.aggregate(\"krum\", gradients, f=2, definition='byzfl')" in out
+    assert "'blanchard2017' or 'byzfl'" in out and "--rules nnm+krum" in out
+
+
+def test_show_has_data_sets_and_tables(capsys):
+    code, out, _ = run(["show", *DATASETS, *TABLES], capsys)
+    assert code == 0 and all(entry.source in out for entry in (*DATASETS.values(), *TABLES.values()))
+    assert "rules = brsgd median mean krum\n" in out
+
+
+@pytest.mark.parametrize("target", ["/dev/full", "pipe"])
+@pytest.mark.parametrize("args", [["list"], ["--help"], ["lits"]])
+def test_output_that_nobody_takes_is_no_error_of_ours(args, target):
+    """A full disk is told, since what was printed is all that there is; a reader who has gone wants no more."""
+    with nowhere(target) as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments", *args],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+    assert "an error in byzsim" not in done.stderr and "Traceback" not in done.stderr
+    if args == ["lits"]:
+        assert done.returncode == 2 and "Did you mean 'list'" in done.stderr
+    elif target == "pipe":
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1 and "not all output could be printed: No space left on device" in done.stderr
+
+
+@contextlib.contextmanager
+def nowhere(target):
+    if target == "pipe":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open(target, os.O_WRONLY)
+    try:
+        yield write
+    finally:
+        os.close(write)
+
+
+HOSTILE = """
+import os, pwd, sys
+def nobody(uid):
+    raise KeyError(uid)
+pwd.getpwuid = nobody
+sys.argv[0] = "byzsim"
+from experiments.cli import script
+script()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_in_a_hostile_place_is_whole(finished, tmp_path, environment):
+    """Without a home, a display, a reader or UTF-8, and with settings of JAX that are meant for other code."""
+    strange = {"MPLBACKEND": "nonsense", "JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"}
+    strange |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    homes = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "BYZSIM_CACHE")
+    env = {key: value for key, value in environment.items() if key not in homes} | strange
+    command = [sys.executable, "-c", HOSTILE, "run", *SMOKE, "--results", str(tmp_path)]
+    with nowhere("pipe") as out, nowhere("/dev/full") as err:
+        done = subprocess.run(command, stdout=out, stderr=err, env=env, check=False)
+    assert done.returncode == 0
+    kept, before = records.read(runs(tmp_path)), records.read(runs(finished))
+    assert [(r["id"], r["digest"]) for r in kept] == [(r["id"], r["digest"]) for r in before]
+    assert {path.name for path in runs(finished).parent.iterdir() if path.suffix} == {
+        path.name for path in runs(tmp_path).parent.iterdir() if path.suffix
+    }
+
+
+@pytest.mark.slow
+def test_a_page_stays_utf8_whatever_the_locale(finished, tmp_path, environment):
+    page = tmp_path / "page.md"
+    page.write_text("Größe α\n<!-- TABLE:smoke -->\n<!-- /TABLE -->\n✓\n", encoding="utf-8")
+    command = [sys.executable, "-m", "experiments", "report", "smoke", "--epochs", "2"]
+    command += ["--results", str(finished), "--inject", str(page)]
+    latin = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
+    subprocess.run(command, env=environment | latin, check=True, stdout=subprocess.DEVNULL)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("Größe α\n") and text.endswith("✓\n") and "| Attack | α |" in text
+
+
+@pytest.mark.parametrize("name", ["JAX_PLATFORMS", "JAX_PLATFORM_NAME"])
+def test_a_device_that_is_not_there_is_named(monkeypatch, capsys, name):
+    def absent(*_):
+        raise AssertionError  # all that JAX says of CUDA without its plugin
+
+    monkeypatch.setenv(name, "cuda")
+    monkeypatch.setattr(jax, "devices", absent)
+    monkeypatch.setattr(cli, "_list", absent)
+    code, _, err = run(["list"], capsys)
+    assert code == 2 and f"{name}=cuda" in err and f"set {name}=cpu" in err
+    assert "which table?" in run(["run"], capsys)[2]
+
+
+def test_a_setting_that_jax_refuses_is_named(monkeypatch, capsys):
+    def refused(args):
+        raise ValueError("invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'")
+
+    monkeypatch.setattr(cli, "_list", refused)
+    assert run(["list"], capsys)[0] == 70
+    monkeypatch.setenv("JAX_ENABLE_X64", "maybe")
+    code, _, err = run(["list"], capsys)
+    assert code == 2 and "JAX_ENABLE_X64=maybe, in the environment" in err
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert arguments.parsed(commands.Run, ["--results=~/res"], prog="", default=smoke()).results == tmp_path / "res"
+    for command in (commands.Report, commands.Status, commands.Verify, commands.Run):
+        paths = [field.name for field in dataclasses.fields(command) if "Path" in str(field.type)]
+        args = [arg for name in paths for arg in ("--" + name.replace("_", "-"), f"~/{name}")]
+        given = arguments.parsed(command, args, prog="", default=command(config=TABLES["smoke"].config))
+        assert {getattr(given, name) for name in paths} == {tmp_path / name for name in paths} and paths
+    given = arguments.parsed(commands.Diff, ["~/a", "~", "--csv=~/c"], prog="")
+    assert (given.a, given.b, given.csv) == (tmp_path / "a", tmp_path, tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--rules krum median --seeds 0 1", "--rules krum,median --seeds=0,1", "--rules=krum, median --seeds 0, 1,"],
+)
+def test_lists_take_spaces_and_commas(words):
+    config = arguments.parsed(commands.Run, words.split(), prog="", default=smoke()).config
+    assert (config.rules, config.seeds) == (("krum", "median"), (0, 1))
+
+
+def test_commas_of_options_and_conditions_are_left_to_them():
+    words = "--options drift.z=1,2 --only rule=krum,attack=alie --plugins a,b"
+    given = arguments.parsed(commands.Run, words.split(), prog="", default=smoke())
+    assert (given.config.options, given.only) == (("drift.z=1,2",), ("rule=krum,attack=alie",))
+    assert given.plugins == ("a", "b")
 
 
 @pytest.mark.slow
@@ -249,6 +444,43 @@ def test_workers(alpha, m, n_byz):
 def test_a_fractional_worker_is_refused():
     with pytest.raises(UserError, match="not a whole number"):
         workers(0.33, 10)
+
+
+@pytest.mark.parametrize("m", [1, 3, 7, 10, 11, 17, 20, 97, 1000])
+def test_what_a_refusal_suggests_is_taken(m):
+    refused = 0
+    for alpha in (k / 237 for k in range(1, 237)):
+        try:
+            workers(alpha, m)
+        except UserError as error:
+            refused += 1
+            tried = str(error).partition(". Try ")[2].rstrip(".").split(" or ")
+            low = int(alpha * m)
+            assert [workers(fraction(text), m) for text in tried] == [low, low + 1]
+    assert refused > 200
+
+
+@pytest.mark.parametrize("m", [3, 7, 11, 17, 97])
+def test_fractions_are_taken_as_they_are_printed(m):
+    """With four digits, as in table.csv; --only takes two."""
+    known = tuple(n / m for n in range(m + 1))
+    shown = tuple(float(f"{alpha:.4f}") for alpha in known)
+    assert Config(rules=("mean",), attacks=("none",), alphas=shown, m=m).alphas == known
+    config = Config(rules=("mean",), attacks=("alie",), alphas=known[:3], m=m)
+    for text in (f"{2 / m:.4f}", f"{2 / m:.4g}", f"{2 / m:.2f}", f"{2 / m!r}", f"2/{m}"):
+        assert [cell.n_byz for cell in cells(config, [f"alpha={text}"])] == [2]
+    for text in (f"{2 / m + 0.001:.4f}", "1", "1e-9", "nan", "inf", "0e999999", "2/0", f"{'9' * 400}/2"):
+        with pytest.raises(UserError, match="unknown alpha"):
+            cells(Config(rules=("mean",), attacks=("alie",), alphas=known[1:3], m=m), [f"alpha={text}"])
+
+
+def test_the_optimizers_that_are_offered_can_be_used():
+    with pytest.raises(ValueError, match="unknown optimizer") as refused:
+        Cell(optimizer="sdg")
+    offered = str(refused.value).partition("Known: ")[2].rstrip(".").split(", ")
+    assert {"sgd", "adam", "rmsprop"} <= set(offered) and not any(name.startswith("_") for name in offered)
+    for name in offered:
+        assert Cell(optimizer=name).optimizer == name
 
 
 @pytest.mark.slow

@@ -240,6 +240,31 @@ def test_the_cache_is_where_the_user_wants_it(monkeypatch, tmp_path):
     assert _cache.cache_file("x", cache_dir=None) == Path("/caches/byzsim/x.npz")
 
 
+@pytest.mark.parametrize("platformdirs_raises", [True, False])
+def test_without_a_home_there_is_no_cache_and_no_error(monkeypatch, files, load, platformdirs_raises):
+    """The user of a container may have no entry in /etc/passwd; releases of platformdirs differ in what they do."""
+
+    def homeless(app):
+        if platformdirs_raises:
+            raise RuntimeError("could not determine the home directory")
+        return "~/.cache/byzsim"
+
+    def nobody(uid):
+        raise KeyError(uid)
+
+    for name in ("BYZSIM_CACHE", "TFDS_DATA_DIR", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(_cache.platformdirs, "user_cache_dir", homeless)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert same(load(data_dir=files))
+    assert [line.partition(";")[0] for line in load.said[:2]] == [
+        "tiny: prepared cache: there is no home folder",
+        "tiny: prepared TFDS folder: there is no home folder",
+    ]
+    assert _cache.cache_folder() is _cache.cache_file("x", cache_dir=None) is None
+    assert _cache.stored_digest(None) is None
+
+
 class Trap:
     def __reduce__(self):
         return (os._exit, (1,))  # unpickling it would end the test run

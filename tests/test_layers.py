@@ -38,6 +38,21 @@ def test_the_core_imports_little(path):
     assert {module.partition(".")[0] for module in imported(path)} <= ALLOWED
 
 
+@pytest.mark.parametrize("path", sorted((ROOT.parent / "experiments").rglob("*.py")), ids=lambda path: path.name)
+def test_text_has_an_encoding_of_its_own(path):
+    """Not the locale's: files are read by others, in other places."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            mode = given.get("mode") or " ".join(ast.unparse(arg) for arg in node.args[:2])
+            binary = called == "open" and ("b'" in mode or "tarfile" in ast.unparse(node.func))
+            text = called in ("read_text", "write_text", "fdopen", "TextIOWrapper") or (called == "open" and not binary)
+            known = ("os.open", "gzip.open", "stored.open", "Pillow.open")  # numbers and bytes
+            if (text and ast.unparse(node.func) not in known) or "text" in given or "universal_newlines" in given:
+                assert "encoding" in given, f"line {node.lineno}"
+
+
 @pytest.mark.parametrize("path", MEMBERS, ids=name)
 def test_members_do_not_know_each_other(path):
     others = {f"sim.{other.parent.name}.{other.stem}" for other in MEMBERS} | {"sim.engine", "sim.grid", "sim.api"}

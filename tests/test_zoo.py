@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "definitions.md"
 
 @pytest.mark.slow
 def test_the_page_of_definitions_is_what_the_registry_gives():
-    """Mend with: byzsim definitions docs/definitions.md"""
+    """Mend with: byzsim definitions --output docs/definitions.md"""
     assert PAGE.read_text() == zoo.definitions()
 
 
@@ -35,12 +35,22 @@ def test_readings_differ_on_the_example(members):
 
 
 def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(zoo, "definitions", lambda: "# The page\n")
-    assert cli.main(["definitions", str(tmp_path / "page.md")]) == 0
+    monkeypatch.setattr(zoo, "definitions", lambda names: "# The page\n" + "".join(names))
+    assert cli.main(["definitions", "--output", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text() == "# The page\n"
     assert cli.main(["definitions"]) == 0
     assert capsys.readouterr().out == "# The page\n\n"
-    assert cli.main(["definitions", str(tmp_path / "none" / "page.md")]) == 2
+    assert cli.main(["definitions", "krum", "alie,nnm"]) == 2  # nnm has one definition
+    assert cli.main(["definitions", "krum,alie"]) == 0
+    assert capsys.readouterr().out == "# The page\nkrumalie\n"
+    assert cli.main(["definitions", "--output", str(tmp_path / "none" / "page.md")]) == 2
+
+
+@pytest.mark.slow
+def test_definitions_of_one_name_are_its_part_of_the_page():
+    page, whole = zoo.definitions(["krum"]), PAGE.read_text(encoding="utf-8")
+    assert page.count("\n## ") == page.count("\n### ") == 1 and "### krum\n" in page
+    assert page.partition("### krum\n")[2].strip() in whole
 
 
 @pytest.mark.slow

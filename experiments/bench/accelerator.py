@@ -21,7 +21,7 @@ from experiments.bench.environment import Peer
 from experiments.bench.page import made_by
 from experiments.bench.scaling import command_line
 from experiments.bench.timing import Failed
-from experiments.config import cells
+from experiments.config import Alpha, cells
 from experiments.datasets import load
 from experiments.errors import UserError, unknown
 from experiments.report import write_whole
@@ -43,7 +43,7 @@ class Accelerator:
     """what is measured"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """of the table"""
-    alphas: tuple[float, ...] = (0.0, 0.10, 0.25, 0.50)
+    alphas: tuple[Alpha, ...] = (0.0, 0.10, 0.25, 0.50)
     """of the table: the paper's own, 52 cells"""
     table_steps: int | None = None
     """steps in an epoch of the table; None: the whole shard"""

@@ -146,7 +146,7 @@ def peak_memory() -> int:
     From VmHWM, where there is one: `ru_maxrss` begins with what the parent held when it started this process.
     """
     with suppress(OSError):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

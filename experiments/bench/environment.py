@@ -27,8 +27,8 @@ def make(folder: Path, say: Callable[[str], object]) -> Path:
         UserError: if it cannot be made, with pip's last words.
     """
     python = folder / "bin" / "python"
-    ready, pins = folder / "ready.txt", PINS.read_text()
-    if ready.exists() and ready.read_text() == pins:
+    ready, pins = folder / "ready.txt", PINS.read_text(encoding="utf-8")
+    if ready.exists() and ready.read_text(encoding="utf-8") == pins:
         return python
     say(f"making the peers' environment in {folder} (once; a few minutes)")
     wanted = [line for line in pins.splitlines() if line and not line.startswith("#")]
@@ -38,14 +38,14 @@ def make(folder: Path, say: Callable[[str], object]) -> Path:
         raise UserError(f"cannot make an environment in {folder}: {error}") from None
     _pip(python, *[pin for pin in wanted if not pin.startswith(ALONE)])
     _pip(python, "--no-deps", *[pin for pin in wanted if pin.startswith(ALONE)])
-    ready.write_text(pins)
+    ready.write_text(pins, encoding="utf-8")
     return python
 
 
 def _pip(python: Path, *what: str) -> None:
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except OSError as error:
         raise UserError(f"cannot run {python}: {error.strerror}. Remove the folder of the environment.") from None
     if done.returncode:
@@ -90,7 +90,7 @@ class Peer:
         clean |= {"OMP_WAIT_POLICY": "passive"} if wait == "passive" else {}
         pipe = subprocess.PIPE
         try:
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=clean)
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", env=clean)
         except OSError as error:
             raise UserError(f"cannot run the peers' Python {python}: {error.strerror}") from None
         try:

@@ -75,7 +75,7 @@ def _wall(command: list[str]) -> float:
 
 
 def _run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=env, cwd=ROOT, check=False)
     if done.returncode:
         words = done.stderr.strip().splitlines() or ["no message"]
         raise UserError(f"{' '.join(command[:3])} failed: {words[-1]}")

@@ -67,7 +67,7 @@ def describe(
     """Load a data set as `load` does, which fills the cache, and say in a few lines what it is."""
     data = load(name, cache_dir=cache_dir, data_dir=data_dir, say=say)
     cache = cache_file(name, cache_dir=cache_dir)
-    kept = f"{cache} ({cache.stat().st_size / 1e6:.1f} MB)" if cache.is_file() else "none"
+    kept = f"{cache} ({cache.stat().st_size / 1e6:.1f} MB)" if cache and cache.is_file() else "none"
     lines = {
         "what": DATASETS[name].summary,
         "by": DATASETS[name].source,

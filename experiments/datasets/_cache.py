@@ -17,23 +17,37 @@ from experiments.datasets._base import Dataset, Missing, dataset
 from experiments.errors import UserError
 
 
-def cache_folder() -> Path:
-    """$BYZSIM_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("BYZSIM_CACHE") or platformdirs.user_cache_dir("byzsim")).expanduser()
+def cache_folder() -> Path | None:
+    """$BYZSIM_CACHE, else the user's cache folder; None for a user without a home, as a container's may be."""
+    try:
+        return expanded(os.environ.get("BYZSIM_CACHE") or platformdirs.user_cache_dir("byzsim"))
+    except RuntimeError:  # as newer platformdirs have it
+        return None
 
 
-def cache_file(name: str, *, cache_dir: str | os.PathLike[str] | None) -> Path:
-    """The cache file of a data set, in `cache_dir` or else in `cache_folder`."""
-    return (Path(cache_dir).expanduser() if cache_dir else cache_folder()) / f"{name}.npz"
+def expanded(path: str | os.PathLike[str]) -> Path | None:
+    """The path with the home folder for ~; None if it has a ~ and there is no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return None
 
 
-def read(path: Path) -> Dataset:
+def cache_file(name: str, *, cache_dir: str | os.PathLike[str] | None) -> Path | None:
+    """The cache file of a data set, in `cache_dir` or else in `cache_folder`; None if there is none."""
+    folder = expanded(cache_dir) if cache_dir else cache_folder()
+    return folder and folder / f"{name}.npz"
+
+
+def read(path: Path | None) -> Dataset:
     """The data set in a cache file.
 
     Raises:
         Missing: there is no such file.
         UserError: the file is torn, or its contents do not have the digest they were stored with.
     """
+    if path is None:
+        raise Missing("there is no home folder; BYZSIM_CACHE=FOLDER gives another place.")
     if not path.is_file():
         raise Missing(f"{path} not there.")
     try:
@@ -47,8 +61,10 @@ def read(path: Path) -> Dataset:
     return data
 
 
-def stored_digest(path: Path) -> str | None:
+def stored_digest(path: Path | None) -> str | None:
     """The digest in a cache file, of which nothing else is read; None if there is no whole file."""
+    if path is None:
+        return None
     try:
         with zipfile.ZipFile(path) as stored:
             digest = str(_array(stored, "digest.npy"))

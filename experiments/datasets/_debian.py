@@ -36,7 +36,9 @@ def unpack(package: str, *, folder: Path) -> Path:
 
 def _run(*command: str, folder: Path) -> None:
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=SECONDS)
+        subprocess.run(
+            command, cwd=folder, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS
+        )
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         raise Missing(f"{' '.join(command)} failed ({said[-1]}).") from error

@@ -113,7 +113,9 @@ def _from_debian(recipe: Recipe, debian: Debian, *, say: Say) -> Dataset:
         return _from_folder(recipe, root / debian.folder, source=source)
 
 
-def _keep(cache: Path, data: Dataset, *, name: str, say: Say) -> None:
+def _keep(cache: Path | None, data: Dataset, *, name: str, say: Say) -> None:
+    if cache is None:
+        return  # as said when it was looked for
     try:
         _cache.write(cache, data)
     except OSError as error:  # a full disk or a read-only home: slower next time, but no reason to stop

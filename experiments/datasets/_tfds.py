@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.datasets._base import Image, Label, Missing, Say
+from experiments.datasets._cache import expanded
 from experiments.errors import UserError
 
 OWN = "tensorflow_datasets.core.features."
@@ -38,7 +39,10 @@ def prepared(name: str) -> Path:
     Raises:
         Missing: none is prepared there.
     """
-    home = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser() / name
+    folder = expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    if folder is None:
+        raise Missing("there is no home folder; TFDS_DATA_DIR=FOLDER gives another place.")
+    home = folder / name
     versions = [info.parent for info in home.glob("*/dataset_info.json")]
     if not versions:
         raise Missing(f"nothing prepared in {home}.")

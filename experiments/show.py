@@ -1,0 +1,127 @@
+"""What `byzsim show NAME` prints: all that is known of a rule, an attack, a model, a data set or a table."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tyro
+
+from experiments import arguments, plugins
+from experiments.datasets import DATASETS
+from experiments.errors import unknown
+from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
+from sim.types import ATTACK_TRAITS, RULE_TRAITS, allowed
+
+ZOOS: dict[str, Mapping[str, Entry]] = {
+    "aggregation rule": AGGREGATORS,
+    "pre-rule": PRE_RULES,
+    "attack": ATTACKS,
+    "modifier of attacks": MODIFIERS,
+    "model": MODELS,
+}
+ASKED = {  # how each kind is named on the command line, and in Python
+    "aggregation rule": ("--rules {}", 'sim.aggregate("{}", gradients, f=2{})'),
+    "pre-rule": ("--rules {}+krum", 'sim.aggregate("{}+krum", gradients, f=2{})'),
+    "attack": ("--attacks {}", 'sim.attack("{}", honest, n_byz=2{})'),
+    "modifier of attacks": ("--attacks {}+alie", 'sim.attack("{}+alie", honest, n_byz=2{})'),
+    "model": ("--model {}", 'sim.simulate(train, test, model="{}"{})'),
+}
+SIZES = (20, 11)  # workers, in examples of bounds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Show:
+    """Say all that is known of rules, pre-rules, attacks, modifiers, models, data sets and tables."""
+
+    names: tyro.conf.Positional[tuple[str, ...]]
+    """as byzsim list has them; nnm+krum shows both"""
+    plugins: tuple[str, ...] = ()
+    """modules with rules and attacks of your own"""
+
+
+def pages(args: list[str]) -> Iterator[str]:
+    """The lines for these arguments.
+
+    Raises:
+        UserError: for a name that nothing has, with the nearest ones.
+    """
+    given = arguments.parsed(Show, args, prog="byzsim show")
+    plugins.load(given.plugins)
+    for name in (part for each in arguments.split(given.names) for part in each.split("+")):
+        yield from _page(name)
+
+
+def _page(name: str) -> Iterator[str]:
+    from experiments.tables import TABLES  # with pandas and matplotlib
+
+    for kind, zoo in ZOOS.items():
+        if name in zoo:
+            return _member(kind, name, zoo[name])
+    if name in DATASETS:
+        return _dataset(name)
+    if name in TABLES:
+        return _table(TABLES[name])
+    known = {each for zoo in (*ZOOS.values(), DATASETS, TABLES) for each in zoo}
+    raise unknown("name", name, known)
+
+
+def _member(kind: str, name: str, entry: Entry) -> Iterator[str]:
+    shell, python = ASKED[kind]
+    yield f"{name}: {kind}. Source: {entry.source}."
+    yield f"\n{inspect.getdoc(entry.make) or 'It has no description.'}\n"
+    yield f"Command line: {shell.format(name)}"
+    yield f"Python:       {python.format(name, '')}"
+    yield from _options(name, entry)
+    yield from _variants(kind, name, entry)
+    if kind in ("aggregation rule", "pre-rule") and entry.max_f is not Entry._field_defaults["max_f"]:
+        bounds = ", ".join(f"f = {entry.max_f(m)} of m = {m} workers" for m in SIZES)
+        yield f"\nGuaranteed up to {bounds}, with its defaults."
+    if entry.cost:
+        yield f"Cost: of the order of {entry.cost}."
+    words = ATTACK_TRAITS if kind in ("attack", "modifier of attacks") else RULE_TRAITS
+    if entry.traits:
+        yield f"With its defaults: {'; '.join(words[each] for each in sorted(entry.traits))}."
+    yield ""
+
+
+def _options(name: str, entry: Entry) -> Iterator[str]:
+    words = allowed(entry.make)
+    options = [each for each in inspect.signature(entry.make).parameters.values() if each.default is not each.empty]
+    if not options:
+        yield "It has no options."
+        return
+    yield f"\nOptions, as --options {name}.{options[0].name}={options[0].default} or as keywords in Python:"
+    for each in options:
+        yield f"  {f'{each.name} = {each.default!r}':<26}  {words.get(each.name, '')}".rstrip()
+
+
+def _variants(kind: str, name: str, entry: Entry) -> Iterator[str]:
+    shell, python = ASKED[kind]
+    if entry.readings:
+        yield "\nVariants: definitions that go by this name, the default first."
+    for each in entry.readings:
+        chosen = " ".join(f"{name}.{option}={value}" for option, value in each.options.items())
+        keywords = "".join(f", {option}={value!r}" for option, value in each.options.items())
+        yield f"  {each.name}: {each.formula}  [{each.source}]"
+        yield f"      {shell.format(name)}{f' --options {chosen}' * bool(chosen)}"
+        yield f"      {python.format(name, keywords)}"
+
+
+def _dataset(name: str) -> Iterator[str]:
+    entry = DATASETS[name]
+    yield f"{name}: data set. Source: {entry.source}."
+    yield f"\n{entry.summary}\n"
+    yield f"Command line: --data {name}; byzsim data {name} gets it and says where it comes from."
+    yield ""
+
+
+def _table(table: Any) -> Iterator[str]:
+    yield f"{table.name}: table. {table.title}. Source: {table.source}."
+    yield f"\n{inspect.getdoc(sys.modules[f'experiments.tables.{table.name}'])}\n"
+    yield f"Command line: byzsim run {table.name}; what each of these means: byzsim run {table.name} --help"
+    for field in dataclasses.fields(table.config):
+        value = getattr(table.config, field.name)
+        yield f"  {field.name} = {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+    yield ""
