@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -13,10 +14,11 @@ import time
 import pandas as pd
 import pytest
 
-from experiments import cli, commands, folders, listing, records, report, settings
+from experiments import cli, commands, folders, listing, records, report, runner, settings
 from experiments.config import Config, cells, workers
 from experiments.datasets import DATASETS
 from experiments.errors import UserError
+from experiments.estimate import Estimate
 from experiments.tables import TABLES
 from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES
 
@@ -385,6 +387,88 @@ def test_export(finished, tmp_path, capsys):
     cells = pd.read_csv(tmp_path / "diff.csv")
     assert len(cells.merge(table, on=["rule", "attack", "alpha", "seed"])) == len(cells) == 2
     assert run(["export", tmp_path / "gone"], capsys)[0] == 2
+
+
+# Where records come from, and how long they will take
+
+
+def git(folder, *args):
+    words = ["git", "-C", folder, "-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false", *args]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_only_a_repository_of_our_own_sources_gives_a_commit(tmp_path):
+    """An installed package inside a user's repository, ignored there or not, is not that repository's code."""
+    site = tmp_path / ".venv" / "site-packages"
+    source = site / "experiments" / "records.py"
+    source.parent.mkdir(parents=True)
+    shutil.copy(records.__file__, source)
+    (tmp_path / "theirs.py").write_text("")
+    assert records._commit(source) == ("unknown", None)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "theirs.py")
+    git(tmp_path, "commit", "-qm", "theirs")
+    assert records._commit(source) == ("unknown", None)
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    assert records._commit(source) == ("unknown", None)
+    shutil.copytree(site / "experiments", tmp_path / "ours" / "experiments")
+    git(tmp_path / "ours", "init", "-q")
+    git(tmp_path / "ours", "add", ".")
+    git(tmp_path / "ours", "commit", "-qm", "ours")
+    ours = tmp_path / "ours" / "experiments" / "records.py"
+    assert records._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
+    ours.write_text("changed")
+    assert records._commit(ours)[1] is True
+
+
+def test_a_record_of_an_installed_package_is_read(finished, tmp_path):
+    old = records.read(runs(finished))[0]
+    records.append(tmp_path / "runs.jsonl", [old | {"commit": "unknown", "dirty": None}])
+    (found,) = records.read(tmp_path / "runs.jsonl")
+    assert report.provenance([found])["Commits"] == "unknown" and found["versions"]["byzsim"]
+
+
+def timed(programs, batches, epochs, compiling, running):
+    """(estimated, true) seconds left after each epoch of batches of two cells, by a clock of our own."""
+    now, total = 0.0, 2 * programs * batches
+    estimate = Estimate(programs=programs, clock=lambda: now)
+    true, found = programs * (compiling + 2 * batches * running), []
+    for _ in range(programs):
+        estimate.program()
+        for batch in range(batches):
+            estimate.start()
+            for epoch in range(epochs):
+                spent = 2 * running / epochs + (compiling if batch == epoch == 0 else 0)
+                now, true, total = now + spent, true - spent, total - 2 / epochs
+                estimate.done(2 / epochs)
+                found.append((estimate.left(total), true))
+    return found
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 1), (4, 1, 5), (3, 2, 2), (1, 3, 1)])
+def test_the_time_left_knows_compiling_from_running(shape):
+    """From the second part of work on it is exact, where all programs are alike."""
+    (nothing, _), *found = timed(*shape, compiling=100.0, running=7.0)
+    assert nothing is None and len(found) == math.prod(shape) - 1
+    assert all(left == pytest.approx(true, abs=1e-6) for left, true in found)
+
+
+def test_the_time_left_where_compiling_is_all():
+    found = timed(5, 1, 1, compiling=30.0, running=1.0)
+    assert [left for left, _ in found] == [None, *(pytest.approx(true, abs=1e-6) for _, true in found[1:])]
+    estimate = Estimate(programs=1)
+    estimate.first.parts, estimate.later.parts, estimate.later.cells, estimate.later.seconds = 1, 1, 1.0, 60.0
+    assert [estimate.words(cells) for cells in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
+
+
+def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(runner.Estimate, "left", lambda self, cells: 240.0 * cells)
+    monkeypatch.setattr(runner.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
+    _, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
+    lines = [line.partition(" %; ")[2] for line in out.splitlines() if line.startswith("[")]
+    assert lines == ["about 4 min left", ""]
+    assert shown == ["about 6 min left", "about 4 min left", lines[0], "about 2 min left", "", lines[1]]
 
 
 def test_beyond_the_bound_is_a_warning(finished, capsys):
