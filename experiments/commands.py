@@ -191,7 +191,7 @@ def _write_at_end(table: Table, given: Run, folder: Path) -> None:
     """By one process."""
     if hosts.first():
         with stop.at_once():
-            _write(table, given, folder)
+            _write(table, given, folder, _found(given.config, folder))
 
 
 def _processes(given: Run) -> contextlib.AbstractContextManager[None]:
@@ -221,7 +221,10 @@ def report(args: list[str]) -> None:
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` first, with the same options")
     if given.inject:
         _injected(given.inject, table, "")  # a page without the place for it is told before anything is written
-    text = _write(table, given, folder)
+    found = _found(given.config, folder)
+    if not found:
+        raise UserError(f"{folder} has records, but none of these cells: `byzsim report {folder}` is of those it has")
+    text = _write(table, given, folder, found)
     if given.inject:
         reports.write_whole(given.inject, _injected(given.inject, table, text).encode())
 
@@ -251,12 +254,11 @@ def _words(table: Table, given: Reported, folder: Path) -> dict[str, Any]:
     return words | {"plugins": list(given.plugins)}
 
 
-def _write(table: Table, given: Reported, folder: Path) -> str:
+def _write(table: Table, given: Reported, folder: Path, found: Sequence[records.Record]) -> str:
     """All of the report's files, and the table on the terminal."""
     config, words = given.config, _words(table, given, folder)
     labels = settings.named(table, config, words["labels"])
     title = words["title"] or settings.title(table, config, quick=given.quick, labels=labels)
-    found = _found(config, folder)
     common: dict[str, Any] = {
         "rules": config.rules,
         "attacks": config.attacks,

@@ -334,6 +334,8 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
         assert code == 0 and "My title" in out and text.startswith("# My title\n") and "| Plain mean |" in text
     code, _, err = run(["run", *SMOKE, "--lr", "0.1", *where], capsys)
     assert code == 2 and "holds records of other settings than these: lr 0.5 -> 0.1" in err
+    code, _, err = run(["report", *SMOKE[:1], "--epochs", "2", "--rules", "krum", *where], capsys)
+    assert code == 2 and "has records, but none of these cells" in err
     (tmp_path / "mine" / "config.json").unlink()
     code, _, err = run(["run", *SMOKE[:3], "--epochs", "3", *where], capsys)
     assert code == 2 and "other settings than these: epochs 2 -> 3" in err
@@ -345,7 +347,7 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
 def test_a_report_is_of_the_seeds_asked_for(undrawn, tmp_path, capsys):
     folder = fabricated(tmp_path, [*PART, "--seeds", "0", "1", "2"])
     table, given, _ = commands._given("run", commands.Run, ["brsgd_table1", *PART, "--results", str(tmp_path)])
-    commands._write(table, given, folder)
+    commands._write(table, given, folder, commands._found(given.config, folder))
     out = capsys.readouterr().out
     assert "of the seeds asked for, 0, and leaves out the records of seeds 1, 2" in out and "┃" in out
     table = pd.read_csv(folder / "table.csv")
