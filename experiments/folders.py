@@ -77,7 +77,8 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_config(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, int) for each in value.get("seeds", [0]))
+    seeds = value.get("seeds", []) if isinstance(value, dict) else None
+    return isinstance(seeds, list) and all(isinstance(each, int) for each in seeds)
 
 
 KINDS: dict[str, Callable[[Any], bool]] = {

@@ -204,11 +204,11 @@ PAIR = "ours / the paper's, "
 def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
     """A sentence for every mark the printed table can show."""
     verdicts = [v for v in summary["verdict"].unique() if v in labels]
-    beside = compared(summary)
+    beside, spread = compared(summary), "mean ± sample standard deviation over seeds; without ±, one seed finished."
     return [
         f"Cells: {PAIR if beside else ''}test accuracy in percent at the final epoch.",
         "α: the share of workers that attack (in brackets, how many).",
-        f"{'Ours: m' if beside else 'M'}ean ± sample standard deviation over seeds; without ±, one seed finished.",
+        f"Ours: {spread}" if beside else spread.capitalize(),
         '"diverged": parameters became non-finite in every run; "(1 of 3 diverged)": mean over the others.',
         '"(n = 2)": fewer seeds than elsewhere.',
         f"{BEYOND}: more attackers than the rule is proved for. {MISSING}: not run.",
@@ -441,7 +441,8 @@ def build(
     common: dict[str, Any] = {"source": source, "origin": origin, "quick": quick, "labels": labels}
     body = to_markdown(summary, **common)
     table = f"**{title}**\n\n{body}"
-    extra = _swap_section(swap_test(summary, *swap, labels=labels), labels) if swap and compared(summary) else ""
+    both = swap is not None and compared(summary) and {*swap} <= {*attacks}
+    extra = _swap_section(swap_test(summary, *swap, labels=labels), labels) if swap and both else ""
     pictures = _pictures(used, summary, quick, labels)
     shown = "\n".join(f"## {p.title}\n\n![{p.title}]({stem}.png)\n\n{p.text}\n" for stem, p in pictures.items())
     failed = _failed_within_bound(summary, labels)

@@ -354,6 +354,12 @@ CLI = {
         ),
         Bad(
             "byzsim report results/smoke",
+            "config.json is not what `byzsim run` writes",
+            runs(record()) | {"results/smoke/config.json": CONFIG % '"seeds": 3'},
+            "a config.json with one number for seeds",
+        ),
+        Bad(
+            "byzsim report results/smoke",
             "is of another version, with the settings rate",
             runs(record()) | {"results/smoke/config.json": CONFIG % '"rate": 1'},
             "a config.json with a setting that there is not",
