@@ -368,7 +368,7 @@ def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Giv
         table = TABLES[args[0]]
         given = arguments.parsed(kind, args[1:], default=_default(kind, table, "--quick" in args), prog=prog)
         folder = _folder(table, given)
-    elif Path(args[0]).is_dir():
+    elif os.path.isdir(args[0]):
         folder = Path(args[0])
         table, given = _of_folder(kind, folder, args[1:], prog)
     elif os.sep in args[0]:

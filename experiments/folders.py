@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,7 +55,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         UserError: for a file that is none of ours, or of another version.
     """
     path = folder / FILE
-    if not path.exists():
+    if not os.path.exists(path):  # nor where the name is too long for a file system, of which others speak
         return None
     try:
         known = json.loads(path.read_bytes())

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -372,7 +373,8 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER."
+            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER"
+            + (", or a shorter name with --name." if error.errno == errno.ENAMETOOLONG else ".")
         ) from None
 
 

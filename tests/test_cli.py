@@ -344,6 +344,14 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_name_too_long_for_a_folder(tmp_path, capsys):
+    shares = [f"0.{i:03}" for i in range(0, 500, 5)]
+    code, _, err = run(["run", "smoke", "--m", "200", "--alphas", *shares, "--results", tmp_path], capsys)
+    assert code == 2 and "File name too long" in err and "or a shorter name with --name" in err
+    code, _, err = run(["report", "x" * 300], capsys)
+    assert code == 2 and "unknown table 'xxx" in err and not list(tmp_path.iterdir())
+
+
 def test_a_report_is_of_the_seeds_asked_for(undrawn, tmp_path, capsys):
     folder = fabricated(tmp_path, [*PART, "--seeds", "0", "1", "2"])
     table, given, _ = commands._given("run", commands.Run, ["brsgd_table1", *PART, "--results", str(tmp_path)])
