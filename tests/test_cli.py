@@ -285,6 +285,8 @@ def test_titles_say_what_is_run():
     mine = dataclasses.replace(paper.config, rules=("cge",))  # of which the paper has no number
     assert title(paper, mine) == "lenet on fashion_mnist, 20 workers, batch 8, 8 epochs, learning rate 0.03"
     assert settings.published(paper, mine, quick=False) is None
+    assert settings.published(paper, paper.config, quick=True) is None  # whatever a table's quick settings are
+    assert title(paper, paper.config, True).startswith("lenet on fashion_mnist")
 
 
 # What a folder of results knows of itself
