@@ -22,6 +22,7 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim report TABLE [options]   make the table and the figures from the records
   byzsim status [TABLE] [options] what is done, failed, stale and missing, and why; nothing is run
   byzsim diff A B [--csv FILE]    two folders of results, cell by cell; ends with 1 if they differ
+  byzsim export FOLDER [FILE]     the valid records as CSV, without those that newer ones have taken the place of
   byzsim verify TABLE [--sample N] run recorded cells again and compare; ends with 1 if one differs
   byzsim list                     rules, attacks, models, data sets and tables, with their sources
   byzsim show NAME ...            one of them: description, options, variants, bound; how to ask for each
@@ -30,6 +31,8 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim bench [--quick]          speed of ours and of the peers, in one run on this machine
   byzsim bench scaling            time and memory of rules against m and d; byzsim bench accelerator: all GPU aims
   byzsim data [NAME ...]          get data sets into the cache and say where they come from
+
+  run, report, status and verify take a folder, such as results/smoke, in place of TABLE: it knows its settings
 
   byzsim COMMAND --help           what a command does, with examples
   byzsim run TABLE --help         everything that can be changed about a table
@@ -43,6 +46,7 @@ One cell of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,a
 
 Results go to results/TABLE. A run with overrides goes to a folder of its own, results/TABLE+what=value, so it never
 mixes with the table's own results; more seeds, and parts of the table (--only), do go to results/TABLE.
+--name FOLDER calls it otherwise; --title TEXT and --labels NAME=TEXT ... are for its report.
 """
 
 
@@ -75,6 +79,12 @@ byzsim diff A B [--csv FILE]: compare two folders of results cell by cell; exit 
 
   byzsim diff results/brsgd_table1 elsewhere/brsgd_table1
   byzsim diff results/smoke results/smoke+lr=0.1 --csv cells.csv
+""",
+    "export": """\
+byzsim export FOLDER [FILE]: the valid records as CSV, without those that newer ones have taken the place of.
+
+  byzsim export results/smoke                                   onto the terminal
+  byzsim export results/smoke cells.csv
 """,
     "verify": """\
 byzsim verify TABLE [options]: run recorded cells again and compare them with their records; exit code 1 if one differs.

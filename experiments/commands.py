@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from rich.console import Console
 
-from experiments import arguments, harm, hosts, plugins, records, runner, stop
+from experiments import arguments, csv_files, folders, harm, hosts, plugins, records, runner, settings, stop
 from experiments import diff as differences
 from experiments import report as reports
 from experiments import status as states
@@ -33,6 +34,8 @@ class Where:
     """folder of all results"""
     plugins: tuple[str, ...] = ()
     """modules with rules and attacks of your own, files of this folder among them: my_rule for my_rule.py"""
+    name: str | None = None
+    """call the folder so, in place of the table and all that was changed about it"""
 
 
 Given = TypeVar("Given", bound=Where)
@@ -49,7 +52,17 @@ class Part(Where):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run(Part):
+class Reported(Where):
+    """What a report is to say."""
+
+    title: str | None = None
+    """in place of the table's own, or of one made from the settings"""
+    labels: tuple[str, ...] = ()
+    """how rules and attacks are printed, NAME=TEXT: my_rule="My rule\""""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Part, Reported):
     """Run every cell that has no record yet, then report."""
 
     checkpoint: float = 60.0
@@ -105,11 +118,21 @@ class Diff:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Report(Where):
+class Report(Reported):
     """Make the table and the figures from the records."""
 
     inject: Path | None = None
     """also put the table into this file, between its marks <!-- TABLE:NAME --> and <!-- /TABLE -->"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export:
+    """The valid records of a folder of results as CSV, a row for each rule, attack, alpha and seed."""
+
+    folder: tyro.conf.Positional[Path]
+    """or its runs.jsonl"""
+    file: tyro.conf.Positional[Path | None] = None
+    """write them here instead of printing them"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,9 +168,9 @@ class Definitions:
 def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
     runner.use_all_cores()
-    table, given = _given("run", Run, args)
+    table, given, folder = _given("run", Run, args)
+    words = _words(table, given, folder)
     runner.keep_compiled()
-    folder = _folder(table, given)
     with _processes(given):
         failures = runner.run(
             table,
@@ -158,6 +181,7 @@ def run(args: list[str]) -> None:
             data_dir=given.data_dir,
             checkpoint=given.checkpoint,
             per_cell=given.devices_per_cell,
+            begin=lambda: folders.write(folder, table, given.config, quick=given.quick, words=words),
             say=_say if hosts.first() else lambda line: None,
         )
         hosts.on_all(lambda: _write_at_end(table, given, folder))
@@ -169,7 +193,7 @@ def _write_at_end(table: Table, given: Run, folder: Path) -> None:
     """By one process."""
     if hosts.first():
         with stop.at_once():
-            _write(table, given, folder)
+            _write(table, given, folder, _found(given.config, folder))
 
 
 def _processes(given: Run) -> contextlib.AbstractContextManager[None]:
@@ -194,13 +218,15 @@ def _failed(failures: Sequence[records.Record], folder: Path) -> str:
 
 def report(args: list[str]) -> None:
     """Make the table and the figures from the records."""
-    table, given = _given("report", Report, args)
-    folder = _folder(table, given)
+    table, given, folder = _given("report", Report, args)
     if not os.path.exists(folder / "runs.jsonl"):
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` first, with the same options")
     if given.inject:
         _injected(given.inject, table, "")  # a page without the place for it is told before anything is written
-    text = _write(table, given, folder)
+    found = _found(given.config, folder)
+    if not found:
+        raise UserError(f"{folder} has records, but none of these cells: `byzsim report {folder}` is of those it has")
+    text = _write(table, given, folder, found)
     if given.inject:
         reports.write_whole(given.inject, _injected(given.inject, table, text).encode())
 
@@ -214,35 +240,58 @@ def _injected(page: Path, table: Table, text: str) -> str:
         raise UserError(f"cannot put the table into {page}: it is no text ({error.reason})") from None
 
 
-def _write(table: Table, given: Where, folder: Path) -> str:
+def _words(table: Table, given: Reported, folder: Path) -> dict[str, Any]:
+    """Title, labels and plugins, as given now or when the folder was run.
+
+    Raises:
+        UserError: for a title or labels that are no text, or of names that there are not.
+    """
+    before = folders.read(folder) or {}
+    members = {*given.config.rules, *given.config.attacks}
+    labels = [each for each in before.get("labels", []) if each.partition("=")[0] in members]
+    words = {"title": given.title or before.get("title"), "labels": list(given.labels) or labels}
+    settings.named(table, given.config, words["labels"])
+    if given.title is not None:
+        settings.check_title(given.title)
+    return words | {"plugins": list(given.plugins)}
+
+
+def _write(table: Table, given: Reported, folder: Path, found: Sequence[records.Record]) -> str:
     """All of the report's files, and the table on the terminal."""
-    config = given.config
-    found = records.matching(records.read(folder / "runs.jsonl", _say), cells(config), config.data)
+    config, words = given.config, _words(table, given, folder)
+    labels = settings.named(table, config, words["labels"])
+    title = words["title"] or settings.title(table, config, quick=given.quick, labels=labels)
     common: dict[str, Any] = {
         "rules": config.rules,
         "attacks": config.attacks,
         "alphas": config.alphas,
-        "published": table.paper(),
+        "m": config.m,
+        "published": settings.published(table, config, quick=given.quick),
         "verdict": table.verdict,
     }
+    printed: dict[str, Any] = {"title": title, "quick": given.quick, "labels": labels}
     try:
-        text = reports.build(
-            title=table.title,
-            source=table.source,
-            records=found,
-            folder=folder,
-            quick=given.quick,
-            labels=table.labels,
-            swap=table.swap,
-            **common,
-        )
+        text = reports.build(source=table.source, records=found, folder=folder, swap=table.swap, **printed, **common)
     except OSError as error:
         raise Incomplete(
             f"cannot write the report into {folder}: {error.strerror}. The records are kept; `byzsim report` makes it."
         ) from None
-    reports.print_table(reports.summarise(found, **common), Console(), quick=given.quick, labels=table.labels)
+    reports.print_table(reports.summarise(found, **common), Console(), **printed)
     _say(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
     return text
+
+
+def _found(config: Config, folder: Path) -> list[records.Record]:
+    """The valid records of these cells, of the seeds asked for; of all that there are, where none is."""
+    wanted = cells(dataclasses.replace(config, seeds=config.seeds or (0,)))
+    found = records.matching(records.read(folder / "runs.jsonl", _say), wanted, config.data)
+    others = sorted({each["seed"] for each in found} - set(config.seeds or [each["seed"] for each in found]))
+    if others:
+        _say(
+            f"This report is of the seeds asked for, {', '.join(map(str, config.seeds))}, and leaves out the records "
+            f"of seeds {', '.join(map(str, others))}; `byzsim report {folder}` is of all."
+        )
+    return [each for each in found if each["seed"] not in others]
 
 
 def status(args: list[str]) -> None:
@@ -253,8 +302,8 @@ def status(args: list[str]) -> None:
         for line in states.overview(given.results):
             _say(line)
         return
-    table, given = _given("status", Status, args)
-    config, folder = given.config, _folder(table, given)
+    table, given, folder = _given("status", Status, args)
+    config = given.config
     wanted = cells(config, given.only)
     data = fingerprint(config.data, data_dir=given.data_dir, say=_say)
     asked = [records.identity(cell, config.data, data) for cell in wanted]
@@ -268,22 +317,22 @@ def diff(args: list[str]) -> int:
     given = arguments.parsed(Diff, args, prog="byzsim diff")
     if given.csv:
         _check_file(given.csv)
-    table = differences.compare(differences.read(given.a), differences.read(given.b))
+    table = differences.compare(records.read_folder(given.a), records.read_folder(given.b))
     for line in differences.lines(table):
         _say(line)
     if given.csv:
-        _write_file(given.csv, table.to_csv(index=False))
+        _write_file(given.csv, csv_files.text(table))
     return 0 if differences.same(table) else 1
 
 
 def verify(args: list[str]) -> int:
     """Run some recorded cells again; 1 if any of them differs from its record."""
     runner.use_all_cores()
-    table, given = _given("verify", Verify, args)
+    table, given, folder = _given("verify", Verify, args)
     if given.sample < 1:
         raise UserError(f"--sample {given.sample} is below 1")
     runner.keep_compiled()
-    config, folder = given.config, _folder(table, given)
+    config = given.config
     wanted = cells(config, given.only)
     places = {records.place(cell.as_dict()) for cell in wanted}
     recorded = records.matching(records.read(folder / "runs.jsonl", _say), wanted, config.data)
@@ -300,16 +349,60 @@ def verify(args: list[str]) -> int:
     return 0 if agree == len(verdicts) else 1
 
 
-def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Given]:
-    """The table named first, and its options, with the table's own config (or its quick one) as defaults."""
+def export(args: list[str]) -> None:
+    """The valid records of a folder as CSV."""
+    given = arguments.parsed(Export, args, prog="byzsim export")
+    if given.file:
+        _check_file(given.file)
+    table = csv_files.text(records.load_results(given.folder, lambda line: print(line, file=sys.stderr)))
+    if given.file:
+        _write_file(given.file, table)
+    else:
+        print(table, end="")
+
+
+def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Given, Path]:
+    """The table named first, its options, and where its results lie; or all that from a folder of results."""
     if not args or args[0].startswith("-"):
         raise UserError(f"which table? byzsim {command} TABLE, with TABLE one of {', '.join(TABLES)}")
-    if args[0] not in TABLES:
+    prog = f"byzsim {command} {args[0]}"
+    if args[0] in TABLES:
+        table = TABLES[args[0]]
+        given = arguments.parsed(kind, args[1:], default=_default(kind, table, "--quick" in args), prog=prog)
+        folder = _folder(table, given)
+    elif os.path.isdir(args[0]):
+        folder = Path(args[0])
+        table, given = _of_folder(kind, folder, args[1:], prog)
+    elif os.sep in args[0]:
+        raise UserError(f"no folder {args[0]}: expected one of results, such as results/brsgd_table1, or a table")
+    else:
         raise unknown("table", args[0], TABLES)
-    table = TABLES[args[0]]
-    default = kind(config=_base(table, "--quick" in args))
-    given = arguments.parsed(kind, args[1:], default=default, prog=f"byzsim {command} {table.name}")
     plugins.load(given.plugins)
+    return table, given, folder
+
+
+def _default(kind: type[Given], table: Table, quick: bool) -> Given:
+    return kind(config=_seeds(kind, _base(table, quick)))
+
+
+def _seeds(kind: type[Where], config: Config) -> Config:
+    """A report is of all seeds that there are, unless some are asked for."""
+    return dataclasses.replace(config, seeds=()) if issubclass(kind, Report) else config
+
+
+def _of_folder(kind: type[Given], folder: Path, args: list[str], prog: str) -> tuple[Table, Given]:
+    """The settings that a folder was run with; other parts of its table can be asked for, other settings cannot."""
+    table, known = folders.remembered(folder)
+    try:
+        own = arguments.parsed(kind, known, default=_default(kind, table, "--quick" in known), prog=prog)
+    except UserError as error:
+        raise UserError(f"the settings of {folder} cannot be read: {error}") from None
+    own = dataclasses.replace(own, config=_seeds(kind, own.config))
+    given = arguments.parsed(kind, args, default=own, prog=prog)
+    differ = settings.changed(own.config, given.config)
+    differ += [f"--{name}" for name in ("quick", "results", "name") if getattr(own, name) != getattr(given, name)]
+    if differ:
+        raise UserError(f"{folder} has its settings, which {', '.join(differ)} would change: name the table instead")
     return table, given
 
 
@@ -318,15 +411,14 @@ def _base(table: Table, quick: bool) -> Config:
 
 
 def _folder(table: Table, given: Where) -> Path:
-    """results/TABLE, with what was changed about the table behind its name; more seeds change nothing about it."""
+    """In --results, by the name given, or else called after all that was changed about the table."""
     base = _base(table, given.quick)
-    changed = ["quick"] if given.quick else []
-    for field in dataclasses.fields(Config):
-        value = getattr(given.config, field.name)
-        if field.name != "seeds" and value != getattr(base, field.name):
-            text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            changed.append(f"{field.name}={text}".replace("/", "_"))
-    return given.results / "+".join([table.name, *changed])
+    if given.name is None:
+        return given.results / folders.composed(table, base, given.config, quick=given.quick)
+    folders.check_name(given.name)
+    folder = given.results / given.name
+    folders.refuse_other(folder, table, given.config, quick=given.quick)
+    return folder
 
 
 def zoo(args: list[str]) -> None:

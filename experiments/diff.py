@@ -2,14 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from experiments import records
-from experiments.errors import UserError
 from experiments.records import Record
 from sim import Curve
 
@@ -99,15 +97,3 @@ def lines(table: pd.DataFrame) -> Iterable[str]:
 def same(table: pd.DataFrame) -> bool:
     """Every cell is on both sides, with the same bits or the same recorded numbers."""
     return bool(table["verdict"].isin((BITS, ROUNDED)).all())
-
-
-def read(path: Path) -> list[Record]:
-    """The records of a folder of results, or of a file.
-
-    Raises:
-        UserError: if there are none.
-    """
-    file = path / "runs.jsonl" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"no records in {path}: expected a folder such as results/brsgd_table1, or its runs.jsonl")
-    return records.read(file)

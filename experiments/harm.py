@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments import csv_files
 from experiments.figures import save
 from experiments.report import write_whole
 from experiments.zoo import Size, origin_line, pipes
@@ -71,7 +72,7 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     """learned.md, learned.csv, learned.png and .svg in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save(picture(errors), folder / "learned")
-    write_whole(folder / "learned.csv", errors.to_csv(index=False, float_format="%.4f").encode())
+    write_whole(folder / "learned.csv", csv_files.text(errors, float_format="%.4f").encode())
     best = errors[list(CONTENDERS)].drop(columns="learned").max(axis=1)
     wins = int((errors["learned"] > best).sum())
     alie = int((errors["learned"] > errors["ALIE (z = 1.5)"]).sum())

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from experiments.datasets import Dataset, Fingerprint
@@ -155,15 +157,26 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 def origin() -> Record:
     """Where results of this process come from: commit, whether the code differs from it, versions, device."""
-    here = Path(__file__).parent.parent
-    status = _git(here, "status", "--porcelain", "--", "sim", "experiments", "pyproject.toml", "requirements.txt")
+    commit, dirty = _commit(Path(__file__).resolve())
     devices = jax.devices()
     return {
-        "commit": _git(here, "rev-parse", "HEAD") or "unknown",
-        "dirty": status is None or bool(status),
+        "commit": commit,
+        "dirty": dirty,
         "versions": versions(),
         "device": f"{len(devices)} x {devices[0].platform} ({_processor(devices[0])})",
     }
+
+
+def _commit(source: Path) -> tuple[str, bool | None]:
+    """Of the repository that has this source file of ours, and whether our code differs from it.
+
+    ("unknown", None) for an installed package: the repository around it, if there is one, is somebody else's.
+    """
+    root = source.parent.parent
+    if _git(source.parent, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", source.name) is None:
+        return "unknown", None
+    status = _git(root, "status", "--porcelain", "--", "sim", "experiments", "pyproject.toml", "requirements.txt")
+    return _git(root, "rev-parse", "HEAD") or "unknown", None if status is None else bool(status)
 
 
 def versions() -> dict[str, str]:
@@ -240,7 +253,7 @@ RUN_KINDS: dict[str, Callable[[Any], object]] = {
     "data": _is_text,
     "seconds": _is_number,
     "commit": _is_text,
-    "dirty": _is_flag,
+    "dirty": lambda value: value is None or _is_flag(value),
     "device": _is_text,
     "versions": lambda value: isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])),
 }
@@ -270,6 +283,31 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
     if torn:
         say(f"{path}: the last line is torn ({len(torn)} bytes, the trace of a killed run); it does not count.")
     return [_parsed(line, path, number, fields) for number, line in enumerate(lines, 1)]
+
+
+def read_folder(path: Path, say: Callable[[str], object] = print) -> list[Record]:
+    """The records of a folder of results, or of a file.
+
+    Raises:
+        UserError: if there are none.
+    """
+    file = path / "runs.jsonl" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"no records in {path}: expected a folder such as results/brsgd_table1, or its runs.jsonl")
+    return read(file, say)
+
+
+def load_results(folder: str | os.PathLike[str], say: Callable[[str], object] = print) -> pd.DataFrame:
+    """The valid records of a folder of results: a row for each rule, attack, alpha and seed, the last that was written.
+
+    Columns are the fields of a record; those with a number for each epoch are lists, options are dicts. runs.jsonl
+    itself is only ever appended to, so it also has what newer records have taken the place of. `id` names a record;
+    table.csv of the same folder has the `ids` of each cell's.
+
+    Raises:
+        UserError: if there are no records.
+    """
+    return pd.DataFrame(list({place(each): each for each in read_folder(Path(folder), say)}.values()))
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
@@ -345,7 +383,8 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER."
+            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER"
+            + (", or a shorter name with --name." if error.errno == errno.ENAMETOOLONG else ".")
         ) from None
 
 

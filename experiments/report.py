@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from experiments import csv_files
 from experiments.errors import UserError
 from experiments.figures import (
     CHANCE,
@@ -55,19 +56,27 @@ def summarise(
     alphas: Sequence[float],
     published: pd.DataFrame | None,
     verdict: Verdict,
+    m: int | None = None,
 ) -> pd.DataFrame:
     """One row per (rule, attack, alpha), run or not; accuracies in percent, differences in points.
 
     Columns: rule, attack, alpha, n_byz, beyond_bound, n (seeds), n_diverged, mean and sd (ddof = 1) over the
-    seeds that did not diverge, paper, difference (mean - paper), verdict. `verdict` is asked only about cells
-    that were run and published; elsewhere it is "". Raises UserError where a cell has a seed twice.
+    seeds that did not diverge, paper, difference (mean - paper), verdict, ids of the records. `verdict` is asked
+    only about cells that were run and published; elsewhere it is "". n_byz of cells that were not run follows from
+    `m`, the number of workers. Raises UserError where a cell has a seed twice.
     """
     paper = _paper(published)
     rows = [
         _cell(runs_of(records, rule, attack, alpha), rule, attack, alpha, paper, verdict)
         for rule, attack, alpha in product(rules, attacks, alphas)
     ]
-    return pd.DataFrame(rows).astype({"n_byz": "Int64", "beyond_bound": "boolean"})
+    summary = pd.DataFrame(rows).astype({"n_byz": "Int64", "beyond_bound": "boolean"})
+    return summary if m is None else summary.fillna({"n_byz": (summary["alpha"] * m).round().astype("Int64")})
+
+
+def compared(summary: pd.DataFrame) -> bool:
+    """Does any cell have a published number beside it?"""
+    return bool(summary["paper"].notna().any())
 
 
 def _paper(published: pd.DataFrame | None) -> dict[tuple[str, str, str], float]:
@@ -100,6 +109,7 @@ def _cell(
         "paper": printed,
         "difference": mean - printed,
         "verdict": verdict(mean, sd, n, lost, printed) if runs and not math.isnan(printed) else "",
+        "ids": " ".join(r["id"] for r in runs),
     }
 
 
@@ -188,17 +198,21 @@ def grid(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+PAIR = "ours / the paper's, "
+
+
 def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
     """A sentence for every mark the printed table can show."""
     verdicts = [v for v in summary["verdict"].unique() if v in labels]
+    beside, spread = compared(summary), "mean ± sample standard deviation over seeds; without ±, one seed finished."
     return [
-        "Cells: ours / the paper's, test accuracy in percent at the final epoch.",
+        f"Cells: {PAIR if beside else ''}test accuracy in percent at the final epoch.",
         "α: the share of workers that attack (in brackets, how many).",
-        "Ours: mean ± sample standard deviation over seeds; without ±, one seed finished.",
+        f"Ours: {spread}" if beside else spread.capitalize(),
         '"diverged": parameters became non-finite in every run; "(1 of 3 diverged)": mean over the others.',
         '"(n = 2)": fewer seeds than elsewhere.',
         f"{BEYOND}: more attackers than the rule is proved for. {MISSING}: not run.",
-        "No slash: the paper has no number.",
+        *["No slash: the paper has no number."] * beside,
         *(f"{v}: {labels[v]}." for v in verdicts),
     ]
 
@@ -207,7 +221,7 @@ def to_markdown(summary: pd.DataFrame, *, source: str, origin: Mapping[str, str]
     """Table, legend and provenance, without a heading, so that it fits any README."""
     table = grid(summary, labels)
     lines = [f"> **{QUICK}.** Shortened runs that only show that everything works.", ""] if quick else []
-    lines += [f"Source of the paper's numbers: {source}.", ""]
+    lines += [f"Source of the paper's numbers: {source}.", ""] if compared(summary) else []
     lines += [_row(table.columns), _row(["---"] * len(table.columns)), *map(_row, table.to_numpy()), ""]
     lines += [f"- {line}" for line in legend(summary, labels)]
     lines += ["", "; ".join(f"{k}: {v}" for k, v in origin.items()) + ".", ""]
@@ -215,13 +229,16 @@ def to_markdown(summary: pd.DataFrame, *, source: str, origin: Mapping[str, str]
 
 
 def _row(words: Iterable[str]) -> str:
-    return "| " + " | ".join(words) + " |"
+    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
 
 
 def to_csv(summary: pd.DataFrame, *, origin: Mapping[str, str], quick: bool) -> str:
     """The tidy summary; every row also says whether it is quick and where it comes from."""
     kept = {k.lower(): v for k, v in origin.items() if k in ("Seeds", "Commits", "Devices", "Versions")}
-    return summary.round(4).assign(run=QUICK if quick else "full", **kept).to_csv(index=False)
+    tidy = summary.round(dict.fromkeys(("mean", "sd", "paper", "difference"), 4))
+    if not compared(summary):
+        tidy = tidy.drop(columns=["paper", "difference", "verdict"])
+    return csv_files.text(tidy.assign(run=QUICK if quick else "full", **kept))
 
 
 TEX = {
@@ -259,13 +276,14 @@ def to_tex(
     """A complete `table` environment; a rule between attacks, legend below, provenance in comments."""
     table = grid(summary, labels)
     caption = f"{QUICK}. {title}" if quick else title
+    caption += f". Source of the paper's numbers: {source}." if compared(summary) else "."
     return "\n".join(
         [
             "% Needs the packages booktabs, amssymb (check marks) and graphicx (to fit the line).",
             *(f"% {k}: {v}" for k, v in origin.items()),
             r"\begin{table}[htbp]",
             r"\centering",
-            rf"\caption{{{_tex(caption)}. Source of the paper's numbers: {_tex(source)}.}}",
+            rf"\caption{{{_tex(caption)}}}",
             r"\resizebox{\linewidth}{!}{%",
             rf"\begin{{tabular}}{{ll{'r' * (len(table.columns) - 2)}}}",
             r"\toprule",
@@ -288,9 +306,13 @@ def _tex_rows(table: pd.DataFrame) -> list[str]:
     return lines[:-1]
 
 
-def print_table(summary: pd.DataFrame, console: Console, *, quick: bool = False, labels: Labels = NO_LABELS) -> None:
+def print_table(
+    summary: pd.DataFrame, console: Console, *, title: str = "", quick: bool = False, labels: Labels = NO_LABELS
+) -> None:
     """The same table and legend on a terminal."""
     printed = grid(summary, labels)
+    if title:
+        console.print(title, markup=False, highlight=False)
     table = Table(title=QUICK if quick else None, title_style="bold red")
     for column in printed.columns:
         table.add_column(column, overflow="fold")
@@ -400,6 +422,7 @@ def build(
     verdict: Verdict,
     folder: Path,
     quick: bool,
+    m: int | None = None,
     labels: Labels = NO_LABELS,
     swap: tuple[str, str] | None = None,
 ) -> str:
@@ -407,18 +430,20 @@ def build(
 
     Returns table.md's text, which fits into another README. `labels` maps names of rules and attacks to
     what is printed, and verdicts to what they mean; `swap` names two attacks whose published rows may be
-    exchanged. Records outside the grid are left out. Raises UserError where quick and full runs are mixed,
-    or where a cell has a seed twice.
+    exchanged. Records outside the grid are left out. Where no cell has a published number, nothing speaks of a paper:
+    no source, column, mark, difference or exchange. Raises UserError where quick and full runs are mixed, or where a
+    cell has a seed twice.
     """
     used = _within(records, rules, attacks, alphas)
     _refuse_other(used, quick)
-    summary = summarise(used, rules=rules, attacks=attacks, alphas=alphas, published=published, verdict=verdict)
+    summary = summarise(used, rules=rules, attacks=attacks, alphas=alphas, published=published, verdict=verdict, m=m)
     origin = provenance(used)
     common: dict[str, Any] = {"source": source, "origin": origin, "quick": quick, "labels": labels}
     body = to_markdown(summary, **common)
     table = f"**{title}**\n\n{body}"
-    extra = _swap_section(swap_test(summary, *swap, labels=labels), labels) if swap else ""
-    pictures = _pictures(used, summary, quick, labels, published is not None)
+    both = swap is not None and compared(summary) and {*swap} <= {*attacks}
+    extra = _swap_section(swap_test(summary, *swap, labels=labels), labels) if swap and both else ""
+    pictures = _pictures(used, summary, quick, labels)
     shown = "\n".join(f"## {p.title}\n\n![{p.title}]({stem}.png)\n\n{p.text}\n" for stem, p in pictures.items())
     failed = _failed_within_bound(summary, labels)
     files = {
@@ -428,11 +453,18 @@ def build(
         "README.md": f"# {title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for stem, picture in pictures.items():
-        save(picture.figure, folder / stem)
+    for stem in PICTURES:
+        if stem in pictures:
+            save(pictures[stem].figure, folder / stem)
+        else:  # of an earlier report, which had it
+            for kind in ("png", "svg"):
+                (folder / f"{stem}.{kind}").unlink(missing_ok=True)
     for name, content in files.items():
         write_whole(folder / name, content.encode())
     return table
+
+
+PICTURES = ("figure3", "differences", "accuracies")
 
 
 class Picture(NamedTuple):
@@ -443,9 +475,7 @@ class Picture(NamedTuple):
     text: str
 
 
-def _pictures(
-    records: Sequence[Record], summary: pd.DataFrame, quick: bool, labels: Labels, published: bool
-) -> dict[str, Picture]:
+def _pictures(records: Sequence[Record], summary: pd.DataFrame, quick: bool, labels: Labels) -> dict[str, Picture]:
     rules, attacks, alphas = (list(summary[key].unique()) for key in ("rule", "attack", "alpha"))
     found = {}
     if len(rules) * len(attacks) <= MOST_PANELS:
@@ -456,7 +486,7 @@ def _pictures(
             "Attacks down, rules across, one curve per Byzantine share. Curves are means over seeds, bands their "
             "range, crosses the ends of diverged runs.",
         )
-    if published:
+    if compared(summary):
         differences = heatmap(summary, quick=quick, labels=labels)
         text = "In points of test accuracy, per attack, rule and Byzantine share."
         found["differences"] = Picture(differences, "Ours minus the paper's", text)

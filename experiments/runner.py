@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from experiments import hosts, records, stop
 from experiments.checkpoints import Checkpoints, Saved, megabytes
 from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
 from experiments.errors import Incomplete, UserError
+from experiments.estimate import Estimate
 from sim import Cell, Curve, Data, grid, trial
 
 KEPT = 2 * 10**9
@@ -40,6 +41,7 @@ def run(
     checkpoint: float = 60.0,
     per_cell: int = 1,
     these: Sequence[Cell] | None = None,
+    begin: Callable[[], object] = lambda: None,
     say: Callable[[str], object] = print,
 ) -> list[records.Record]:
     """Run every cell that `folder` has no record of, and record it there; a killed run's cells go on where they were.
@@ -50,6 +52,7 @@ def run(
         checkpoint: seconds between the checkpoints of running cells; 0: after every epoch.
         per_cell: devices that share one cell.
         these: run these cells of the table; default: those that `only` leaves.
+        begin: called by the process that uses `folder`, when all is checked and before anything is run.
     Returns:
         The cells that failed, as in failures.jsonl.
     Raises:
@@ -73,6 +76,8 @@ def run(
                 checkpoints.drop(done)
             data = load(config.data, data_dir=data_dir, say=say)
             _check_fit(wanted, data)
+            if hosts.first():
+                begin()
             session = _Session(table.name, config.data, quick, data, folder, origin, checkpoints, per_cell, say)
             return wanted, session, done
 
@@ -137,11 +142,13 @@ class _Session:
             return
         self.train = self._placed(self.data.train_images, self.data.train_labels)
         self.test = self._placed(self.data.test_images, self.data.test_labels)
-        self.began, self.total = time.monotonic(), len(missing)
+        self.total = len(missing)
+        groups = grid.plan(list(missing.values()), self.data.n_classes)
+        self.estimate = Estimate(programs=len(groups))
         try:
             with stop.at_once(lambda: self._stopped(missing)), _progress() as self.bar:
-                self.bar.add_task("cells", total=self.total)
-                for group in grid.plan(list(missing.values()), self.data.n_classes):
+                self.bar.add_task("cells", total=self.total, left="")
+                for group in groups:
                     self._run_group(group)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped(missing)) from None
@@ -154,6 +161,7 @@ class _Session:
     def _run_group(self, group: grid.Group) -> None:
         jobs = [_Job(self.id(cell), cell, knobs) for cell, knobs in zip(group.cells, group.knobs, strict=True)]
         rest = _Rest(group, jobs)
+        self.estimate.program()
         try:
             rest.chunk = _apart(lambda check: planned_chunk(group, self.train, self.test, jax.devices(), self.per_cell))
         except Exception as error:
@@ -218,6 +226,10 @@ class _Session:
             spent = (time.monotonic() - began) / len(batch)
             return [before.seconds + spent for before in saved] or [spent] * len(batch)
 
+        def on_epoch(done: int) -> None:
+            self.estimate.done(len(batch) / epochs)
+            self._show(self.finished + len(batch) * done / epochs)
+
         def work(check: Callable[[], None]) -> list[Curve]:
             def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
                 check()
@@ -235,17 +247,19 @@ class _Session:
                 devices=jax.devices(),
                 per_cell=self.per_cell,
                 chunk=rest.chunk,
-                on_epoch=lambda done: self._show(self.finished + len(batch) * done / epochs),
+                on_epoch=on_epoch,
                 resume=[one.snapshot for one in saved],
                 on_state=on_state,
             )
 
+        self.estimate.start()
         return _apart(work), seconds()
 
     def _other_way(self, rest: _Rest, batch: Sequence[_Job], error: Exception) -> bool:
         """Where memory ran out, half as many cells at once; else each cell alone. False: there is none left."""
         if _out_of_memory(error) and rest.chunk and rest.chunk > 1:
             rest.chunk, rest.halved = rest.chunk // 2, rest.halved + 1
+            self.estimate.compiles = True
             self.say(f"out of memory: from here on {rest.chunk} cells at once on each device")
             return True
         if len(batch) > 1:
@@ -316,12 +330,14 @@ class _Session:
 
     def _line(self, cell: Cell, result: str) -> None:
         self.finished += 1
-        self._show(self.finished)
-        left = (time.monotonic() - self.began) / self.finished * (self.total - self.finished)
-        self.say(f"[{self.finished}/{self.total}] {_name(cell)}: {result}; about {left / 60:.0f} min left")
+        left = self._show(self.finished)
+        self.say("; ".join(filter(None, [f"[{self.finished}/{self.total}] {_name(cell)}: {result}", left])))
 
-    def _show(self, done: float) -> None:
-        self.bar.update(self.bar.task_ids[0], completed=done)
+    def _show(self, done: float) -> str:
+        """On the bar, with the time left, which is returned as printed."""
+        left = self.estimate.words(self.total - done)
+        self.bar.update(self.bar.task_ids[0], completed=done, left=left)
+        return left
 
     def _stopped(self, missing: Mapping[str, Cell]) -> str:
         if not hosts.first():
@@ -429,8 +445,7 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
         disable=not (sys.stderr.isatty() and hosts.first()),
     )

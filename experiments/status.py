@@ -8,14 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import records
+from experiments import folders, records
 from experiments.config import cells
 from experiments.datasets import Fingerprint, fingerprint
 from experiments.errors import UserError
 from experiments.records import Record
 from experiments.tables import TABLES
+from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
 
 STATES = ("done", "failed", "stale", "missing")
+Digests = dict[str, Fingerprint | str]  # of data sets; text: why there is none
 SHOWN = 40  # rows; above that, rows in which all is done are left out
 
 
@@ -123,29 +125,50 @@ def overview(results: Path) -> Iterable[str]:
     if not results.is_dir():
         raise UserError(f"no folder {results}: give one with --results FOLDER, or run a table first")
     paths = sorted(results.glob("*/runs.jsonl"))
-    digests: dict[str, Fingerprint] = {}
+    digests: Digests = {}
     for path in paths:
-        found = list({records.place(each): each for each in records.read(path)}.values())
-        why = Counter(", ".join(_stale(each, digests)) for each in found)
-        stale = "; ".join(f"{n} stale ({text})" for text, n in why.most_common() if text)
-        failed = len({each["id"] for each in read_failures(path.parent)} - {each["id"] for each in found})
-        parts = [f"{len(found)} cells recorded", f"{why['']} up to date", stale, f"{failed} failed" * bool(failed)]
-        yield f"{path.parent}: " + ", ".join(filter(None, [*parts, *_asked(path.parent.name, found)]))
+        try:
+            yield f"{path.parent}: {_folder_line(path, digests)}"
+        except UserError as error:  # the next folders are as they were
+            yield f"{path.parent}: {error}"
     if not paths:
         yield f"no records in {results}"
 
 
-def _stale(found: Record, digests: dict[str, Fingerprint]) -> list[str]:
-    """What has changed since, by the record's own cell."""
+def _folder_line(path: Path, digests: Digests) -> str:
+    found = list({records.place(each): each for each in records.read(path)}.values())
+    known = folders.read(path.parent) or {"plugins": []}
+    why = Counter(_stale(each, digests, known["plugins"]) for each in found)
+    stale = "; ".join(f"{n} {text}" for text, n in why.most_common() if text)
+    failed = len({each["id"] for each in read_failures(path.parent)} - {each["id"] for each in found})
+    parts = [f"{len(found)} cells recorded", f"{why['']} up to date", stale, f"{failed} failed" * bool(failed)]
+    return ", ".join(filter(None, [*parts, *_asked(path.parent.name, found)]))
+
+
+def _stale(found: Record, digests: Digests, modules: Sequence[str]) -> str:
+    """What has changed since, by the record's own cell, or why that cannot be told."""
+    if absent := sorted(set(found.get("sources") or ()) - {*AGGREGATORS, *PRE_RULES, *ATTACKS, *MODIFIERS}):
+        return f"not compared ({', '.join(absent)} of a plugin: give --plugins {' '.join(modules or absent)})"
     cell, data = records.cell_of(found), found["data"]
     if cell is None:
-        return ["there is no such cell any more"]
+        return "stale (there is no such cell any more)"
     if data not in digests:
-        digests[data] = fingerprint(data, say=lambda line: None)
-    now = records.identity(cell, data, digests[data])
+        digests[data] = _digest(data)
+    digest = digests[data]
+    if isinstance(digest, str):
+        return f"not compared ({digest})"
+    now = records.identity(cell, data, digest)
     if records.identifier(now) == found["id"]:
-        return []
-    return records.changes(found, now) or ["its fields do not give its id: was it edited?"]
+        return ""
+    return f"stale ({', '.join(records.changes(found, now)) or 'its fields do not give its id: was it edited?'})"
+
+
+def _digest(data: str) -> Fingerprint | str:
+    """Of a data set, or why there is none."""
+    try:
+        return fingerprint(data, say=lambda line: None)
+    except UserError as error:
+        return str(error).partition("\n")[0].rstrip(".")
 
 
 def _asked(name: str, found: Collection[Record]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import sim
-from experiments import records
+from experiments import csv_files, records
 from experiments.report import write_whole
 from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, trial
 
@@ -105,7 +105,7 @@ def _once(entry: Entry, rows: jax.Array, f: int) -> tuple[jax.Array, jax.Array]:
 def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
     """README.md and rules.csv in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "rules.csv", facts.to_csv(index=False).encode())
+    write_whole(folder / "rules.csv", csv_files.text(facts).encode())
     write_whole(folder / "README.md", _page(facts, size).encode())
 
 

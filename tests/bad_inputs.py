@@ -91,6 +91,9 @@ def record(**changes):
     return json.dumps({**found, **changes}) + "\n"
 
 
+CONFIG = '{"table": "smoke", "quick": false, "title": null, "labels": [], "plugins": [], "config": {%s}}'
+
+
 def runs(text):
     return {"results/smoke/runs.jsonl": text}
 
@@ -359,6 +362,51 @@ CLI = {
             runs(record()) | {"page.md": b"\xff\xfe"},
             "a page.md of other bytes",
         ),
+        Bad("byzsim run smoke --name ../mine", "expected letters, digits, spaces"),
+        Bad("byzsim run smoke --name zoo", "none of brsgd_table1, smoke, zoo, rules, bench"),
+        Bad(
+            "byzsim run smoke --name mine --lr 0.1",
+            "holds records of other settings than these: lr 0.5 -> 0.1",
+            {"results/mine/runs.jsonl": record()},
+            "records of the table as it is",
+        ),
+        Bad("byzsim run smoke --title ' '", "is not one line of text"),
+        Bad("byzsim run smoke --labels krum", "is not of the form NAME=TEXT"),
+        Bad("byzsim run smoke --labels krun=K", "Did you mean 'krum'"),
+        Bad("byzsim report results/gone", "no folder results/gone"),
+        Bad("byzsim report results/smoke --lr 0.1", "lr 0.5 -> 0.1 would change", runs(record())),
+        Bad(
+            "byzsim report results/mine",
+            "does not begin with a table's",
+            {"results/mine/runs.jsonl": record()},
+            "records and no config.json",
+        ),
+        Bad(
+            "byzsim report results/smoke",
+            "config.json is not what `byzsim run` writes",
+            runs(record()) | {"results/smoke/config.json": "{"},
+            "half a config.json",
+        ),
+        Bad(
+            "byzsim report results/smoke",
+            "config.json is not what `byzsim run` writes",
+            runs(record()) | {"results/smoke/config.json": CONFIG % '"seeds": 3'},
+            "a config.json with one number for seeds",
+        ),
+        Bad(
+            "byzsim report results/smoke",
+            "is of another version, with the settings rate",
+            runs(record()) | {"results/smoke/config.json": CONFIG % '"rate": 1'},
+            "a config.json with a setting that there is not",
+        ),
+        Bad(
+            "byzsim report results/smoke",
+            "the settings of results/smoke cannot be read",
+            runs(record()) | {"results/smoke/config.json": CONFIG % '"epochs": "many"'},
+            "a config.json with epochs of another kind",
+        ),
+        Bad("byzsim export gone", "no records in gone"),
+        Bad("byzsim export results/smoke no/such/folder.csv", "cannot write no/such/folder.csv", runs(record())),
     ],
     "Data files": [
         Bad("byzsim data fashon_mnist", "Did you mean 'fashion_mnist'"),

@@ -5,19 +5,24 @@ import dataclasses
 import importlib.metadata
 import inspect
 import json
+import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import jax
+import pandas as pd
 import pytest
 
-from experiments import arguments, cli, commands, listing, records
+from experiments import arguments, cli, commands, folders, listing, records, report, runner, settings
 from experiments.config import Config, cells, fraction, workers
 from experiments.datasets import DATASETS
 from experiments.errors import UserError
+from experiments.estimate import Estimate
 from experiments.tables import TABLES
 from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
 from sim.types import ATTACK_TRAITS, RULE_TRAITS
@@ -392,6 +397,284 @@ def test_a_killed_run_loses_no_finished_cell(tmp_path):
     assert f"{kept.count(10)} recorded before" in done.stdout
     assert path.read_bytes().startswith(kept)
     assert len({json.loads(line)["id"] for line in path.read_text().splitlines()}) == 3
+
+
+# What a report says of settings that are not the table's own
+
+
+PART = ["--rules", "brsgd", "--attacks", "scaling", "label_flip", "--alphas", "0", "0.1"]
+OVERRIDES = [
+    "--model softmax", "--data digits", "--m 10", "--batch 32", "--epochs 2", "--steps 5", "--lr 0.1",
+    "--optimizer adam", "--momentum ema", "--momentum-beta 0.5", "--sharding dirichlet", "--dirichlet-alpha 0.5",
+    "--declared bounded", "--options brsgd.reading=code", "--options scaling.factor=2", "--options lenet.padding=0",
+    "--quick",
+]  # fmt: skip
+
+
+def fabricated(results, args):
+    """Records of these cells, as if they had been run, and the folder that has them."""
+    _, given, folder = commands._given("run", commands.Run, ["brsgd_table1", *args, "--results", str(results)])
+    folder.mkdir()
+    rest = {
+        "data": given.config.data, "quick": given.quick, "beyond_bound": False, "diverged": False,
+        "diverged_epoch": None, "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0, "commit": "c0ffee",
+        "dirty": False, "device": "cpu", "versions": {},
+    }  # fmt: skip
+    found = [{"id": f"record{i}", **cell.as_dict(), **rest} for i, cell in enumerate(cells(given.config))]
+    records.append(folder / "runs.jsonl", found)
+    return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pictures are made, and only their names are written."""
+    monkeypatch.setattr(report, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
+
+
+@pytest.mark.parametrize("args", [[], ["--seeds", "3"]])
+def test_a_part_of_the_table_keeps_its_title_and_comparison(undrawn, tmp_path, capsys, args):
+    folder = fabricated(tmp_path, [*PART, *args])
+    code, out, _ = run(["report", "brsgd_table1", *PART, *args, "--results", tmp_path], capsys)
+    text = (folder / "README.md").read_text()
+    assert code == 0 and "50.0 / 83.67" not in text and "50.0 / 84.33 ▼" in text and "50.0 / 84.33 ▼" in out
+    assert text.startswith("# BrSGD Table 1: LeNet on Fashion-MNIST, 20 workers\n") and "exchanged?" in text
+    assert "arXiv 2108.06658" in (folder / "table.tex").read_text() and (folder / "differences.svg").exists()
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_other_settings_bear_nothing_of_the_paper(undrawn, tmp_path, capsys, override):
+    args = [*PART, *override.split()]
+    folder = fabricated(tmp_path, args)
+    (folder / "differences.svg").write_text("of an earlier version")
+    code, out, _ = run(["report", "brsgd_table1", *args, "--results", tmp_path], capsys)
+    assert code == 0 and not (folder / "differences.svg").exists() and (folder / "accuracies.svg").exists()
+    texts = {name: (folder / name).read_text() for name in ("README.md", "table.md", "table.csv", "table.tex")}
+    for name, text in {**texts, "terminal": out.partition("written: ")[0]}.items():
+        assert not re.search(r"(?<!')paper|Table 1|Li et al|2108|[✓▲▼]|checkmark|uparrow|84\.33|exchanged", text), name
+        assert "50.0" in text or name == "table.csv"
+    value = override.split()[-1].removeprefix("--quick")
+    for name in ("README.md", "table.md", "table.tex", "terminal"):
+        title = {**texts, "terminal": " ".join(out.split())}[name].replace("\\_", "_")
+        assert value in title and f" on {'digits' if value == 'digits' else 'fashion_mnist'}, " in title, name
+
+
+def test_titles_say_what_is_run():
+    table = TABLES["smoke"]
+    config = dataclasses.replace(table.config, data="fashion_mnist", model="mlp", m=20, seeds=(1, 2))
+
+    def title(table, config, quick=False):
+        return settings.title(table, config, quick=quick, labels=table.labels)
+
+    assert title(table, config) == "mlp on fashion_mnist, 20 workers, batch 16, 10 epochs, learning rate 0.5"
+    assert title(table, dataclasses.replace(table.config, seeds=(1, 2))) == table.title
+    quick = dataclasses.replace(table.config, epochs=1)
+    assert title(table, quick, True) == "softmax on digits, 10 workers, batch 16, 1 epoch, learning rate 0.5"
+    config = dataclasses.replace(config, momentum="ema", optimizer="adam", steps=3, options=("krum.definition=byzfl",))
+    assert title(table, config).endswith(
+        "10 epochs of 3 steps, learning rate 0.5, optimizer adam, momentum ema, krum.definition=byzfl"
+    )
+    paper = TABLES["brsgd_table1"]
+    mine = dataclasses.replace(paper.config, rules=("brsgd", "cge"))
+    assert title(paper, mine) == "BrSGD Table 1: LeNet on Fashion-MNIST, 20 workers, with cge"
+    mine = dataclasses.replace(paper.config, rules=("cge",))  # of which the paper has no number
+    assert title(paper, mine) == "lenet on fashion_mnist, 20 workers, batch 8, 8 epochs, learning rate 0.03"
+    assert settings.published(paper, mine, quick=False) is None
+    assert settings.published(paper, paper.config, quick=True) is None  # whatever a table's quick settings are
+    assert title(paper, paper.config, True).startswith("lenet on fashion_mnist")
+
+
+# What a folder of results knows of itself
+
+
+def test_a_folder_is_enough(finished, capsys):
+    folder = runs(finished).parent
+    known = json.loads((folder / "config.json").read_text())
+    assert known["table"] == "smoke" and known["config"]["epochs"] == 2 and known["config"]["seeds"] == [0]
+    assert str(finished) not in (folder / "config.json").read_text()
+    code, out, _ = run(["status", folder], capsys)
+    assert code == 0 and "12 cells: 2 done" in out
+    code, out, _ = run(["status", folder, "--only", SMOKE[2]], capsys)
+    assert code == 0 and "2 cells: 2 done" in out
+    code, _, err = run(["status", folder, "--epochs", "3"], capsys)
+    assert code == 2 and "has its settings, which epochs 2 -> 3 would change" in err
+    code, _, err = run(["status", folder / "gone"], capsys)
+    assert code == 2 and "no folder" in err
+
+
+def test_an_older_folder_is_known_by_its_name(finished, undrawn, tmp_path, capsys):
+    folder = edited(finished, tmp_path) / "smoke+epochs=2"
+    code, out, _ = run(["report", folder], capsys)
+    assert code == 0 and "softmax on digits, 10 workers, batch 16, 2 epochs" in out
+    assert {path.name for path in folder.iterdir()} >= {"table.csv"} and not (folder / "config.json").exists()
+    assert folders.remembered(tmp_path / "zoo+quick+rules=nnm+krum-mean+options=draco.r=5")[1] == [
+        "--rules", "nnm+krum", "mean", "--options", "draco.r=5", "--plugins", "--quick"
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="does not begin with a table's"):
+        folders.remembered(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"table": "smoke"}'])
+def test_a_broken_config_is_said(tmp_path, capsys, text):
+    (tmp_path / "config.json").write_text(text)
+    code, _, err = run(["report", tmp_path], capsys)
+    assert code == 2 and "config.json is not what `byzsim run` writes" in err
+
+
+def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
+    shutil.copytree(runs(finished).parent, tmp_path / "mine")
+    where = ["--name", "mine", "--results", tmp_path]
+    words = ["--title", "My title", "--labels", "mean=Plain mean"]
+    for command in (["run", *SMOKE, *where, *words], ["report", tmp_path / "mine"]):
+        code, out, _ = run(command, capsys)
+        text = (tmp_path / "mine" / "README.md").read_text()
+        assert code == 0 and "My title" in out and text.startswith("# My title\n") and "| Plain mean |" in text
+    code, _, err = run(["run", *SMOKE, "--lr", "0.1", *where], capsys)
+    assert code == 2 and "holds records of other settings than these: lr 0.5 -> 0.1" in err
+    code, _, err = run(["report", *SMOKE[:1], "--epochs", "2", "--rules", "krum", *where], capsys)
+    assert code == 2 and "has records, but none of these cells" in err
+    (tmp_path / "mine" / "config.json").unlink()
+    code, _, err = run(["run", *SMOKE[:3], "--epochs", "3", *where], capsys)
+    assert code == 2 and "other settings than these: epochs 2 -> 3" in err
+    for bad in (["--name", "../x"], ["--name", "zoo"], ["--labels", "krun=K"], ["--labels", "krum"], ["--title", "\n"]):
+        assert run(["run", *SMOKE, "--results", tmp_path, *bad], capsys)[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_name_too_long_for_a_folder(tmp_path, capsys):
+    shares = [f"0.{i:03}" for i in range(0, 500, 5)]
+    code, _, err = run(["run", "smoke", "--m", "200", "--alphas", *shares, "--results", tmp_path], capsys)
+    assert code == 2 and "File name too long" in err and "or a shorter name with --name" in err
+    code, _, err = run(["report", "x" * 300], capsys)
+    assert code == 2 and "unknown table 'xxx" in err and not list(tmp_path.iterdir())
+
+
+def test_a_report_is_of_the_seeds_asked_for(undrawn, tmp_path, capsys):
+    folder = fabricated(tmp_path, [*PART, "--seeds", "0", "1", "2"])
+    table, given, _ = commands._given("run", commands.Run, ["brsgd_table1", *PART, "--results", str(tmp_path)])
+    commands._write(table, given, folder, commands._found(given.config, folder))
+    out = capsys.readouterr().out
+    assert "of the seeds asked for, 0, and leaves out the records of seeds 1, 2" in out and "┃" in out
+    table = pd.read_csv(folder / "table.csv")
+    assert set(table["seeds"]) == {0} and set(table["n"]) == {1} and table["sd"].isna().all()
+    code, out, _ = run(["report", folder], capsys)
+    assert code == 0 and "leaves out" not in out and "50.0 ± 0.0 / 84.33" in out
+    assert set(pd.read_csv(folder / "table.csv")["seeds"]) == {"0, 1, 2"}
+
+
+def test_status_names_plugins_and_ends_with_the_last_folder(finished, tmp_path, capsys):
+    edited(finished, tmp_path)
+    first = records.read(runs(finished))[0]
+    changed = {
+        "plugin": {"rule": "mine", "sources": {"mine": "0" * 64}},
+        "unknown": {"data": "no_data"},
+        "gone": {"rule": "gone"},
+    }
+    for name, fields in changed.items():
+        (tmp_path / name).mkdir()
+        records.append(tmp_path / name / "runs.jsonl", [first | fields])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "runs.jsonl").write_text("{}\n")
+    code, out, _ = run(["status", "--results", tmp_path], capsys)
+    lines = {line.partition(":")[0].rpartition("/")[2]: line for line in out.splitlines()}
+    assert code == 0 and "1 not compared (mine of a plugin: give --plugins mine)" in lines["plugin"]
+    assert "1 not compared (unknown data set 'no_data'" in lines["unknown"] and "is not a record" in lines["broken"]
+    assert "1 stale (there is no such cell any more)" in lines["gone"] and "2 up to date" in lines["smoke+epochs=2"]
+
+
+def test_export(finished, tmp_path, capsys):
+    copy = edited(finished, tmp_path, attack="nan", attack_args={}) / "smoke+epochs=2"
+    records.append(copy / "runs.jsonl", [records.read(copy / "runs.jsonl")[1] | {"id": "newer"}])
+    code, out, _ = run(["export", copy, tmp_path / "valid.csv"], capsys)
+    table = pd.read_csv(tmp_path / "valid.csv")
+    assert code == 0 and out == "" and table["attack"].tolist() == ["none (attack)", "nan (attack)"]
+    assert table["id"][1] == "newer" and len(json.loads(table["accuracy"][0])) == 2
+    assert run(["export", copy], capsys)[1] == (tmp_path / "valid.csv").read_text()
+    run(["diff", copy, copy, "--csv", tmp_path / "diff.csv"], capsys)
+    cells = pd.read_csv(tmp_path / "diff.csv")
+    assert len(cells.merge(table, on=["rule", "attack", "alpha", "seed"])) == len(cells) == 2
+    assert run(["export", tmp_path / "gone"], capsys)[0] == 2
+
+
+# Where records come from, and how long they will take
+
+
+def git(folder, *args):
+    words = ["git", "-C", folder, "-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false", *args]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_only_a_repository_of_our_own_sources_gives_a_commit(tmp_path):
+    """An installed package inside a user's repository, ignored there or not, is not that repository's code."""
+    site = tmp_path / ".venv" / "site-packages"
+    source = site / "experiments" / "records.py"
+    source.parent.mkdir(parents=True)
+    shutil.copy(records.__file__, source)
+    (tmp_path / "theirs.py").write_text("")
+    assert records._commit(source) == ("unknown", None)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "theirs.py")
+    git(tmp_path, "commit", "-qm", "theirs")
+    assert records._commit(source) == ("unknown", None)
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    assert records._commit(source) == ("unknown", None)
+    shutil.copytree(site / "experiments", tmp_path / "ours" / "experiments")
+    git(tmp_path / "ours", "init", "-q")
+    git(tmp_path / "ours", "add", ".")
+    git(tmp_path / "ours", "commit", "-qm", "ours")
+    ours = tmp_path / "ours" / "experiments" / "records.py"
+    assert records._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
+    ours.write_text("changed")
+    assert records._commit(ours)[1] is True
+
+
+def test_a_record_of_an_installed_package_is_read(finished, tmp_path):
+    old = records.read(runs(finished))[0]
+    records.append(tmp_path / "runs.jsonl", [old | {"commit": "unknown", "dirty": None}])
+    (found,) = records.read(tmp_path / "runs.jsonl")
+    assert report.provenance([found])["Commits"] == "unknown" and found["versions"]["byzsim"]
+
+
+def timed(programs, batches, epochs, compiling, running):
+    """(estimated, true) seconds left after each epoch of batches of two cells, by a clock of our own."""
+    now, total = 0.0, 2 * programs * batches
+    estimate = Estimate(programs=programs, clock=lambda: now)
+    true, found = programs * (compiling + 2 * batches * running), []
+    for _ in range(programs):
+        estimate.program()
+        for batch in range(batches):
+            estimate.start()
+            for epoch in range(epochs):
+                spent = 2 * running / epochs + (compiling if batch == epoch == 0 else 0)
+                now, true, total = now + spent, true - spent, total - 2 / epochs
+                estimate.done(2 / epochs)
+                found.append((estimate.left(total), true))
+    return found
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 1), (4, 1, 5), (3, 2, 2), (1, 3, 1)])
+def test_the_time_left_knows_compiling_from_running(shape):
+    """From the second part of work on it is exact, where all programs are alike."""
+    (nothing, _), *found = timed(*shape, compiling=100.0, running=7.0)
+    assert nothing is None and len(found) == math.prod(shape) - 1
+    assert all(left == pytest.approx(true, abs=1e-6) for left, true in found)
+
+
+def test_the_time_left_where_compiling_is_all():
+    found = timed(5, 1, 1, compiling=30.0, running=1.0)
+    assert [left for left, _ in found] == [None, *(pytest.approx(true, abs=1e-6) for _, true in found[1:])]
+    estimate = Estimate(programs=1)
+    estimate.first.parts, estimate.later.parts, estimate.later.cells, estimate.later.seconds = 1, 1, 1.0, 60.0
+    assert [estimate.words(cells) for cells in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
+
+
+def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(runner.Estimate, "left", lambda self, cells: 240.0 * cells)
+    monkeypatch.setattr(runner.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
+    _, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
+    lines = [line.partition(" %; ")[2] for line in out.splitlines() if line.startswith("[")]
+    assert lines == ["about 4 min left", ""]
+    assert shown == ["about 6 min left", "about 4 min left", lines[0], "about 2 min left", "", lines[1]]
 
 
 def test_beyond_the_bound_is_a_warning(finished, capsys):

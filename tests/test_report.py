@@ -1,6 +1,7 @@
 """The report layer: numbers against hand computations, files read back, marks that must not get lost."""
 
 import io
+import json
 import math
 import re
 from pathlib import Path
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments import figures, report
+from experiments import csv_files, figures, report
 from experiments.errors import UserError
+from experiments.records import load_results
 
 PAPER = Path(report.__file__).parent / "paper" / "brsgd_table1.csv"
 LABELS = {"brsgd": "BrSGD", "label_flip": "Label flip_50%", "same": "within one point of the paper"}
@@ -21,7 +23,8 @@ def record(rule="brsgd", attack="gaussian", alpha=0.1, seed=0, final=0.84, **oth
     """One record; final=None is a run that diverged in its last of three epochs."""
     diverged = final is None
     return {
-        "table": "toy", "quick": False, "rule": rule, "attack": attack, "alpha": alpha, "m": 20,
+        "table": "toy", "quick": False, "id": f"{rule}-{attack}-{alpha}-{seed}",
+        "rule": rule, "attack": attack, "alpha": alpha, "m": 20,
         "n_byz": round(20 * alpha), "f": 2, "beyond_bound": alpha >= 0.5, "seed": seed, "lr": 0.03,
         "accuracy": [0.5, 0.7, final], "final_accuracy": final, "best_accuracy": 0.99,
         "diverged": diverged, "diverged_epoch": 3 if diverged else None, "byz_weight": [0.1, 0.1, None],
@@ -231,8 +234,8 @@ def build(folder, records=None, quick=False, **other):
     records = toy_records(quick=quick) if records is None else records
     paper = published(gaussian={0.1: 81.5, 0.5: 40.0}, label_flip={0.1: 60.0})
     return report.build(
-        title="A toy & its table_1", source="Table 1", records=records, published=paper, verdict=verdict,
-        folder=folder, quick=quick, labels=LABELS, **(GRID | other),
+        title="A toy & its table_1", source="Table 1", records=records, verdict=verdict,
+        folder=folder, quick=quick, labels=LABELS, **(GRID | {"published": paper} | other),
     )  # fmt: skip
 
 
@@ -311,6 +314,64 @@ def test_tex_is_balanced_and_escaped(full):
     assert text.count(r"\midrule") == 2
     for name in ("table", "tabular"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
+
+
+def test_csv_gives_back_names_and_keys_to_plain_pandas(tmp_path):
+    """Readers take the text nan for a missing value, and a column of inf for numbers."""
+    attacks, alphas = ["nan", "none", "inf", "gaussian"], [2 / 11, 3 / 11]
+    records = [record("1e5", attack, 2 / 11, seed, m=11, n_byz=2) for attack in attacks for seed in (0, 1)]
+    build(tmp_path, records=records, rules=["1e5"], attacks=attacks, alphas=alphas, m=11, published=None)
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table["attack"].str.removesuffix(" (attack)").tolist() == [a for a in attacks for _ in alphas]
+    assert set(table["rule"]) == {"1e5 (rule)"}
+    assert set(table["alpha"]) == set(alphas) and table["n_byz"].tolist() == [2, 3] * 4
+    rows = table.dropna(subset="ids").assign(id=lambda rows: rows["ids"].str.split()).explode("id")
+    joined = rows.merge(pd.DataFrame(records), on="id")
+    assert len(joined) == len(records) == 8 and (joined["alpha_x"] == joined["alpha_y"]).all()
+
+
+COMMITTED = {"brsgd_table1": 240, "zoo": 675}  # rows times seeds; at alpha = 0 all attacks have the same records
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_tables_join_with_their_records(name):
+    folder = Path(report.__file__).parent.parent / "results" / name
+    rows = pd.read_csv(folder / "table.csv")
+    rows = rows.assign(id=rows["ids"].str.split()).explode("id")
+    joined = rows.merge(load_results(folder), on="id", suffixes=("", "_there"))
+    assert len(joined) == COMMITTED[name] == len(rows)
+    assert (joined["alpha"] == joined["alpha_there"]).all() and (joined["n_byz"] == joined["n_byz_there"]).all()
+    same = joined["attack"].str.removesuffix(" (attack)") == joined["attack_there"]
+    assert same[joined["alpha"] > 0].all() and rows[["rule", "attack", "n_byz"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["rules", "learned"])
+def test_committed_csv_of_rules_has_every_name(name):
+    table = pd.read_csv(Path(report.__file__).parent.parent / "results" / "rules" / f"{name}.csv")
+    assert table["rule"].notna().all() and {"mean", "krum"} <= set(table["rule"])
+
+
+def test_the_valid_records_are_the_last_ones(tmp_path):
+    lines = [record(seed=0, lr=0.1), record(seed=1), record(seed=0, id="newer")]
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(each | {"data": "d"}) + "\n" for each in lines))
+    valid = load_results(tmp_path)
+    assert dict(zip(valid["seed"], valid["id"], strict=True)) == {0: "newer", 1: lines[1]["id"]}
+    assert valid["accuracy"][0] == [0.5, 0.7, 0.84] and valid["versions"][0] == {"jax": "0.10.0"}
+    back = pd.read_csv(io.StringIO(csv_files.text(valid)))
+    assert back["id"].tolist() == valid["id"].tolist() and json.loads(back["accuracy"][0]) == [0.5, 0.7, 0.84]
+
+
+@pytest.mark.parametrize("published", [None, published(gaussian={0.3: 81.5})])
+def test_without_a_published_number_nothing_speaks_of_a_paper(tmp_path, monkeypatch, published):
+    monkeypatch.setattr(report, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
+    build(tmp_path, swap=("gaussian", "label_flip"))
+    build(tmp_path, published=published, swap=("gaussian", "label_flip"))
+    assert {p.stem for p in tmp_path.iterdir()} == {"README", "table", "figure3", "accuracies"}
+    for path in tmp_path.glob("*.[mct][dse]*"):
+        assert not re.search(r"paper|Source|same|off\b|differen|exchanged|verdict", path.read_text()), path
+    text = (tmp_path / "table.md").read_text()
+    assert "| gaussian | 10 % (2) | 81.0 ± 1.4 | 81.0 ± 1.4 |" in text
+    assert "Mean ± sample standard deviation" in text
 
 
 @pytest.mark.parametrize("name", ["README.md", "table.md", "table.csv", "table.tex"])

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import arguments, records
+from experiments import arguments, csv_files, records
 from experiments.bench.child import Child, Failed, parsed
 from experiments.bench.page import made_by
 from experiments.errors import UserError
@@ -275,7 +275,7 @@ def crossings(sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> list[tuple[flo
 
 def write(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: records.Record, folder: Path) -> None:
     """scaling.csv, scaling.md and the figure in `folder`."""
-    write_whole(folder / "scaling.csv", found.to_csv(index=False).encode())
+    write_whole(folder / "scaling.csv", csv_files.text(found).encode())
     write_whole(folder / "scaling.md", page(found, steps, given, origin).encode())
     save(figure(found, given), folder / "scaling")
 

@@ -1,0 +1,90 @@
+"""What of a table was changed, and what follows for its report: title, published numbers, labels."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from experiments.config import Config, Table
+from experiments.errors import UserError, unknown
+from experiments.figures import label
+
+PARTS = ("rules", "attacks", "alphas", "seeds")  # which cells are run, and not how
+
+
+def changed(base: Config, config: Config) -> list[str]:
+    """Settings of the cells that differ, in words such as "lr 0.03 -> 0.1"; which cells there are is none of them."""
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in PARTS]
+    pairs = {name: (_value(base, name), _value(config, name)) for name in names}
+    return [f"{name} {_text(a)} -> {_text(b)}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _value(config: Config, name: str) -> object:
+    value = getattr(config, name)
+    return sorted(value) if name == "options" else value
+
+
+def _text(value: object) -> str:
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+
+
+def published(table: Table, config: Config, *, quick: bool) -> pd.DataFrame | None:
+    """The published numbers of the cells that are run, where all settings are the table's own; else None.
+
+    Other seeds, and a part of the table beside cells of one's own, keep them; a quick run has none.
+    """
+    paper = None if quick or changed(table.config, config) else table.paper()
+    if paper is None:
+        return None
+    near = np.isclose(paper["alpha"].to_numpy()[:, None], config.alphas).any(axis=1)
+    inside = paper[near & paper["rule"].isin(config.rules) & paper["attack"].isin(config.attacks)]
+    return inside if len(inside) else None
+
+
+def title(table: Table, config: Config, *, quick: bool, labels: Mapping[str, str]) -> str:
+    """The table's own for the table itself, and for a part of it that has published numbers; else what is run."""
+    own = table.config
+    if not quick and dataclasses.replace(config, seeds=own.seeds) == own:
+        return table.title
+    if published(table, config, quick=quick) is None:
+        return described(config)
+    further = [label(name, labels) for name in (*config.rules, *config.attacks) if name not in own.rules + own.attacks]
+    return table.title + (f", with {', '.join(further)}" if further else "")
+
+
+USUAL = ("declared", "optimizer", "momentum", "momentum_beta", "sharding", "dirichlet_alpha")
+
+
+def described(config: Config) -> str:
+    """A title from the settings; of those that are seldom changed, the ones that are."""
+    epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    steps = f" of {config.steps} steps" if config.steps else ""
+    usual = {field.name: field.default for field in dataclasses.fields(Config) if field.name in USUAL}
+    changes = [f"{name} {getattr(config, name)}" for name, value in usual.items() if getattr(config, name) != value]
+    size = f"{config.m} workers, batch {config.batch}, {epochs}{steps}, learning rate {config.lr:g}"
+    return ", ".join([f"{config.model} on {config.data}", size, *changes, *config.options])
+
+
+def named(table: Table, config: Config, given: Sequence[str]) -> dict[str, str]:
+    """The table's labels, and those given as NAME=TEXT for rules and attacks.
+
+    Raises:
+        UserError: for text of another form, or a name that the table does not have.
+    """
+    members = {*config.rules, *config.attacks}
+    found = dict(table.labels)
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not (equals and text.strip() and text.isprintable()):
+            raise UserError(f'--labels {each!r} is not of the form NAME=TEXT, such as my_rule="My rule"')
+        if name not in members:
+            raise unknown("rule or attack of this table in --labels", name, members)
+        found[name] = text.strip()
+    return found
+
+
+def check_title(given: str) -> None:
+    """Raises UserError for a title that is not one line of text."""
+    if not (given.strip() and given.isprintable()):
+        raise UserError(f"--title {given!r} is not one line of text")
