@@ -210,7 +210,8 @@ def heatmap(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -
 def accuracy_map(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -> Figure:
     """Test accuracy (%) where nothing is published: attacks down, rules across, one panel per alpha.
 
-    "div.": every run diverged; "–": not run; a dagger: more attackers than the rule is proved for.
+    "div.": every run diverged; "–": not run; a dagger: more attackers than the rule is proved for; a ring: the rule
+    never left anybody out nor shortened a row.
     """
     rules, attacks = list(summary["rule"].unique()), list(summary["attack"].unique())
     alphas = list(summary["alpha"].unique())
@@ -237,6 +238,7 @@ def _accuracy_tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
     axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="0.8", linewidth=0.5))
     words = f"{cell['mean']:.0f}" if known else ("div." if cell["n"] else "–")
     words += "†" if cell["n"] and cell["beyond_bound"] else ""
+    words += "°" if cell["idle"] else ""
     axis.text(x, y, words, ha="center", va="center", fontsize=7, color=_ink(fill))
 
 

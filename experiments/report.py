@@ -34,11 +34,13 @@ from experiments.figures import (
     save,
     write_whole,
 )
+from sim import Curve
 
 # (mean, sd, seeds, seeds that diverged, the paper's number), accuracies in percent -> the mark to print.
 Verdict = Callable[[float, float, int, int, float], str]
 
 BEYOND = "†"
+IDLE = "°"
 MISSING = "–"
 MOST_PANELS = 60  # of a figure of curves; more could not be read
 MARGIN = 1.0  # points; a smaller difference between two distances decides nothing
@@ -63,7 +65,7 @@ def summarise(
     Columns: rule, attack, alpha, n_byz, beyond_bound, n (seeds), n_diverged, mean and sd (ddof = 1) over the
     seeds that did not diverge, paper, difference (mean - paper), verdict, ids of the records. `verdict` is asked
     only about cells that were run and published; elsewhere it is "". n_byz of cells that were not run follows from
-    `m`, the number of workers. Raises UserError where a cell has a seed twice.
+    `m`, the number of workers; idle: see `_is_idle`. Raises UserError where a cell has a seed twice.
     """
     paper = _paper(published)
     rows = [
@@ -102,6 +104,7 @@ def _cell(
         "alpha": alpha,
         "n_byz": runs[0]["n_byz"] if runs else None,
         "beyond_bound": runs[0]["beyond_bound"] if runs else None,
+        "idle": bool(runs) and all(map(_is_idle, runs)),
         "n": n,
         "n_diverged": lost,
         "mean": mean,
@@ -111,6 +114,15 @@ def _cell(
         "verdict": verdict(mean, sd, n, lost, printed) if runs and not math.isnan(printed) else "",
         "ids": " ".join(r["id"] for r in runs),
     }
+
+
+def _is_idle(run: Record) -> bool:
+    """Under attack all through a run, the rule left nobody out and shortened no row, though that is what it is for."""
+    dropped, kept, clipped = (run.get(name) for name in ("honest_dropped", "byz_kept", "clipped"))
+    if run["alpha"] == 0 or (dropped is None and clipped is None):
+        return False
+    left_out = [*(dropped or []), *(count and run["n_byz"] - count for count in kept or []), *(clipped or [])]
+    return all(count in (0, None) for count in left_out)  # None: the run had diverged
 
 
 def _refuse_twins(runs: Sequence[Record]) -> None:
@@ -130,7 +142,7 @@ def _refuse_twins(runs: Sequence[Record]) -> None:
 # Provenance
 # ---------------------------------------------------------------------------------------------------------
 
-OUTCOMES = ["accuracy", "final_accuracy", "best_accuracy", "diverged", "diverged_epoch", "byz_weight", "digest"]
+OUTCOMES = [*Curve._fields, "final_accuracy", "best_accuracy"]
 CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
 DIRTY = " with uncommitted changes"
 
@@ -178,7 +190,7 @@ def accuracy_text(cell: pd.Series, most: int) -> str:
         text += f" ({cell['n_diverged']} of {cell['n']} diverged)"
     elif cell["n"] < most:
         text += f" (n = {cell['n']})"
-    return text + (BEYOND if cell["beyond_bound"] else "")
+    return text + (BEYOND if cell["beyond_bound"] else "") + (IDLE if cell["idle"] else "")
 
 
 def _cell_text(cell: pd.Series, most: int) -> str:
@@ -199,6 +211,7 @@ def grid(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> pd.DataFrame:
 
 
 PAIR = "ours / the paper's, "
+NEVER = "in no step of any run did the rule leave anybody out or shorten a row"
 
 
 def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
@@ -212,6 +225,7 @@ def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
         '"diverged": parameters became non-finite in every run; "(1 of 3 diverged)": mean over the others.',
         '"(n = 2)": fewer seeds than elsewhere.',
         f"{BEYOND}: more attackers than the rule is proved for. {MISSING}: not run.",
+        *[f"{IDLE}: {NEVER}, so its thresholds are too large for these gradients."] * bool(summary["idle"].any()),
         *["No slash: the paper has no number."] * beside,
         *(f"{v}: {labels[v]}." for v in verdicts),
     ]
@@ -261,6 +275,7 @@ TEX = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     BEYOND: r"$^\dagger$",
+    IDLE: r"$^\circ$",
     MISSING: "--",
 }
 
@@ -445,7 +460,7 @@ def build(
     extra = _swap_section(swap_test(summary, *swap, labels=labels), labels) if swap and both else ""
     pictures = _pictures(used, summary, quick, labels)
     shown = "\n".join(f"## {p.title}\n\n![{p.title}]({stem}.png)\n\n{p.text}\n" for stem, p in pictures.items())
-    failed = _failed_within_bound(summary, labels)
+    failed = _failed_within_bound(summary, labels) + _never_acted(summary, labels)
     files = {
         "table.md": table,
         "table.csv": to_csv(summary, origin=origin, quick=quick),
@@ -492,6 +507,7 @@ def _pictures(records: Sequence[Record], summary: pd.DataFrame, quick: bool, lab
         found["differences"] = Picture(differences, "Ours minus the paper's", text)
     else:
         text = f"Attacks down, rules across. {BEYOND}: more attackers than the rule is proved for."
+        text += f" {IDLE}: {NEVER}." * bool(summary["idle"].any())
         found["accuracies"] = Picture(
             accuracy_map(summary, quick=quick, labels=labels), "Test accuracy at the final epoch", text
         )
@@ -506,6 +522,16 @@ def _failed_within_bound(summary: pd.DataFrame, labels: Labels) -> str:
     return f"Of {len(inside)} cells with no more attackers than the rule is proved for, {len(failed)} diverged" + (
         f": {'; '.join(names)}." if names else "."
     )
+
+
+def _never_acted(summary: pd.DataFrame, labels: Labels) -> str:
+    """A sentence about cells in which a rule was the mean of what it got, whatever the attack."""
+    cells = summary[summary["idle"]]
+    names = [
+        f"{label(c['rule'], labels)} under {label(c['attack'], labels)} ({percent(c['alpha'])})"
+        for _, c in cells.iterrows()
+    ]
+    return f" In {len(names)} cells, marked {IDLE}, {NEVER}: {'; '.join(names)}." if names else ""
 
 
 def _within(

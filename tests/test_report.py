@@ -493,3 +493,40 @@ def test_inject_replaces_only_its_own_block():
 def test_inject_refuses_a_missing_or_double_mark(text):
     with pytest.raises(UserError, match="TABLE:x"):
         report.inject(text, "x", "new")
+
+
+# --------------------------------------------------------------------------------------------- rules that never act
+
+
+@pytest.mark.parametrize(
+    ("series", "idle"),
+    [
+        ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 2, 2]}, True),
+        ({"honest_dropped": [0, 0, 0.5], "byz_kept": [2, 2, 2]}, False),
+        ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 1.5, 2]}, False),
+        ({"honest_dropped": [0, 0, None], "byz_kept": [2, 2, None]}, True),
+        ({"clipped": [0, 0, 0]}, True),
+        ({"clipped": [0, 0.1, 0]}, False),
+        ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 2, 2], "clipped": [1, 1, 1]}, False),
+        ({}, False),  # a rule that does neither, or an older record
+        ({"alpha": 0.0, "n_byz": 0, "attack": "none", "honest_dropped": [0, 0, 0], "byz_kept": [0, 0, 0]}, False),
+    ],
+)
+def test_a_rule_that_never_acts_is_said(tmp_path, series, idle):
+    run = record(alpha=0.1) | series
+    summary = summarise([run], alphas=(run["alpha"],))
+    assert only(summary)["idle"] == idle
+    report.build(
+        title="toy", source="", records=[run], rules=["brsgd"], attacks=["gaussian"], alphas=[run["alpha"]],
+        published=None, verdict=verdict, folder=tmp_path, quick=False, labels=LABELS,
+    )  # fmt: skip
+    for name in ("README.md", "table.md", "table.tex"):
+        assert (report.NEVER in (tmp_path / name).read_text("utf-8")) == idle, name
+    page = (tmp_path / "README.md").read_text("utf-8")
+    assert ("marked °, in no step of any run" in page and "BrSGD under gaussian (10 %)" in page) == idle
+
+
+def test_series_are_no_settings():
+    run = record(cosine=[1.0, 1.0, 1.0], clipped=[0, 0, 0], honest_dropped=[0, 0, 0])
+    assert "cosine" not in report.provenance([run])["Settings of all runs"]
+    assert "lr = 0.03" in report.provenance([run])["Settings of all runs"]
