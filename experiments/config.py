@@ -13,6 +13,7 @@ from experiments.errors import UserError, unknown
 from experiments.report import Verdict
 from sim import Cell
 from sim.cell import Momentum, Sharding
+from sim.names import canonical
 
 PAPER = Path(__file__).parent / "paper"
 
@@ -54,6 +55,10 @@ class Config:
     """the skew: small is extreme"""
     options: tuple[str, ...] = ()
     """options of a rule, an attack or the model, such as brsgd.reading=code gaussian.sigma=100 lenet.padding=0"""
+
+    def __post_init__(self):
+        for name in ("rules", "attacks"):
+            object.__setattr__(self, name, tuple(map(canonical, getattr(self, name))))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,6 +178,7 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
     for text in config.options:
         target, equals, value = text.partition("=")
         name, dot, option = target.partition(".")
+        name = canonical(name)
         if not (equals and dot and option and value):
             raise UserError(f"--options {text!r} is not of the form NAME.OPTION=VALUE, such as gaussian.sigma=100")
         if name not in used:
@@ -195,8 +201,8 @@ def _literal(text: str) -> Any:
 
 def _conditions(only: Sequence[str], config: Config) -> dict[str, set[Any]]:
     axes: dict[str, tuple[tuple[Any, ...], Callable[[str], Any]]] = {
-        "rule": (config.rules, str),
-        "attack": (config.attacks, str),
+        "rule": (config.rules, canonical),
+        "attack": (config.attacks, canonical),
         "alpha": (config.alphas, float),
         "seed": (config.seeds, int),
     }
