@@ -101,9 +101,10 @@ class _Undeclared(Exception):
 class _WithoutF(Round):
     """What a rule sees where f was not given."""
 
-    @property
-    def f(self):
-        raise _Undeclared
+    def __getattribute__(self, name):
+        if name == "f":
+            raise _Undeclared
+        return super().__getattribute__(name)
 
 
 def _beyond(message: str, strict: bool) -> None:

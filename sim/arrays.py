@@ -80,7 +80,7 @@ _ROWS = (
 
 def _converted(values: Any) -> np.ndarray | jax.Array:
     """One object's numbers, without a derivative."""
-    if hasattr(values, "to_numpy") and all(_kind(dtype) in "iuf" for dtype in _dtypes(values)):
+    if hasattr(values, "dtypes") and all(_kind(dtype) in "iuf" for dtype in np.atleast_1d(values.dtypes)):
         return values.to_numpy(dtype=float, na_value=np.nan)
     values = values.detach().cpu() if hasattr(values, "detach") else values
     try:
@@ -89,11 +89,6 @@ def _converted(values: Any) -> np.ndarray | jax.Array:
         if not hasattr(values, "__dlpack__"):
             raise
         return jnp.from_dlpack(values, copy=True)  # a dtype that NumPy does not have, such as torch's bfloat16
-
-
-def _dtypes(frame: Any) -> Any:
-    """Of the columns of a DataFrame; of what is none, one that is nothing to us."""
-    return np.atleast_1d(getattr(frame, "dtypes", object))
 
 
 def _kind(dtype: Any) -> str:
