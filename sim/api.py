@@ -88,8 +88,8 @@ def aggregate(
         out = program(traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), told, lr)
     except _Undeclared:
         raise ValueError(
-            f"{rule} reads f, how many workers you declare Byzantine: give f=0 for none of them, or f up to {bound}, "
-            f"its bound for m={m}"
+            f"{rule} reads f, how many workers you declare Byzantine: give f=..., 0 for none of them; its bound for "
+            f"m={m} is f={bound}"
         ) from None
     return out.reshape(*matrix.shape[:-2], d)
 
