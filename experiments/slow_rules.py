@@ -24,7 +24,11 @@ def warn(cells: Iterable[Cell], d: int, say: Callable[[str], object]) -> None:
     own = {name: cell for cell in cells if (name := cell.rule.rpartition("+")[2]) not in BUILT_IN}
     for name, cell in own.items():
         m, width = cell.m, max(min(d, ENTRIES // cell.m), 1)
-        times = _seconds(_made(name, cell), m, width) / _seconds(AGGREGATORS["median"].make(), m, width)
+        try:
+            seconds = _seconds(_made(name, cell), m, width)
+        except Exception:  # it is the user's code: its cells will fail, and say so
+            continue
+        times = seconds / _seconds(AGGREGATORS["median"].make(), m, width)
         if times > MANY:
             say(
                 f"warning: {name} takes about {times:.0f} times as long as median at ({m}, {width}). "
