@@ -261,7 +261,7 @@ import jax
 from experiments import cli
 found = []
 jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
-assert cli.main(["run", "smoke", "--only", "rule=median,attack=gaussian", "--epochs", "1", "--results", sys.argv[1]]) == 0
+assert cli.main(["run", "smoke", "--only", "rule=krum,attack=gaussian", "--epochs", "1", "--results", sys.argv[1]]) == 0
 print(sum("cache_hits" in name for name in found), sum("cache_misses" in name for name in found))
 """
     environment = os.environ | {"BYZSIM_CACHE": str(tmp_path / "cache")}

@@ -1,5 +1,6 @@
 """Names of several parts: rules behind pre-rules, attacks behind modifiers."""
 
+import dataclasses
 import inspect
 
 import jax
@@ -9,6 +10,8 @@ import pytest
 from test_aggregators import a_round
 
 import sim
+from experiments.config import cells
+from experiments.tables import TABLES
 from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
 from sim.names import ALIASES, attack_entry, max_f, rule_entry
 from sim.types import ATTACK_TRAITS, RULE_TRAITS
@@ -113,6 +116,14 @@ def test_a_cell_goes_by_the_usual_name():
     assert (cell.as_dict()["rule"], cell.as_dict()["attack"]) == ("nnm+multi_krum", "burst+inner_product")
     np.testing.assert_array_equal(sim.aggregate("cwmed", ROWS), sim.aggregate("median", ROWS))
     np.testing.assert_array_equal(sim.attack("foe", ROWS, n_byz=1), sim.attack("inner_product", ROWS, n_byz=1))
+
+
+def test_a_table_takes_the_usual_names():
+    changes = {"rules": ("cwmed", "rfa"), "attacks": ("ipm", "lf"), "options": ("ipm.epsilon=2",)}
+    config = dataclasses.replace(TABLES["smoke"].config, **changes)
+    assert (config.rules, config.attacks) == (("median", "geometric_median"), ("inner_product", "label_flip"))
+    (cell,) = cells(config, ["rule=cwmed,attack=ipm,alpha=0.2"])
+    assert (cell.rule, cell.attack, cell.attack_args["epsilon"]) == ("median", "inner_product", 2.0)
 
 
 def test_what_is_registered_goes_before_an_alias(monkeypatch):

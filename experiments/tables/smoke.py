@@ -1,6 +1,6 @@
 """A first look, in seconds and without any network: softmax regression on scikit-learn's digits.
 
-Noise, which ends the mean and no rule else; and an attack that tries the rule in use, which Krum does not withstand either.
+Noise, which ends the mean and no other rule; and an attack that tries the rule in use, against which Krum falls too.
 """
 
 from experiments.config import Config, Table
