@@ -21,10 +21,10 @@ ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
     "rows",
     [ROWS, np.array(ROWS), np.array(ROWS, float), np.array(ROWS, np.uint8), jnp.array(ROWS, jnp.bfloat16),
      np.asfortranarray(ROWS), [np.array(row) for row in ROWS], [jnp.array(row, jnp.bfloat16) for row in ROWS],
-     np.ma.array(ROWS), pd.DataFrame(ROWS), pd.DataFrame(ROWS, dtype="Int64"),
+     np.array(ROWS, jnp.bfloat16), np.ma.array(ROWS), pd.DataFrame(ROWS), pd.DataFrame(ROWS, dtype="Int64"),
      pd.DataFrame(ROWS).astype({0: "Float64"})],
-    ids=["list", "int64", "float64", "uint8", "bfloat16", "fortran", "list of arrays", "list of bfloat16", "no mask",
-         "DataFrame", "nullable", "nullable in part"],
+    ids=["list", "int64", "float64", "uint8", "bfloat16", "fortran", "list of arrays", "list of bfloat16",
+         "bfloat16 of NumPy", "no mask", "DataFrame", "nullable", "nullable in part"],
 )  # fmt: skip
 def test_any_matrix_will_do(rows):
     aggregate = sim.aggregate("median", rows)
