@@ -368,7 +368,7 @@ def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Giv
     prog = f"byzsim {command} {args[0]}"
     if args[0] in TABLES:
         table = TABLES[args[0]]
-        given = arguments.parsed(kind, args[1:], default=_default(kind, table, "--quick" in args), prog=prog)
+        given = _named(arguments.parsed(kind, args[1:], default=_default(kind, table, "--quick" in args), prog=prog))
         folder = _folder(table, given)
     elif os.path.isdir(args[0]):
         folder = Path(args[0])
@@ -377,8 +377,13 @@ def _given(command: str, kind: type[Given], args: list[str]) -> tuple[Table, Giv
         raise UserError(f"no folder {args[0]}: expected one of results, such as results/brsgd_table1, or a table")
     else:
         raise unknown("table", args[0], TABLES)
-    plugins.load(given.plugins)
     return table, given, folder
+
+
+def _named(given: Given, loaded: Sequence[str] = ()) -> Given:
+    """With its plugins loaded, all but those that are, and after that with our names in place of usual ones."""
+    plugins.load([module for module in given.plugins if module not in loaded])
+    return dataclasses.replace(given, config=given.config.with_our_names())
 
 
 def _default(kind: type[Given], table: Table, quick: bool) -> Given:
@@ -397,8 +402,8 @@ def _of_folder(kind: type[Given], folder: Path, args: list[str], prog: str) -> t
         own = arguments.parsed(kind, known, default=_default(kind, table, "--quick" in known), prog=prog)
     except UserError as error:
         raise UserError(f"the settings of {folder} cannot be read: {error}") from None
-    own = dataclasses.replace(own, config=_seeds(kind, own.config))
-    given = arguments.parsed(kind, args, default=own, prog=prog)
+    own = _named(dataclasses.replace(own, config=_seeds(kind, own.config)))
+    given = _named(arguments.parsed(kind, args, default=own, prog=prog), own.plugins)
     differ = settings.changed(own.config, given.config)
     differ += [f"--{name}" for name in ("quick", "results", "name") if getattr(own, name) != getattr(given, name)]
     if differ:

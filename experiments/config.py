@@ -18,6 +18,7 @@ from experiments.errors import UserError, unknown
 from experiments.report import Verdict
 from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
 from sim.cell import Momentum, Sharding
+from sim.names import canonical
 
 PAPER = Path(__file__).parent / "paper"
 MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)
@@ -96,6 +97,11 @@ class Config:
     def __post_init__(self):
         counts = ((alpha, _count(alpha, self.m)) for alpha in self.alphas)
         object.__setattr__(self, "alphas", tuple(n / self.m if n else alpha for alpha, n in counts))
+
+    def with_our_names(self) -> "Config":
+        """Names of others, such as rfa, become ours; to be called when plugins are loaded, whose names go first."""
+        rules, attacks = (tuple(map(canonical, names)) for names in (self.rules, self.attacks))
+        return dataclasses.replace(self, rules=rules, attacks=attacks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -234,6 +240,7 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
     for text in config.options:
         target, equals, value = text.partition("=")
         name, dot, option = target.partition(".")
+        name = canonical(name)
         if not (equals and dot and option and value):
             raise UserError(f"--options {text!r} is not of the form NAME.OPTION=VALUE, such as gaussian.sigma=100")
         if name not in used:
@@ -303,7 +310,8 @@ def _conditions(only: Sequence[str], config: Config) -> dict[str, set[Any]]:
             raise UserError(f"--only {text!r} is not of the form KEY=VALUE, such as rule=krum,attack=gaussian")
         if key not in axes:
             raise unknown("key in --only", key, axes)
-        meant = _alpha(value, config.alphas) if key == "alpha" else [each for each in axes[key] if str(each) == value]
+        name = canonical(value) if key in ("rule", "attack") else value
+        meant = _alpha(value, config.alphas) if key == "alpha" else [each for each in axes[key] if str(each) == name]
         if not meant:
             raise unknown(f"{key} in --only", value, (f"{x:.4g}" if key == "alpha" else str(x) for x in axes[key]))
         wanted.setdefault(key, set()).update(meant)

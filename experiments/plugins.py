@@ -82,12 +82,13 @@ def digest(module: ModuleType) -> str:
     Modules that are imported by computed names, and data files, are not seen.
     """
     total = hashlib.sha256()
-    for name, source in sorted(_sources(module.__name__).items()):
+    for name, source in sorted(sources(module.__name__).items()):
         total.update(f"{name} {len(source)};".encode() + source)
     return total.hexdigest()
 
 
-def _sources(name: str) -> dict[str, bytes]:
+def sources(name: str) -> dict[str, bytes]:
+    """Of a module and of all that it imports, by module name; as `digest` counts them."""
     top, todo, found = name.partition(".")[0], [name], {}
     while todo:
         each = todo.pop()

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments import hosts, records, stop
+from experiments import hosts, records, slow_rules, stop
 from experiments.checkpoints import Checkpoints, Saved, megabytes
 from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
@@ -62,7 +62,7 @@ def run(
     """
     with contextlib.ExitStack() as held:
 
-        def prepare() -> tuple[Sequence[Cell], _Session, set[str]]:
+        def prepare() -> tuple[Sequence[Cell], _Session, set[str], int]:
             wanted = cells(config, only) if these is None else these
             _check_devices(wanted, per_cell)
             _warn_beyond(wanted, say)
@@ -75,13 +75,13 @@ def run(
                 done = {record["id"] for record in records.read(folder / "runs.jsonl", say)}
                 checkpoints.drop(done)
             data = load(config.data, data_dir=data_dir, say=say)
-            _check_fit(wanted, data)
+            d = _check_fit(wanted, data)
             if hosts.first():
                 begin()
             session = _Session(table.name, config.data, quick, data, folder, origin, checkpoints, per_cell, say)
-            return wanted, session, done
+            return wanted, session, done, d
 
-        wanted, session, here = hosts.on_all(prepare)
+        wanted, session, here, d = hosts.on_all(prepare)
         ids = {session.id(cell): cell for cell in wanted}
         hosts.agree(command=repr((list(ids), per_cell)), code=records.code(), versions=repr(session.origin["versions"]))
         done = set(hosts.told(lambda: sorted(here)))
@@ -89,6 +89,7 @@ def run(
         say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
         if hosts.first():
             _say_saved(session.checkpoints, missing, say)
+            slow_rules.warn(missing.values(), d, say)
         session.run(missing)
         return session.failures
 
@@ -464,11 +465,11 @@ def _warn_beyond(wanted: Sequence[Cell], say: Callable[[str], object]) -> None:
         )
 
 
-def _check_fit(wanted: Sequence[Cell], data: Dataset) -> None:
-    """Do model, batch, rules and data go together, and into memory?"""
+def _check_fit(wanted: Sequence[Cell], data: Dataset) -> int:
+    """Do model, batch, rules and data go together, and into memory? And the number of parameters."""
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
-        trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
+        return trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -12,6 +12,7 @@ from experiments import arguments, plugins
 from experiments.datasets import DATASETS
 from experiments.errors import unknown
 from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
+from sim.names import canonical
 from sim.types import ATTACK_TRAITS, RULE_TRAITS, allowed
 
 ZOOS: dict[str, Mapping[str, Entry]] = {
@@ -56,6 +57,7 @@ def pages(args: list[str]) -> Iterator[str]:
 def _page(name: str) -> Iterator[str]:
     from experiments.tables import TABLES  # with pandas and matplotlib
 
+    name = canonical(name)
     for kind, zoo in ZOOS.items():
         if name in zoo:
             return _member(kind, name, zoo[name])

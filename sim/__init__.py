@@ -1,5 +1,6 @@
 """Byzantine-robust distributed training as pure functions: rules, attacks, models, the engine and the grid."""
 
+from sim import ops
 from sim.aggregators import AGGREGATORS
 from sim.api import aggregate, attack, simulate
 from sim.attacks import ATTACKS
@@ -32,6 +33,7 @@ __all__ = [
     "aggregate",
     "attack",
     "chain",
+    "ops",
     "register",
     "robustness",
     "simulate",

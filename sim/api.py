@@ -13,12 +13,14 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from sim import grid, trial
+from sim.arrays import real, taken
 from sim.cell import Cell
 from sim.engine import Data
 from sim.grid import Curve
-from sim.names import LARGEST, attack_entry, max_f, options, rule_entry, unknown
-from sim.types import Round
+from sim.names import LARGEST, attack_entry, max_f, options, plain, rule_entry, unknown
+from sim.types import Round, Traced
 
+KINDS = ("images", "labels")
 FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
 
@@ -26,12 +28,13 @@ def aggregate(
     rule: str,
     gradients: Any,
     *,
-    f: int = 0,
+    f: int | None = None,
     seed: int = 0,
-    lr: float = 1.0,
+    lr: Traced = 1.0,
     params: Any = None,
     server_loss: Callable[[Array], Array] | None = None,
     server_gradient: Any = None,
+    strict: bool = False,
     **rule_args: Any,
 ) -> Float[Array, " d"] | Float[Array, "rounds d"]:
     """What `rule` makes of one round of gradients, or of several in order if it remembers.
@@ -42,41 +45,73 @@ def aggregate(
     Args:
         rule: a name in `sim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
         gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32. NaN and
-            infinities are legal.
-        f: Byzantine workers that the defender declares, 0 to m.
+            infinities are legal. Tensors of torch are detached, missing values of a DataFrame are NaN.
+        f: Byzantine workers that the defender declares, 0 to m; may be left out for rules that do not read it.
         seed: for rules that draw.
         lr, params: the server's learning rate, and the parameters (d,) at which the gradients were taken (default
             zero), or (rounds, d); for rules that read them.
+        strict: refuse an f beyond the rule's bound.
         server_loss: the server's own loss as a function of parameters, for rules that ask for it.
         server_gradient: its gradient (d,) instead, where that is all the rule needs.
         rule_args: the rule's own options, and those of its pre-rules.
+    Under `jax.jit`, `jax.grad` and the like, gradients, lr, params, server_gradient and options that are called
+    "traced" may be traced.
     Returns:
         The aggregate (d,), or one for each round.
     Raises:
-        ValueError: unknown rule or option; arrays of wrong shape, empty or not numeric; f out of range; a rule that
-            asks for the server's own data and gets none.
+        ValueError: unknown rule or option; arrays of wrong shape, empty, masked or not numeric; f out of range, beyond
+            the bound if `strict`, or left out for a rule that reads it; a rule that asks for the server's own data and
+            gets none.
+        RuntimeError: in a process that was forked after JAX had started.
     Warns:
         UserWarning: if f is beyond the rule's bound.
     """
     entry = rule_entry(rule)
+    trial.not_forked()
     matrix = _matrix(gradients, rounds=True)
     m, d = matrix.shape[-2:]
-    args = options(rule, entry, rule_args)
-    _check_count("f", f, m)
-    _check_seed(seed)
-    _check_number("lr", lr)
+    args = options(rule, entry, rule_args, traced=True)
+    declared = None if f is None else _count("f", f, m)
+    seed, lr = _seed(seed), _number("lr", lr)
     _check_function("server_loss", server_loss)
     bound = max_f(entry, m, args)
-    if f > bound:
-        warnings.warn(f"{rule} withstands at most f={bound} of m={m} workers, not f={f}", stacklevel=2)
+    if declared is not None and declared > bound:
+        _beyond(f"{rule} withstands at most f={bound} of m={m} workers, not f={declared}", strict)
     if "server" in entry.traits and server_loss is None and server_gradient is None:
         raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
     at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d))
     slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,))
     call, traced = grid.call(entry.make, args)
     program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
-    out = program(traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), jnp.int32(f), lr)
+    told = None if declared is None else jnp.int32(declared)
+    try:
+        out = program(traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), told, lr)
+    except _Undeclared:
+        raise ValueError(
+            f"{rule} reads f, how many workers you declare Byzantine: give f=..., 0 for none of them; its bound for "
+            f"m={m} is f={bound}"
+        ) from None
     return out.reshape(*matrix.shape[:-2], d)
+
+
+class _Undeclared(Exception):
+    """A rule reads f, and nobody has said it."""
+
+
+class _WithoutF(Round):
+    """What a rule sees where f was not given."""
+
+    def __getattribute__(self, name):
+        if name == "f":
+            raise _Undeclared
+        return super().__getattribute__(name)
+
+
+def _beyond(message: str, strict: bool) -> None:
+    """What is said to the caller of a function of this module about a bound that is passed."""
+    if strict:
+        raise ValueError(f"{message} (strict=True)")
+    warnings.warn(message, stacklevel=3)
 
 
 @functools.lru_cache(maxsize=128)
@@ -90,7 +125,8 @@ def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None =
         def one(carry, now):
             state, previous, step = carry
             grads, params = now
-            rnd = Round(jax.random.fold_in(key, step), step, f, lr, params, previous)
+            kind = _WithoutF if f is None else Round
+            rnd = kind(jax.random.fold_in(key, step), step, f, lr, params, previous)
             rnd = rnd if loss is None else rnd._replace(server_loss=lambda n: loss)
             out, state, _ = aggregator.apply(grads, state, rnd)
             return (state, out, step + 1), out
@@ -126,7 +162,7 @@ def attack(
         honest: any array-like of shape (m - n_byz, d), one row an honest worker, or (rounds, m - n_byz, d).
         n_byz: how many workers attack. They come first in the matrix that a rule sees, as in a training run.
         own: what honest work of the Byzantine workers would have been, (n_byz, d) or (rounds, n_byz, d); for attacks
-            that start from it.
+            that read it with these options.
         rule, rule_args, f: the rule in use and the f that it is told (default n_byz), for attacks that try it.
         seed: for attacks that draw.
         previous: the last aggregate (d,), default zero, for attacks that read it.
@@ -137,26 +173,25 @@ def attack(
     Raises:
         ValueError: unknown names or options; arrays of wrong shape; an attack on labels; own work that is missing.
     """
-    entry, rows = attack_entry(name), _matrix(honest, rounds=True)
+    entry, target = attack_entry(name), rule_entry(rule)
+    trial.not_forked()
+    rows = _matrix(honest, rounds=True)
     if "data" in entry.traits:
         raise ValueError(f"{name} changes labels, not gradients; see sim.simulate")
     *several, n_honest, d = rows.shape
-    _check_count("n_byz", n_byz, None)
+    n_byz = _count("n_byz", n_byz, None)
     m = n_honest + n_byz
     trial.fits(f"the rows of m={m} workers", 4 * m * d)
-    _check_seed(seed)
+    seed = _seed(seed)
     _check_function("loss_after", loss_after)
-    if own is None and "collusive" not in entry.traits:
-        raise ValueError(f"{name} starts from the attackers' own work: give own=..., of shape ({n_byz}, {d})")
-    mine = jnp.zeros((*several, n_byz, d)) if own is None else _matrix(own, rounds=True)
-    if mine.shape != (*several, n_byz, d):
-        raise ValueError(f"own has shape {mine.shape}; expected {(*several, n_byz, d)}")
-    target = rule_entry(rule)
-    call, traced = grid.call(entry.make, options(name, entry, attack_args))
-    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}))
-    declared = n_byz if f is None else f
-    _check_count("f", declared, m)
+    args = options(name, entry, attack_args, traced=True)
+    mine = _own(name, own, (*several, n_byz, d), n_byz > 0 and entry.make(**args).own)
+    call, traced = grid.call(entry.make, args)
+    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}, traced=True))
+    declared = _count("f", n_byz if f is None else f, m)
     before = _vectors("previous", 0.0 if previous is None else previous, (d,))
+    if not n_byz:
+        return mine
     program = _forging if loss_after is None else _forging.__wrapped__
     forged = program(call, in_use, n_byz, loss_after)(
         traced,
@@ -194,24 +229,41 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
     return jax.jit(run)
 
 
-def _check_count(name: str, count: Any, most: int | None) -> None:
+def _own(name: str, own: Any, shape: tuple[int, ...], is_read: bool) -> Float[Array, "*rounds n_byz d"]:
+    """The work of the Byzantine workers; zero where nobody gives it and nobody reads it."""
+    if own is None and is_read:
+        raise ValueError(f"{name} starts from the attackers' own work: give own=..., of shape {shape}")
+    mine = jnp.zeros(shape) if own is None else jnp.asarray(real("own", own), jnp.float32)
+    if mine.shape != shape:
+        raise ValueError(f"own has shape {mine.shape}; expected {shape}")
+    return mine
+
+
+def _count(name: str, given: Any, most: int | None) -> int:
+    count = plain(given)
     if not (_is_whole(count) and count >= 0 and (most is None or count <= most)):
-        raise ValueError(f"{name}={count!r} is not a whole number from 0" + ("" if most is None else f" to m={most}"))
+        raise ValueError(f"{name}={given!r} is not a whole number from 0" + ("" if most is None else f" to m={most}"))
+    return count
 
 
-def _check_seed(seed: Any) -> None:
+def _seed(given: Any) -> int:
+    seed = plain(given)
     if not (_is_whole(seed) and 0 <= seed < 2**32):
-        raise ValueError(f"seed={seed!r} is not a whole number from 0 to 2**32 - 1")
+        raise ValueError(f"seed={given!r} is not a whole number from 0 to 2**32 - 1")
+    return seed
 
 
 def _is_whole(count: Any) -> bool:
-    return isinstance(count, int | np.integer) and not isinstance(count, bool)
+    return isinstance(count, int) and not isinstance(count, bool)
 
 
-def _check_number(name: str, value: Any) -> None:
-    number = isinstance(value, int | float | np.number | jax.Array) and not isinstance(value, bool)
-    if not (number and np.ndim(value) == 0 and abs(value) <= LARGEST):
-        raise ValueError(f"{name}={value!r} is not a finite number")
+def _number(name: str, given: Any) -> Traced:
+    """Finite, if its value is known yet."""
+    value = plain(given)
+    number = isinstance(value, int | float | Tracer) and not isinstance(value, bool) and np.ndim(value) == 0
+    if not (number and (isinstance(value, Tracer) or abs(value) <= LARGEST)):
+        raise ValueError(f"{name}={given!r} is not a finite number")
+    return value
 
 
 def _check_function(name: str, given: Any) -> None:
@@ -221,29 +273,14 @@ def _check_function(name: str, given: Any) -> None:
 
 def _vectors(name: str, values: Any, shape: tuple[int, ...]) -> Float[Array, "*rounds d"]:
     """One vector for all rounds, or one for each."""
-    array = _real(name, values)
+    array = real(name, values)
     if array.ndim and array.shape not in (shape[-1:], shape):
         raise ValueError(f"{name} has shape {array.shape}; expected {shape[-1:]}")
     return jnp.broadcast_to(jnp.asarray(array, jnp.float32), shape)
 
 
-def _is_on_devices(values: Any) -> bool:
-    """Such an array stays where it is, and as it is spread there."""
-    return isinstance(values, jax.Array) and not isinstance(values, Tracer)
-
-
-def _real(name: str, values: Any) -> np.ndarray | jax.Array:
-    try:
-        array = values if _is_on_devices(values) else np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} are not an array: {error}") from None
-    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
-        raise ValueError(f"{name} have dtype {array.dtype}; expected real numbers")
-    return array
-
-
 def _matrix(gradients: Any, *, rounds: bool) -> Float[Array, "*rounds m d"]:
-    matrix = _real("gradients", gradients)
+    matrix = real("gradients", gradients)
     if matrix.ndim not in ((2, 3) if rounds else (2,)) or 0 in matrix.shape:
         raise ValueError(f"gradients have shape {matrix.shape}; expected (m, d), one row a worker, none of them 0")
     return jnp.asarray(matrix, jnp.float32)
@@ -254,6 +291,7 @@ def simulate(
     test: tuple[Any, Any],
     *,
     on_epoch: Callable[[int], None] = lambda done: None,
+    strict: bool = False,
     **cell: Any,
 ) -> Curve:
     """Train one cell and measure it after every epoch.
@@ -263,9 +301,11 @@ def simulate(
     Args:
         train, test: (images, labels): uint8 (n, h, w) or (n, h, w, c), and whole numbers from 0, (n,).
         on_epoch: called with the number of epochs done.
+        strict: refuse more Byzantine workers than the rule's guarantee covers.
         cell: fields of `sim.Cell`.
     Raises:
         ValueError: for a cell or data that cannot be run, before anything is compiled.
+        RuntimeError: in a process that was forked after JAX had started.
     Warns:
         UserWarning: if there are more Byzantine workers than the rule's guarantee covers.
     """
@@ -273,15 +313,14 @@ def simulate(
         if name not in FIELDS:
             raise ValueError(unknown("field of a cell", name, FIELDS))
     run = Cell(**cell)
+    trial.not_forked()
     train_data, test_data = _data("train", train), _data("test", test)
     run.steps_per_epoch(len(train_data.labels))
     if train_data.images.shape[1:] != test_data.images.shape[1:]:
         raise ValueError(f"images differ: train {train_data.images.shape}, test {test_data.images.shape}")
     if run.beyond_bound:
-        warnings.warn(
-            f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; here n_byz={run.n_byz}, f={run.f}",
-            stacklevel=2,
-        )
+        counts = f"here n_byz={run.n_byz}, f={run.f}"
+        _beyond(f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; {counts}", strict)
     n_classes = int(max(train_data.labels.max(), test_data.labels.max())) + 1
     trial.cells([run], train_data.images.shape[1:], n_classes)
     (group,) = grid.plan([run], n_classes)
@@ -292,7 +331,7 @@ def simulate(
 def _data(name: str, pair: tuple[Any, Any]) -> Data:
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         raise ValueError(f"{name} is {type(pair).__name__}; expected (images, labels)")
-    images, labels = map(np.asarray, pair)
+    images, labels = (np.asarray(taken(f"{name} {each}", values)) for each, values in zip(KINDS, pair, strict=True))
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
             f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (n, h, w) or (n, h, w, c)"

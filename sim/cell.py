@@ -72,6 +72,8 @@ class Cell:
     seed: int = 0
 
     def __post_init__(self):
+        for name in (*WHOLE, *REAL):
+            object.__setattr__(self, name, names.plain(getattr(self, name)))
         _check_whole(self)
         _check_counts(self)
         self._fill()
@@ -80,6 +82,9 @@ class Cell:
         self._normalise()
 
     def _fill(self):
+        for field in ("rule", "attack"):
+            given = getattr(self, field)
+            object.__setattr__(self, field, names.canonical(given) if isinstance(given, str) else given)
         for field, entry in self._entries():
             given = getattr(self, f"{field}_args")
             object.__setattr__(self, f"{field}_args", names.options(getattr(self, field), entry, given))

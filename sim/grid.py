@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
-from sim import engine, spread
+from sim import engine, spread, trial
 from sim.cell import Cell
 from sim.engine import Data, Facts, Knobs, Measured, Program, TrainState
 from sim.models import MODELS
@@ -53,8 +53,9 @@ class Call(NamedTuple):
 
 def call(make: Callable[..., Any], options: Args) -> tuple[Call, dict[str, jax.Array]]:
     """(factory with its static options, its traced ones): numbers with a point are traced, all others are static."""
-    static = tuple((key, value) for key, value in sorted(options.items()) if not isinstance(value, float))
-    return Call(make, static), {key: jnp.float32(value) for key, value in options.items() if isinstance(value, float)}
+    varying = {key: value for key, value in options.items() if isinstance(value, float | jax.Array)}
+    static = tuple((key, value) for key, value in sorted(options.items()) if key not in varying)
+    return Call(make, static), {key: jnp.float32(value) for key, value in varying.items()}
 
 
 class Group(NamedTuple):
@@ -119,7 +120,9 @@ def run(
     Raises:
         ValueError: for counts below 1, data that do not go together or are too few, and if `resume` does not fit the
             cells.
+        RuntimeError: in a process that was forked after JAX had started.
     """
+    trial.not_forked()
     if epochs < 1 or per_cell < 1 or (chunk is not None and chunk < 1):
         raise ValueError(f"epochs={epochs}, chunk={chunk}, per_cell={per_cell}: expected at least 1 of each")
     if len(train.labels) < program.m * program.batch:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+import jax
 import numpy as np
+from jax.core import Tracer
 
 from sim.aggregators import AGGREGATORS
 from sim.attacks import ATTACKS
@@ -19,6 +21,40 @@ from sim.types import Entry
 Args = Mapping[str, Any]
 BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PRE_RULES})
 LARGEST = float(np.finfo(np.float32).max)
+ALIASES = {
+    "average": "mean",
+    "avg": "mean",
+    "cm": "median",
+    "cwmed": "median",
+    "coordinate_median": "median",
+    "cwtm": "trimmed_mean",
+    "tm": "trimmed_mean",
+    "trmean": "trimmed_mean",
+    "mkrum": "multi_krum",
+    "multikrum": "multi_krum",
+    "gm": "geometric_median",
+    "geomed": "geometric_median",
+    "rfa": "geometric_median",
+    "cc": "centered_clipping",
+    "cclip": "centered_clipping",
+    "brute": "mda",
+    "nearest_neighbor_mixing": "nnm",
+    "a_little_is_enough": "alie",
+    "lie": "alie",
+    "little": "alie",
+    "empire": "inner_product",
+    "foe": "inner_product",
+    "ipm": "inner_product",
+    "opt_alie": "optimal_alie",
+    "opt_ipm": "optimal_inner_product",
+    "bit_flip": "sign_flip",
+    "signflip": "sign_flip",
+    "labelflip": "label_flip",
+    "lf": "label_flip",
+    "minmax": "min_max",
+    "minsum": "min_sum",
+}
+"""Other usual names of members, in papers and peers; the definition is the member's default, whoever uses the name."""
 
 
 def chain(*parts: Any) -> Any:
@@ -33,6 +69,15 @@ def chain(*parts: Any) -> Any:
     for wrap in reversed(wrappers):
         inner = wrap(inner)
     return inner
+
+
+def canonical(name: str) -> str:
+    """The name with each part that is one of `ALIASES` replaced: "nnm+multi_krum" for "nnm+mkrum".
+
+    What is registered by such a name goes by it.
+    """
+    registered = {*AGGREGATORS, *ATTACKS, *PRE_RULES, *MODIFIERS}
+    return "+".join(part if part in registered else ALIASES.get(part, part) for part in name.split("+"))
 
 
 def rule_entry(name: str) -> Entry:
@@ -56,7 +101,7 @@ def attack_entry(name: str) -> Entry:
 def _entry(kind: str, name: str, zoo: Mapping[str, Entry], outer_kind: str, outer: Mapping[str, Entry]) -> Entry:
     if not isinstance(name, str):
         raise ValueError(f"{kind}={name!r} is not a name")
-    *before, last = name.split("+")
+    *before, last = canonical(name).split("+")
     inner = known(kind, last, zoo)
     return _composed([known(outer_kind, each, outer) for each in before], inner) if before else inner
 
@@ -138,9 +183,11 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(names))}."
 
 
-def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
+def options(name: str, entry: Entry, given: Args, *, traced: bool = False) -> dict[str, Any]:
     """The factory's options with `given` laid over the defaults, all plain; an int given for a float becomes one.
 
+    Args:
+        traced: let values that are being traced by JAX pass, for options that are annotated as `Traced`.
     Raises:
         ValueError: for an option that the factory does not have, or a value that it refuses.
     """
@@ -155,6 +202,8 @@ def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
             )
     merged = {key: _plain(value, parameters[key]) for key, value in {**defaults, **given}.items()}
     for key, value in merged.items():
+        if isinstance(value, np.ndarray | jax.Array):
+            _check_array(f"{name}: {key}", value, traced and _is_real(parameters[key]))
         if isinstance(value, float | int) and not abs(value) <= (LARGEST if isinstance(value, float) else 2**31 - 1):
             shown = value if isinstance(value, float) else f"(a whole number of {value.bit_length()} bits)"
             raise ValueError(f"{name}: {key}={shown} is not a finite number of 32 bits")
@@ -166,11 +215,29 @@ def options(name: str, entry: Entry, given: Args) -> dict[str, Any]:
     return merged
 
 
+def plain(value: Any) -> Any:
+    """A Python number for one of NumPy's and for an array of no dimension; all else, what is traced too, as it is."""
+    array = isinstance(value, np.generic | np.ndarray | jax.Array) or hasattr(value, "detach")  # of torch
+    return value.item() if array and np.ndim(value) == 0 and not isinstance(value, Tracer) else value
+
+
 def _plain(value: Any, parameter: inspect.Parameter) -> Any:
-    """No NumPy number, and a float where the parameter is one by its default, or where that is None by its type."""
-    value = value.item() if isinstance(value, np.generic) else value
-    real = isinstance(parameter.default, float) or float in _members(parameter.annotation)
-    return float(value) if real and type(value) is int and abs(value) <= LARGEST else value
+    """`plain`, and a float where the parameter is a real number."""
+    value = plain(value)
+    return float(value) if _is_real(parameter) and type(value) is int and abs(value) <= LARGEST else value
+
+
+def _is_real(parameter: inspect.Parameter) -> bool:
+    """By its default, or where that is None by its type."""
+    return isinstance(parameter.default, float) or float in _members(parameter.annotation)
+
+
+def _check_array(what: str, value: Any, traced: bool) -> None:
+    """All that may be an array is one number that JAX is tracing."""
+    if np.ndim(value):
+        raise ValueError(f"{what} is an array of shape {np.shape(value)}; expected one number")
+    if not traced:
+        raise ValueError(f"{what} is traced by JAX here, but has to be known before the program is made: give a number")
 
 
 def _members(union: Any) -> Iterator[Any]:

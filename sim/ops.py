@@ -18,6 +18,28 @@ from jaxtyping import Array, Bool, Float, Int
 from sim import spread
 from sim.types import Traced
 
+__all__ = [
+    "gram",
+    "masked_mean",
+    "masked_std",
+    "median",
+    "middle_ranks",
+    "midpoint",
+    "norms",
+    "order_statistics",
+    "per_row",
+    "preference",
+    "ranks",
+    "row_sum",
+    "share",
+    "sorted_rows",
+    "sq_distances",
+    "usable_rows",
+    "weighted_sum",
+    "window_of",
+]
+"""For rules and attacks of one's own: docs/fast-rules.md. All else may change its name."""
+
 HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
 
 
@@ -26,6 +48,9 @@ def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
 
     A row with a NaN or an infinity is not usable, and neither is one of norm above 1.8e19, whose distances to others
     would overflow. Selection rules treat all of these alike: as infinitely far from everybody, never selected.
+
+    >>> print(usable_rows(jnp.array([[1.0, 2.0], [1.0, jnp.nan], [1e20, 0.0]])))
+    [ True False False]
     """
     return jnp.isfinite(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST))
 
@@ -44,6 +69,9 @@ def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
 
     A row whose square is near the ends of float32 is divided by its largest entry first, so entries of 1e38 or 1e-30
     count too. Derivative 0, not NaN, for the zero row.
+
+    >>> print(norms(jnp.array([[3.0, 4.0], [1.0, jnp.inf]])))
+    [ 5. inf]
     """
 
     def norm(row):
@@ -69,6 +97,10 @@ def row_sum(term: Callable[..., Float[Array, " d"]], *arrays: Array) -> Float[Ar
 
     Written out row by row, so that XLA makes one loop over the columns of terms and sum together. A product with
     weights would need a copy of the matrix where rows are left out, and a sum along the first axis is slow on a CPU.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> print(row_sum(lambda row: jnp.sign(row - 4), grads))  # votes of the workers
+    [-1.  3.]
     """
     m = len(arrays[0])
     at_once = min(m, UNROLLED)
@@ -86,24 +118,44 @@ UNROLLED = 32  # rows in one loop: beyond, compiling takes longer and nothing is
 
 
 def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Float[Array, " d"]:
-    """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN). One read."""
+    """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN). One read.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [jnp.nan, jnp.inf]])
+    >>> print(weighted_sum(jnp.array([0.5, 0.5, 0.0]), grads))
+    [1.5 6. ]
+    """
     return row_sum(lambda w, row: jnp.where(w == 0, 0.0, w * row), weight, grads)
 
 
 def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
-    """Equal weights on the rows of `mask`, summing to 1; all zero if it is empty."""
+    """Equal weights on the rows of `mask`, summing to 1; all zero if it is empty.
+
+    >>> print(share(jnp.array([True, False, True])))
+    [0.5 0.  0.5]
+    """
     return mask / jnp.maximum(mask.sum(), 1)
 
 
 def masked_mean(grads: Float[Array, "m d"], mask: Bool[Array, " m"]) -> Float[Array, " d"]:
-    """Mean of the rows in `mask`, as a sum and one division; zero if it is empty."""
+    """Mean of the rows in `mask`, as a sum and one division; zero if it is empty.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> print(masked_mean(grads, jnp.array([True, True, False])))
+    [1.5 6. ]
+    """
     return weighted_sum(mask.astype(grads.dtype), grads) / jnp.maximum(mask.sum(), 1)
 
 
 def masked_std(
     grads: Float[Array, "m d"], mask: Bool[Array, " m"], mean: Float[Array, " d"], *, ddof: int = 0
 ) -> Float[Array, " d"]:
-    """Standard deviation per coordinate of the rows in `mask` around `mean`; zero where there are too few rows."""
+    """Standard deviation per coordinate of the rows in `mask` around `mean`; zero where there are too few rows.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> kept = jnp.array([True, True, False])
+    >>> print(masked_std(grads, kept, masked_mean(grads, kept)))
+    [0.5 1. ]
+    """
     squares = row_sum(lambda counts, row: jnp.where(counts, (row - mean) ** 2, 0.0), mask, grads)
     return jnp.sqrt(squares / jnp.maximum(mask.sum() - ddof, 1))
 
@@ -115,6 +167,12 @@ def gram(
 
     On a CPU in blocks of columns that stay in the cache: one product over all of d is much slower there. And of what is
     prepared there is never more than a block.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> print(gram(grads))
+    [[ 26.  37.  39.]
+     [ 37.  53.  60.]
+     [ 39.  60. 117.]]
     """
 
     def at_once(grads):
@@ -148,6 +206,10 @@ def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
 
     |a - b|^2 = |a|^2 + |b|^2 - 2 a.b loses up to eps * (|a|^2 + |b|^2) to rounding, so it is clamped at 0; the
     diagonal is exactly 0 for usable rows.
+
+    >>> print(sq_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]])))
+    [[ 0. 25.]
+     [25.  0.]]
     """
     inner = gram(grads)
     norms = jnp.diagonal(inner)
@@ -190,7 +252,11 @@ def krum_scores(
 
 
 def preference(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Array, " m"]:
-    """Place of each row, from 0 for the smallest score; of equal scores `usable` rows come first, then low indices."""
+    """Place of each row, from 0 for the smallest score; of equal scores `usable` rows come first, then low indices.
+
+    >>> print(preference(jnp.array([0.3, 0.1, 0.3]), usable=jnp.array([False, True, True])))
+    [2 0 1]
+    """
     return jnp.argsort(jnp.lexsort((jnp.arange(len(score)), ~usable, score)))
 
 
@@ -255,7 +321,11 @@ def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array
 
 
 def ranks(values: Float[Array, "*n m"] | Int[Array, "*n m"]) -> Int[Array, "*n m"]:
-    """Rank of each value in its row, from 0 for the smallest; equal values by lowest index first, NaN last."""
+    """Rank of each value in its row, from 0 for the smallest; equal values by lowest index first, NaN last.
+
+    >>> print(ranks(jnp.array([0.3, 0.1, jnp.nan, 0.2])))
+    [2 0 3 1]
+    """
     return jnp.argsort(jnp.argsort(values, axis=-1, stable=True), axis=-1, stable=True)
 
 
@@ -294,12 +364,33 @@ def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Seque
     """The rows of the column-wise sorted matrix that stand at the few `wanted` ranks (0 is the smallest).
 
     NaN counts as +inf. O(md log^2 m). Up to `NETWORK` rows a sorting network, for rows with one use: one read.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> lowest, middle = order_statistics(grads, [0, 1])
+    >>> print(lowest, middle)
+    [1. 5.] [2. 6.]
     """
     return _at_ranks(grads, tuple(wanted), len(grads) <= NETWORK)
 
 
+def median(grads: Float[Array, "m d"]) -> Float[Array, " d"]:
+    """The median of each column, the mean of the two middle values where m is even. NaN counts as +inf. One read.
+
+    >>> print(median(jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0], [4.0, jnp.nan]])))
+    [3.  6.5]
+    """
+    return midpoint(*order_statistics(grads, middle_ranks(len(grads))))
+
+
 def sorted_rows(grads: Float[Array, "m d"]) -> Float[Array, "m d"]:
-    """The column-wise sorted matrix; NaN counts as +inf. O(md log^2 m)."""
+    """The column-wise sorted matrix; NaN counts as +inf. O(md log^2 m).
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> print(sorted_rows(grads))
+    [[1. 5.]
+     [2. 6.]
+     [9. 7.]]
+    """
     return _at_ranks(grads, tuple(range(len(grads))), False)
 
 
@@ -462,6 +553,11 @@ def window_of(
     """`window` and `window_share` of rows in any order, for the same ranks in all columns.
 
     Up to `NETWORKS` rows by three sorting networks with one row each to give: in less time than all rows in order.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> trimmed_mean, weight = window_of(grads, 1, 1)  # of m = 3 without the f = 1 smallest and largest
+    >>> print(trimmed_mean, weight)
+    [2. 6.] [0.  0.5 0.5]
     """
     if len(grads) > NETWORKS:
         ordered = sorted_rows(grads)
@@ -505,18 +601,31 @@ def per_row(f: Callable[..., Array], *arrays: Array) -> Array:
 
     For an f that reads a computed vector, such as the median: a loop has its inputs ready, where XLA would fuse the
     whole sorting network into the broadcast of its result and run it once for each row.
+
+    >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
+    >>> centre = median(grads)
+    >>> print(per_row(lambda row: jnp.abs(row - centre).sum(), grads))
+    [2. 1. 7.]
     """
     return jax.lax.map(lambda each: f(*each), arrays)
 
 
 def midpoint(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " d"]:
-    """The mean of two values without overflow; an infinity when either is one."""
+    """The mean of two values without overflow; an infinity when either is one.
+
+    >>> print(midpoint(jnp.array([1.0, 3e38]), jnp.array([4.0, 3.2e38])))
+    [2.5e+00 3.1e+38]
+    """
     gap = high - low
     return jnp.where(jnp.isfinite(gap), low + gap / 2, low / 2 + high / 2)
 
 
 def middle_ranks(m: int) -> tuple[int, int]:
-    """Ranks of the lower and the upper middle of m values; the same when m is odd."""
+    """Ranks of the lower and the upper middle of m values; the same when m is odd.
+
+    >>> middle_ranks(7), middle_ranks(8)
+    ((3, 3), (3, 4))
+    """
     return (m - 1) // 2, m // 2
 
 
@@ -784,5 +893,5 @@ def _weiszfeld_start(
         return jnp.zeros(grads.shape[1])
     if start == "mean":
         return weighted_sum(share(usable), grads)
-    median = midpoint(*order_statistics(jnp.where(usable[:, None], grads, jnp.inf), middle_ranks(len(grads))))
-    return jnp.where(jnp.isfinite(median), median, 0.0)
+    middle = median(jnp.where(usable[:, None], grads, jnp.inf))
+    return jnp.where(jnp.isfinite(middle), middle, 0.0)

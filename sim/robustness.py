@@ -56,6 +56,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     """
     entry = rule_entry(rule)
     args = options(rule, entry, rule_args)
+    trial.not_forked()
     for name, value in (("m", m), ("f", f), ("d", d), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ValueError(f"{name}={value!r} is not a whole number")

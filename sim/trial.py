@@ -13,14 +13,34 @@ from sim.names import attack_entry, own, rule_entry
 from sim.types import Aggregator, Attack, Info, Round
 
 KEY = jax.eval_shape(jax.random.key, 0)
+_worked_in: int | None = None  # the process in which something was computed first
 
 
-def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> None:
+def not_forked() -> None:
+    """To be called before anything is computed: notes the process the first time.
+
+    Raises:
+        RuntimeError: in a copy of that process made by `fork`, which has none of XLA's threads and would wait for them
+            for ever.
+    """
+    global _worked_in
+    _worked_in = _worked_in or os.getpid()
+    if _worked_in != os.getpid():
+        raise RuntimeError(
+            f"process {os.getpid()} is a fork of process {_worked_in}, in which JAX had started: it would hang. Use "
+            "the start method 'spawn', as in multiprocessing.get_context('spawn').Pool() or "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn')), or fork before JAX is used."
+        )
+
+
+def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> int:
     """Model and images go together, every rule takes m workers, and one cell's gradients and memories can be held.
 
     Args:
         wanted: cells of one model, batch and m.
         image: shape of one.
+    Returns:
+        The number of parameters, d.
     Raises:
         ValueError: if not.
     """
@@ -46,6 +66,7 @@ def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> Non
     for cell in attacks.values():
         made = attack_entry(cell.attack).make(**cell.attack_args)
         fits(f"what {cell.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d)))
+    return d
 
 
 def rule(made: Aggregator, m: int, d: int) -> Any:
@@ -57,7 +78,7 @@ def rule(made: Aggregator, m: int, d: int) -> Any:
 
     def once(grads, key):
         state = made.init(m, d)
-        return state, made.apply(grads, state, _round(key, d))
+        return state, made.apply(grads, state, a_round(key, d))
 
     before, after = jax.eval_shape(once, jax.ShapeDtypeStruct((m, d), jnp.float32), KEY)
     if not (isinstance(after, tuple) and len(after) == 3 and isinstance(after[2], Info)):
@@ -77,7 +98,7 @@ def attack(made: Attack, m: int, d: int) -> None:
     """
 
     def once(sent, byz, labels, key):
-        rnd = _round(key, d)._replace(aggregate=lambda rows: rows.mean(axis=0), loss_after=lambda g: g.sum())
+        rnd = a_round(key, d)._replace(aggregate=lambda rows: rows.mean(axis=0), loss_after=lambda g: g.sum())
         state = made.init(m, d)
         return state, made.grads(sent, byz, state, rnd), made.labels(labels, 10, rnd)
 
@@ -112,7 +133,8 @@ def _start(made: Attack, m: int, d: int) -> Any:
     return jax.eval_shape(lambda: made.init(m, d))
 
 
-def _round(key: jax.Array, d: int) -> Round:
+def a_round(key: jax.Array, d: int) -> Round:
+    """The first one, at parameters of zero, with f = 1 and a server's loss; what an attack may ask for is left out."""
     zero = jnp.zeros(d)
     return Round(key, jnp.int32(0), jnp.int32(1), 1.0, zero, zero, lambda n: lambda params: params.sum())
 

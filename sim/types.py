@@ -287,7 +287,8 @@ def _same(known: Any, given: Any) -> bool:
 
 
 def _is_number(given: Any) -> bool:
-    return isinstance(given, jax.Array | float | int | np.number | np.ndarray) and not isinstance(given, bool)
+    number = isinstance(given, jax.Array | float | int | np.number | np.ndarray) and not isinstance(given, bool)
+    return number and np.ndim(given) == 0
 
 
 _KINDS = {

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sim
 from sim import AGGREGATORS, Round
 from sim.ops import groups
 from sim.types import RULE_TRAITS
@@ -83,6 +84,19 @@ def test_a_static_f_changes_nothing(rule):
     rows = normal(7)
     static = jax.jit(lambda rows: once(rule, rows, 2)[0])
     np.testing.assert_allclose(static(jnp.asarray(rows)), output(rule, rows, 2), rtol=1e-5, atol=1e-6)
+
+
+def test_whether_f_is_read_is_seen(rule):
+    """Left out, it is asked for where, and only where, the outputs depend on it."""
+    drawn = [normal(7, seed=seed) for seed in range(5)]
+    moves = any((output(rule, rows, f) != output(rule, rows)).any() for rows in drawn for f in (1, 3, 5))
+    try:
+        jax.eval_shape(lambda rows: sim.aggregate(rule, rows, server_gradient=rows[0]), jnp.asarray(drawn[0]))
+        asked = False
+    except ValueError as error:
+        assert "reads f" in str(error)
+        asked = True
+    assert asked == moves
 
 
 @pytest.mark.slow

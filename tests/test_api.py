@@ -1,10 +1,18 @@
 """The two one-liners."""
 
+import os
+import re
+import subprocess
+import sys
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import sim
+from sim import ATTACKS
 
 ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
 
@@ -12,8 +20,11 @@ ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
 @pytest.mark.parametrize(
     "rows",
     [ROWS, np.array(ROWS), np.array(ROWS, float), np.array(ROWS, np.uint8), jnp.array(ROWS, jnp.bfloat16),
-     np.asfortranarray(ROWS), [np.array(row) for row in ROWS]],
-    ids=["list", "int64", "float64", "uint8", "bfloat16", "fortran", "list of arrays"],
+     np.asfortranarray(ROWS), [np.array(row) for row in ROWS], [jnp.array(row, jnp.bfloat16) for row in ROWS],
+     np.array(ROWS, jnp.bfloat16), np.ma.array(ROWS), pd.DataFrame(ROWS), pd.DataFrame(ROWS, dtype="Int64"),
+     pd.DataFrame(ROWS).astype({0: "Float64"})],
+    ids=["list", "int64", "float64", "uint8", "bfloat16", "fortran", "list of arrays", "list of bfloat16",
+         "bfloat16 of NumPy", "no mask", "DataFrame", "nullable", "nullable in part"],
 )  # fmt: skip
 def test_any_matrix_will_do(rows):
     aggregate = sim.aggregate("median", rows)
@@ -21,9 +32,55 @@ def test_any_matrix_will_do(rows):
     np.testing.assert_array_equal(aggregate, [4, 6, 9])
 
 
+class Tensor:
+    """What torch has, in its words: one that requires grad gives nothing to NumPy, and bfloat16 is nothing to it."""
+
+    def __init__(self, values, dtype=np.float32, requires_grad=True):
+        self.values, self.requires_grad = np.array(values, dtype), requires_grad
+        self.dtype, self.ndim, self.shape = dtype, self.values.ndim, self.values.shape
+
+    def detach(self):
+        return Tensor(self.values, self.dtype, requires_grad=False)
+
+    def cpu(self):
+        return self
+
+    def item(self):
+        return self.values.item()
+
+    def __array__(self, dtype=None, copy=None):
+        if self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        if self.dtype == jnp.bfloat16:
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return self.values
+
+    def __dlpack__(self, **options):
+        return jnp.asarray(self.values).__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return jnp.asarray(self.values).__dlpack_device__()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, jnp.bfloat16])
+def test_tensors_that_require_grad_are_detached(dtype):
+    aggregate = sim.aggregate("median", Tensor(ROWS, dtype))
+    assert aggregate.dtype == jnp.float32
+    np.testing.assert_array_equal(aggregate, [4, 6, 9])
+    np.testing.assert_array_equal(sim.aggregate("median", [Tensor(row, dtype) for row in ROWS]), [4, 6, 9])
+    sent = sim.attack("scaling", Tensor(ROWS, dtype), n_byz=1, own=Tensor(ROWS[:1], dtype), factor=Tensor(2.0))
+    np.testing.assert_array_equal(sent, [[2, 4, 6]])
+
+
+def test_missing_values_of_a_frame_are_nan():
+    frame = pd.DataFrame([[1, 2], [3, None], [5, 0], [7, 9]], dtype="Int64")
+    np.testing.assert_array_equal(sim.aggregate("median", frame, middle="lower"), [3, 2])  # NaN counts as +inf
+    np.testing.assert_array_equal(sim.aggregate("mean", frame), [4, np.nan])
+
+
 @pytest.mark.slow
 def test_every_rule_takes_one_worker(rule):
-    np.testing.assert_allclose(sim.aggregate(rule, [[1.0, -2.0]], server_gradient=[1.0, -2.0]), [1, -2], rtol=1e-6)
+    np.testing.assert_allclose(sim.aggregate(rule, [[1.0, -2.0]], f=0, server_gradient=[1.0, -2.0]), [1, -2], rtol=1e-6)
 
 
 def test_options_and_f_reach_the_rule():
@@ -44,7 +101,21 @@ def test_options_and_f_reach_the_rule():
         ([[1, 2], [3]], "gradients are not an array"),
         ([[1j, 2]], "complex128; expected real numbers"),
         ([[True, False]], "bool; expected real numbers"),
-        ([[None, 1]], "object; expected real numbers"),
+        ([[None, 1]], r"object; expected real numbers, not Python objects \(NoneType, int\)"),
+        (np.array(ROWS, object), r"Python objects \(int\). Where all of them are numbers, np.asarray\(rows, float\)"),
+        (
+            {"w": np.ones((3, 2))},
+            r"gradients are a dict; .* jax.vmap\(lambda tree: jax.flatten_util.ravel_pytree\(tree\)",
+        ),
+        (
+            [{"w": np.ones(2)}],
+            r"gradients are a list of dicts; expected an array \(m, d\).* jnp.stack\(\[jax.flatten_util",
+        ),
+        ([(np.ones((2, 2)), np.ones(3))] * 3, r"parts have shapes \(2, 2\), \(3,\).* for tree in trees\]\)"),
+        (pd.DataFrame([["a", 1.0]]), "object; expected real numbers"),
+        (pd.DataFrame([[True, None]], dtype="boolean"), "object; expected real numbers"),
+        (np.ma.array(ROWS, mask=np.eye(3)), "masked entries, and a rule would see what lies under the mask"),
+        ([np.ma.array(row, mask=[0, 1, 0]) for row in ROWS], "masked entries"),
     ],
 )
 def test_what_is_no_matrix_is_refused(rows, message):
@@ -52,10 +123,63 @@ def test_what_is_no_matrix_is_refused(rows, message):
         sim.aggregate("mean", rows)
 
 
-@pytest.mark.parametrize("f", [-1, 4, 1.0, True, None])
+@pytest.mark.parametrize("f", [-1, 4, 1.0, True, np.float64(1)])
 def test_f_out_of_range_is_refused(f):
-    with pytest.raises(ValueError, match=f"f={f} is not a whole number from 0 to m=3"):
+    with pytest.raises(ValueError, match=rf"f={re.escape(repr(f))} is not a whole number from 0 to m=3"):
         sim.aggregate("median", ROWS, f=f)
+
+
+@pytest.mark.parametrize("rule", ["krum", "nnm+median", "arc+mean"])
+def test_f_is_left_out_only_where_the_rule_does_not_read_it(rule, compiled):
+    with pytest.raises(
+        ValueError,
+        match=rf"{rule.replace('+', '.')} reads f.*: give f=..., 0 for none of them; its bound for m=3 is f=",
+    ):
+        sim.aggregate(rule, ROWS)
+    sim.aggregate(rule, ROWS, f=0)
+    compiled.clear()
+    sim.aggregate(rule, ROWS, f=np.int64(0))
+    sim.aggregate(rule, ROWS, f=jnp.int32(0))
+    assert not compiled
+
+
+def test_options_may_be_arrays_of_no_dimension():
+    for one in (np.float32(1), np.array(1.0), jnp.float32(1), jnp.array(1)):
+        np.testing.assert_array_equal(
+            sim.aggregate("centered_clipping", ROWS, tau=one), sim.aggregate("centered_clipping", ROWS, tau=1.0)
+        )
+        np.testing.assert_array_equal(sim.attack("alie", ROWS, n_byz=1, z=one), sim.attack("alie", ROWS, n_byz=1, z=1))
+        assert sim.Cell(rule="centered_clipping", rule_args={"tau": one}, lr=one).as_dict()["rule_args"]["tau"] == 1
+    assert sim.Cell(m=jnp.int32(10), lr=jnp.float32(0.5)) == sim.Cell(m=10, lr=0.5)
+
+
+def test_what_is_called_traced_may_be_traced():
+    def clipped(tau, lr):
+        return sim.aggregate("centered_clipping", ROWS, tau=tau, lr=lr)
+
+    np.testing.assert_allclose(jax.jit(clipped)(1.0, 0.1), clipped(1.0, 0.1), rtol=1e-6)
+    shift = jax.vmap(lambda z: sim.attack("alie", ROWS, n_byz=1, z=z))(jnp.arange(2.0))
+    np.testing.assert_allclose(shift[:, 0], [np.mean(ROWS, 0), np.mean(ROWS, 0) - np.std(ROWS, 0)], rtol=1e-6)
+    slope = jax.grad(lambda rows: sim.aggregate("mean", rows).sum())(jnp.array(ROWS, jnp.float32))
+    np.testing.assert_allclose(slope, np.full((3, 3), 1 / 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: sim.aggregate("centered_clipping", ROWS, steps=x), "centered_clipping: steps is traced by JAX here"),
+        (lambda x: sim.Cell(rule="centered_clipping", rule_args={"tau": x}), "tau is traced by JAX here"),
+        (lambda x: sim.robustness("centered_clipping", 11, 2, tau=x), "tau is traced by JAX here"),
+        (
+            lambda x: sim.aggregate("centered_clipping", ROWS, tau=x[None]),
+            r"tau is an array of shape \(1,\); expected one",
+        ),
+        (lambda x: sim.aggregate("krum", ROWS, f=x), "is not a whole number"),
+    ],
+)
+def test_what_decides_the_program_may_not_be_traced(call, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(call, jnp.float32(1))
 
 
 def test_unknown_names_are_answered_with_the_nearest():
@@ -69,6 +193,14 @@ def test_beyond_the_bound_is_a_warning():
     with pytest.warns(UserWarning, match="median withstands at most f=1 of m=3 workers, not f=2"):
         sim.aggregate("median", ROWS, f=2)
     sim.aggregate("median", ROWS, f=1)  # warnings are errors
+
+
+def test_beyond_the_bound_is_an_error_if_strict():
+    with pytest.raises(ValueError, match="median withstands at most f=1 of m=3 workers, not f=2"):
+        sim.aggregate("median", ROWS, f=2, strict=True)
+    sim.aggregate("median", ROWS, f=1, strict=True)
+    with pytest.raises(ValueError, match="mean withstands at most 0 of m=4 workers; here n_byz=1, f=1"):
+        sim.simulate((IMAGES, LABELS), (IMAGES, LABELS), m=4, n_byz=1, model="softmax", strict=True)
 
 
 @pytest.mark.slow
@@ -124,6 +256,56 @@ def test_what_attackers_send():
     np.testing.assert_array_equal(sim.attack("scaling", HONEST, n_byz=1, own=own, factor=3.0), [[3, -3]])
     assert sim.attack("inner_product", [HONEST] * 4, n_byz=1).shape == (4, 1, 2)
     assert sim.attack("alie", HONEST, n_byz=0).shape == (0, 2)
+
+
+def test_nobody_sends_nothing(attack):
+    if "data" not in ATTACKS[attack].traits:
+        assert sim.attack(attack, HONEST, n_byz=0).shape == (0, 2)
+        assert sim.attack(attack, [HONEST] * 4, n_byz=0, own=np.zeros((4, 0, 2))).shape == (4, 0, 2)
+
+
+def test_own_work_is_asked_for_where_it_is_read():
+    np.testing.assert_array_equal(sim.attack("sign_flip", HONEST, n_byz=1, of="mean"), [[-3, -2]])
+    assert sim.attack("gaussian", HONEST, n_byz=1).shape == (1, 2)
+    for name, options in (("sign_flip", {}), ("gaussian", {"mode": "add"}), ("burst+gaussian", {})):
+        with pytest.raises(ValueError, match="starts from the attackers' own work"):
+            sim.attack(name, HONEST, n_byz=1, **options)
+
+
+FORKED = """
+import multiprocessing, sys
+import sim
+
+def work(how):
+    try:
+        if how == "aggregate":
+            sim.aggregate("median", [[1.0], [2.0], [3.0]])
+        else:
+            sim.attack("alie", [[1.0], [2.0], [3.0]], n_byz=1)
+    except RuntimeError as error:
+        return str(error)
+    return "worked"
+
+def results():
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.map(work, ["aggregate", "attack"])
+
+print(results() if "first" in sys.argv else [], flush=True)
+work("aggregate")
+print(results() if "first" not in sys.argv else [], flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("when", ["first", "later"])
+def test_a_fork_after_work_is_told_and_does_not_hang(environment, when):
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, when]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    if when == "first":
+        assert done.stdout.splitlines() == ["['worked', 'worked']", "[]"]
+    else:
+        assert done.stdout.count("in which JAX had started: it would hang. Use the start method 'spawn'") == 2
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,9 @@ def test_another_setting_is_another_folder_and_another_record(finished, capsys):
 
 @pytest.mark.slow
 def test_quick_says_so_everywhere(tmp_path, capsys):
-    code, out, _ = run(["run", "smoke", "--quick", "--only", "rule=krum,attack=alie", "--results", tmp_path], capsys)
+    code, out, _ = run(
+        ["run", "smoke", "--quick", "--only", "rule=krum,attack=gaussian", "--results", tmp_path], capsys
+    )
     folder = tmp_path / "smoke+quick"
     assert code == 0 and "QUICK" in out
     assert all(r["quick"] for r in records.read(folder / "runs.jsonl"))
@@ -774,7 +776,7 @@ import jax
 from experiments import cli
 found = []
 jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
-assert cli.main(["run", "smoke", "--only", "rule=median,attack=alie", "--epochs", "1", "--results", sys.argv[1]]) == 0
+assert cli.main(["run", "smoke", "--only", "rule=krum,attack=gaussian", "--epochs", "1", "--results", sys.argv[1]]) == 0
 print(sum("cache_hits" in name for name in found), sum("cache_misses" in name for name in found))
 """
     environment = os.environ | {"BYZSIM_CACHE": str(tmp_path / "cache")}

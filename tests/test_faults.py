@@ -28,8 +28,8 @@ from experiments.tables import TABLES
 from sim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
 from sim.grid import Snapshot
 
-CONFIG = {"rules": ("mean",), "epochs": 10}  # three cells of one program, in two batches; two records do not leave room
-# for a third in the file's last block of 4 kB
+CONFIG = {"rules": ("mean",), "attacks": ("gaussian", "alie"), "epochs": 10}  # three cells of one program, in two
+# batches; two records do not leave room for a third in the file's last block of 4 kB
 CHANGING = ("time", "seconds", "commit", "dirty")  # somebody may be at work in the checkout
 ROOT = Path(__file__).parent.parent
 
@@ -393,6 +393,7 @@ def fussy():
 def test_a_cell_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(AGGREGATORS, "fussy", Entry(fussy, source="here", digest="0"))
     command = ["run", "smoke", "--rules", "fussy", "--epochs", "3", "--options", "gaussian.sigma=1e6"]
+    command += ["--attacks", "gaussian", "alie"]
     for start in (1, 2):
         assert cli.main([*command, "--results", str(tmp_path)]) == 1
         (folder,) = tmp_path.iterdir()

@@ -1,5 +1,6 @@
 """Names of several parts: rules behind pre-rules, attacks behind modifiers."""
 
+import dataclasses
 import inspect
 
 import jax
@@ -9,8 +10,10 @@ import pytest
 from test_aggregators import a_round
 
 import sim
+from experiments.config import cells
+from experiments.tables import TABLES
 from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
-from sim.names import attack_entry, max_f, rule_entry
+from sim.names import ALIASES, attack_entry, max_f, rule_entry
 from sim.types import ATTACK_TRAITS, RULE_TRAITS
 
 ROWS = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
@@ -60,11 +63,11 @@ def test_the_name_is_the_chain():
 def test_pre_rules_act_from_left_to_right():
     """NNM first mixes an outlier in; clipped first, it is one row of the length of the others."""
     rows = np.concatenate([ROWS[:7], 50 * ROWS[7:]])
-    first = sim.aggregate("clipping+nnm+mean", rows, clip_at=1.0)
+    first = sim.aggregate("clipping+nnm+mean", rows, f=0, clip_at=1.0)
     np.testing.assert_allclose(
         first, np.mean(rows / np.maximum(np.linalg.norm(rows, axis=1)[:, None], 1), axis=0), atol=1e-6
     )
-    second = np.asarray(sim.aggregate("nnm+clipping+mean", rows, clip_at=1.0))
+    second = np.asarray(sim.aggregate("nnm+clipping+mean", rows, f=0, clip_at=1.0))
     mixed = rows.mean(axis=0)
     np.testing.assert_allclose(second, mixed / max(np.linalg.norm(mixed), 1), atol=1e-6)
 
@@ -96,6 +99,36 @@ def test_options_go_to_the_part_that_has_them():
 def test_unknown_parts_are_answered_with_the_nearest(name, message):
     with pytest.raises(ValueError, match=message.replace("+", r"\+")):
         Cell(rule=name)
+
+
+@pytest.mark.parametrize("alias", sorted(ALIASES))
+def test_an_alias_is_one_member(alias):
+    members = {**AGGREGATORS, **ATTACKS, **PRE_RULES, **MODIFIERS}
+    assert alias not in members and ALIASES[alias] in members
+    find = rule_entry if ALIASES[alias] in AGGREGATORS else attack_entry
+    if ALIASES[alias] not in PRE_RULES:
+        assert find(alias) is find(ALIASES[alias]) is members[ALIASES[alias]]
+
+
+def test_a_cell_goes_by_the_usual_name():
+    cell = Cell(rule="nearest_neighbor_mixing+mkrum", attack="burst+ipm", n_byz=2)
+    assert cell == Cell(rule="nnm+multi_krum", attack="burst+inner_product", n_byz=2)
+    assert (cell.as_dict()["rule"], cell.as_dict()["attack"]) == ("nnm+multi_krum", "burst+inner_product")
+    np.testing.assert_array_equal(sim.aggregate("cwmed", ROWS), sim.aggregate("median", ROWS))
+    np.testing.assert_array_equal(sim.attack("foe", ROWS, n_byz=1), sim.attack("inner_product", ROWS, n_byz=1))
+
+
+def test_a_table_takes_the_usual_names():
+    changes = {"rules": ("cwmed", "rfa"), "attacks": ("ipm", "lf"), "options": ("ipm.epsilon=2",)}
+    config = dataclasses.replace(TABLES["smoke"].config, **changes).with_our_names()
+    assert (config.rules, config.attacks) == (("median", "geometric_median"), ("inner_product", "label_flip"))
+    (cell,) = cells(config, ["rule=cwmed,attack=ipm,alpha=0.2"])
+    assert (cell.rule, cell.attack, cell.attack_args["epsilon"]) == ("median", "inner_product", 2.0)
+
+
+def test_what_is_registered_goes_before_an_alias(monkeypatch):
+    monkeypatch.setitem(AGGREGATORS, "rfa", AGGREGATORS["mean"])
+    assert rule_entry("rfa") is AGGREGATORS["mean"] and Cell(rule="rfa").rule == "rfa"
 
 
 def test_needs_add_up_and_promises_are_shared():

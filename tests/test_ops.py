@@ -1,5 +1,6 @@
 """Arithmetic over the worker axis, each piece by itself."""
 
+import doctest
 import itertools
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sim
 from sim import ops
 
 BAD = [np.nan, np.inf, -np.inf, 1e30]
@@ -14,6 +16,20 @@ BAD = [np.nan, np.inf, -np.inf, 1e30]
 
 def normal(m=6, d=17, seed=0):
     return np.random.default_rng(seed).normal(size=(m, d)).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_what_is_public_is_shown_by_an_example():
+    assert sim.ops is ops and sorted(ops.__all__) == ops.__all__
+    shown = [each.name.removeprefix("sim.ops.") for each in doctest.DocTestFinder().find(ops) if each.examples]
+    assert sorted(shown) == ops.__all__
+    assert doctest.testmod(ops).failed == 0
+
+
+@pytest.mark.parametrize("m", [1, 2, 7, 20])
+def test_the_median_is_that_of_numpy(m):
+    rows = normal(m)
+    np.testing.assert_allclose(ops.median(jnp.asarray(rows)), np.median(rows.astype(np.float64), axis=0), rtol=1e-6)
 
 
 def run_network(columns, wanted):

@@ -1,6 +1,7 @@
 """Rules and attacks of a user's own, from modules that the user names."""
 
 import importlib
+import re
 import sys
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import sim
-from experiments import cli, plugins, records
+from experiments import cli, plugins, records, slow_rules
 from experiments.datasets import load
 from experiments.errors import UserError
 from sim import AGGREGATORS, ATTACKS, Cell, Entry
@@ -72,7 +73,7 @@ def identity(**cell):
 def test_a_plugin_is_called_as_its_file_is(folder):
     assert set(plugins.load(["my_rule"])) == {"my_rule"}
     np.testing.assert_allclose(sim.aggregate("my_rule", [[1.0], [2.0]], by=3.0), [9.0])
-    np.testing.assert_allclose(sim.aggregate("nnm+my_rule", [[1.0], [2.0]]), [3.0])
+    np.testing.assert_allclose(sim.aggregate("nnm+my_rule", [[1.0], [2.0]], f=0), [3.0])
 
 
 def test_a_package_has_several(folder):
@@ -146,6 +147,34 @@ def test_what_a_trial_of_an_attack_finds(folder):
     with pytest.raises(ValueError, match=r"grads gives .*; expected \(rows, state\)"):
         tried(grads=lambda sent, byz, state, rnd: sent)
     assert "mine" not in ATTACKS
+
+
+SORTING = """\
+import jax.numpy as jnp
+from sim import Entry, ops
+from sim.types import stateless
+
+def sorting():
+    def rule(grads, rnd):
+        return MEDIAN, jnp.full(len(grads), 1 / len(grads))
+    return stateless(rule)
+
+ENTRY = Entry(sorting, source="me")
+"""
+
+
+@pytest.mark.slow
+def test_a_slow_rule_is_told_what_would_help(folder):
+    """At (20, 40,000) jnp.median takes some 100 times as long as ours, and a trimmed mean about twice."""
+    for name, median in (("slow", "jnp.median(grads, axis=0)"), ("fast", "ops.window_of(grads, 5, 10)[0]")):
+        (folder / f"{name}.py").write_text(SORTING.replace("MEDIAN", median))
+    plugins.load(["slow", "fast"])
+    said = []
+    named = ("nnm+slow", "slow", "fast", "krum")
+    slow_rules.warn([Cell(rule=rule, seed=seed) for seed, rule in enumerate(named)], 40_000, said.append)
+    (line,) = said
+    assert re.match(r"warning: slow takes about \d\d+ times as long as median at \(20, 40000\)", line)
+    assert "slow, line 7: jnp.median(grads, axis=0)" in line and "sim.ops.order_statistics" in line
 
 
 @pytest.mark.slow

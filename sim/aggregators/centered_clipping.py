@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, per_row, row_sum, usable_rows
+from sim.ops import masked_mean, median, norms, per_row, row_sum, usable_rows
 from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 Start = Literal["previous", "mean", "median", "zero"]
@@ -65,8 +65,8 @@ def _start(start, grads, usable):
         return jnp.zeros(grads.shape[1])
     if start == "mean":
         return masked_mean(grads, usable)
-    median = midpoint(*order_statistics(grads, middle_ranks(len(grads))))
-    return jnp.where(jnp.isfinite(median), median, 0.0)
+    middle = median(grads)
+    return jnp.where(jnp.isfinite(middle), middle, 0.0)
 
 
 ENTRY = Entry(

@@ -1,0 +1,80 @@
+"""A rule of the user's own that takes many times as long as the median: said before a run, with what would help."""
+
+import ast
+import inspect
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import plugins
+from sim import AGGREGATORS, Aggregator, Cell, trial
+from sim.names import BUILT_IN
+
+MANY = 20.0  # times the median; `ops.sorted_rows` takes about 6, and up to 16 on a busy machine
+ENTRIES = 2**21  # of the largest matrix that is tried
+ENOUGH = 0.3  # seconds in calls of one rule
+SLOW = frozenset({"argsort", "median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile", "sort"})
+
+
+def warn(cells: Iterable[Cell], d: int, say: Callable[[str], object]) -> None:
+    """One line for each rule from outside that is slow on (m, d) rows; rules of ours are not timed."""
+    own = {name: cell for cell in cells if (name := cell.rule.rpartition("+")[2]) not in BUILT_IN}
+    for name, cell in own.items():
+        m, width = cell.m, max(min(d, ENTRIES // cell.m), 1)
+        try:
+            seconds = _seconds(_made(name, cell), m, width)
+        except Exception:  # it is the user's code: its cells will fail, and say so
+            continue
+        times = seconds / _seconds(AGGREGATORS["median"].make(), m, width)
+        if times > MANY:
+            say(
+                f"warning: {name} takes about {times:.0f} times as long as median at ({m}, {width}). "
+                f"{_help('; '.join(_lines(AGGREGATORS[name].make)))} See docs/fast-rules.md."
+            )
+
+
+def _help(found: str) -> str:
+    if not found:
+        return "Where it sorts, sums or compares workers, sim.ops may have the same in less time."
+    return f"On a CPU this is slow: {found}. Use sim.ops.median, sim.ops.order_statistics or sim.ops.sorted_rows."
+
+
+def _made(name: str, cell: Cell) -> Aggregator:
+    make = AGGREGATORS[name].make
+    return make(**{key: value for key, value in cell.rule_args.items() if key in inspect.signature(make).parameters})
+
+
+def _seconds(made: Aggregator, m: int, d: int) -> float:
+    """The shortest of up to three calls."""
+    rows = np.random.default_rng(0).normal(size=(m, d)).astype(np.float32)
+
+    def once(rows: Any, key: Any) -> Any:
+        return made.apply(rows, made.init(m, d), trial.a_round(key, d))[0]
+
+    given = jax.device_put(rows), jax.random.key(0)
+    compiled, seconds = jax.jit(once).lower(*given).compile(), []
+    while len(seconds) < 3 and sum(seconds) < ENOUGH:
+        began = time.perf_counter()
+        jax.block_until_ready(compiled(*given))
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _lines(make: Callable[..., Any]) -> Iterator[str]:
+    """Where a plugin's own sources sort along the first axis."""
+    for module, source in plugins.sources(inspect.unwrap(make).__module__).items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and _called(node) in SLOW and _along_workers(node):
+                yield f"{module}, line {node.lineno}: {ast.unparse(node)}"
+
+
+def _called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def _along_workers(call: ast.Call) -> bool:
+    axes = [*call.args[1:], *(each.value for each in call.keywords if each.arg == "axis")]
+    return any(isinstance(axis, ast.Constant) and axis.value == 0 for axis in axes)
