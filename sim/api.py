@@ -17,7 +17,7 @@ from sim.cell import Cell
 from sim.engine import Data
 from sim.grid import Curve
 from sim.names import LARGEST, attack_entry, max_f, options, rule_entry, unknown
-from sim.types import Round
+from sim.types import Round, begin
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
@@ -41,8 +41,8 @@ def aggregate(
 
     Args:
         rule: a name in `sim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
-        gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32. NaN and
-            infinities are legal.
+        gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32, and what
+            is no float32 in float64 where JAX has it (`jax_enable_x64`). NaN and infinities are legal.
         f: Byzantine workers that the defender declares, 0 to m.
         seed: for rules that draw.
         lr, params: the server's learning rate, and the parameters (d,) at which the gradients were taken (default
@@ -71,11 +71,15 @@ def aggregate(
         warnings.warn(f"{rule} withstands at most f={bound} of m={m} workers, not f={f}", stacklevel=2)
     if "server" in entry.traits and server_loss is None and server_gradient is None:
         raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
-    at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d))
-    slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,))
-    call, traced = grid.call(entry.make, args)
+    dtype = matrix.dtype
+    at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d), dtype)
+    slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,), dtype)
+    call, traced = grid.call(entry.make, args, dtype)
     program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
-    out = program(traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), jnp.int32(f), lr)
+    with grid.non_finite():
+        out = program(
+            traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), jnp.int32(f), jnp.asarray(lr, dtype)
+        )
     return out.reshape(*matrix.shape[:-2], d)
 
 
@@ -96,7 +100,7 @@ def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None =
             return (state, out, step + 1), out
 
         m, d = rounds.shape[1:]
-        first = (aggregator.init(m, d), jnp.zeros(d), jnp.int32(0))
+        first = (begin(aggregator, m, d, rounds.dtype), jnp.zeros(d, rounds.dtype), jnp.int32(0))
         return jax.lax.scan(one, first, (rounds, params))[1]
 
     return jax.jit(run)
@@ -148,24 +152,26 @@ def attack(
     _check_function("loss_after", loss_after)
     if own is None and "collusive" not in entry.traits:
         raise ValueError(f"{name} starts from the attackers' own work: give own=..., of shape ({n_byz}, {d})")
-    mine = jnp.zeros((*several, n_byz, d)) if own is None else _matrix(own, rounds=True)
+    mine = jnp.zeros((*several, n_byz, d), rows.dtype) if own is None else _matrix(own, rounds=True)
     if mine.shape != (*several, n_byz, d):
         raise ValueError(f"own has shape {mine.shape}; expected {(*several, n_byz, d)}")
     target = rule_entry(rule)
-    call, traced = grid.call(entry.make, options(name, entry, attack_args))
-    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}))
+    sent = jnp.concatenate([mine, rows], axis=-2)
+    call, traced = grid.call(entry.make, options(name, entry, attack_args), sent.dtype)
+    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}), sent.dtype)
     declared = n_byz if f is None else f
     _check_count("f", declared, m)
-    before = _vectors("previous", 0.0 if previous is None else previous, (d,))
+    before = _vectors("previous", 0.0 if previous is None else previous, (d,), sent.dtype)
     program = _forging if loss_after is None else _forging.__wrapped__
-    forged = program(call, in_use, n_byz, loss_after)(
-        traced,
-        rule_traced,
-        jnp.concatenate([mine, rows], axis=-2).reshape(-1, m, d),
-        before,
-        jax.random.key(seed),
-        jnp.int32(declared),
-    )
+    with grid.non_finite():
+        forged = program(call, in_use, n_byz, loss_after)(
+            traced,
+            rule_traced,
+            sent.reshape(-1, m, d),
+            before,
+            jax.random.key(seed),
+            jnp.int32(declared),
+        )
     return forged.reshape(*several, n_byz, d)
 
 
@@ -180,7 +186,7 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
 
         def one(carry, sent):
             state, rule_state, last, step = carry
-            rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros(d), previous=last)
+            rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros_like(last), previous=last)
             seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
             seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
             forged, state = made.grads(sent, byz, state, seen)
@@ -188,7 +194,8 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
             last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)
             return (state, rule_state, last, step + 1), forged[:n_byz]
 
-        first = (made.init(m, d), aggregator.init(m, d), before, jnp.int32(0))
+        states = (begin(member, m, d, rounds.dtype) for member in (made, aggregator))
+        first = (*states, before, jnp.int32(0))
         return jax.lax.scan(one, first, rounds)[1]
 
     return jax.jit(run)
@@ -219,12 +226,12 @@ def _check_function(name: str, given: Any) -> None:
         raise ValueError(f"{name}={given!r} is not a function")
 
 
-def _vectors(name: str, values: Any, shape: tuple[int, ...]) -> Float[Array, "*rounds d"]:
+def _vectors(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*rounds d"]:
     """One vector for all rounds, or one for each."""
     array = _real(name, values)
     if array.ndim and array.shape not in (shape[-1:], shape):
         raise ValueError(f"{name} has shape {array.shape}; expected {shape[-1:]}")
-    return jnp.broadcast_to(jnp.asarray(array, jnp.float32), shape)
+    return jnp.broadcast_to(jnp.asarray(array, dtype), shape)
 
 
 def _is_on_devices(values: Any) -> bool:
@@ -246,7 +253,8 @@ def _matrix(gradients: Any, *, rounds: bool) -> Float[Array, "*rounds m d"]:
     matrix = _real("gradients", gradients)
     if matrix.ndim not in ((2, 3) if rounds else (2,)) or 0 in matrix.shape:
         raise ValueError(f"gradients have shape {matrix.shape}; expected (m, d), one row a worker, none of them 0")
-    return jnp.asarray(matrix, jnp.float32)
+    few_bits = jnp.issubdtype(matrix.dtype, jnp.floating) and matrix.dtype.itemsize <= 4
+    return jnp.asarray(matrix, jnp.float32 if few_bits else float)
 
 
 def simulate(
@@ -261,7 +269,8 @@ def simulate(
     >>> simulate((x, y), (x_test, y_test), rule="krum", attack="alie", m=10, n_byz=2, model="softmax", epochs=3)
 
     Args:
-        train, test: (images, labels): uint8 (n, h, w) or (n, h, w, c), and whole numbers from 0, (n,).
+        train, test: (images, labels): uint8 (n, h, w) or (n, h, w, c), and whole numbers from 0, (n,). Classes are the
+            labels that are there, in train or test, by their order: gaps do not count.
         on_epoch: called with the number of epochs done.
         cell: fields of `sim.Cell`.
     Raises:
@@ -282,11 +291,17 @@ def simulate(
             f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; here n_byz={run.n_byz}, f={run.f}",
             stacklevel=2,
         )
-    n_classes = int(max(train_data.labels.max(), test_data.labels.max())) + 1
-    trial.cells([run], train_data.images.shape[1:], n_classes)
-    (group,) = grid.plan([run], n_classes)
+    classes = np.union1d(train_data.labels, test_data.labels)
+    train_data, test_data = (_numbered(data, classes) for data in (train_data, test_data))
+    trial.cells([run], train_data.images.shape[1:], len(classes))
+    (group,) = grid.plan([run], len(classes))
     (curve,) = grid.run(group.program, group.knobs, train_data, test_data, epochs=run.epochs, on_epoch=on_epoch)
     return curve
+
+
+def _numbered(data: Data, classes: np.ndarray) -> Data:
+    """Labels as places among the classes that are there."""
+    return data._replace(labels=jnp.asarray(np.searchsorted(classes, data.labels), jnp.uint8))
 
 
 def _data(name: str, pair: tuple[Any, Any]) -> Data:

@@ -46,15 +46,15 @@ def centered_clipping(*, tau: Positive = 100.0, steps: Count = 1, start: Start =
             return (v + pull, (1 - factor.sum()) * weight + factor), None
 
         first = state if start == "previous" else _start(start, grads, usable)
-        (v, weight), _ = jax.lax.scan(step, (first, jnp.zeros(m)), length=steps)
-        return v, v if start == "previous" else (), Info(weight)
+        (v, weight), _ = jax.lax.scan(step, (first, jnp.zeros(m, grads.dtype)), length=steps)
+        return v, v if start == "previous" else (), Info(weight.astype(jnp.float32))
 
     return Aggregator(lambda m, d: jnp.zeros(d) if start == "previous" else (), apply)
 
 
 def _start(start, grads, usable):
     if start == "zero":
-        return jnp.zeros(grads.shape[1])
+        return jnp.zeros(grads.shape[1], grads.dtype)
     if start == "mean":
         return masked_mean(grads, usable)
     median = midpoint(*order_statistics(grads, middle_ranks(len(grads))))
