@@ -22,6 +22,7 @@ from sim.types import Round, begin
 FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
 
+@grid.non_finite()
 def aggregate(
     rule: str,
     gradients: Any,
@@ -68,7 +69,7 @@ def aggregate(
     _check_function("server_loss", server_loss)
     bound = max_f(entry, m, args)
     if f > bound:
-        warnings.warn(f"{rule} withstands at most f={bound} of m={m} workers, not f={f}", stacklevel=2)
+        warnings.warn(f"{rule} withstands at most f={bound} of m={m} workers, not f={f}", stacklevel=3)
     if "server" in entry.traits and server_loss is None and server_gradient is None:
         raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
     dtype = matrix.dtype
@@ -76,10 +77,8 @@ def aggregate(
     slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,), dtype)
     call, traced = grid.call(entry.make, args, dtype)
     program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
-    with grid.non_finite():
-        out = program(
-            traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), jnp.int32(f), jnp.asarray(lr, dtype)
-        )
+    rounds, rate = matrix.reshape(-1, m, d), jnp.asarray(lr, dtype)
+    out = program(traced, rounds, at, slope, jax.random.key(seed), jnp.int32(f), rate)
     return out.reshape(*matrix.shape[:-2], d)
 
 
@@ -106,6 +105,7 @@ def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None =
     return jax.jit(run)
 
 
+@grid.non_finite()
 def attack(
     name: str,
     honest: Any,
@@ -163,15 +163,14 @@ def attack(
     _check_count("f", declared, m)
     before = _vectors("previous", 0.0 if previous is None else previous, (d,), sent.dtype)
     program = _forging if loss_after is None else _forging.__wrapped__
-    with grid.non_finite():
-        forged = program(call, in_use, n_byz, loss_after)(
-            traced,
-            rule_traced,
-            sent.reshape(-1, m, d),
-            before,
-            jax.random.key(seed),
-            jnp.int32(declared),
-        )
+    forged = program(call, in_use, n_byz, loss_after)(
+        traced,
+        rule_traced,
+        sent.reshape(-1, m, d),
+        before,
+        jax.random.key(seed),
+        jnp.int32(declared),
+    )
     return forged.reshape(*several, n_byz, d)
 
 

@@ -48,7 +48,7 @@ def dnc(
             return (ranks(jnp.where(usable, score, jnp.inf)) < jnp.maximum(m - dropped, 1)) & usable
 
         def on_some(key):
-            uniform = jax.random.uniform(key, (d,), grads.dtype)
+            uniform = jax.random.uniform(key, (d,), jnp.float32)
             drawn = jax.lax.top_k(uniform, subsample)[1]  # jax.random.choice sorts all, twice
             return good(jax.lax.stop_gradient(grads)[:, drawn])
 

@@ -148,11 +148,11 @@ def safeguard(
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
-            lambda: nu * normals(k_noise, grads.shape[1], grads.dtype),
+            lambda: (nu * normals(k_noise, grads.shape[1])).astype(grads.dtype),
             lambda: jnp.zeros(grads.shape[1], grads.dtype),
         )
-        info = Info(share(counted).astype(jnp.float32))
-        return noise + masked_mean(grads, counted), State(kept, sums, tuple(thresholds)), info  # line 6
+        aggregate = noise + masked_mean(grads, counted)  # line 6
+        return aggregate, State(kept, sums, tuple(thresholds)), Info(share(counted).astype(jnp.float32))
 
     def judge(sums, good, given, length, key):
         if threshold in ("recalled", "third_party"):

@@ -27,7 +27,7 @@ def gaussian(*, sigma: Traced = 200.0, mode: Literal["replace", "add"] = "replac
 
         def forge(k, rows):
             i = byzantine[k]
-            noise = sigma * normals(jax.random.fold_in(rnd.key, i), sent.shape[1], sent.dtype)
+            noise = sigma * normals(jax.random.fold_in(rnd.key, i), sent.shape[1])
             return rows.at[i].set(rows[i] + noise if mode == "add" else noise)
 
         return jax.lax.fori_loop(0, byz.sum(), forge, sent), state

@@ -72,7 +72,7 @@ def learned(
             return (project(jnp.where(seen, ascent, mean + 0.7 * (p - mean))), best), None
 
         def run(i):
-            noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape, mean.dtype)
+            noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape, jnp.float32).astype(mean.dtype)
             starts = (mean - z * masked_std(sent, ~byz, mean), -mean, centre + radius * noise / jnp.linalg.norm(noise))
             start = project(jax.lax.select_n(jnp.minimum(i, 2), *starts))
             return jax.lax.scan(climb, (start, (-jnp.inf, start)), jnp.arange(steps + 1))[0][1]

@@ -33,7 +33,7 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
 
     def code(sent, byz, state, rnd):
         def draw(i):
-            return noise * normals(jax.random.fold_in(rnd.key, i), sent.shape[1], sent.dtype)
+            return noise * normals(jax.random.fold_in(rnd.key, i), sent.shape[1])
 
         workers = jnp.arange(len(sent))
         rows = jnp.where(byz[:, None], per_row(draw, workers), sent)
