@@ -284,6 +284,14 @@ def test_so_it_is_on_the_command_line(monkeypatch, tmp_path, capsys):
     assert "a state of each worker that no rule would see" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_cell_over_two_devices_has_all_of_a_model(with_model, world):
+    program, knobs = with_model(lambda *, n_classes: Projected(n_classes), lr=0.5)
+    how = {"epochs": 1, "devices": jax.devices()[:2]}
+    alone, shared = (grid.run(program, [knobs], world.train, world.test, **how, per_cell=k)[0] for k in (1, 2))
+    np.testing.assert_allclose(shared.loss, alone.loss, rtol=1e-4)
+
+
 def test_frozen_statistics_will_do(monkeypatch, world):
     monkeypatch.setitem(MODELS, "own", Entry(lambda *, n_classes: Odd(n_classes, "frozen_batch_norm"), source="me"))
     trial.cells([Cell(**TINY | {"model": "own"})], (4, 4), 4)
