@@ -23,7 +23,7 @@ from experiments.config import Config, Table, cells
 from experiments.datasets import Dataset, cache_folder, load
 from experiments.errors import Incomplete, UserError
 from experiments.estimate import Estimate
-from sim import Cell, Curve, Data, grid, trial
+from sim import Cell, Curve, Data, grid, names, trial
 
 KEPT = 2 * 10**9
 PATIENCE = 60.0  # seconds that finished cells wait for a disk or a folder to be written again
@@ -469,9 +469,17 @@ def _check_fit(wanted: Sequence[Cell], data: Dataset) -> int:
     """Do model, batch, rules and data go together, and into memory? And the number of parameters."""
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
-        return trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
+        d = trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
     except ValueError as error:
         raise UserError(str(error)) from None
+    absent = sorted({*range(data.n_classes)} - {*data.train_labels.tolist(), *data.test_labels.tolist()})
+    poisoned = [cell.attack for cell in wanted if "data" in names.attack_entry(cell.attack).traits]
+    if absent and poisoned:
+        raise UserError(
+            f"{poisoned[0]} changes labels, and no image has label {absent[0]} of 0 to {data.n_classes - 1}: it would "
+            "give some that nobody has. Number the classes that are there."
+        )
+    return d
 
 
 def _check_devices(wanted: Sequence[Cell], per_cell: int) -> None:

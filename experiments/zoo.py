@@ -14,7 +14,7 @@ import pandas as pd
 import sim
 from experiments import csv_files, records
 from experiments.report import write_whole
-from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, trial
+from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, grid, trial
 
 UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
 BAD = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
@@ -82,6 +82,7 @@ def _robustness(name: str, f: int, size: Size) -> sim.Robustness | None:
         return None  # not a function of one step's rows
 
 
+@grid.non_finite()
 def non_finite(entry: Entry, size: Size) -> str:
     """What becomes of max_f rows (at least one) of NaN or infinity: left out, bounded, or passed on."""
     bad = jnp.arange(size.m) < max(entry.max_f(size.m), 1)

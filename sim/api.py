@@ -18,12 +18,13 @@ from sim.cell import Cell
 from sim.engine import Data
 from sim.grid import Curve
 from sim.names import LARGEST, attack_entry, max_f, options, plain, rule_entry, unknown
-from sim.types import Round, Traced
+from sim.types import Round, Traced, begin
 
 KINDS = ("images", "labels")
 FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
 
+@grid.non_finite()
 def aggregate(
     rule: str,
     gradients: Any,
@@ -44,8 +45,9 @@ def aggregate(
 
     Args:
         rule: a name in `sim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
-        gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32. NaN and
-            infinities are legal. Tensors of torch are detached, missing values of a DataFrame are NaN.
+        gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32, and what
+            is no float32 in float64 where JAX has it (`jax_enable_x64`). NaN and infinities are legal. Tensors of torch
+            are detached, missing values of a DataFrame are NaN.
         f: Byzantine workers that the defender declares, 0 to m; may be left out for rules that do not read it.
         seed: for rules that draw.
         lr, params: the server's learning rate, and the parameters (d,) at which the gradients were taken (default
@@ -76,16 +78,18 @@ def aggregate(
     _check_function("server_loss", server_loss)
     bound = max_f(entry, m, args)
     if declared is not None and declared > bound:
-        _beyond(f"{rule} withstands at most f={bound} of m={m} workers, not f={declared}", strict)
+        _beyond(f"{rule} withstands at most f={bound} of m={m} workers, not f={declared}", strict, frames=4)
     if "server" in entry.traits and server_loss is None and server_gradient is None:
         raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
-    at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d))
-    slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,))
-    call, traced = grid.call(entry.make, args)
+    dtype = matrix.dtype
+    at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d), dtype)
+    slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,), dtype)
+    call, traced = grid.call(entry.make, args, dtype)
     program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
     told = None if declared is None else jnp.int32(declared)
+    rounds, rate = matrix.reshape(-1, m, d), jnp.asarray(lr, dtype)
     try:
-        out = program(traced, matrix.reshape(-1, m, d), at, slope, jax.random.key(seed), told, lr)
+        out = program(traced, rounds, at, slope, jax.random.key(seed), told, rate)
     except _Undeclared:
         raise ValueError(
             f"{rule} reads f, how many workers you declare Byzantine: give f=..., 0 for none of them; its bound for "
@@ -107,11 +111,11 @@ class _WithoutF(Round):
         return super().__getattribute__(name)
 
 
-def _beyond(message: str, strict: bool) -> None:
-    """What is said to the caller of a function of this module about a bound that is passed."""
+def _beyond(message: str, strict: bool, *, frames: int) -> None:
+    """What is said about a bound that is passed to the caller, so many frames up."""
     if strict:
         raise ValueError(f"{message} (strict=True)")
-    warnings.warn(message, stacklevel=3)
+    warnings.warn(message, stacklevel=frames)
 
 
 @functools.lru_cache(maxsize=128)
@@ -132,12 +136,13 @@ def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None =
             return (state, out, step + 1), out
 
         m, d = rounds.shape[1:]
-        first = (aggregator.init(m, d), jnp.zeros(d), jnp.int32(0))
+        first = (begin(aggregator, m, d, rounds.dtype), jnp.zeros(d, rounds.dtype), jnp.int32(0))
         return jax.lax.scan(one, first, (rounds, params))[1]
 
     return jax.jit(run)
 
 
+@grid.non_finite()
 def attack(
     name: str,
     honest: Any,
@@ -185,18 +190,19 @@ def attack(
     seed = _seed(seed)
     _check_function("loss_after", loss_after)
     args = options(name, entry, attack_args, traced=True)
-    mine = _own(name, own, (*several, n_byz, d), n_byz > 0 and entry.make(**args).own)
-    call, traced = grid.call(entry.make, args)
-    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}, traced=True))
+    mine = _own(name, own, (*several, n_byz, d), n_byz > 0 and entry.make(**args).own, rows.dtype)
+    sent = jnp.concatenate([mine, rows], axis=-2)
+    call, traced = grid.call(entry.make, args, sent.dtype)
+    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}, traced=True), sent.dtype)
     declared = _count("f", n_byz if f is None else f, m)
-    before = _vectors("previous", 0.0 if previous is None else previous, (d,))
+    before = _vectors("previous", 0.0 if previous is None else previous, (d,), sent.dtype)
     if not n_byz:
         return mine
     program = _forging if loss_after is None else _forging.__wrapped__
     forged = program(call, in_use, n_byz, loss_after)(
         traced,
         rule_traced,
-        jnp.concatenate([mine, rows], axis=-2).reshape(-1, m, d),
+        sent.reshape(-1, m, d),
         before,
         jax.random.key(seed),
         jnp.int32(declared),
@@ -215,7 +221,7 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
 
         def one(carry, sent):
             state, rule_state, last, step = carry
-            rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros(d), previous=last)
+            rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros_like(last), previous=last)
             seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
             seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
             forged, state = made.grads(sent, byz, state, seen)
@@ -223,17 +229,18 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
             last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)
             return (state, rule_state, last, step + 1), forged[:n_byz]
 
-        first = (made.init(m, d), aggregator.init(m, d), before, jnp.int32(0))
+        states = (begin(member, m, d, rounds.dtype) for member in (made, aggregator))
+        first = (*states, before, jnp.int32(0))
         return jax.lax.scan(one, first, rounds)[1]
 
     return jax.jit(run)
 
 
-def _own(name: str, own: Any, shape: tuple[int, ...], is_read: bool) -> Float[Array, "*rounds n_byz d"]:
+def _own(name: str, own: Any, shape: tuple[int, ...], is_read: bool, dtype: Any) -> Float[Array, "*rounds n_byz d"]:
     """The work of the Byzantine workers; zero where nobody gives it and nobody reads it."""
     if own is None and is_read:
         raise ValueError(f"{name} starts from the attackers' own work: give own=..., of shape {shape}")
-    mine = jnp.zeros(shape) if own is None else jnp.asarray(real("own", own), jnp.float32)
+    mine = jnp.zeros(shape, dtype) if own is None else _floats(real("own", own))
     if mine.shape != shape:
         raise ValueError(f"own has shape {mine.shape}; expected {shape}")
     return mine
@@ -271,19 +278,25 @@ def _check_function(name: str, given: Any) -> None:
         raise ValueError(f"{name}={given!r} is not a function")
 
 
-def _vectors(name: str, values: Any, shape: tuple[int, ...]) -> Float[Array, "*rounds d"]:
+def _vectors(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*rounds d"]:
     """One vector for all rounds, or one for each."""
     array = real(name, values)
     if array.ndim and array.shape not in (shape[-1:], shape):
         raise ValueError(f"{name} has shape {array.shape}; expected {shape[-1:]}")
-    return jnp.broadcast_to(jnp.asarray(array, jnp.float32), shape)
+    return jnp.broadcast_to(jnp.asarray(array, dtype), shape)
 
 
 def _matrix(gradients: Any, *, rounds: bool) -> Float[Array, "*rounds m d"]:
     matrix = real("gradients", gradients)
     if matrix.ndim not in ((2, 3) if rounds else (2,)) or 0 in matrix.shape:
         raise ValueError(f"gradients have shape {matrix.shape}; expected (m, d), one row a worker, none of them 0")
-    return jnp.asarray(matrix, jnp.float32)
+    return _floats(matrix)
+
+
+def _floats(array: np.ndarray | jax.Array) -> Array:
+    """float32 of what has at most 32 bits and a point; JAX's default of all else."""
+    few_bits = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
+    return jnp.asarray(array, jnp.float32 if few_bits else float)
 
 
 def simulate(
@@ -299,7 +312,8 @@ def simulate(
     >>> simulate((x, y), (x_test, y_test), rule="krum", attack="alie", m=10, n_byz=2, model="softmax", epochs=3)
 
     Args:
-        train, test: (images, labels): uint8 (n, h, w) or (n, h, w, c), and whole numbers from 0, (n,).
+        train, test: (images, labels): uint8 (n, h, w) or (n, h, w, c), and whole numbers from 0, (n,). Classes are the
+            labels that are there, in train or test, by their order: gaps do not count.
         on_epoch: called with the number of epochs done.
         strict: refuse more Byzantine workers than the rule's guarantee covers.
         cell: fields of `sim.Cell`.
@@ -320,12 +334,18 @@ def simulate(
         raise ValueError(f"images differ: train {train_data.images.shape}, test {test_data.images.shape}")
     if run.beyond_bound:
         counts = f"here n_byz={run.n_byz}, f={run.f}"
-        _beyond(f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; {counts}", strict)
-    n_classes = int(max(train_data.labels.max(), test_data.labels.max())) + 1
-    trial.cells([run], train_data.images.shape[1:], n_classes)
-    (group,) = grid.plan([run], n_classes)
+        _beyond(f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; {counts}", strict, frames=3)
+    classes = np.union1d(train_data.labels, test_data.labels)
+    train_data, test_data = (_numbered(data, classes) for data in (train_data, test_data))
+    trial.cells([run], train_data.images.shape[1:], len(classes))
+    (group,) = grid.plan([run], len(classes))
     (curve,) = grid.run(group.program, group.knobs, train_data, test_data, epochs=run.epochs, on_epoch=on_epoch)
     return curve
+
+
+def _numbered(data: Data, classes: np.ndarray) -> Data:
+    """Labels as places among the classes that are there."""
+    return data._replace(labels=jnp.asarray(np.searchsorted(classes, data.labels), jnp.uint8))
 
 
 def _data(name: str, pair: tuple[Any, Any]) -> Data:

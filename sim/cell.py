@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import json
 import warnings
 from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args
@@ -104,6 +105,9 @@ class Cell:
         yield "rule", names.rule_entry(self.rule)
         yield "attack", names.attack_entry(self.attack)
         yield "model", names.known("model", self.model, MODELS)
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.as_dict(), sort_keys=True, default=str))
 
     @property
     def alpha(self) -> float:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from sim import shards, spread
 from sim.ops import HIGHEST, groups, masked_mean, per_row
-from sim.types import Aggregator, Attack, Info, Round, State, Traced
+from sim.types import Aggregator, Attack, Info, Round, State, Traced, begin
 
 INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
     7
@@ -80,6 +80,8 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
     previous: Float[Array, " d"]
     """the last aggregate, which everybody knows"""
+    fixed: State = ()
+    """the model's variables that are not trained, by collection; () if all are"""
 
 
 class Facts(NamedTuple):
@@ -117,18 +119,19 @@ class Measured(NamedTuple):
 
 def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
     """The state before the first step."""
-    params = _flat_model(program, train)[0](_key(knobs, INIT))
-    m, d = program.m, len(params)
+    params, fixed = _initial(program, train, _key(knobs, INIT))
+    m, d, dtype = program.m, len(params), params.dtype
     rule, attack = _members(program, knobs)
     state = TrainState(
         params=params,
         optimizer=program.optimizer(knobs.lr).init(params),
-        rule=rule.init(m, d),
-        attack=attack.init(m, d),
-        momentum=() if program.momentum == "none" else spread.rows(jnp.zeros((m, d))),
+        rule=begin(rule, m, d, dtype),
+        attack=begin(attack, m, d, dtype),
+        momentum=() if program.momentum == "none" else spread.rows(jnp.zeros((m, d), dtype)),
         shards=spread.rows(_shards(program, knobs, train)),
         step=jnp.int32(0),
-        previous=jnp.zeros(d),
+        previous=jnp.zeros(d, dtype),
+        fixed=fixed,
     )
     return _through(spread.rows, program, state)
 
@@ -139,10 +142,11 @@ def epoch(program: Program, knobs: Knobs, state: TrainState, train: Data, test: 
     state = _through(spread.to_columns, program, state)
     state, facts = jax.lax.scan(lambda state, index: step(program, knobs, state, train, index), state, batches)
     state = _through(spread.to_rows, program, state)
-    accuracy, loss = evaluate(program, state.params, test)
+    accuracy, loss = evaluate(program, state.params, test, state.fixed)
     diverged = ~(jnp.isfinite(state.params).all() & jnp.isfinite(loss))
     accuracy = jnp.where(diverged, jnp.nan, accuracy)
-    return state, Measured(accuracy, loss, jax.tree.map(jnp.mean, facts), diverged)
+    numbers = Measured(accuracy, loss, jax.tree.map(jnp.mean, facts), diverged)
+    return state, jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, numbers)
 
 
 def step(
@@ -156,10 +160,11 @@ def step(
     labels = jnp.where(byz, attack.labels(clean, program.n_classes, _round(program, knobs, LABELS, state)), clean)
     needed = jnp.ones_like(knobs.byz) if attack.own else ~knobs.byz
 
-    def gradients(params, images, labels, needed):
-        return worker_gradients(program, params, train, images, labels, needed)
+    def gradients(model, images, labels, needed):
+        params, fixed = model
+        return worker_gradients(program, params, train, images, labels, needed, fixed)
 
-    losses, grads = spread.by_worker(gradients, state.params, images, labels, needed)
+    losses, grads = spread.by_worker(gradients, (state.params, state.fixed), images, labels, needed)
     momentum, work = _momentum(program, knobs, state.momentum, grads)
     work = spread.to_columns(work)
 
@@ -167,12 +172,15 @@ def step(
         updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
         return jnp.asarray(optax.apply_updates(state.params, updates)), optimizer
 
+    def losses_at(params, images, labels):
+        return _losses(program, params, train, images, labels, state.fixed)
+
     def server_loss(n):
         drawn = jax.random.randint(_step_key(knobs, SERVER, state), (1, n), 0, len(train.labels))
-        return lambda params: _losses(program, params, train, train.images[drawn], train.labels[drawn])[0]
+        return lambda params: losses_at(params, train.images[drawn], train.labels[drawn])[0]
 
     def loss_after(aggregate):
-        return _honest_mean(knobs, _losses(program, advance(aggregate)[0], train, images, clean))
+        return _honest_mean(knobs, losses_at(advance(aggregate)[0], images, clean))
 
     rule_round = _round(program, knobs, RULE, state)._replace(server_loss=server_loss)
     attack_round = _round(program, knobs, ATTACK, state)._replace(
@@ -184,7 +192,8 @@ def step(
     params, optimizer = advance(aggregate)
     facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info)
     shards, done = state.shards, state.step + 1
-    return TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate), facts
+    after = TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate, state.fixed)
+    return after, facts
 
 
 def _through(turn: Callable[[Array], Array], program: Program, state: TrainState) -> TrainState:
@@ -237,15 +246,16 @@ def worker_gradients(
     images: UInt8[Array, "m b h w *c"],
     labels: Int[Array, "m b"],
     needed: Bool[Array, " m"],
+    fixed: State = (),
 ) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
     """Every worker's mean cross-entropy over its batch, and its gradient, all at the same parameters.
 
     Of workers that are not `needed` any values, and no work where workers take turns.
     """
-    unravel = _flat_model(program, train)[1]
+    unravel = unraveller(program, train)
 
     def loss(tree, images, labels):
-        return _cross_entropy(program, tree, images, labels)[1].mean()
+        return _cross_entropy(program, tree, images, labels, fixed)[1].mean()
 
     def one(images, labels):
         value, tree = jax.value_and_grad(loss)(unravel(params), images, labels)
@@ -268,21 +278,27 @@ def _in_turn(one: Callable[..., Any], needed: Bool[Array, " m"]) -> Callable[...
 
 
 def _losses(
-    program: Program, params: Float[Array, " d"], data: Data, images: Array, labels: Array
+    program: Program, params: Float[Array, " d"], data: Data, images: Array, labels: Array, fixed: State
 ) -> Float[Array, " m"]:
     """Mean cross-entropy of each batch."""
-    tree = _flat_model(program, data)[1](params)
-    return jax.vmap(lambda images, labels: _cross_entropy(program, tree, images, labels)[1].mean())(images, labels)
+    tree = unraveller(program, data)(params)
+
+    def loss(images, labels):
+        return _cross_entropy(program, tree, images, labels, fixed)[1].mean()
+
+    return jax.vmap(loss)(images, labels)
 
 
-def evaluate(program: Program, params: Float[Array, " d"], test: Data) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def evaluate(
+    program: Program, params: Float[Array, " d"], test: Data, fixed: State = ()
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Accuracy (0 to 1) and mean cross-entropy (nats) on all of `test`, in equal chunks."""
     n = len(test.labels)
     chunk = next(size for size in range(min(n, TEST_CHUNK), 0, -1) if n % size == 0)
-    tree = _flat_model(program, test)[1](params)
+    tree = unraveller(program, test)(params)
 
     def measure(part):
-        logits, loss = _cross_entropy(program, tree, part.images, part.labels.astype(jnp.int32))
+        logits, loss = _cross_entropy(program, tree, part.images, part.labels.astype(jnp.int32), fixed)
         return (logits.argmax(axis=-1) == part.labels).mean(), loss.mean()
 
     chunks = jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), test)
@@ -290,18 +306,27 @@ def evaluate(program: Program, params: Float[Array, " d"], test: Data) -> tuple[
     return accuracy.mean(), loss.mean()
 
 
-def _cross_entropy(program: Program, tree: Any, images: Array, labels: Array) -> tuple[Array, Array]:
+def _cross_entropy(program: Program, tree: Any, images: Array, labels: Array, fixed: State) -> tuple[Array, Array]:
     """(logits, cross-entropy of each image in nats)"""
-    logits = jnp.asarray(program.model.apply(tree, images))
+    logits = jnp.asarray(program.model.apply({**dict(fixed), "params": tree}, images))
     return logits, optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def _flat_model(program: Program, data: Data) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """(key -> flat parameters, flat parameters -> the model's tree)."""
-    one = jnp.zeros((1, *data.images.shape[1:]), jnp.uint8)
-    shapes = jax.eval_shape(program.model.init, jax.random.key(0), one)
-    unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))[1]
-    return lambda key: ravel_pytree(program.model.init(key, one))[0], unravel
+def _initial(program: Program, data: Data, key: Array) -> tuple[Float[Array, " d"], State]:
+    """(flat parameters, the model's other variables, which nobody trains or sends)"""
+    variables = dict(program.model.init(key, _one_image(data)))
+    params = variables.pop("params")
+    return ravel_pytree(params)[0], variables or ()
+
+
+def unraveller(program: Program, data: Data) -> Callable[[Float[Array, " d"]], Any]:
+    """Flat parameters -> the model's tree of them."""
+    shapes = jax.eval_shape(program.model.init, jax.random.key(0), _one_image(data))["params"]
+    return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))[1]
+
+
+def _one_image(data: Data) -> Array:
+    return jnp.zeros((1, *data.images.shape[1:]), jnp.uint8)
 
 
 def _members(program: Program, knobs: Knobs) -> tuple[Aggregator, Attack]:

@@ -1,5 +1,6 @@
 """Many cells through one compiled program: spread over devices, on each one at a time, or several under vmap."""
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,6 +19,13 @@ from sim.cell import Cell
 from sim.engine import Data, Facts, Knobs, Measured, Program, TrainState
 from sim.models import MODELS
 from sim.names import Args, attack_entry, rule_entry
+
+
+@contextlib.contextmanager
+def non_finite():
+    """What is not finite is a result: JAX does not look for it within (`jax_debug_nans`, `jax_debug_infs`)."""
+    with jax.debug_nans(False), jax.debug_infs(False):
+        yield
 
 
 class Curve(NamedTuple):
@@ -51,11 +59,11 @@ class Call(NamedTuple):
         return self.make(*args, **dict(self.static), **traced)
 
 
-def call(make: Callable[..., Any], options: Args) -> tuple[Call, dict[str, jax.Array]]:
+def call(make: Callable[..., Any], options: Args, dtype: Any = jnp.float32) -> tuple[Call, dict[str, jax.Array]]:
     """(factory with its static options, its traced ones): numbers with a point are traced, all others are static."""
     varying = {key: value for key, value in options.items() if isinstance(value, float | jax.Array)}
     static = tuple((key, value) for key, value in sorted(options.items()) if key not in varying)
-    return Call(make, static), {key: jnp.float32(value) for key, value in varying.items()}
+    return Call(make, static), {key: jnp.asarray(value, dtype) for key, value in varying.items()}
 
 
 class Group(NamedTuple):
@@ -87,6 +95,7 @@ def plan(cells: Sequence[Cell], n_classes: int) -> list[Group]:
     return [Group(program, tuple(group), tuple(map(_knobs, group))) for (program, _), group in groups.items()]
 
 
+@non_finite()
 def run(
     program: Program,
     knobs: Sequence[Knobs],
@@ -226,7 +235,7 @@ def template(program: Program, knobs: Knobs, train: Data, epochs: int) -> Snapsh
     """Shapes and dtypes of a snapshot after so many epochs; nothing is computed."""
 
     def snapshot() -> Snapshot:
-        series = jnp.zeros(epochs)
+        series = jnp.zeros(epochs, jnp.float32)
         measured = Measured(series, series, Facts(*[series] * len(Facts._fields)), jnp.zeros(epochs, bool))
         return Snapshot(engine.start(program, knobs, train), measured)
 

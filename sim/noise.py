@@ -9,13 +9,13 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def normals(key: Array, d: int) -> Float[Array, " d"]:
-    """`jax.random.normal(key, (d,))`, to the last bit.
+    """`jax.random.normal(key, (d,), float32)`, to the last bit.
 
     jax runs the rounds of Threefry as a loop whose every round goes through memory, since that compiles faster. Here
     they are written out, so that XLA makes one loop of draw, map to the normal distribution and use.
     """
     if jax.random.key_impl(key) != "threefry2x32":
-        return jax.random.normal(key, (d,))
+        return jax.random.normal(key, (d,), jnp.float32)
     bits = _threefry(jax.random.key_data(key), jnp.arange(d, dtype=jnp.uint32))
     unit = jax.lax.bitcast_convert_type((bits >> 9) | jnp.uint32(0x3F800000), jnp.float32) - 1.0
     low = np.nextafter(np.float32(-1), np.float32(0))  # as jax does: never -1, whose quantile is infinite

@@ -44,7 +44,7 @@ HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
 
 
 def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
-    """Rows whose squared Euclidean norm is a finite float32, one read.
+    """Rows whose squared Euclidean norm is finite in their dtype, one read. Figures are of float32:
 
     A row with a NaN or an infinity is not usable, and neither is one of norm above 1.8e19, whose distances to others
     would overflow. Selection rules treat all of these alike: as infinitely far from everybody, never selected.
@@ -124,7 +124,7 @@ def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Floa
     >>> print(weighted_sum(jnp.array([0.5, 0.5, 0.0]), grads))
     [1.5 6. ]
     """
-    return row_sum(lambda w, row: jnp.where(w == 0, 0.0, w * row), weight, grads)
+    return row_sum(lambda w, row: jnp.where(w == 0, 0.0, w * row), weight.astype(grads.dtype), grads)
 
 
 def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
@@ -309,7 +309,7 @@ def subsets(m: int, size: int) -> Bool[np.ndarray, "n m"]:
 
 def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
     """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
-    usable = usable_rows(grads)
+    usable, weights = usable_rows(grads), weights.astype(grads.dtype, copy=False)
 
     def mixed(rows):
         return jnp.einsum("km,md->kd", weights, rows, precision=HIGHEST)
@@ -689,7 +689,8 @@ def line_maximize(
         best, top = jnp.where(better, x, best), jnp.where(better, y, top)
         return (best, top, x, jnp.where(i == 0, delta, grown), growing), None
 
-    first = tuple(jnp.float32(value) for value in (start, -jnp.inf, start, delta))
+    dtype = jax.eval_shape(score, jnp.float32(start)).dtype
+    first = tuple(jnp.asarray(value, dtype) for value in (start, -jnp.inf, start, delta))
     return jax.lax.scan(attempt, (*first, jnp.asarray(True)), jnp.arange(evals))[0][0]
 
 
@@ -735,8 +736,8 @@ def largest_step(fits: Callable[[Float[Array, ""]], Bool[Array, ""]], first: Tra
         gamma = jnp.where(going, jnp.where(good, gamma + step, gamma - step), gamma)
         return (gamma, jnp.where(going, step / 2, step), found), None
 
-    begin = (jnp.float32(first), jnp.float32(first) / 2, jnp.float32(0))
-    return jax.lax.scan(attempt, begin, length=50)[0][2]
+    begin = jnp.asarray(first, jnp.result_type(first, jnp.float32))
+    return jax.lax.scan(attempt, (begin, begin / 2, jnp.zeros_like(begin)), length=50)[0][2]
 
 
 SHRINK = 2.0**-8
@@ -778,7 +779,7 @@ def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tupl
 
 def _eigh(symmetric: Float[Array, "m m"]) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
     """Eigenvalues, upwards, and eigenvectors, of a matrix that a power of two has brought to the size of 1."""
-    size = jnp.ldexp(jnp.float32(1.0), jnp.frexp(jnp.abs(symmetric).max())[1])
+    size = jnp.ldexp(jnp.ones((), symmetric.dtype), jnp.frexp(jnp.abs(symmetric).max())[1])
     values, vectors = jax.lax.platform_dependent(symmetric / size, cpu=_eigh_alone, default=_eigh_batched)
     return values * size, vectors
 
@@ -835,13 +836,13 @@ def median_machine(
 
     def measured(best, i):
         distance = per_row(lambda row: jnp.linalg.norm(row - rows[i]), rows)
-        count = (alive & (distance <= radius)).sum()
+        count = (alive & (distance <= radius)).sum(dtype=jnp.int32)
         return jax.tree.map(lambda new, old: jnp.where(count > best[0], new, old), (count, distance), best)
 
     def attempt(best, i):
         return jax.lax.cond(alive[i] & (best[0] < enough), measured, lambda best, _: best, best, i), None
 
-    nobody = (jnp.int32(0), jnp.full(len(rows), jnp.inf))
+    nobody = (jnp.int32(0), jnp.full(len(rows), jnp.inf, rows.dtype))
     return jax.lax.scan(attempt, nobody, order)[0][1]
 
 
@@ -881,7 +882,7 @@ def weiszfeld(
     def step(carry, _):
         return jax.lax.cond(carry[2], move, lambda carry: carry, carry), None
 
-    first = (_weiszfeld_start(grads, usable, start), jnp.zeros(len(grads)), jnp.asarray(True))
+    first = (_weiszfeld_start(grads, usable, start), jnp.zeros(len(grads), grads.dtype), jnp.asarray(True))
     return jax.lax.scan(step, first, length=steps)[0][:2]
 
 
@@ -890,7 +891,7 @@ def _weiszfeld_start(
 ) -> Float[Array, " d"]:
     """Zero, the mean of the usable rows, or the median by coordinate, with rows that are not usable as +inf."""
     if start == "zero":
-        return jnp.zeros(grads.shape[1])
+        return jnp.zeros(grads.shape[1], grads.dtype)
     if start == "mean":
         return weighted_sum(share(usable), grads)
     middle = median(jnp.where(usable[:, None], grads, jnp.inf))

@@ -33,7 +33,7 @@ def register(name: str, entry: Entry) -> None:
     try:
         zoo = _tried(entry)
     except Exception as error:  # it is the user's code
-        raise ValueError(f"{name} cannot be used: {_first_line(error)}") from error
+        raise ValueError(f"{name} cannot be used: {trial.words(error)}") from error
     for other in (AGGREGATORS, ATTACKS):
         other.pop(name, None)
     zoo[name] = entry
@@ -63,8 +63,3 @@ def _tried(entry: Entry) -> dict[str, Entry]:
     else:
         raise ValueError(f"its factory makes {type(made).__name__}; expected sim.Aggregator or sim.Attack")
     return zoo
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sim import trial
+from sim import grid, trial
 from sim.attacks import ATTACKS
 from sim.names import options, rule_entry
-from sim.types import Entry, Round
+from sim.types import Entry, Round, begin
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # times the default of an attack's only number
 BUDGETS = (0.5, 1.0, 2.0, 5.0)  # of the learned attack: the harm often peaks just inside what a rule accepts
@@ -33,6 +33,7 @@ class Robustness(NamedTuple):
     """the published upper bound, where there is one"""
 
 
+@grid.non_finite()
 def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_args: Any) -> Robustness:
     """An empirical lower bound on a rule's robustness coefficient, with f = n_byz.
 
@@ -143,7 +144,7 @@ def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: i
         honest = rows[f:]
         mean = honest.sum(axis=0) / (m - f)
         variance = jnp.square(honest - mean).sum() / (m - f)
-        out = rule.apply(rows, rule.init(m, d), Round(key, jnp.int32(0), jnp.int32(f)))[0]
+        out = rule.apply(rows, begin(rule, m, d, rows.dtype), Round(key, jnp.int32(0), jnp.int32(f)))[0]
         return jnp.square(out - mean).sum() / variance
 
     def listed(honest, key):
@@ -152,7 +153,7 @@ def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: i
     def climbing(attack, honest, key):
         sent = jnp.concatenate([honest[jnp.arange(f) % (m - f)], honest])
         rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(d))
-        rnd = rnd._replace(aggregate=lambda rows: rule.apply(rows, rule.init(m, d), rnd)[0])
+        rnd = rnd._replace(aggregate=lambda rows: rule.apply(rows, begin(rule, m, d, rows.dtype), rnd)[0])
         rows = attack.grads(sent, byz, attack.init(m, d), rnd)[0]
         return ratio(jnp.where(byz[:, None], rows, sent), key)
 

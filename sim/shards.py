@@ -6,6 +6,8 @@ from jaxtyping import Array, Int, Key
 
 from sim.types import Traced
 
+LEAST = 1e-30  # as alpha: below, classes come in the same order, each until it runs out, and logarithms would overflow
+
 
 def iid(key: Key[Array, ""], labels: Int[Array, " n_train"], m: int) -> Int[Array, "m n"]:
     """A random equal split: n = n_train // m examples for each worker; what is left over is not used."""
@@ -20,14 +22,15 @@ def dirichlet(
 
     Workers take turns; each draws a class from its own q_i among the classes that have examples left, and takes an
     unused example of it, until all shards are full. So shards are disjoint and of one size n = n_train // m, and the
-    skew is exactly q_i until a class runs out. Small alpha: few classes a worker; large alpha: i.i.d.
+    skew is exactly q_i until a class runs out. Small alpha: few classes a worker, however small (log q_i is drawn, as
+    q_i itself would be 0); large alpha: i.i.d.
 
     References: Hsu, Qi, Brown, "Measuring the effects of non-identical data distribution for federated visual
         classification", 2019 (arXiv 1909.06335), who fill equal clients the same way, one client after another.
     """
     n = len(labels) // m
     skew_key, turn_key, order_key = jax.random.split(key, 3)
-    log_q = jnp.log(jax.random.dirichlet(skew_key, jnp.full(n_classes, alpha), (m,)) + 1e-30)
+    log_q = jax.nn.log_softmax(jax.random.loggamma(skew_key, jnp.maximum(alpha, LEAST), (m, n_classes)))
     count = jnp.bincount(labels, length=n_classes)
     start = jnp.cumulative_sum(count) - count
     shuffled = jax.random.permutation(order_key, len(labels))

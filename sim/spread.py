@@ -22,7 +22,7 @@ def parts() -> int:
     return jax.sharding.get_abstract_mesh().shape.get(WORKERS, 1)
 
 
-def by_worker(f: Callable[..., Any], shared: Array, *arrays: Array) -> Any:
+def by_worker(f: Callable[..., Any], shared: Any, *arrays: Array) -> Any:
     """f(shared, a, b, ...), each device for its own m / k of the leading axis of a, b, ...; f must not mix workers."""
     if parts() == 1:
         return f(shared, *arrays)

@@ -4,13 +4,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 
 from sim.cell import Cell
 from sim.models import MODELS
 from sim.names import attack_entry, own, rule_entry
-from sim.types import Aggregator, Attack, Info, Round
+from sim.types import Aggregator, Attack, Info, Round, begin
 
 KEY = jax.eval_shape(jax.random.key, 0)
 _worked_in: int | None = None  # the process in which something was computed first
@@ -46,18 +48,14 @@ def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> int
     """
     first = wanted[0]
     module = MODELS[first.model].make(n_classes=n_classes, **first.model_args)
-    try:
-        tree = jax.eval_shape(module.init, KEY, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
-    except ValueError as error:
-        raise ValueError(f"{first.model} on {image} images: {str(error).partition(chr(10))[0]}") from None
-    d = _bytes(tree) // 4
-    grads = 4 * first.m * d * (1 if first.momentum == "none" else 2)
+    d, dtype = parameters(first.model, module, image, n_classes)
+    grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers of {d:,} parameters", grads)
     rules = {repr((cell.rule, cell.rule_args)): cell for cell in wanted}
     attacks = {repr((cell.attack, cell.attack_args)): cell for cell in wanted}
     for cell in rules.values():
         try:
-            state = rule(rule_entry(cell.rule).make(**cell.rule_args), first.m, d)
+            state = rule(rule_entry(cell.rule).make(**cell.rule_args), first.m, d, dtype)
         except Exception as error:
             if not own(cell.rule):
                 raise
@@ -65,11 +63,48 @@ def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> int
         fits(f"what {cell.rule} remembers, and gradients", grads + _bytes(state))
     for cell in attacks.values():
         made = attack_entry(cell.attack).make(**cell.attack_args)
-        fits(f"what {cell.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d)))
+        fits(f"what {cell.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d, dtype)))
     return d
 
 
-def rule(made: Aggregator, m: int, d: int) -> Any:
+def parameters(name: str, module: nn.Module, image: tuple[int, ...], n_classes: int) -> tuple[int, Any]:
+    """(number, dtype) of a model's parameters on images of this shape.
+
+    Raises:
+        ValueError: if the engine cannot train it: it needs a key or keeps a state in a training pass, has nothing to
+            train, or does not make logits of the images.
+    """
+    where = f"{name} on {image} images"
+    if len(image) == 3 and image[0] in (1, 3) and min(image[1:]) > 4:
+        shown = ", ".join(map(str, image))
+        raise ValueError(
+            f"{name}: images of shape (n, {shown}); expected (n, h, w) or (n, h, w, c): is the channel first?"
+        )
+    images = jax.ShapeDtypeStruct((1, *image), jnp.uint8)
+    try:
+        variables = dict(jax.eval_shape(module.init, KEY, images))
+        logits = jax.eval_shape(module.apply, variables, images)
+    except ModifyScopeVariableError as error:
+        raise ValueError(
+            f"{where} changes a variable that is not trained, such as BatchNorm's running mean: a state of each worker "
+            f"that no rule would see. Take GroupNorm or LayerNorm, or use_running_average=True. {words(error)}"
+        ) from None
+    except InvalidRngError as error:
+        raise ValueError(
+            f"{where} asks for random numbers, and a model gets no key in training: leave dropout out, or make it "
+            f"deterministic. {words(error)}"
+        ) from None
+    except Exception as error:
+        raise ValueError(f"{where}: {words(error)}") from None
+    trained = jax.tree.leaves(variables.get("params", {}))
+    if not trained:
+        raise ValueError(f"{where} has no parameters (a collection called params): there is nothing to train")
+    if getattr(logits, "shape", None) != (1, n_classes):
+        raise ValueError(f"{where} gives {_kind(logits)} for one image; expected logits (1, {n_classes})")
+    return sum(leaf.size for leaf in trained), jnp.result_type(*trained)
+
+
+def rule(made: Aggregator, m: int, d: int, dtype: Any = jnp.float32) -> Any:
     """Shapes of the state of a rule for m workers and d coordinates.
 
     Raises:
@@ -77,14 +112,14 @@ def rule(made: Aggregator, m: int, d: int) -> Any:
     """
 
     def once(grads, key):
-        state = made.init(m, d)
-        return state, made.apply(grads, state, a_round(key, d))
+        state = begin(made, m, d, dtype)
+        return state, made.apply(grads, state, a_round(key, d, dtype))
 
-    before, after = jax.eval_shape(once, jax.ShapeDtypeStruct((m, d), jnp.float32), KEY)
+    before, after = jax.eval_shape(once, jax.ShapeDtypeStruct((m, d), dtype), KEY)
     if not (isinstance(after, tuple) and len(after) == 3 and isinstance(after[2], Info)):
         raise ValueError(f"apply gives {_kind(after)}; expected (aggregate, state, Info)")
     aggregate, state, info = after
-    _same("an aggregate", aggregate, jax.ShapeDtypeStruct((d,), jnp.float32))
+    _same("an aggregate", aggregate, jax.ShapeDtypeStruct((d,), dtype))
     _same("weights", info.weight, jax.ShapeDtypeStruct((m,), jnp.float32))
     _same("a state", state, before)
     return before
@@ -98,8 +133,10 @@ def attack(made: Attack, m: int, d: int) -> None:
     """
 
     def once(sent, byz, labels, key):
-        rnd = a_round(key, d)._replace(aggregate=lambda rows: rows.mean(axis=0), loss_after=lambda g: g.sum())
-        state = made.init(m, d)
+        rnd = a_round(key, d, sent.dtype)._replace(
+            aggregate=lambda rows: rows.mean(axis=0), loss_after=lambda g: g.sum()
+        )
+        state = begin(made, m, d, sent.dtype)
         return state, made.grads(sent, byz, state, rnd), made.labels(labels, 10, rnd)
 
     rows, labels = jax.ShapeDtypeStruct((m, d), jnp.float32), jax.ShapeDtypeStruct((m, 2), jnp.int32)
@@ -129,13 +166,19 @@ def _memory() -> int | None:
     return limit
 
 
-def _start(made: Attack, m: int, d: int) -> Any:
-    return jax.eval_shape(lambda: made.init(m, d))
+def words(error: Exception) -> str:
+    """An error's first line, and of what kind it is if that is not plain."""
+    text = str(error).strip().partition("\n")[0]
+    return text if isinstance(error, ValueError | FlaxError) else f"{type(error).__name__}: {text}"
 
 
-def a_round(key: jax.Array, d: int) -> Round:
+def _start(made: Attack, m: int, d: int, dtype: Any) -> Any:
+    return jax.eval_shape(lambda: begin(made, m, d, dtype))
+
+
+def a_round(key: jax.Array, d: int, dtype: Any = jnp.float32) -> Round:
     """The first one, at parameters of zero, with f = 1 and a server's loss; what an attack may ask for is left out."""
-    zero = jnp.zeros(d)
+    zero = jnp.zeros(d, dtype)
     return Round(key, jnp.int32(0), jnp.int32(1), 1.0, zero, zero, lambda n: lambda params: params.sum())
 
 

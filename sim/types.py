@@ -72,7 +72,7 @@ class Aggregator(NamedTuple):
     """An aggregation rule: a pair of pure functions."""
 
     init: Callable[[int, int], State]
-    """(m, d), both static -> the state before the first step"""
+    """(m, d), both static -> the state before the first step; called through `begin`, which sees to the dtype"""
     apply: Callable[[Float[Array, "m d"], State, Round], tuple[Float[Array, " d"], State, Info]]
     """(gradients, state, round) -> (aggregate, next state, info)"""
     load: int = 1
@@ -171,6 +171,15 @@ def no_state(m: int, d: int) -> State:
     return ()
 
 
+def begin(member: Aggregator | Attack, m: int, d: int, dtype: Any) -> State:
+    """The state before the first step, its floating numbers in the dtype of the rows to come: `init` is not told."""
+
+    def fitting(leaf):
+        return jnp.asarray(leaf, dtype if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None)
+
+    return jax.tree.map(fitting, member.init(m, d))
+
+
 def attack(
     *,
     labels: Callable[..., Any] = lambda labels, n_classes, rnd: labels,
@@ -198,7 +207,8 @@ def collusion(
 
     def grads(sent, byz, state, rnd):
         zero = jnp.zeros(sent.shape[1], sent.dtype)
-        return jnp.broadcast_to(once(lambda: vector(sent, byz, rnd), byz, zero), sent.shape), state
+        forged = once(lambda: vector(sent, byz, rnd).astype(sent.dtype), byz, zero)
+        return jnp.broadcast_to(forged, sent.shape), state
 
     return attack(grads=grads, own=own)
 

@@ -588,7 +588,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
     "sim": sim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS), "config": config,
-    "grid": grid, "Path": Path,
+    "grid": grid, "Path": Path, "channel_first": (np.zeros((64, 1, 8, 8), np.uint8), LABELS),
     "program": mock.Mock(m=4, batch=4),
     "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
     "few": Data(jnp.asarray(IMAGES[:3]), jnp.asarray(LABELS[:3], jnp.uint8)),
@@ -679,6 +679,7 @@ PYTHON = {
         Bad("sim.simulate((images, labels - 1), pair)", "train labels go from -1 to -1"),
         Bad("sim.simulate(pair, (images[:, :3], labels), m=4, model='softmax')", "images differ"),
         Bad("sim.simulate(pair, pair, m=4, batch=4)", "images too small"),
+        Bad("sim.simulate(channel_first, channel_first, m=4, batch=4)", "is the channel first?"),
         Bad("sim.simulate(pair, pair, m=20)", "batch=8 is larger than a worker's shard"),
         Bad("grid.run(program, [], data, data, epochs=0)", "expected at least 1 of each"),
         Bad("grid.run(program, [], data, data, epochs=1, chunk=0)", "expected at least 1 of each"),

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import TINY
 
 import sim
-from sim import ATTACKS
+from sim import ATTACKS, grid
 
 ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
 
@@ -232,6 +233,42 @@ IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 def test_data_that_cannot_be_run_is_refused(images, labels, message):
     with pytest.raises(ValueError, match=message):
         sim.simulate((images, labels), (IMAGES, LABELS), model="softmax", m=4, batch=4)
+
+
+def test_classes_are_the_labels_that_are_there(world, monkeypatch):
+    """What is trained on digits 3 and 7 is what is trained on the same data named 0 and 1; so under every attack."""
+    seen = []
+    monkeypatch.setattr(grid, "run", lambda program, knobs, *data, **how: seen.append((program, data)) or [None])
+    for named in ([3, 7], [0, 1], [1, 255]):
+        pair = world.images, np.array(named)[world.labels % 2]
+        sim.simulate(pair, pair, **TINY, rule="median", attack="label_flip", n_byz=1)
+    (program, data), *others = seen
+    assert program.n_classes == 2 and program.model.n_classes == 2
+    np.testing.assert_array_equal(data[0].labels, world.labels % 2)
+    for other, given in others:
+        assert other == program
+        jax.tree.map(np.testing.assert_array_equal, given, data)
+
+
+def test_classes_of_the_test_set_count_too(world, monkeypatch):
+    seen = []
+    monkeypatch.setattr(grid, "run", lambda program, knobs, *data, **how: seen.append((program, data)) or [None])
+    few, all_of_them = (world.images, np.full(64, 7)), (world.images, world.labels * 3)
+    sim.simulate(few, all_of_them, **TINY)
+    ((program, (train, test)),) = seen
+    assert program.n_classes == 5 and set(train.labels.tolist()) == {3}
+    np.testing.assert_array_equal(np.unique(test.labels), [0, 1, 2, 4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", [name for name, entry in sim.ATTACKS.items() if "data" in entry.traits])
+def test_attacks_on_labels_do_not_know_gaps(attack, world):
+    """The same bits as of the same classes numbered from 0."""
+    digests = set()
+    for named in ([3, 7], [0, 1]):
+        pair = world.images, np.array(named)[world.labels % 2]
+        digests.add(sim.simulate(pair, pair, **TINY, rule="median", attack=attack, n_byz=1).digest)
+    assert len(digests) == 1
 
 
 def test_lenet_says_that_images_are_too_small():

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import datasets
+from experiments import datasets, runner
 from experiments.datasets import _cache, _debian, _idx, _sources, _tfds, cifar10, mnist
 from experiments.datasets._base import Missing, dataset, digest
 from experiments.errors import UserError
+from sim import ATTACKS, Cell
 
 REAL_TFDS = os.environ.get("TFDS_DATA_DIR")  # read before the fixture below hides it
 
@@ -606,3 +607,15 @@ def test_digits_are_always_the_same_split():
     for labels in (data.train_labels, data.test_labels):
         share = np.bincount(labels, minlength=10) / len(labels)
         assert share.min() > 0.07 and share.max() < 0.14
+
+
+def test_labels_that_nobody_has_are_refused_to_attacks_on_labels():
+    images, labels = np.zeros((40, 4, 4), np.uint8), np.array([0, 2] * 20, np.uint8)
+    gap = dataset((images, labels, images, labels), n_classes=3, source="here")
+    tiny = {"model": "softmax", "m": 4, "batch": 4, "rule": "median", "n_byz": 1}
+    for attack in (name for name, entry in ATTACKS.items() if "data" in entry.traits):
+        with pytest.raises(UserError, match=f"{attack} changes labels, and no image has label 1 of 0 to 2"):
+            runner._check_fit([Cell(**tiny), Cell(**tiny, attack=attack)], gap)
+    runner._check_fit([Cell(**tiny, attack="alie")], gap)
+    digits = datasets.load("digits")
+    assert {*digits.train_labels} == {*digits.test_labels} == {*range(digits.n_classes)}

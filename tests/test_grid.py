@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sim
 from sim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
 
 VARIED = [
@@ -213,3 +214,20 @@ def test_batches_and_steps_have_to_fit_a_shard():
     with pytest.raises(ValueError, match="steps=4 is more than the 3 whole batches"):
         Cell(m=4, steps=4).steps_per_epoch(100)
     assert Cell(m=4).steps_per_epoch(100) == 3 and Cell(m=4, steps=2).steps_per_epoch(100) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", ["jax_debug_nans", "jax_debug_infs"])
+def test_a_diverged_cell_is_a_result_where_jax_looks_for_nan(search, world):
+    """So is what a rule makes of rows of NaN."""
+    jax.config.update(search, True)
+    try:
+        doomed = TINY | {"attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30, "n_byz": 1}
+        (curve,) = run(world, [doomed])
+        assert curve.diverged_epoch == 1
+        assert np.isnan(sim.aggregate("mean", [[np.nan], [np.inf]])).all()
+        assert np.isnan(sim.attack("nan", [[1.0]], n_byz=1)).all()
+        with pytest.raises(FloatingPointError):
+            jax.jit(lambda x: x / x)(jnp.float32(0)), jax.jit(lambda x: 1 / x)(jnp.float32(0))
+    finally:
+        jax.config.update(search, False)

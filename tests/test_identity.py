@@ -52,6 +52,13 @@ def test_every_field_of_a_cell_counts():
     assert len({identifier(**BASE), *(identifier(**BASE | {name: value}) for name, value in CHANGES.items())}) == 22
 
 
+def test_equal_cells_are_one_key():
+    one, same, other = Cell(**BASE), Cell(**BASE, f=3, lr=np.float64(0.03)), Cell(**BASE, seed=1)
+    found = {one: "one", other: "other"}
+    assert found[same] == "one" and len({one, same, other}) == 2 and hash(one) == hash(same)
+    assert one.as_dict() == same.as_dict() != other.as_dict()
+
+
 MEMBERS = [
     *(("rule", name, entry) for name, entry in AGGREGATORS.items()),
     *(("rule", f"{name}+krum", entry) for name, entry in PRE_RULES.items()),

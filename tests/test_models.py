@@ -2,12 +2,15 @@
 
 import inspect
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import TINY
 
-from sim import MODELS, Cell, engine, grid
+from experiments import cli
+from sim import MODELS, Cell, Entry, engine, grid, trial
 from sim.models._layers import ConvPool, unit_images
 from sim.models.resnet20 import Block
 
@@ -160,3 +163,141 @@ def test_resnet20_groups_have_to_divide_its_features(groups):
 def test_unknown_activation_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="activation='tanh' is not one of 'relu', 'sigmoid'"):
         MODELS["lenet"].make(n_classes=10, activation="tanh")
+
+
+# Models of a user's own
+
+
+class Normalised(nn.Module):
+    """Pixels less a mean, over a deviation: numbers of a collection, or of the code; then softmax regression."""
+
+    n_classes: int
+    collection: bool
+
+    @nn.compact
+    def __call__(self, images):
+        shift, scale = 0.3, 0.35
+        if self.collection:
+            shift = self.variable("constants", "shift", jnp.full, (), 0.3).value
+            scale = self.variable("constants", "scale", jnp.full, (), 0.35).value
+        x = (unit_images(images) - shift) / scale
+        return nn.Dense(self.n_classes)(x.reshape(len(x), -1))
+
+
+class Projected(nn.Module):
+    """Random features, which are drawn with the parameters and stay as they are."""
+
+    n_classes: int
+
+    @nn.compact
+    def __call__(self, images):
+        drawn = self.variable("features", "w", lambda: jax.random.normal(self.make_rng("params"), (16, 12)))
+        return nn.Dense(self.n_classes)(jnp.cos(unit_images(images).reshape(len(images), -1) @ drawn.value))
+
+
+class Odd(nn.Module):
+    """What a training step cannot do."""
+
+    n_classes: int
+    what: str
+
+    @nn.compact
+    def __call__(self, images, **more):
+        x = unit_images(images)
+        match self.what:
+            case "batch_norm":
+                x = nn.BatchNorm(use_running_average=False)(x)
+            case "frozen_batch_norm":
+                x = nn.BatchNorm(use_running_average=True)(x)
+            case "dropout":
+                x = nn.Dropout(0.5, deterministic=False)(x)
+            case "flag":
+                x = nn.BatchNorm()(x)
+            case "nothing":
+                return x.reshape(len(x), -1)[:, : self.n_classes]
+            case "one_more":
+                return nn.Dense(self.n_classes + 1)(x.reshape(len(x), -1))
+        return nn.Dense(self.n_classes)(x.reshape(len(x), -1))
+
+
+@pytest.fixture
+def with_model(monkeypatch, world):
+    """(factory, fields of a cell) -> the program and knobs of that cell, on the tiny world."""
+
+    def plan(make, **cell):
+        monkeypatch.setitem(MODELS, "own", Entry(make, source="me"))
+        return world.plan(model="own", **cell)
+
+    return plan
+
+
+@pytest.mark.slow
+def test_only_params_are_trained(with_model, world):
+    """Against the same numbers in the code: as many parameters, and the same curve."""
+    curves, sizes = [], []
+    for collection in (True, False):
+        program, knobs = with_model(
+            lambda *, n_classes, c=collection: Normalised(n_classes, c), rule="median", attack="alie", n_byz=1, lr=0.5
+        )
+        (curve,) = grid.run(program, [knobs], world.train, world.test, epochs=3)
+        curves.append(np.array([curve.accuracy, curve.loss, curve.train_loss, curve.variance]))
+        sizes.append(len(grid.template(program, knobs, world.train, 1).state.params))
+    assert sizes == [17 * 4, 17 * 4]
+    np.testing.assert_allclose(*curves, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_model, world):
+    program, knobs = with_model(lambda *, n_classes: Projected(n_classes), lr=0.5)
+    kept = []
+
+    def run(seed=0, **how):
+        seeded = knobs._replace(seed=jnp.uint32(seed))
+        return grid.run(program, [seeded], world.train, world.test, epochs=2, **how)[0]
+
+    whole = run(on_state=lambda _, snapshots: kept.append(snapshots()))
+    drawn = [snapshots[0].state.fixed["features"]["w"] for snapshots in kept]
+    assert drawn[0].shape == (16, 12) and (drawn[0] == drawn[1]).all() and np.ptp(drawn[0]) > 1
+    assert run(resume=kept[0]).digest == whole.digest != run(seed=1).digest
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("batch_norm", r"own .*BatchNorm.* that no rule would see. Take GroupNorm or LayerNorm, .* \"batch_stats\" is"),
+        ("dropout", "asks for random numbers, and a model gets no key in training: leave dropout out"),
+        ("flag", "own on .* images: "),
+        ("nothing", r"has no parameters \(a collection called params\)"),
+        ("one_more", r"gives float32 \(1, 5\) for one image; expected logits \(1, 4\)"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_by_shapes(what, message, monkeypatch, world):
+    monkeypatch.setitem(MODELS, "own", Entry(lambda *, n_classes: Odd(n_classes, what), source="me"))
+    monkeypatch.delattr(grid, "plan")  # it does not come to that
+    with pytest.raises(ValueError, match=message):
+        world.simulate(model="own")
+
+
+def test_so_it_is_on_the_command_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(MODELS, "own", Entry(lambda *, n_classes: Odd(n_classes, "batch_norm"), source="me"))
+    assert cli.main(["run", "smoke", "--model", "own", "--results", str(tmp_path)]) == 2
+    assert "a state of each worker that no rule would see" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cell_over_two_devices_has_all_of_a_model(with_model, world):
+    program, knobs = with_model(lambda *, n_classes: Projected(n_classes), lr=0.5)
+    how = {"epochs": 1, "devices": jax.devices()[:2]}
+    alone, shared = (grid.run(program, [knobs], world.train, world.test, **how, per_cell=k)[0] for k in (1, 2))
+    np.testing.assert_allclose(shared.loss, alone.loss, rtol=1e-4)
+
+
+def test_frozen_statistics_will_do(monkeypatch, world):
+    monkeypatch.setitem(MODELS, "own", Entry(lambda *, n_classes: Odd(n_classes, "frozen_batch_norm"), source="me"))
+    trial.cells([Cell(**TINY | {"model": "own"})], (4, 4), 4)
+
+
+@pytest.mark.parametrize(("model", "image"), [("lenet", (1, 28, 28)), ("resnet20", (3, 32, 32)), ("mlp", (3, 28, 20))])
+def test_channels_come_last(model, image):
+    with pytest.raises(ValueError, match=r"expected \(n, h, w\) or \(n, h, w, c\): is the channel first\?"):
+        trial.cells([Cell(m=4, model=model)], image, 10)

@@ -50,6 +50,39 @@ def test_skew_grows_as_alpha_falls():
     assert measured[0] == pytest.approx(np.mean([skew(iid(seed)) for seed in range(5)]), abs=0.06)
 
 
+def classes_by_hand(log_gammas, gumbels, count, m):
+    """How many classes a worker has on average: turns as documented, in float64."""
+    left, found = [count] * log_gammas.shape[1], [set() for _ in range(m)]
+    for turn, noise in enumerate(gumbels):
+        q = log_gammas[turn % m] + noise
+        best = max((c for c in range(len(q)) if left[c]), key=lambda c: q[c])
+        left[best] -= 1
+        found[turn % m].add(best)
+    return np.mean([len(each) for each in found])
+
+
+@pytest.mark.slow
+def test_classes_of_a_worker_fall_with_alpha_however_small():
+    """10 workers, 10 classes of 140: as many classes in a shard as where log q is drawn in float64."""
+    labels, draw, seeds = jnp.repeat(jnp.arange(10), 140), np.random.default_rng(0), 24
+    split = jax.jit(jax.vmap(lambda key, a: shards.dirichlet(key, labels, 10, n_classes=10, alpha=a), (0, None)))
+    keys, measured = jax.vmap(jax.random.key)(jnp.arange(seeds)), []
+    for alpha in (1e-2, 3e-3, 1e-6, 1e-38):
+        held = np.asarray(labels)[np.asarray(split(keys, jnp.float32(alpha)))]
+        measured.append(np.mean([len(np.unique(shard)) for each in held for shard in each]))
+        exact = []
+        for _ in range(seeds):
+            log_gammas = np.log(draw.gamma(1 + alpha, size=(10, 10))) + np.log(draw.uniform(size=(10, 10))) / alpha
+            exact.append(classes_by_hand(log_gammas, draw.gumbel(size=(1400, 10)), 140, 10))
+        assert measured[-1] == pytest.approx(np.mean(exact), abs=0.3), alpha
+    assert measured[0] > measured[1] > measured[2] == pytest.approx(measured[3], abs=0.05)
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e-38])
+def test_small_alpha_uses_every_example_once(alpha):
+    assert len(np.unique(dirichlet(alpha, m=4))) == 400
+
+
 @pytest.mark.slow
 def test_a_class_that_runs_out_is_not_drawn_again():
     labels = np.repeat([0, 1, 2, 3], [394, 2, 4, 0])

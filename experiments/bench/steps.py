@@ -228,7 +228,7 @@ def _save(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _tree(program: Program, params: jax.Array, images: Images) -> Any:
-    return engine._flat_model(program, images.train)[1](params)
+    return {"params": engine.unraveller(program, images.train)(params)}
 
 
 # ---------------------------------------------------------------------------------------------------------

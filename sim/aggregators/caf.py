@@ -44,8 +44,8 @@ def caf() -> Aggregator:
         def step(carry, _):
             return jax.lax.cond(carry[0].sum() > enough, filtered, lambda carry: carry, carry), None
 
-        c = usable.astype(jnp.float32)
-        (_, best, _), _ = jax.lax.scan(step, (c, c, jnp.float32(jnp.inf)), length=m - 1)
+        c = usable.astype(grads.dtype)
+        (_, best, _), _ = jax.lax.scan(step, (c, c, jnp.asarray(jnp.inf, grads.dtype)), length=m - 1)
         weight = best / jnp.maximum(best.sum(), 1e-30)
         return weighted_sum(weight, grads), weight
 

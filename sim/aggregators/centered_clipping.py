@@ -54,15 +54,16 @@ def centered_clipping(
             return (v + pull, (1 - factor.sum()) * weight + factor, clipped + long.sum() / steps), None
 
         first = state if start == "previous" else _start(start, grads, usable)
-        (v, weight, clipped), _ = jax.lax.scan(step, (first, jnp.zeros(m), jnp.float32(0)), length=steps)
-        return v, v if start == "previous" else (), Info(weight, clipped)
+        begun = (first, jnp.zeros(m, grads.dtype), jnp.zeros((), grads.dtype))
+        (v, weight, clipped), _ = jax.lax.scan(step, begun, length=steps)
+        return v, v if start == "previous" else (), Info(weight.astype(jnp.float32), clipped)
 
     return Aggregator(lambda m, d: jnp.zeros(d) if start == "previous" else (), apply)
 
 
 def _start(start, grads, usable):
     if start == "zero":
-        return jnp.zeros(grads.shape[1])
+        return jnp.zeros(grads.shape[1], grads.dtype)
     if start == "mean":
         return masked_mean(grads, usable)
     middle = median(grads)

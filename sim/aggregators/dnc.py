@@ -44,11 +44,12 @@ def dnc(
         dropped = jnp.ceil(c * rnd.f - 1e-4) if rounding == "up" else jnp.floor(c * rnd.f + 1e-4)
 
         def good(columns):
-            _, score = top_direction(deviation_gram(columns, usable), usable.astype(jnp.float32))
+            _, score = top_direction(deviation_gram(columns, usable), usable.astype(grads.dtype))
             return (ranks(jnp.where(usable, score, jnp.inf)) < jnp.maximum(m - dropped, 1)) & usable
 
         def on_some(key):
-            drawn = jax.lax.top_k(jax.random.uniform(key, (d,)), subsample)[1]  # jax.random.choice sorts all, twice
+            uniform = jax.random.uniform(key, (d,), jnp.float32)
+            drawn = jax.lax.top_k(uniform, subsample)[1]  # jax.random.choice sorts all, twice
             return good(jax.lax.stop_gradient(grads)[:, drawn])
 
         everything = subsample >= d

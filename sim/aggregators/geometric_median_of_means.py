@@ -36,7 +36,7 @@ def geometric_median_of_means(
     def rule(grads, rnd):
         del rnd
         group = np.arange(len(grads)) // size
-        members = (np.arange(group[-1] + 1)[:, None] == group).astype(np.float32)
+        members = (np.arange(group[-1] + 1)[:, None] == group).astype(grads.dtype)
         averaging = members / members.sum(axis=1, keepdims=True)
         means = mix(averaging, grads)
         z, share = weiszfeld(means, usable_rows(means), "median", steps=steps, nu=nu, tolerance=tolerance)

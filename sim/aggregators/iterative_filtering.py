@@ -67,7 +67,7 @@ def iterative_filtering(
             c, done = carry
             return jax.lax.cond(done | (i >= rounds), lambda c: (c, done), filtered, c), None
 
-        (c, _), _ = jax.lax.scan(step, (usable.astype(jnp.float32), False), jnp.arange(m - 1))
+        (c, _), _ = jax.lax.scan(step, (usable.astype(grads.dtype), False), jnp.arange(m - 1))
         weight = c / jnp.maximum(c.sum(), 1e-30)
         return weighted_sum(weight, grads), weight
 

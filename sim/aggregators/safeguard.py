@@ -108,7 +108,7 @@ def safeguard(
             None: never, as in the paper; its last version re-admits in experiments (from memory), epfml on request.
         nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
             alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
-    State: good (m,) bool; an (m, d) float32 accumulator and a scalar threshold for each guard.
+    State: good (m,) bool; an (m, d) accumulator and a scalar threshold for each guard.
     Tolerates: f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
     Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
         tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
@@ -143,7 +143,7 @@ def safeguard(
 
     def init(m, d):
         sums = tuple(jnp.zeros((m, d)) for _ in range(n_guards))
-        return State(jnp.ones(m, bool), sums, tuple(jnp.asarray(th, jnp.float32) for th in given))
+        return State(jnp.ones(m, bool), sums, tuple(jnp.asarray(th, float) for th in given))
 
     def apply(grads, state, rnd):
         k_noise, *k_guards = _keys(rnd.key, n_guards)
@@ -160,10 +160,11 @@ def safeguard(
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
-            lambda: nu * normals(k_noise, grads.shape[1]),
-            lambda: jnp.zeros(grads.shape[1]),
+            lambda: (nu * normals(k_noise, grads.shape[1])).astype(grads.dtype),
+            lambda: jnp.zeros(grads.shape[1], grads.dtype),
         )
-        return noise + masked_mean(grads, counted), State(kept, sums, tuple(thresholds)), Info(share(counted))  # line 6
+        aggregate = noise + masked_mean(grads, counted)  # line 6
+        return aggregate, State(kept, sums, tuple(thresholds)), Info(share(counted).astype(jnp.float32))
 
     def judge(sums, good, given, length, key, step):
         """(what line 5 compares, the threshold to remember)"""

@@ -97,7 +97,7 @@ def _median(norm: Float[Array, " m"], usable: Bool[Array, " m"]) -> tuple[Float[
 def _fractions(signs: Float[Array, "m w"], usable: Bool[Array, " m"], *, relative: bool) -> Float[Array, "m 3"]:
     """Shares of positive, zero and negative entries; 0 for rows that are not usable."""
     counts = jnp.stack([(signs > 0).sum(axis=1), (signs == 0).sum(axis=1), (signs < 0).sum(axis=1)], axis=1)
-    points = jnp.where(usable[:, None], counts / signs.shape[1], 0.0).astype(jnp.float32)
+    points = jnp.where(usable[:, None], counts / signs.shape[1], 0.0).astype(signs.dtype)
     return points / (points.max(axis=0) + 1e-8) if relative else points
 
 
@@ -145,8 +145,8 @@ def _shifted(seeds, points, usable, h, iterations: int):
     def move(carry):
         centre, count, active = carry
         within = (_distances(centre, points) <= h + SLACK) & usable
-        found = within.sum(axis=1)
-        mean = jnp.einsum("sm,mk->sk", within.astype(jnp.float32), points, precision=HIGHEST)
+        found = within.sum(axis=1, dtype=jnp.int32)
+        mean = jnp.einsum("sm,mk->sk", within.astype(points.dtype), points, precision=HIGHEST)
         mean = mean / jnp.maximum(found, 1)[:, None]
         far = jnp.sqrt(((mean - centre) ** 2).sum(axis=-1)) > 1e-3 * h
         moving = active & (found > 0)

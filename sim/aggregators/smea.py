@@ -37,7 +37,7 @@ def smea() -> Aggregator:
         gram = deviation_gram(jax.lax.stop_gradient(grads), usable)
 
         def spread(kept):
-            return jnp.where((kept & ~usable).any(), jnp.inf, top_direction(gram, kept.astype(jnp.float32))[0])
+            return jnp.where((kept & ~usable).any(), jnp.inf, top_direction(gram, kept.astype(gram.dtype))[0])
 
         def branch(f):
             def best():

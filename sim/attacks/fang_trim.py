@@ -54,7 +54,7 @@ def fang_trim(
 
         def row(i):
             def drawn():
-                u = jax.random.uniform(jax.random.fold_in(rnd.key, i), near.shape, near.dtype)
+                u = jax.random.uniform(jax.random.fold_in(rnd.key, i), near.shape, jnp.float32).astype(near.dtype)
                 by_factor = draw == "factor" and knowledge == "full"
                 value = _beyond(sign, near, 1 + u * (b - 1)) if by_factor else near + u * (far - near)
                 return jnp.where(sign == 0, 0.0, value)

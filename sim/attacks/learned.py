@@ -68,11 +68,11 @@ def learned(
             best = jax.tree.map(lambda new, old: jnp.where(value > best[0], new, old), (value, p), best)
             length = jnp.linalg.norm(uphill)
             seen = jnp.isfinite(length) & (length > 0)
-            ascent = p + rate * (1 - k / steps) * radius / jnp.where(seen, length, 1.0) * uphill
+            ascent = p + rate * (1 - k / steps).astype(p.dtype) * radius / jnp.where(seen, length, 1.0) * uphill
             return (project(jnp.where(seen, ascent, mean + 0.7 * (p - mean))), best), None
 
         def run(i):
-            noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape)
+            noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape, jnp.float32).astype(mean.dtype)
             starts = (mean - z * masked_std(sent, ~byz, mean), -mean, centre + radius * noise / jnp.linalg.norm(noise))
             start = project(jax.lax.select_n(jnp.minimum(i, 2), *starts))
             return jax.lax.scan(climb, (start, (-jnp.inf, start)), jnp.arange(steps + 1))[0][1]

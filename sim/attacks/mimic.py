@@ -56,7 +56,7 @@ def mimic(*, target: Literal["learned", "first"] = "learned", warmup: Count = 10
 
 def _learn(sent, byz, state, t):
     honest = masked_mean(sent, ~byz)
-    keep = t / (t + 1)
+    keep = (t / (t + 1)).astype(sent.dtype)
     mean = keep * state.mean + (1 - keep) * honest
     z = jnp.where(t == 0, _unit(sent[jnp.argmin(byz)] - honest), state.z)
     along = jnp.where(byz, 0.0, per_row(lambda row: jnp.vdot(row - mean, z), sent))

@@ -10,8 +10,8 @@ def random_labels() -> Attack:
 
         y ~ U{0, ..., C - 1}
 
-    Choices: all labels of a step are one draw, `jax.random.randint(rnd.key, labels.shape, 0, n_classes)`; the true
-        label may come up.
+    Choices: classes are those that are there, as in `label_flip`. All labels of a step are one draw,
+        `jax.random.randint(rnd.key, labels.shape, 0, n_classes)`; the true label may come up.
     References: the label attack of Xie, Koyejo, Gupta, "Zeno", ICML 2019, is the flip; random ones are from data
         poisoning, for instance Zhang, Bengio, Hardt, Recht, Vinyals, ICLR 2017.
     """

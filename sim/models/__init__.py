@@ -2,6 +2,7 @@
 
 A model's factory takes `n_classes` and its own keyword-only options; the module maps images (n, h, w) or
 (n, h, w, c), uint8 from 0 to 255, to logits (n, n_classes).
+Of its collections `params` is trained; others stay as `init` makes them.
 """
 
 from sim.models import lenet, mlp, resnet20, softmax

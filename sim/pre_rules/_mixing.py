@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sim.ops import mix
@@ -23,7 +24,7 @@ def mixing(
             own, inner = jax.random.split(rnd.key)
             w = weights(grads, rnd._replace(key=own))
             aggregate, state, info = rule.apply(mix(w, grads), state, rnd._replace(key=inner))
-            return aggregate, state, info._replace(weight=info.weight @ w)
+            return aggregate, state, info._replace(weight=(info.weight @ w).astype(jnp.float32))
 
         return Aggregator(lambda m, d: rule.init(rows(m), d), apply, rule.load)
 
