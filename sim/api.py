@@ -114,6 +114,7 @@ def attack(
     seed: int = 0,
     previous: Any = None,
     loss_after: Callable[[Array], Array] | None = None,
+    full_gradient: Any = None,
     **attack_args: Any,
 ) -> Float[Array, "n_byz d"] | Float[Array, "rounds n_byz d"]:
     """What `n_byz` Byzantine workers send under an attack when the others send `honest`.
@@ -131,6 +132,7 @@ def attack(
         seed: for attacks that draw.
         previous: the last aggregate (d,), default zero, for attacks that read it.
         loss_after: honest loss as a function of the aggregate, for attacks that climb it.
+        full_gradient: the gradient (d,) over all data, for attacks that read it.
         attack_args: the attack's own options, and those of its modifiers.
     Returns:
         (n_byz, d), or (rounds, n_byz, d).
@@ -157,12 +159,14 @@ def attack(
     declared = n_byz if f is None else f
     _check_count("f", declared, m)
     before = _vectors("previous", 0.0 if previous is None else previous, (d,))
+    full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,))
     program = _forging if loss_after is None else _forging.__wrapped__
     forged = program(call, in_use, n_byz, loss_after)(
         traced,
         rule_traced,
         jnp.concatenate([mine, rows], axis=-2).reshape(-1, m, d),
         before,
+        full,
         jax.random.key(seed),
         jnp.int32(declared),
     )
@@ -173,7 +177,7 @@ def attack(
 def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callable[[Array], Array] | None):
     """The rounds of `attack`, compiled once, unless with a function of the user's."""
 
-    def run(options, rule_options, rounds, before, key, f):
+    def run(options, rule_options, rounds, before, full, key, f):
         made, aggregator = attack(**options), rule(**rule_options)
         m, d = rounds.shape[1:]
         byz = jnp.arange(m) < n_byz
@@ -183,6 +187,7 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
             rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros(d), previous=last)
             seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
             seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
+            seen = seen if full is None else seen._replace(full_gradient=lambda: full)
             forged, state = made.grads(sent, byz, state, seen)
             forged = jnp.where(byz[:, None], forged, sent)
             last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)

@@ -549,7 +549,7 @@ def harm_of(
 
 LINE_SEARCHES: dict[str, dict[str, Any]] = {
     "byzantine_momentum": {"evals": 16, "delta": 1.0},
-    "byzfl": {"evals": 20, "delta": 10.0},
+    "byzfl": {"evals": 20, "delta": 10.0, "both_ways": False},
 }
 """Who -> how `line_maximize` is called there."""
 
@@ -561,17 +561,22 @@ def line_maximize(
     start: float = 0.0,
     delta: float = 1.0,
     ratio: float = 0.8,
+    both_ways: bool = True,
 ) -> Float[Array, ""]:
     """The x >= 0 of the highest score among `evals` tried ones, the first of equals (as in ByzantineMomentum).
 
     First `start`; then best + delta while that is better, with delta doubled each time; from the first that is not on,
     delta shrinks by `ratio` each time and the last tried x moves by it towards the best (down if it is the best
-    itself; a step below 0 is halved until it is not).
+    itself; a step below 0 is halved until it is not). Not `both_ways`: it is best + delta to the end (as in byzfl), so
+    nothing below the best is ever tried.
     """
 
     def attempt(carry, i):
         best, top, x, delta, growing = carry
-        x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
+        if both_ways:
+            x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
+        else:
+            x = best + delta
         x = jnp.where(i == 0, start, x)
         y = score(x)
         better = y > top
@@ -751,7 +756,8 @@ def weiszfeld(
     """Smoothed Weiszfeld steps towards the geometric median of the `usable` rows: (z, each row's share in it).
 
     w_i = 1 / max(nu, ||z - g_i||), z <- sum_i w_i g_i / sum_i w_i; at most `steps` times, and none after one that
-    moved z by no more than `tolerance` ||z||. Two reads a step. A backward pass computes distances again, so it keeps a
+    moved z by no more than `tolerance` times the harmonic mean of the distances, which rows far away do not change and a
+    shift of all rows neither. Two reads a step. A backward pass computes distances again, so it keeps a
     z for each step and never a matrix.
     """
 
@@ -766,7 +772,8 @@ def weiszfeld(
         weight = jnp.where(usable, 0.5 / jnp.sqrt(jnp.maximum(halves, (nu / 2) ** 2)), 0.0)
         shares = weight / jnp.where(usable.any(), weight.sum(), 1.0)
         there = weighted_sum(shares, grads)
-        moved = jnp.vdot(there - z, there - z) > tolerance**2 * jnp.vdot(there, there)
+        spread = usable.sum() / jnp.where(usable.any(), weight.sum(), 1.0)
+        moved = jnp.vdot(there - z, there - z) > (tolerance * spread) ** 2
         return there, shares, moved
 
     def step(carry, _):

@@ -39,6 +39,7 @@ def a_round(key, t, byz, d):
         previous=jnp.linspace(0, 1, d),
         aggregate=half,
         loss_after=lambda v: ((v - centre) ** 2).sum(),
+        full_gradient=lambda: centre,
     )
 
 
@@ -171,6 +172,7 @@ def context(rows, byz, t, key):
         previous=np.linspace(0, 1, d),
         aggregate=half_of_smaller_norm,
         loss_after=lambda v: ((v - centre) ** 2).sum(),
+        full_gradient=centre,
     )
 
 

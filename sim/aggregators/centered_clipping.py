@@ -68,7 +68,13 @@ ENTRY = Entry(
     traits=frozenset({"permutation", "stateful"}),
     cost="m d",
     readings=(
-        Reading("karimireddy2021", {}, "tau = 100 around the last output, one step", "epfml; byzfl 0.0.11; FLPoison"),
+        Reading("karimireddy2021", {}, "tau = 100 around the last output, one step", "epfml/byzantine-robust-optimizer; byzfl 0.0.11; FLPoison"),
+        Reading(
+            "epfml_noniid",
+            {"tau": 10.0, "steps": 3},
+            "tau = 10, 3 steps",
+            "epfml/byzantine-robust-noniid-optimizer (its scripts may divide tau by 1 - beta)",
+        ),
         Reading("fedlib5", {"tau": 5.0, "steps": 5}, "tau = 5, 5 steps", "fedlib"),
         Reading("fedlib10", {"tau": 10.0, "steps": 5}, "tau = 10, 5 steps", "blades"),
         Reading("byzpy", {"start": "mean", "steps": 10}, "10 steps, anew from the mean in each round", "byzpy"),

@@ -49,6 +49,6 @@ def weiszfeld(rows, z, steps, nu, tolerance):
         weights = [1 / max(nu, np.sqrt(np.sum((z - row) ** 2))) for row in rows]
         new = sum(w * row for w, row in zip(weights, rows, strict=True)) / sum(weights)
         moved, z = np.linalg.norm(new - z), new
-        if moved <= tolerance * np.linalg.norm(z):
+        if moved <= tolerance * len(rows) / sum(weights):
             break
     return z
