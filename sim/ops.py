@@ -39,6 +39,20 @@ def divided(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, 
     return grads * down[:, None] / (by * down)[:, None]
 
 
+@jax.custom_jvp
+def squared(rows: Float[Array, "*m d"]) -> Float[Array, "*m"]:
+    """Squared Euclidean norms; derivative 0, not NaN, where they are not finite. One read."""
+    return jnp.einsum("...d,...d->...", rows, rows, precision=HIGHEST)
+
+
+@squared.defjvp
+def _squared_jvp(primals, tangents):
+    (rows,), (moved,) = primals, tangents
+    squares = squared(rows)
+    known = jnp.where(jnp.isfinite(squares)[..., None], rows, 0.0)
+    return squares, 2 * jnp.einsum("...d,...d->...", known, moved, precision=HIGHEST)
+
+
 def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
     """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. One read.
 
@@ -47,7 +61,7 @@ def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
     """
 
     def norm(row):
-        squares = jnp.vdot(row, row, precision=HIGHEST)
+        squares = squared(row)
         ordinary = jnp.isfinite(squares) & (squares > 1e-24)
         return jax.lax.cond(ordinary, lambda: jnp.sqrt(squares), lambda: _scaled_norm(row))
 
@@ -87,7 +101,12 @@ UNROLLED = 32  # rows in one loop: beyond, compiling takes longer and nothing is
 
 def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Float[Array, " d"]:
     """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN). One read."""
-    return row_sum(lambda w, row: jnp.where(w == 0, 0.0, w * row), weight, grads)
+    return row_sum(times, weight, grads)
+
+
+def times(w: Float[Array, ""], row: Float[Array, " d"]) -> Float[Array, " d"]:
+    """w times a row, 0 if w is, whatever the row holds; the inner condition keeps a NaN out of the derivative by w."""
+    return jnp.where(w == 0, 0.0, w * jnp.where(w == 0, 0.0, row))
 
 
 def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
@@ -756,8 +775,8 @@ def weiszfeld(
     """Smoothed Weiszfeld steps towards the geometric median of the `usable` rows: (z, each row's share in it).
 
     w_i = 1 / max(nu, ||z - g_i||), z <- sum_i w_i g_i / sum_i w_i; at most `steps` times, and none after one that
-    moved z by no more than `tolerance` times the harmonic mean of the distances, which rows far away do not change and a
-    shift of all rows neither. Two reads a step. A backward pass computes distances again, so it keeps a
+    moved z by no more than `tolerance` times the harmonic mean of the distances, which neither rows far away nor a
+    shift of all rows change. Two reads a step. A backward pass computes distances again, so it keeps a
     z for each step and never a matrix.
     """
 

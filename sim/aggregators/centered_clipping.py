@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, per_row, row_sum, usable_rows
+from sim.ops import masked_mean, middle_ranks, midpoint, norms, order_statistics, per_row, row_sum, times, usable_rows
 from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 Start = Literal["previous", "mean", "median", "zero"]
@@ -42,7 +42,7 @@ def centered_clipping(*, tau: Positive = 100.0, steps: Count = 1, start: Start =
             v, weight = carry
             length = per_row(lambda row: norms((row - v)[None])[0], grads)
             factor = jnp.where(usable, jnp.minimum(1.0, tau / jnp.where(length > 0, length, 1.0)), 0.0) / m
-            pull = row_sum(lambda part, row: jnp.where(part == 0, 0.0, part * (row - v)), factor, grads)
+            pull = row_sum(lambda part, row: times(part, row - v), factor, grads)
             return (v + pull, (1 - factor.sum()) * weight + factor), None
 
         first = state if start == "previous" else _start(start, grads, usable)
@@ -68,7 +68,12 @@ ENTRY = Entry(
     traits=frozenset({"permutation", "stateful"}),
     cost="m d",
     readings=(
-        Reading("karimireddy2021", {}, "tau = 100 around the last output, one step", "epfml/byzantine-robust-optimizer; byzfl 0.0.11; FLPoison"),
+        Reading(
+            "karimireddy2021",
+            {},
+            "tau = 100 around the last output, one step",
+            "epfml/byzantine-robust-optimizer; byzfl 0.0.11; FLPoison",
+        ),
         Reading(
             "epfml_noniid",
             {"tau": 10.0, "steps": 3},

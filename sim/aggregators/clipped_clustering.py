@@ -39,8 +39,8 @@ def clipped_clustering(
     State: `history` m norms.
     Tolerates: f <= (m - 1) // 2, if the Byzantine rows do not point where the honest ones do (the paper's experiments).
     Cost: O(m^2 d) for the Gram matrix, O(m^3) to agglomerate, O(history m log(history m)) for the median.
-    Choices: clipping does not change a cosine, so rows are clusters as they were sent. Of clusters of equal size the one
-        that was put together last counts (scikit-learn's label 0), of single workers the one of highest index; of
+    Choices: clipping does not change a cosine, so rows are clusters as they were sent. Of clusters of equal size the
+        one that was put together last counts (scikit-learn's label 0), of single workers the one of highest index; of
         equally near pairs of clusters the first is merged, a cluster being where its lowest worker is. A zero row has
         the cosine 0 with all. Rows that are not usable (`ops.usable_rows`) are in no cluster and no history (the
         code gives them the distance 2); with one usable row it is S, and without any the output is zero. The median of
@@ -115,7 +115,10 @@ ENTRY = Entry(
     readings=(
         Reading("blades", {}, "clusters by average linkage", "Li et al. 2023; blades (its library fedlib)"),
         Reading(
-            "blades_single", {"linkage": "single"}, "clusters by single linkage", "blades (its library fedlib), an option"
+            "blades_single",
+            {"linkage": "single"},
+            "clusters by single linkage",
+            "blades (its library fedlib), an option",
         ),
     ),
 )

@@ -15,13 +15,13 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
         g_c = (1 / (m - f)) sum over the m - f smallest |g_ic - median_c| of g_ic
 
     Args:
-        middle: the median of an even m, "mean" of the two middle values or the "lower" one (torch.median); "mean_by_index"
-            and "lower_by_index" are the same but for ties: of values equally near the median those of the lowest worker
-            indices are taken, as byzfl, byzpy and ByzantineMomentum do. Static.
+        middle: the median of an even m, "mean" of the two middle values or the "lower" one (torch.median);
+            "mean_by_index" and "lower_by_index" are the same but for ties: of values equally near the median those of
+            the lowest worker indices are taken, as byzfl, byzpy and ByzantineMomentum do. Static.
     Tolerates: f <= (m - 1) // 2.
     Cost: O(md log^2 m) by sorting over the workers; a copy of the matrix.
-    Choices: of two values equally near the median on either side the smaller is taken, so that the order of workers does
-        not count; [7, 4, 1] with f = 1 gives 2.5, "by index" 5.5. f above (m - 1) // 2 counts as
+    Choices: of two values equally near the median on either side the smaller is taken, so that the order of workers
+        does not count; [7, 4, 1] with f = 1 gives 2.5, "by index" 5.5. f above (m - 1) // 2 counts as
         that. NaN counts as +inf. `Info.weight` is a worker's share of all entries that lie between the smallest and the
         largest value averaged in their coordinate, both included; "by index" of all values averaged.
     References: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
@@ -44,8 +44,10 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
 def _nearest_by_index(grads, centre, count):
     """Mean of each column's `count` entries nearest to `centre`, of equally near ones the first; and rows' shares."""
     known = jnp.isfinite(grads)
-    near = ranks(jnp.where(known, jnp.abs(grads - centre), jnp.inf).T).T < count
-    total = row_sum(lambda taken, row: jnp.where(taken, jnp.nan_to_num(row, nan=jnp.inf, posinf=jnp.inf), 0.0), near, grads)
+    near = count > ranks(jnp.where(known, jnp.abs(grads - centre), jnp.inf).T).T
+    total = row_sum(
+        lambda taken, row: jnp.where(taken, jnp.nan_to_num(row, nan=jnp.inf, posinf=jnp.inf), 0.0), near, grads
+    )
     return total / count, near.mean(axis=1) / count
 
 

@@ -30,8 +30,8 @@ def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned",
         z <- unit(t / (t + 1) z + 1 / (t + 1) unit(u)),    target = argmax_i <z, g_i>,    over honest i, t = 0, 1, ...
 
     Args:
-        target: "learned" as above; "drawn", the same from a direction z that is drawn; always the "first" honest worker,
-            or the one at a place among the honest workers, from 0 (byzfl, byzpy; theirs is 0, the first). Static.
+        target: "learned" as above; "drawn", the same from a direction z that is drawn; always the "first" honest
+            worker, or the one at a place among the honest workers, from 0 (byzfl, byzpy: 0). Static.
         warmup: steps in which z and the target move; after them the target stays. Static. The paper: an epoch; the
             authors' scripts: 1 step; 100 is ours.
     State: mu, z and the target, 2d + 1 numbers.
@@ -92,7 +92,7 @@ ENTRY = Entry(
         Reading(
             "karimireddy2022",
             {},
-            "the worker that stands out along a direction learned in 100 steps, from the first honest worker's deviation",
+            "the worker that stands out along a direction learned in 100 steps from the first honest worker's",
             "Karimireddy et al. 2022 (an epoch there); the start and the 100 are byzsim's",
         ),
         Reading(

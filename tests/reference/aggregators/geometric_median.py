@@ -6,6 +6,7 @@ from reference import middle_of, usable
 OPTIONS = [
     {},
     {"steps": 5, "nu": 2.0},
+    {"steps": 8},
     {"start": "mean", "steps": 1},
     {"start": "median", "steps": 2},
     {"start": "median", "steps": 256, "nu": 1e-12, "tolerance": 1e-6},
