@@ -7,6 +7,21 @@ import numpy as np
 from reference import mean_of, usable
 
 OPTIONS = [{}, {"linkage": "single"}, {"tau": 1.5}, {"history": 2}]
+EIGHT = [[1, 2, 0], [4, -1, 3], [-2, 5, 1], [7, 3, -4], [0, -6, 2], [3, 8, 5], [-5, 1, 9], [2, -3, -7]]
+GOLDEN = [
+    {
+        "source": "scikit-learn's AgglomerativeClustering, run, with the steps of blades' code around it",
+        "options": options,
+        "f": 1,
+        "rows": [EIGHT],
+        "output": [output],
+        "tolerance": 1e-4,  # the code adds 1e-6 to norms
+    }
+    for options, output in (
+        ({}, [2.8950353713706454, -1.807251192575491, -1.1530913389194977]),
+        ({"linkage": "single"}, [1.3285687896948377, 1.7420562766169982, 0.5928762113308643]),
+    )
+]
 
 
 def clipped_clustering(rounds, f, linkage="average", tau=1e5, history=1000):
