@@ -155,6 +155,7 @@ def attack(
     seed: int = 0,
     previous: Any = None,
     loss_after: Callable[[Array], Array] | None = None,
+    full_gradient: Any = None,
     **attack_args: Any,
 ) -> Float[Array, "n_byz d"] | Float[Array, "rounds n_byz d"]:
     """What `n_byz` Byzantine workers send under an attack when the others send `honest`.
@@ -172,6 +173,7 @@ def attack(
         seed: for attacks that draw.
         previous: the last aggregate (d,), default zero, for attacks that read it.
         loss_after: honest loss as a function of the aggregate, for attacks that climb it.
+        full_gradient: the gradient (d,) over all data, for attacks that read it.
         attack_args: the attack's own options, and those of its modifiers.
     Returns:
         (n_byz, d), or (rounds, n_byz, d).
@@ -196,6 +198,7 @@ def attack(
     in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}, traced=True), sent.dtype)
     declared = _count("f", n_byz if f is None else f, m)
     before = _vectors("previous", 0.0 if previous is None else previous, (d,), sent.dtype)
+    full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,), sent.dtype)
     if not n_byz:
         return mine
     program = _forging if loss_after is None else _forging.__wrapped__
@@ -204,6 +207,7 @@ def attack(
         rule_traced,
         sent.reshape(-1, m, d),
         before,
+        full,
         jax.random.key(seed),
         jnp.int32(declared),
     )
@@ -214,7 +218,7 @@ def attack(
 def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callable[[Array], Array] | None):
     """The rounds of `attack`, compiled once, unless with a function of the user's."""
 
-    def run(options, rule_options, rounds, before, key, f):
+    def run(options, rule_options, rounds, before, full, key, f):
         made, aggregator = attack(**options), rule(**rule_options)
         m, d = rounds.shape[1:]
         byz = jnp.arange(m) < n_byz
@@ -224,6 +228,7 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
             rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros_like(last), previous=last)
             seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
             seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
+            seen = seen if full is None else seen._replace(full_gradient=lambda: full)
             forged, state = made.grads(sent, byz, state, seen)
             forged = jnp.where(byz[:, None], forged, sent)
             last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)

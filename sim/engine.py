@@ -184,7 +184,9 @@ def step(
 
     rule_round = _round(program, knobs, RULE, state)._replace(server_loss=server_loss)
     attack_round = _round(program, knobs, ATTACK, state)._replace(
-        aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0], loss_after=loss_after
+        aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0],
+        loss_after=loss_after,
+        full_gradient=lambda: full_gradient(program, state.params, train, state.fixed),
     )
     forged, attack_state = attack.grads(work, knobs.byz, state.attack, attack_round)
     sent = jnp.where(byz, forged, work)
@@ -293,17 +295,30 @@ def evaluate(
     program: Program, params: Float[Array, " d"], test: Data, fixed: State = ()
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Accuracy (0 to 1) and mean cross-entropy (nats) on all of `test`, in equal chunks."""
-    n = len(test.labels)
-    chunk = next(size for size in range(min(n, TEST_CHUNK), 0, -1) if n % size == 0)
     tree = unraveller(program, test)(params)
 
     def measure(part):
         logits, loss = _cross_entropy(program, tree, part.images, part.labels.astype(jnp.int32), fixed)
         return (logits.argmax(axis=-1) == part.labels).mean(), loss.mean()
 
-    chunks = jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), test)
-    accuracy, loss = jax.lax.map(measure, chunks)
+    accuracy, loss = jax.lax.map(measure, _chunks(test))
     return accuracy.mean(), loss.mean()
+
+
+def full_gradient(program: Program, params: Float[Array, " d"], train: Data, fixed: State) -> Float[Array, " d"]:
+    """The gradient of the mean cross-entropy on all of `train`, in equal chunks."""
+
+    def loss(params, part):
+        return _losses(program, params, train, part.images[None], part.labels[None].astype(jnp.int32), fixed)[0]
+
+    return jax.lax.map(lambda part: jax.grad(loss)(params, part), _chunks(train)).mean(axis=0)
+
+
+def _chunks(data: Data) -> Data:
+    """Equal parts of at most `TEST_CHUNK` examples, along a new first axis."""
+    n = len(data.labels)
+    chunk = next(size for size in range(min(n, TEST_CHUNK), 0, -1) if n % size == 0)
+    return jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), data)
 
 
 def _cross_entropy(program: Program, tree: Any, images: Array, labels: Array, fixed: State) -> tuple[Array, Array]:

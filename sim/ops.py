@@ -64,6 +64,20 @@ def divided(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, 
     return grads * down[:, None] / (by * down)[:, None]
 
 
+@jax.custom_jvp
+def squared(rows: Float[Array, "*m d"]) -> Float[Array, "*m"]:
+    """Squared Euclidean norms; derivative 0, not NaN, where they are not finite. One read."""
+    return jnp.einsum("...d,...d->...", rows, rows, precision=HIGHEST)
+
+
+@squared.defjvp
+def _squared_jvp(primals, tangents):
+    (rows,), (moved,) = primals, tangents
+    squares = squared(rows)
+    known = jnp.where(jnp.isfinite(squares)[..., None], rows, 0.0)
+    return squares, 2 * jnp.einsum("...d,...d->...", known, moved, precision=HIGHEST)
+
+
 def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
     """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. One read.
 
@@ -75,7 +89,7 @@ def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
     """
 
     def norm(row):
-        squares = jnp.vdot(row, row, precision=HIGHEST)
+        squares = squared(row)
         ordinary = jnp.isfinite(squares) & (squares > 1e-24)
         return jax.lax.cond(ordinary, lambda: jnp.sqrt(squares), lambda: _scaled_norm(row))
 
@@ -124,7 +138,12 @@ def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Floa
     >>> print(weighted_sum(jnp.array([0.5, 0.5, 0.0]), grads))
     [1.5 6. ]
     """
-    return row_sum(lambda w, row: jnp.where(w == 0, 0.0, w * row), weight.astype(grads.dtype), grads)
+    return row_sum(times, weight.astype(grads.dtype), grads)
+
+
+def times(w: Float[Array, ""], row: Float[Array, " d"]) -> Float[Array, " d"]:
+    """w times a row, 0 if w is, whatever the row holds; the inner condition keeps a NaN out of the derivative by w."""
+    return jnp.where(w == 0, 0.0, w * jnp.where(w == 0, 0.0, row))
 
 
 def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
@@ -658,7 +677,7 @@ def harm_of(
 
 LINE_SEARCHES: dict[str, dict[str, Any]] = {
     "byzantine_momentum": {"evals": 16, "delta": 1.0},
-    "byzfl": {"evals": 20, "delta": 10.0},
+    "byzfl": {"evals": 20, "delta": 10.0, "both_ways": False},
 }
 """Who -> how `line_maximize` is called there."""
 
@@ -670,17 +689,22 @@ def line_maximize(
     start: float = 0.0,
     delta: float = 1.0,
     ratio: float = 0.8,
+    both_ways: bool = True,
 ) -> Float[Array, ""]:
     """The x >= 0 of the highest score among `evals` tried ones, the first of equals (as in ByzantineMomentum).
 
     First `start`; then best + delta while that is better, with delta doubled each time; from the first that is not on,
     delta shrinks by `ratio` each time and the last tried x moves by it towards the best (down if it is the best
-    itself; a step below 0 is halved until it is not).
+    itself; a step below 0 is halved until it is not). Not `both_ways`: it is best + delta to the end (as in byzfl), so
+    nothing below the best is ever tried.
     """
 
     def attempt(carry, i):
         best, top, x, delta, growing = carry
-        x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
+        if both_ways:
+            x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
+        else:
+            x = best + delta
         x = jnp.where(i == 0, start, x)
         y = score(x)
         better = y > top
@@ -861,7 +885,8 @@ def weiszfeld(
     """Smoothed Weiszfeld steps towards the geometric median of the `usable` rows: (z, each row's share in it).
 
     w_i = 1 / max(nu, ||z - g_i||), z <- sum_i w_i g_i / sum_i w_i; at most `steps` times, and none after one that
-    moved z by no more than `tolerance` ||z||. Two reads a step. A backward pass computes distances again, so it keeps a
+    moved z by no more than `tolerance` times the harmonic mean of the distances, which neither rows far away nor a
+    shift of all rows change. Two reads a step. A backward pass computes distances again, so it keeps a
     z for each step and never a matrix.
     """
 
@@ -876,7 +901,8 @@ def weiszfeld(
         weight = jnp.where(usable, 0.5 / jnp.sqrt(jnp.maximum(halves, (nu / 2) ** 2)), 0.0)
         shares = weight / jnp.where(usable.any(), weight.sum(), 1.0)
         there = weighted_sum(shares, grads)
-        moved = jnp.vdot(there - z, there - z) > tolerance**2 * jnp.vdot(there, there)
+        spread = usable.sum() / jnp.where(usable.any(), weight.sum(), 1.0)
+        moved = jnp.vdot(there - z, there - z) > (tolerance * spread) ** 2
         return there, shares, moved
 
     def step(carry, _):

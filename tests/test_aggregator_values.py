@@ -226,6 +226,17 @@ def test_the_inputs_tell_the_rules_and_options_apart():
     assert not [pair for pair in alike if set(pair) not in SAME]
 
 
+@pytest.mark.parametrize("shift", [0, 1e4])
+def test_the_geometric_median_does_not_rest_early_beside_a_large_mean(shift):
+    """Rows of spread 1 far away from zero: the minimum of the sum of distances, by long iteration in float64."""
+    rows = np.random.default_rng(3).normal(size=(9, 4)) ** 3
+    exact = expected("aggregators", "geometric_median", rows, 0, {"start": "median", "steps": 20000, "nu": 1e-12})
+    options = {"start": "mean", "steps": 1000, "nu": 1e-6, "tolerance": 1e-4}
+    np.testing.assert_allclose(
+        output("aggregators", "geometric_median", rows + shift, 0, options) - shift, exact, atol=4e-3
+    )
+
+
 def test_brsgd_counts_bad_rows_only_when_told():
     """A NaN spoils every column mean, so all scores are alike and other rows are kept."""
     rows = inputs(7)["bad"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import sim
-from sim import AGGREGATORS, Round
+from sim import AGGREGATORS, PRE_RULES, Round
+from sim.names import rule_entry
 from sim.ops import groups
 from sim.types import RULE_TRAITS
 
@@ -170,6 +171,25 @@ def test_bad_rows_within_the_bound_do_not_get_through(rule, m, bad):
 
 def having(trait):
     return pytest.mark.parametrize("rule", sorted(name for name, e in AGGREGATORS.items() if trait in e.traits))
+
+
+BEFORE_RULES = [f"{pre}+median" for pre in PRE_RULES]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*AGGREGATORS, *BEFORE_RULES])
+def test_derivatives_beside_a_nan_are_finite_where_the_value_is(name):
+    made = rule_entry(name).make()
+    rows = normal(8, 5)
+    like, rows[3] = normal(8, 5), np.nan
+
+    def total(rows):
+        vector = made.apply(rows, made.init(8, 5), a_round(like, jnp.int32(1)))[0]
+        return vector.sum(), vector
+
+    (_, vector), slope = jax.jit(jax.value_and_grad(total, has_aux=True))(jnp.asarray(rows))
+    assert np.isfinite(slope).all() or not np.isfinite(vector).all()
+    assert np.isfinite(vector).all() or name in ("mean", "bucketing+median")
 
 
 @having("consensus")

@@ -39,6 +39,7 @@ def a_round(key, t, byz, d):
         previous=jnp.linspace(0, 1, d),
         aggregate=half,
         loss_after=lambda v: ((v - centre) ** 2).sum(),
+        full_gradient=lambda: centre,
     )
 
 
@@ -171,6 +172,7 @@ def context(rows, byz, t, key):
         previous=np.linspace(0, 1, d),
         aggregate=half_of_smaller_norm,
         loss_after=lambda v: ((v - centre) ** 2).sum(),
+        full_gradient=centre,
     )
 
 
@@ -230,6 +232,28 @@ def test_known_answers(name, golden):
     known = {"ctx": given if rows.ndim == 3 else given[0]} if "ctx" in inspect.signature(loop).parameters else {}
     slow = loop(list(rows) if rows.ndim == 3 else rows, byz, **golden["options"], **known)
     np.testing.assert_allclose(slow, golden["output"], rtol=near, atol=near, err_msg=golden["source"])
+
+
+@pytest.mark.parametrize(
+    ("attack", "first", "shift", "output"),
+    [
+        ("optimal_alie", 0, 0, [37.35533905932738, 43.37849927241487, 27.41851217221259]),
+        ("optimal_alie", 3, 0, [45.3317652729776, 54.72947441089743, 66.1920240520265]),
+        ("optimal_alie", 6, 2, [4.166666666666667, 3.8333333333333335, 3.1666666666666665]),
+        ("optimal_inner_product", 0, 0, [-5.946567441776643, -1.7839702325329927, -1.1893134883553287]),
+        ("optimal_inner_product", 3, 0, [-7.56206496739492, -3.2408849860263946, -5.401474976710658]),
+        ("optimal_inner_product", 6, 2, [-4.473924266669, -4.1160103253333356, -3.4001824426666682]),
+    ],
+)
+def test_the_searches_of_byzfl(attack, first, shift, output):
+    """byzfl 0.0.11, run: its classes with f = 3, no pre-aggregator, and the rule `half` on these honest rows."""
+    rows = [[1, 2, 0], [4, -1, 3], [-2, 5, 1], [7, 3, -4], [0, -6, 2], [3, 8, 5], [-5, 1, 9], [2, -3, -7]]
+    rows = np.array(rows[:6] if first == 6 else rows[first : first + 5], float) + shift
+    byz = np.arange(len(rows) + 3) >= len(rows)
+    sent = np.concatenate([rows, np.zeros((3, 3))])
+    found = forged(attack, rows=np.float32(sent), byz=byz, search="byzfl")[byz]
+    np.testing.assert_allclose(found, [output] * 3, rtol=2e-6)
+    np.testing.assert_allclose(expected(attack, sent, byz, {"search": "byzfl"}), [output] * 3, rtol=1e-12)
 
 
 def test_random_labels_are_uniform():

@@ -8,6 +8,7 @@ from sim.aggregators import (
     caf,
     centered_clipping,
     cge,
+    clipped_clustering,
     dnc,
     draco,
     fltrust,

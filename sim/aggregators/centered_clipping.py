@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from sim.ops import masked_mean, median, norms, per_row, row_sum, usable_rows
+from sim.ops import masked_mean, median, norms, per_row, row_sum, times, usable_rows
 from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 Start = Literal["previous", "mean", "median", "zero"]
@@ -50,7 +50,7 @@ def centered_clipping(
             radius = jnp.sort(jnp.where(usable, length, jnp.inf))[m // 2] if isinstance(tau, str) else tau
             long = usable & (length > radius)
             factor = jnp.where(usable, jnp.where(long, radius / jnp.where(long, length, 1.0), 1.0), 0.0) / m
-            pull = row_sum(lambda part, row: jnp.where(part == 0, 0.0, part * (row - v)), factor, grads)
+            pull = row_sum(lambda part, row: times(part, row - v), factor, grads)
             return (v + pull, (1 - factor.sum()) * weight + factor, clipped + long.sum() / steps), None
 
         first = state if start == "previous" else _start(start, grads, usable)
@@ -82,7 +82,13 @@ ENTRY = Entry(
             "karimireddy2021",
             {"tau": 100.0},
             "tau = 100 around the last output, one step",
-            "epfml; byzfl 0.0.11; FLPoison",
+            "epfml/byzantine-robust-optimizer; byzfl 0.0.11; FLPoison",
+        ),
+        Reading(
+            "epfml_noniid",
+            {"tau": 10.0, "steps": 3},
+            "tau = 10, 3 steps",
+            "epfml/byzantine-robust-noniid-optimizer (its scripts may divide tau by 1 - beta)",
         ),
         Reading("fedlib5", {"tau": 5.0, "steps": 5}, "tau = 5, 5 steps", "fedlib"),
         Reading("fedlib10", {"tau": 10.0, "steps": 5}, "tau = 10, 5 steps", "blades"),

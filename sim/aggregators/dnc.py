@@ -68,7 +68,12 @@ ENTRY = Entry(
     cost="iterations (m^2 b + d log d) + m d",
     readings=(
         Reading("ndss21", {}, "m - c f are kept, rounded down (numbers from memory)", "Shejwalkar and Houmansadr 2021"),
-        Reading("ku", {"rounding": "down"}, "c f are dropped, rounded down", "CRYPTO-KU/FL-Byzantine-Library"),
+        Reading(
+            "ku",
+            {"rounding": "down"},
+            "c f are dropped, rounded down",
+            "CRYPTO-KU/FL-Byzantine-Library; fedlib (blades)",
+        ),
         Reading(
             "signguard",
             {"subsample": 1000, "iterations": 1},

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from sim.ops import norms, per_row, row_sum, usable_rows
+from sim.ops import norms, per_row, row_sum, times, usable_rows
 from sim.types import Aggregator, Count, Entry, checked, stateless
 
 
@@ -33,7 +33,7 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
         units = jnp.where(sizes > 0, sizes, 1.0)
         trust = jnp.maximum(along / units, 0.0)
         weight = trust / jnp.where(trust.sum() > 0, trust.sum(), 1.0)
-        there = row_sum(lambda w, unit, row: jnp.where(w == 0, 0.0, w * (row / unit)), weight, units, grads)
+        there = row_sum(lambda w, unit, row: times(w, row / unit), weight, units, grads)
         return length * there, weight
 
     return stateless(rule)

@@ -18,8 +18,9 @@ def geometric_median(
         start: the first z: "zero", the "mean" of the usable rows, or the coordinate-wise "median" of all m rows (mean
             of the two middle values for even m; a row that is not usable counts as +inf in every coordinate, and a
             coordinate whose median is not finite starts at 0). RFA as it is run: "zero". Static.
-        tolerance: no further step once one has moved z by no more than this times ||z||, the norm after that step. 0
-            only stops at a fixed point. RFA: 0. Traced.
+        tolerance: no further step once one has moved z by no more than this times the harmonic mean of the distances,
+            usable rows / sum_i w_i: relative to the spread of the rows wherever these are. 0 only stops at a fixed
+            point. RFA: 0. Traced.
     Tolerates: f <= (m - 1) // 2.
     Cost: O(steps m d), two reads a step; the sorting network for "median", O(md log^2 m).
     Choices: rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
@@ -47,7 +48,15 @@ ENTRY = Entry(
     traits=frozenset({"permutation", "consensus", "filter"}),
     cost="m d",
     readings=(
-        Reading("rfa", {}, "three steps from zero, nu = 0.1", "Pillutla et al. 2022, as byzfl, epfml and RCL run it"),
+        Reading(
+            "rfa",
+            {},
+            "three steps from zero, nu = 0.1",
+            "Pillutla et al. 2022, as byzfl, epfml/byzantine-robust-optimizer and RCL run it",
+        ),
+        Reading(
+            "epfml_noniid", {"steps": 8}, "eight steps from zero, nu = 0.1", "epfml/byzantine-robust-noniid-optimizer"
+        ),
         Reading(
             "converged",
             {"start": "mean", "steps": 1000, "nu": 1e-6, "tolerance": 1e-6},

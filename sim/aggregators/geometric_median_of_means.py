@@ -20,7 +20,7 @@ def geometric_median_of_means(
             most of the tolerance. Static.
         steps: of Weiszfeld's iteration, at most. Static.
         nu: distances count as at least this in it, in gradient units; above 0. Traced.
-        tolerance: it ends once a step moves z by no more than this times ||z||. Traced.
+        tolerance: it ends once a step moves z by no more than this times the harmonic mean of the distances. Traced.
     Tolerates: f <= (ceil(m / size) - 1) // 2, since each bad worker may spoil a group.
     Cost: O(md) for the means, O(steps k d) for the iteration.
     Choices: z starts at the coordinate-wise median of the k means (mean of the two middle values for even k; the mean

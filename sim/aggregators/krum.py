@@ -19,7 +19,8 @@ def krum(*, definition: KrumDefinition = "blanchard2017") -> Aggregator:
             "alie" p = 1, k = 0. Static.
     Tolerates: f with m >= 2f + 3 (the paper's p and k).
     Cost: O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it.
-    Choices: at least one other is always counted, at most all m - 1. Ties go to the lowest worker index.
+    Choices: at least one other is always counted, at most all m - 1. Ties go to the lowest worker
+        index: of several copies of the chosen row (`mimic`) the first alone has the weight, honest or not.
         Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody; among rows of infinite score
         a usable one comes before one that is not. With p = 4 a distance above 4e9 overflows and is infinite too.
         The proof needs k = 2; with k = 0 even an honest row has to count a Byzantine one if there are f.

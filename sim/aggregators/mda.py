@@ -89,7 +89,7 @@ ENTRY = Entry(
             "el_mhamdi2020",
             {"search": "exact"},
             "the best of all subsets of m - f rows",
-            "El Mhamdi et al. 2020; byzfl, ByzantineMomentum (as brute)",
+            "El Mhamdi et al. 2020; byzfl; as Brute in krum 0.9.1, as brute in ByzantineMomentum",
         ),
         Reading(
             "ball",

@@ -4,23 +4,26 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from sim.ops import middle_ranks, midpoint, nearest_start, sorted_rows, window, window_share
+from sim.ops import middle_ranks, midpoint, nearest_start, ranks, row_sum, sorted_rows, window, window_share
 from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked
-def meamed(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
+def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"] = "mean") -> Aggregator:
     """Mean of every coordinate's m - f values that are nearest to its median.
 
         g_c = (1 / (m - f)) sum over the m - f smallest |g_ic - median_c| of g_ic
 
     Args:
-        middle: the median of an even m, "mean" of the two middle values or the "lower" one (torch.median). Static.
+        middle: the median of an even m, "mean" of the two middle values or the "lower" one (torch.median);
+            "mean_by_index" and "lower_by_index" are the same but for ties: of values equally near the median those of
+            the lowest worker indices are taken, as byzfl, byzpy and ByzantineMomentum do. Static.
     Tolerates: f <= (m - 1) // 2.
     Cost: O(md log^2 m) by sorting over the workers; a copy of the matrix.
-    Choices: of two values equally near the median on either side the smaller is taken. f above (m - 1) // 2 counts as
+    Choices: of two values equally near the median on either side the smaller is taken, so that the order of workers
+        does not count; [7, 4, 1] with f = 1 gives 2.5, "by index" 5.5. f above (m - 1) // 2 counts as
         that. NaN counts as +inf. `Info.weight` is a worker's share of all entries that lie between the smallest and the
-        largest value averaged in their coordinate, both included.
+        largest value averaged in their coordinate, both included; "by index" of all values averaged.
     References: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
     """
 
@@ -28,11 +31,24 @@ def meamed(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
         m = len(grads)
         ordered = sorted_rows(grads)
         low, high = (ordered[rank] for rank in middle_ranks(m))
+        centre = low if middle.startswith("lower") else midpoint(low, high)
         count = m - jnp.minimum(rnd.f, (m - 1) // 2)
-        start = nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count)
+        if middle.endswith("by_index"):
+            return _nearest_by_index(grads, centre, count)
+        start = nearest_start(ordered, centre, count)
         return window(ordered, start, count), window_share(grads, ordered, start, count)
 
     return stateless(rule)
+
+
+def _nearest_by_index(grads, centre, count):
+    """Mean of each column's `count` entries nearest to `centre`, of equally near ones the first; and rows' shares."""
+    known = jnp.isfinite(grads)
+    near = count > ranks(jnp.where(known, jnp.abs(grads - centre), jnp.inf).T).T
+    total = row_sum(
+        lambda taken, row: jnp.where(taken, jnp.nan_to_num(row, nan=jnp.inf, posinf=jnp.inf), 0.0), near, grads
+    )
+    return total / count, near.mean(axis=1) / count
 
 
 ENTRY = Entry(
@@ -49,9 +65,21 @@ ENTRY = Entry(
             "Xie et al. 2018",
         ),
         Reading(
-            "byzantine_momentum",
+            "lower",
             {"middle": "lower"},
             "the median of an even m is the lower of the two middle values",
+            "byzsim: byzantine_momentum without its ties",
+        ),
+        Reading(
+            "byzfl",
+            {"middle": "mean_by_index"},
+            "the mean of the two middle values; of equally near values the lowest worker indices",
+            "byzfl 0.0.11",
+        ),
+        Reading(
+            "byzantine_momentum",
+            {"middle": "lower_by_index"},
+            "the lower of the two middle values; of equally near values the lowest worker indices",
             "LPD-EPFL/ByzantineMomentum, byzpy",
         ),
     ),

@@ -1,5 +1,8 @@
 """MoNNA: the mean of the gradients nearest to a trusted one."""
 
+from typing import Literal
+
+import jax
 import jax.numpy as jnp
 
 from sim.ops import masked_mean, per_row, preference, share, usable_rows
@@ -7,20 +10,22 @@ from sim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked
-def monna(*, trusted: int = -1) -> Aggregator:
+def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
     """Mean of the m - f gradients nearest to that of a trusted worker, its own among them.
 
         g = (1 / (m - f)) sum over the m - f smallest ||g_i - g_trusted|| of g_i
 
     Args:
         trusted: index of that worker; a negative one counts from the end. -1, the last: the engine's Byzantine workers
-            are the first unless it is told otherwise. (byzfl: 0.) Static.
+            are the first unless it is told otherwise. (byzfl: 0.) Or "server": nobody's, but the server's own gradient,
+            that of `rnd.server_loss(100)` at `rnd.params`; any vector, as krum's pivot, where the caller gives
+            `server_gradient` to `sim.aggregate`. Static.
     Tolerates: f <= (m - 1) // 2, if the trusted worker is honest (in the paper every honest worker trusts itself).
     Cost: O(md), three reads.
-    Choices: the trusted row comes first, then ties go to the lowest worker index; at least one row is kept. Rows
+    Choices: a trusted worker's row comes first, then ties go to the lowest worker index; at least one row is kept. Rows
         that are not usable (`ops.usable_rows`) are left out, even where fewer than m - f remain: the mean is then over
-        these; zero if there are none. If the trusted row is not usable, all are equally far. An index beyond the
-        workers raises ValueError.
+        these; zero if there are none. If the trusted row, or the server's gradient, is not usable, all are equally far.
+        An index beyond the workers raises ValueError.
     References: Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust collaborative learning with linear
         gradient overhead", ICML 2023.
     """
@@ -28,11 +33,16 @@ def monna(*, trusted: int = -1) -> Aggregator:
     def rule(grads, rnd):
         m = len(grads)
         usable = usable_rows(grads)
-        if not -m <= trusted < m:
-            raise ValueError(f"monna: trusted={trusted} is no index of {m} workers")
-        own = range(m)[trusted]
-        squared = per_row(lambda row: jnp.square(row - grads[own]).sum(), grads)
-        distance = jnp.where(usable & usable[own], squared, jnp.inf).at[own].add(-1.0)  # itself before a copy
+        if trusted == "server":
+            pivot = jax.grad(rnd.server_loss(100))(rnd.params)
+            known, first = usable_rows(pivot[None])[0], jnp.zeros(m)
+        else:
+            if not -m <= trusted < m:
+                raise ValueError(f"monna: trusted={trusted} is no index of {m} workers")
+            own = range(m)[trusted]
+            pivot, known, first = grads[own], usable[own], jnp.zeros(m).at[own].add(-1.0)  # itself before a copy
+        squared = per_row(lambda row: jnp.square(row - pivot).sum(), grads)
+        distance = jnp.where(usable & known, squared, jnp.inf) + first
         nearest = preference(distance, usable) < jnp.maximum(m - rnd.f, 1)
         kept = nearest & usable
         return masked_mean(grads, kept), share(kept)
@@ -48,6 +58,12 @@ ENTRY = Entry(
     cost="m d",
     readings=(
         Reading("last", {"trusted": -1}, "the last worker is trusted", "byzsim"),
-        Reading("byzfl", {"trusted": 0}, "the first worker is trusted", "byzfl"),
+        Reading("byzfl", {"trusted": 0}, "the first worker is trusted", "byzfl 0.0.11, byzpy"),
+        Reading(
+            "krum",
+            {"trusted": "server"},
+            "the rows nearest to a vector that the server has",
+            "krum 0.9.1 (NearestNeighborAverage, num_closest = m - f)",
+        ),
     ),
 )

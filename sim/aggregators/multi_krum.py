@@ -71,13 +71,13 @@ ENTRY = Entry(
             "blanchard2017",
             {"definition": "blanchard2017"},
             "squared distances to m - f - 2 others; the best m - f - 2 rows",
-            "Blanchard et al. 2017; the number of rows from ByzantineMomentum",
+            "Blanchard et al. 2017; the number of rows from ByzantineMomentum; Flower with q (no default there)",
         ),
         Reading(
             "byzfl",
             {"definition": "byzfl"},
             "squared distances to m - f - 1 others; the best m - f rows",
-            "byzfl",
+            "byzfl; byzpy with q = m - f (there q has no default)",
         ),
         Reading(
             "byzantine_momentum",

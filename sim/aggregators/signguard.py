@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from sim.ops import HIGHEST, midpoint, share, weighted_sum
+from sim.ops import HIGHEST, midpoint, share, squared, weighted_sum
 from sim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
@@ -66,7 +66,7 @@ def signguard(
     """
 
     def rule(grads, rnd):
-        squares = jnp.einsum("md,md->m", grads, grads, precision=HIGHEST)
+        squares = squared(grads)
         usable = jnp.isfinite(squares)
         positive = usable & (squares > 0)
         norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)

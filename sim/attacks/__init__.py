@@ -6,6 +6,7 @@ from sim.attacks import (
     delayed_gradient,
     fang_krum,
     fang_trim,
+    full_gradient_negation,
     gaussian,
     hidden_vulnerability,
     inf,

@@ -46,7 +46,12 @@ ENTRY = Entry(
     source="Baruch et al., NeurIPS 2019",
     traits=frozenset({"collusive"}),
     readings=(
-        Reading("baruch2019", {}, "mu - z_max sigma, supporters among honest workers", "Baruch et al. 2019"),
+        Reading(
+            "baruch2019",
+            {},
+            "mu - z_max sigma, supporters among honest workers",
+            "Baruch et al. 2019; krum before 0.9.1",
+        ),
         Reading("authors_code", {"z": 1.5}, "mu - 1.5 sigma", "moranant/attacking_distributed_learning, its default"),
         Reading("epfml", {"ddof": 1, "clamp": False}, "sigma unbiased, z_max may be negative", "epfml; CRYPTO-KU"),
         Reading("krum", {"formula": "all"}, "Phi^-1((m - s) / m)", "krum 0.9.1"),
@@ -61,6 +66,12 @@ ENTRY = Entry(
             "blades, fedlib",
         ),
         Reading("flpoison", {"sign": "plus", "clamp": False}, "mu + z_max sigma", "FLPoison"),
+        Reading(
+            "ndss21",
+            {"z": 0.72575, "ddof": 1, "sign": "plus"},
+            "mu + z sigma, z from a table: 0.69847, 0.7054, 0.71904, 0.72575, 0.73891 for n_byz = 3, 5, 8, 10, 12",
+            "vrt1shjwlkr/NDSS21-Model-Poisoning",
+        ),
         Reading("safeguard", {"z": 0.3}, "mu - 0.3 sigma", "Allen-Zhu et al., ICLR 2021, submission (variance attack)"),
     ),
 )

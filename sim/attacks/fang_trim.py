@@ -84,7 +84,10 @@ ENTRY = Entry(
     traits=frozenset({"stochastic"}),
     readings=(
         Reading(
-            "full_knowledge", {}, "uniform from min or max of the honest entries to b times it", "Fang et al. 2020"
+            "full_knowledge",
+            {},
+            "uniform from min or max of the honest entries to b times it",
+            "Fang et al. 2020; blades (adaptive)",
         ),
         Reading(
             "partial_knowledge",

@@ -1,12 +1,14 @@
 """All attackers copy one honest worker, who is then overrepresented."""
 
+import functools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from sim.noise import normals
 from sim.ops import masked_mean, per_row, weighted_sum
-from sim.types import Attack, Count, Entry, Reading, attack, checked
+from sim.types import Attack, Count, Entry, Natural, Reading, attack, checked
 
 
 class State(NamedTuple):
@@ -21,29 +23,39 @@ class State(NamedTuple):
 
 
 @checked
-def mimic(*, target: Literal["learned", "first"] = "learned", warmup: Count = 100) -> Attack:
+def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned", warmup: Count = 100) -> Attack:
     """Every Byzantine row is a copy of one honest worker's, the one that stands out along a learned direction.
 
         mu <- t / (t + 1) mu + 1 / (t + 1) mean_i g_i,     u = sum_i <g_i - mu, z> (g_i - mu)
         z <- unit(t / (t + 1) z + 1 / (t + 1) unit(u)),    target = argmax_i <z, g_i>,    over honest i, t = 0, 1, ...
 
     Args:
-        target: "learned" as above, or always the "first" honest worker (byzfl's and RCL's plain form). Static.
-        warmup: steps in which z and the target move; after them the target stays. Static. The paper: an epoch.
+        target: "learned" as above; "drawn", the same from a direction z that is drawn; always the "first" honest
+            worker, or the one at a place among the honest workers, from 0 (byzfl, byzpy: 0). Static.
+        warmup: steps in which z and the target move; after them the target stays. Static. The paper: an epoch; the
+            authors' scripts: 1 step; 100 is ours.
     State: mu, z and the target, 2d + 1 numbers.
     Choices: u takes the new mu. Before step 0, z is the unit vector of g_k - mean_i g_i with k the first honest
-        worker: the direction has to start somewhere, and this needs no draw (the authors draw it). unit(0) = 0. Ties
-        go to the lowest index. t is the step.
+        worker: the direction has to start somewhere, and this needs no draw; at a warm-up of 1 it often makes that
+        worker the target, or one near it. The authors draw it from N(0, I), with the same seed in every run: "drawn",
+        as jax.random.normal(rnd.key, (d,)) of step 0. unit(0) = 0. Ties go to the lowest index. t is the step. A place
+        beyond the last honest worker is the last one's. A rule that selects rows credits one of several copies, the one
+        of lowest index (see `Info.weight`), which may be the honest worker's own.
     Raises:
-        ValueError: for a warm-up below 1.
+        ValueError: for a warm-up below 1, a place below 0 or not below m.
     References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
         (arXiv 2006.09365); github epfml/byzantine-robust-noniid-optimizer.
     """
 
     def grads(sent, byz, state, rnd):
-        if target == "first":
-            return jnp.broadcast_to(sent[jnp.argmin(byz)], sent.shape), state
-        learned = _learn(sent, byz, state, rnd.step)
+        if target not in ("learned", "drawn"):
+            place = 0 if target == "first" else target
+            if place >= len(sent):
+                raise ValueError(f"mimic: target={target} is no place among the honest of {len(sent)} workers")
+            honest = jnp.argsort(byz, stable=True)
+            return jnp.broadcast_to(sent[honest[jnp.minimum(place, (~byz).sum() - 1)]], sent.shape), state
+        draw = functools.partial(normals, rnd.key, sent.shape[1]) if target == "drawn" else None
+        learned = _learn(sent, byz, state, rnd.step, draw)
         state = State(*(jnp.where(rnd.step < warmup, new, old) for new, old in zip(learned, state, strict=True)))
         return jnp.broadcast_to(sent[state.target], sent.shape), state
 
@@ -54,11 +66,12 @@ def mimic(*, target: Literal["learned", "first"] = "learned", warmup: Count = 10
     return attack(grads=grads, init=init, own=False)
 
 
-def _learn(sent, byz, state, t):
+def _learn(sent, byz, state, t, draw):
     honest = masked_mean(sent, ~byz)
     keep = (t / (t + 1)).astype(sent.dtype)
     mean = keep * state.mean + (1 - keep) * honest
-    z = jnp.where(t == 0, _unit(sent[jnp.argmin(byz)] - honest), state.z)
+    start = draw() if draw else sent[jnp.argmin(byz)] - honest
+    z = jnp.where(t == 0, _unit(start), state.z)
     along = jnp.where(byz, 0.0, per_row(lambda row: jnp.vdot(row - mean, z), sent))
     spread = weighted_sum(along, sent) - along.sum() * mean
     z = _unit(keep * z + (1 - keep) * _unit(spread))
@@ -76,7 +89,19 @@ ENTRY = Entry(
     source="Karimireddy et al., ICLR 2022",
     traits=frozenset({"collusive", "stateful"}),
     readings=(
-        Reading("karimireddy2022", {}, "the worker that stands out along a learned direction", "epfml (noniid)"),
-        Reading("byzfl", {"target": "first"}, "the first honest worker", "byzfl 0.0.11, RCL"),
+        Reading(
+            "karimireddy2022",
+            {},
+            "the worker that stands out along a direction learned in 100 steps from the first honest worker's",
+            "Karimireddy et al. 2022 (an epoch there); the start and the 100 are byzsim's",
+        ),
+        Reading(
+            "epfml_noniid",
+            {"target": "drawn", "warmup": 1},
+            "the same in one step, from a drawn direction",
+            "epfml/byzantine-robust-noniid-optimizer, its scripts",
+        ),
+        Reading("byzfl", {"target": "first"}, "the first honest worker", "byzfl 0.0.11, byzpy (epsilon = 0), RCL"),
+        Reading("worker", {"target": 1}, "the honest worker at a given place", "byzfl 0.0.11, byzpy (epsilon = 1)"),
     ),
 )

@@ -10,17 +10,17 @@ from sim.types import Attack, Entry, Reading, checked, collusion
 def optimal_alie(
     *,
     search: Literal["byzantine_momentum", "byzfl"] = "byzantine_momentum",
-    sign: Literal["minus", "plus"] = "minus",
+    sign: Literal["plus", "minus"] = "plus",
     ddof: Literal[0, 1] = 1,
 ) -> Attack:
-    """Every Byzantine row is the honest mean minus x standard deviations, x found by a line search through the rule.
+    """Every Byzantine row is the honest mean plus x standard deviations, x found by a line search through the rule.
 
-        g_byz = mu - x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+        g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
 
     Args:
-        search: `ops.line_maximize` with 16 evaluations and first step 1 ("byzantine_momentum"), or with 20 and 10
-            ("byzfl"); both from x = 0 with ratio 0.8. Static.
-        sign: "minus" as above, or "plus". Static.
+        search: `ops.line_maximize` from x = 0 with ratio 0.8: 16 evaluations, first step 1, then up and down around the
+            best ("byzantine_momentum"); or 20, first step 10, then only up from the best ("byzfl"). Static.
+        sign: "plus" as above, which both sources have by default; or "minus": mu - x sigma. Static.
         ddof: of the standard deviation, 1 as in the sources' code. Static.
     Cost: 16 or 20 aggregations in every step.
     Choices: a harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
@@ -31,7 +31,7 @@ def optimal_alie(
     def vector(sent, byz, rnd):
         mean = masked_mean(sent, ~byz)
         sigma = masked_std(sent, ~byz, mean, ddof=ddof)
-        towards = -sigma if sign == "minus" else sigma
+        towards = sigma if sign == "plus" else -sigma
         x = line_maximize(lambda x: harm_of(mean + x * towards, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
         return mean + x * towards
 
@@ -43,9 +43,18 @@ ENTRY = Entry(
     source="El Mhamdi et al., ICLR 2021 (code)",
     traits=frozenset({"collusive", "rule"}),
     readings=(
-        Reading("byzantine_momentum", {}, "16 evaluations from 0, first step 1", "LPD-EPFL/ByzantineMomentum"),
         Reading(
-            "byzfl", {"search": "byzfl", "sign": "plus"}, "mu + x sigma; 20 evaluations, first step 10", "byzfl 0.0.11"
+            "byzantine_momentum",
+            {},
+            "mu + x sigma; 16 evaluations, first step 1, up and down",
+            "LPD-EPFL/ByzantineMomentum (little)",
+        ),
+        Reading("byzfl", {"search": "byzfl"}, "mu + x sigma; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
+        Reading(
+            "negative",
+            {"sign": "minus"},
+            "mu - x sigma; 16 evaluations, first step 1, up and down",
+            "LPD-EPFL/ByzantineMomentum with negative:True; the default of byzsim 0.2.0",
         ),
     ),
 )

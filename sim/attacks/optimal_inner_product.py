@@ -19,8 +19,8 @@ def optimal_inner_product(
         g_byz = -x mu,  or  (1 - x) mu;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
 
     Args:
-        search: `ops.line_maximize` with 16 evaluations and first step 1 ("byzantine_momentum"), or with 20 and 10
-            ("byzfl"); both from x = 0 with ratio 0.8. Static.
+        search: `ops.line_maximize` from x = 0 with ratio 0.8: 16 evaluations, first step 1, then up and down around the
+            best ("byzantine_momentum"); or 20, first step 10, then only up from the best ("byzfl"). Static.
         convention: "negated", or "one_minus" as in ByzantineMomentum's "empire". Static.
     Cost: 16 or 20 aggregations in every step.
     Choices: a harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
@@ -43,7 +43,7 @@ ENTRY = Entry(
     traits=frozenset({"collusive", "rule"}),
     readings=(
         Reading("negated", {}, "-x mu; 16 evaluations from 0, first step 1", "Xie et al. 2019 with that search"),
-        Reading("byzfl", {"search": "byzfl"}, "-x mu; 20 evaluations, first step 10", "byzfl 0.0.11"),
+        Reading("byzfl", {"search": "byzfl"}, "-x mu; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
         Reading("byzantine_momentum", {"convention": "one_minus"}, "(1 - x) mu", "LPD-EPFL/ByzantineMomentum (empire)"),
     ),
 )

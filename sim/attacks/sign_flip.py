@@ -16,6 +16,7 @@ def sign_flip(*, of: Literal["own", "mean", "first"] = "own") -> Attack:
 
     Args:
         of: whose gradient is turned around; "first" is the Byzantine worker of lowest index. Static.
+    Choices: minus a multiple of the honest mean is `inner_product`, with its epsilon.
     References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
         2021, section 5 (own); Xie, Koyejo, Gupta, "Zeno", ICML 2019, the authors' code (first).
     """

@@ -159,6 +159,19 @@ def most_harm(harm, evals=16, delta=1.0):
     return best
 
 
+def most_harm_upwards(harm):
+    """byzfl's: twenty points, doubled steps of 10 while they gain, then best + step with a step that shrinks by a fifth."""
+    best, most, step, gaining = 0.0, harm(0.0), 10.0, True
+    for _ in range(19):
+        value = harm(best + step)
+        if value > most:
+            best, most = best + step, value
+        else:
+            gaining = False
+        step *= 2 if gaining else 0.8
+    return best
+
+
 def halving(fits, first):
     """The last gamma that fits in the halving search of the NDSS 2021 notebooks."""
     gamma, step, noted = first, first / 2, 0.0

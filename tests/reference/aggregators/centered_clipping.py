@@ -10,6 +10,7 @@ OPTIONS = [
     {"start": "median", "steps": 2},
     {"tau": 100.0},
     {"tau": 5.0, "steps": 5},
+    {"tau": 10.0, "steps": 3},
     {"tau": 1.0, "start": "mean", "steps": 3},
     {"tau": 1.0, "start": "median", "steps": 3},
     {"tau": 1.0, "start": "zero", "steps": 2},

@@ -6,6 +6,7 @@ from reference import middle_of, usable
 OPTIONS = [
     {},
     {"steps": 5, "nu": 2.0},
+    {"steps": 8},
     {"start": "mean", "steps": 1},
     {"start": "median", "steps": 2},
     {"start": "median", "steps": 256, "nu": 1e-12, "tolerance": 1e-6},
@@ -49,6 +50,6 @@ def weiszfeld(rows, z, steps, nu, tolerance):
         weights = [1 / max(nu, np.sqrt(np.sum((z - row) ** 2))) for row in rows]
         new = sum(w * row for w, row in zip(weights, rows, strict=True)) / sum(weights)
         moved, z = np.linalg.norm(new - z), new
-        if moved <= tolerance * np.linalg.norm(z):
+        if moved <= tolerance * len(rows) / sum(weights):
             break
     return z

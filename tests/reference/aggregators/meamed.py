@@ -5,7 +5,7 @@ import math
 import numpy as np
 from reference import middle_of, nearest_to
 
-OPTIONS = [{}, {"middle": "lower"}]
+OPTIONS = [{}, {"middle": "lower"}, {"middle": "mean_by_index"}, {"middle": "lower_by_index"}]
 F = (0, 1, 2, 3, 4, 5)
 GOLDEN = [
     {
@@ -64,6 +64,20 @@ GOLDEN = [
         "rows": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
         "output": [2.5, 3.5, 4.5],
     },
+    {
+        "source": "byzfl 0.0.11, run: Meamed(f=1) of these rows, of 7 and 1 equally near to 4 the first worker's",
+        "options": {"middle": "mean_by_index"},
+        "f": 1,
+        "rows": [[7, 8, 9], [4, 5, 6], [1, 2, 3]],
+        "output": [5.5, 6.5, 7.5],
+    },
+    {
+        "source": "by hand: the same rows, of 7 and 1 equally near to 4 the smaller",
+        "options": {},
+        "f": 1,
+        "rows": [[7, 8, 9], [4, 5, 6], [1, 2, 3]],
+        "output": [2.5, 3.5, 4.5],
+    },
 ]
 
 
@@ -72,6 +86,10 @@ def meamed(rows, f, middle="mean"):
     f = min(f, (m - 1) // 2)
     for column in np.transpose(rows):
         values = [math.inf if math.isnan(value) else value for value in column]
-        kept = nearest_to(middle_of(values, middle), values, m - f)
+        centre = middle_of(values, middle.split("_")[0])
+        if middle.endswith("by_index"):
+            kept = sorted(values, key=lambda v: abs(v - centre) if math.isfinite(v) else math.inf)[: m - f]
+        else:
+            kept = nearest_to(centre, values, m - f)
         out.append(sum(kept) / len(kept))
     return np.array(out)

@@ -3,7 +3,7 @@
 import numpy as np
 from reference import mean_of, usable
 
-OPTIONS = [{}, {"trusted": 0}, {"trusted": 3}, {"trusted": -2}]
+OPTIONS = [{}, {"trusted": 0}, {"trusted": 3}, {"trusted": -2}, {"trusted": "server"}]
 F = (0, 1, 2, 3, 7)
 GOLDEN = [
     {
@@ -51,12 +51,13 @@ GOLDEN = [
 ]
 
 
-def monna(rows, f, trusted=-1):
+def monna(rows, f, ctx, trusted=-1):
     m, good = len(rows), usable(rows)
-    trusted = trusted % m
+    pivot = ctx.server_gradient(ctx.params) if trusted == "server" else rows[trusted]
+    trusted = None if trusted == "server" else trusted % m
 
     def far(i):
-        return float(np.sum((rows[i] - rows[trusted]) ** 2)) if trusted in good else 0.0
+        return float(np.sum((rows[i] - pivot) ** 2)) if trusted is None or trusted in good else 0.0
 
     kept = sorted(good, key=lambda i: (i != trusted, far(i), i))[: max(m - f, 1)]
     return mean_of(rows, kept)

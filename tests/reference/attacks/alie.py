@@ -13,6 +13,7 @@ OPTIONS = [
     {"formula": "all", "sign": "plus"},
     {"ddof": 1, "sign": "plus", "clamp": False},
     {"sign": "plus", "clamp": False},
+    {"z": 0.72575, "ddof": 1, "sign": "plus"},
 ]
 GOLDEN = [
     {

@@ -1,8 +1,19 @@
 """Copies of one honest worker."""
 
+import jax
+import numpy as np
 from reference import honest, unit
 
-OPTIONS = [{}, {"target": "first"}, {"warmup": 2}, {"warmup": 7}]
+OPTIONS = [
+    {},
+    {"target": "first"},
+    {"warmup": 2},
+    {"warmup": 7},
+    {"target": "drawn", "warmup": 1},
+    {"target": "drawn"},
+    {"target": 3},
+    {"target": 7},
+]
 GOLDEN = [
     {
         "source": "github LPD-EPFL/byzfl, tests/unit_test_attacks.py, TestMimicAttack",
@@ -21,15 +32,17 @@ GOLDEN = [
 ]
 
 
-def mimic(rounds, byz, target="learned", warmup=100):
-    sent, chosen = [], 0
+def mimic(rounds, byz, ctx, target="learned", warmup=100):
+    learns = target in ("learned", "drawn")
+    sent, chosen = [], 0 if learns or target == "first" else min(target, len(honest(rounds[0], byz)) - 1)
     mu = z = 0.0 * rounds[0][0]
     for t, rows in enumerate(rounds):
         good = honest(rows, byz)
         mean = sum(good) / len(good)
-        if target == "learned" and t < warmup:
+        if learns and t < warmup:
             if t == 0:
-                z = unit(good[0] - mean)
+                drawn = np.array(jax.random.normal(ctx[0].key, mean.shape), float)
+                z = unit(drawn if target == "drawn" else good[0] - mean)
             mu = t / (t + 1) * mu + mean / (t + 1)
             u = sum((row - mu) @ z * (row - mu) for row in good)
             z = unit(t / (t + 1) * z + unit(u) / (t + 1))

@@ -1,6 +1,6 @@
 """Inner product manipulation, with the strength that harms most."""
 
-from reference import honest, most_harm, replaced
+from reference import honest, most_harm, most_harm_upwards, replaced
 
 OPTIONS = [{}, {"search": "byzfl"}, {"convention": "one_minus"}, {"search": "byzfl", "convention": "one_minus"}]
 GOLDEN = [
@@ -24,5 +24,5 @@ def optimal_inner_product(rows, byz, ctx, search="byzantine_momentum", conventio
     def harm(x):
         return float(sum((ctx.aggregate(replaced(rows, byz, forged(x))) - mu) ** 2))
 
-    x = most_harm(harm) if search == "byzantine_momentum" else most_harm(harm, evals=20, delta=10.0)
+    x = most_harm(harm) if search == "byzantine_momentum" else most_harm_upwards(harm)
     return [forged(x)] * int(sum(byz))

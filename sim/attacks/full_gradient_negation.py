@@ -1,0 +1,30 @@
+"""Minus the gradient over all data, many times over."""
+
+from sim.types import Attack, Entry, NotNegative, Reading, checked, collusion
+
+
+@checked
+def full_gradient_negation(*, kappa: NotNegative = 100.0) -> Attack:
+    """Every Byzantine row is minus kappa times the gradient over the whole training set.
+
+        g_byz = -kappa grad L(w),    L the mean loss over all examples, w the parameters
+
+    Args:
+        kappa: traced. krum 0.9.1: 100.
+    Cost: a gradient over all data in every step, many times that of all workers' batches.
+    Choices: in a training run L is over all workers' data, Byzantine ones included, with clean labels. Outside of one
+        `sim.attack(..., full_gradient=g)` says what the gradient is.
+    Raises:
+        ValueError: outside of a training run without a full gradient.
+    References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
+        gradient descent", NeurIPS 2017 (the omniscient attack, from memory); krum 0.9.1.
+    """
+    return collusion(lambda sent, byz, rnd: -kappa * rnd.full_gradient())
+
+
+ENTRY = Entry(
+    full_gradient_negation,
+    source="Blanchard et al., NeurIPS 2017",
+    traits=frozenset({"collusive"}),
+    readings=(Reading("krum", {}, "-100 times the full gradient", "krum 0.9.1 (FullGradientNegationAttack)"),),
+)
