@@ -466,7 +466,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Args:
         old, new: records, or what `identity` gives.
     """
-    fields = [*Cell().as_dict(), "sources", "data", "data_digest", "numerics", "jax"]
+    fields = [*Cell().as_dict(), "sources", "revisions", "data", "data_digest", "numerics", "jax"]
     before, after = ({name: each[name] for name in fields if name in each} for each in (old, new))
     pairs = dict(_pairs(before, after))
     absent = [name for name, pair in pairs.items() if ABSENT in pair]

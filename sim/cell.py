@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import optax
 
-from sim import names
+from sim import names, shards
 from sim.models import MODELS
 from sim.names import LARGEST, Args, unknown
 
@@ -125,10 +125,14 @@ class Cell:
         return max(self.n_byz, self.f or 0) > self.max_f
 
     def as_dict(self) -> dict[str, Any]:
-        """All that decides the run, as plain JSON values; `sources` only if a member is not one of ours."""
+        """All that decides the run, as plain JSON values; `sources` only if a member is not one of ours, `revisions`
+        only of what gave other numbers before with the same options."""
         own = names.own(self.rule, self.attack)
         known = dataclasses.asdict(self) | {"alpha": self.alpha, "byzantine": list(self.byzantine or ())}
-        return known | ({"sources": own} if own else {})
+        revised = names.revisions(self.rule, self.attack)
+        if self.sharding == "dirichlet":
+            revised["dirichlet"] = shards.DIRICHLET
+        return known | ({"sources": own} if own else {}) | ({"revisions": revised} if revised else {})
 
     def steps_per_epoch(self, n_train: int) -> int:
         """Steps in an epoch on `n_train` images.

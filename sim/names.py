@@ -148,6 +148,13 @@ def own(*names: str) -> dict[str, str]:
     return {part: zoo[part].digest for part in sorted(parts)}
 
 
+def revisions(*names: str) -> dict[str, int]:
+    """Of the parts of these names, those that have given other numbers before."""
+    zoo = {**AGGREGATORS, **PRE_RULES, **ATTACKS, **MODIFIERS}
+    parts = sorted({part for name in names for part in name.split("+")})
+    return {part: zoo[part].revision for part in parts if zoo[part].revision > 1}
+
+
 def max_f(entry: Entry, m: int, options: Args) -> int:
     """The largest f that the rule is guaranteed to withstand with these options."""
     return _with_named(entry.max_f, m, options)

@@ -9,6 +9,9 @@ from sim.types import Traced
 LEAST = 1e-30  # as alpha: below, classes come in the same order, each until it runs out, and logarithms would overflow
 
 
+DIRICHLET = 2  # revision: small alphas were skewed less before
+
+
 def iid(key: Key[Array, ""], labels: Int[Array, " n_train"], m: int) -> Int[Array, "m n"]:
     """A random equal split: n = n_train // m examples for each worker; what is left over is not used."""
     n = len(labels) // m

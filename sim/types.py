@@ -137,6 +137,8 @@ class Entry(NamedTuple):
     """m -> how many rows are left for the rule (pre-rules only); may take options, as `max_f`"""
     digest: str = ""
     """SHA-256 (hex) of the source of a member from outside; part of the identity of its cells"""
+    revision: int = 1
+    """raised when the same options may give other numbers than before; above 1 part of the identity of its cells"""
 
     @property
     def summary(self) -> str:

@@ -262,3 +262,14 @@ def test_a_sample_is_of_all_records_and_the_same_for_a_seed():
 def test_identities_are_plain_json():
     decides = asked(seed=np.int64(3), optimizer="adafactor", rule="brsgd", rule_args={"beta": np.float32(0.25)})
     assert json.loads(json.dumps(decides)) == decides
+
+
+def test_a_revision_of_a_member_counts_for_its_cells_alone(monkeypatch):
+    before = identifier(rule="nnm+krum", attack="burst+alie"), identifier(rule="median", attack="alie")
+    known = records.identity(Cell(rule="nnm+krum"), "digits", DATA)
+    monkeypatch.setitem(AGGREGATORS, "krum", AGGREGATORS["krum"]._replace(revision=3))
+    assert identifier(rule="nnm+krum", attack="burst+alie") != before[0]
+    assert identifier(rule="median", attack="alie") == before[1]
+    assert Cell(rule="nnm+krum").as_dict()["revisions"] == {"krum": 3}
+    (change,) = records.changes(known, records.identity(Cell(rule="nnm+krum"), "digits", DATA))
+    assert "revisions" in change

@@ -44,6 +44,7 @@ def geometric_median(
 ENTRY = Entry(
     geometric_median,
     source="Pillutla et al., IEEE TSP 2022",
+    revision=2,
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "consensus", "filter"}),
     cost="m d",

@@ -48,6 +48,7 @@ def geometric_median_of_means(
 ENTRY = Entry(
     geometric_median_of_means,
     source="Chen, Su and Xu, POMACS 2017",
+    revision=2,
     max_f=lambda m, size=2: (-(-m // size) - 1) // 2,
     traits=frozenset({"translation", "consensus", "filter"}),
     cost="m d",

@@ -41,6 +41,7 @@ def optimal_alie(
 ENTRY = Entry(
     optimal_alie,
     source="El Mhamdi et al., ICLR 2021 (code)",
+    revision=2,
     traits=frozenset({"collusive", "rule"}),
     readings=(
         Reading(

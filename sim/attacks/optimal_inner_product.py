@@ -40,6 +40,7 @@ def optimal_inner_product(
 ENTRY = Entry(
     optimal_inner_product,
     source="El Mhamdi et al., ICLR 2021 (code)",
+    revision=2,
     traits=frozenset({"collusive", "rule"}),
     readings=(
         Reading("negated", {}, "-x mu; 16 evaluations from 0, first step 1", "Xie et al. 2019 with that search"),
