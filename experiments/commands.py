@@ -67,6 +67,8 @@ class Run(Part, Reported):
 
     checkpoint: float = 60.0
     """seconds between checkpoints of running cells, in checkpoints/ of the results; 0: after every epoch"""
+    strict: bool = False
+    """refuse cells with more Byzantine workers than the rule is guaranteed to withstand, in place of a warning"""
     devices_per_cell: int = 1
     """devices that share one cell, for cells too large for one; sums round in another order"""
     distributed: bool = False
@@ -181,6 +183,7 @@ def run(args: list[str]) -> None:
             data_dir=given.data_dir,
             checkpoint=given.checkpoint,
             per_cell=given.devices_per_cell,
+            strict=given.strict,
             begin=lambda: folders.write(folder, table, given.config, quick=given.quick, words=words),
             say=_say if hosts.first() else lambda line: None,
         )

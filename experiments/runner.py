@@ -40,6 +40,7 @@ def run(
     data_dir: Path | None = None,
     checkpoint: float = 60.0,
     per_cell: int = 1,
+    strict: bool = False,
     these: Sequence[Cell] | None = None,
     begin: Callable[[], object] = lambda: None,
     say: Callable[[str], object] = print,
@@ -51,6 +52,7 @@ def run(
     Args:
         checkpoint: seconds between the checkpoints of running cells; 0: after every epoch.
         per_cell: devices that share one cell.
+        strict: refuse cells beyond their rule's bound; else a warning names them.
         these: run these cells of the table; default: those that `only` leaves.
         begin: called by the process that uses `folder`, when all is checked and before anything is run.
     Returns:
@@ -65,7 +67,7 @@ def run(
         def prepare() -> tuple[Sequence[Cell], _Session, set[str], int]:
             wanted = cells(config, only) if these is None else these
             _check_devices(wanted, per_cell)
-            _warn_beyond(wanted, say)
+            _check_bounds(wanted, strict, say)
             origin, done = records.origin(), set()
             made_by = {**origin["versions"], "device": origin["device"], "devices per cell": str(per_cell)}
             checkpoints = Checkpoints(folder / "checkpoints", made_by, say, checkpoint)
@@ -452,17 +454,17 @@ def _progress() -> Progress:
     )
 
 
-def _warn_beyond(wanted: Sequence[Cell], say: Callable[[str], object]) -> None:
+def _check_bounds(wanted: Sequence[Cell], strict: bool, say: Callable[[str], object]) -> None:
     worst: dict[str, int] = {}
     for cell in wanted:
         if cell.beyond_bound:
             worst[cell.rule] = max(worst.get(cell.rule, 0), cell.n_byz, cell.f or 0)
     for rule, count in worst.items():
         bound = next(cell.max_f for cell in wanted if cell.rule == rule)
-        say(
-            f"warning: {rule} is guaranteed up to f = {bound} of m = {wanted[0].m} workers; cells up to {count} run "
-            "all the same and are marked as beyond the bound"
-        )
+        guaranteed = f"{rule} is guaranteed up to f = {bound} of m = {wanted[0].m} workers"
+        if strict:
+            raise UserError(f"{guaranteed}, and a cell has {count}. Leave the cell out, or run without --strict.")
+        say(f"warning: {guaranteed}; cells up to {count} run all the same and are marked as beyond the bound")
 
 
 def _check_fit(wanted: Sequence[Cell], data: Dataset) -> int:

@@ -167,7 +167,7 @@ def definitions(names: Sequence[str] = ()) -> str:
         f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
         f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
-        "two Byzantine workers would have been; shown is what the first sends, in the first step, to `median`. "
+        "two Byzantine workers would have been, and (1, 1) as the full gradient; shown is what the first sends, in the first step, to `median`. "
         "Pre-rules stand before `median`.",
     ]
     zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
@@ -192,7 +192,9 @@ def _shown(title: str, name: str, given: Mapping[str, Any]) -> str:
     if title == "Attacks":
         if "data" in ATTACKS[name].traits:
             return "labels"
-        vector = sim.attack(name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], rule="median", **given)[0]
+        vector = sim.attack(
+            name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], full_gradient=[1.0, 1.0], rule="median", **given
+        )[0]
     else:
         rule = f"{name}+median" if title == "Pre-rules" else name
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # a pre-rule may leave too few rows for f

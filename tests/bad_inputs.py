@@ -121,6 +121,10 @@ CLI = {
         Bad("byzsim run smok", "unknown table 'smok'. Did you mean 'smoke'"),
         Bad("byzsim run ''", "an argument is empty"),
         Bad("byzsim run smoke --results ''", "an argument is empty"),
+        Bad(
+            "byzsim run smoke --rules mean --strict",
+            "mean is guaranteed up to f = 0 of m = 10 workers, and a cell has 2",
+        ),
         Bad("byzsim run smoke stray", "Unrecognized options: stray"),
         Bad("byzsim run smoke --epoch 2", "Perhaps you meant: --epochs"),
         Bad("byzsim run smoke --epochs", "Missing value for argument '--epochs'"),
