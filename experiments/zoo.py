@@ -167,7 +167,8 @@ def definitions(names: Sequence[str] = ()) -> str:
         f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
         f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
-        "two Byzantine workers would have been, and (1, 1) as the full gradient; shown is what the first sends, in the first step, to `median`. "
+        "two Byzantine workers would have been, and (1, 1) as the full gradient; shown "
+        "is what the first sends, in the first step, to `median`. "
         "Pre-rules stand before `median`.",
     ]
     zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
