@@ -5,7 +5,7 @@ SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
 
-.PHONY: setup reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults check fmt notebook clean
+.PHONY: setup links reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults check fmt notebook clean
 
 setup: .venv/ready
 
@@ -14,7 +14,14 @@ setup: .venv/ready
 	  { echo "byzsim needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable '.[dev]'
+	@$(MAKE) --no-print-directory links
 	@touch $@
+
+# The folders sim and experiments are the packages byzsim and byzsim.experiments. Python finds them by a hook of the editable
+# install, which type checkers and editors do not follow: these links show them the same (pyproject.toml names the folder).
+links:
+	@rm -rf .venv/links && mkdir -p .venv/links/byzsim
+	@ln -s $(addprefix ../../../,$(wildcard sim/*) experiments) .venv/links/byzsim
 
 reproduce-table1: setup
 	$(BIN)/byzsim run brsgd_table1 $(if $(QUICK),--quick) --seeds $(shell seq 0 $$(($(SEEDS) - 1))) $(OPTIONS)
@@ -40,10 +47,10 @@ test-fast: setup
 test-faults: setup
 	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_hosts.py
 
-check: setup
+check: setup links
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/ty check --python .venv sim experiments
+	$(BIN)/ty check sim experiments
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 fmt: setup

@@ -1,5 +1,5 @@
-"""`python -m experiments` is the command `byzsim`."""
+"""`python -m byzsim.experiments` is the command `byzsim`."""
 
-from experiments.cli import script
+from byzsim.experiments.cli import script
 
 script()

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
-
-from experiments.errors import UserError
+from byzsim.experiments.errors import UserError
 
 Given = TypeVar("Given")
 WITH_COMMAS = frozenset({"--options", "--only", "--labels"})  # which read commas themselves, or have them in text

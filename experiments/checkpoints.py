@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import flax.serialization
 import jax
 import numpy as np
-
-from experiments.errors import UserError
-from experiments.figures import write_whole
-from sim.cell import MOST
-from sim.grid import Snapshot
+from byzsim.cell import MOST
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.figures import write_whole
+from byzsim.grid import Snapshot
 
 ARRAY = np.ndarray | np.generic
 KEPT = 2  # of one cell: if the last cannot be read, there is the one before

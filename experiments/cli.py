@@ -12,8 +12,8 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from experiments import listing, output, stop
-from experiments.errors import Incomplete, UserError, unknown
+from byzsim.experiments import listing, output, stop
+from byzsim.experiments.errors import Incomplete, UserError, unknown
 
 USAGE = """\
 byzsim: Byzantine-robust distributed training, and the papers' tables.
@@ -253,7 +253,7 @@ def _command(args: list[str]) -> int | None:
 def _helped(name: str) -> bool:
     """Print what a command does; whether its own parser has options to add, which it has without a table."""
     print(HELP[name])
-    tables = ", ".join(member.name for member in listing.members("experiments.tables"))
+    tables = ", ".join(member.name for member in listing.members("byzsim.experiments.tables"))
     if name in (*TABLE_FIRST, "status"):
         print(OPTIONS.format(name, tables))
     return name not in (*TABLE_FIRST, "list")
@@ -262,7 +262,7 @@ def _helped(name: str) -> bool:
 def _loaded(name: str) -> Callable[[list[str]], int | None]:
     def command(args: list[str]) -> int | None:
         with stop.at_once():
-            from experiments import commands  # with JAX and all else, which takes seconds
+            from byzsim.experiments import commands  # with JAX and all else, which takes seconds
 
         return getattr(commands, name)(args)
 
@@ -282,7 +282,7 @@ def _show(args: list[str]) -> None:
     if not args or (args[0].startswith("-") and not HELPS & {*args}):
         raise UserError("show what? byzsim show NAME, with NAME one that byzsim list has")
     with stop.at_once():
-        from experiments import show  # with JAX
+        from byzsim.experiments import show  # with JAX
 
     for line in show.pages(args):
         print(line)
@@ -292,7 +292,7 @@ def _own(modules: list[str]) -> list[tuple[str, list[listing.Member]]]:
     if not modules:
         return []
     with stop.at_once():
-        from experiments import plugins  # with JAX
+        from byzsim.experiments import plugins  # with JAX
 
     found = plugins.load(modules)
     return [("from plugins", [listing.Member(name, e.summary, e.source) for name, e in found.items()])]

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
+from byzsim.experiments import arguments, csv_files, folders, harm, hosts, plugins, records, runner, settings, stop
+from byzsim.experiments import diff as differences
+from byzsim.experiments import report as reports
+from byzsim.experiments import status as states
+from byzsim.experiments import verify as verification
+from byzsim.experiments import zoo as catalogue
+from byzsim.experiments.config import Config, Table, cells
+from byzsim.experiments.datasets import DATASETS, describe, fingerprint
+from byzsim.experiments.errors import Incomplete, UserError, unknown
+from byzsim.experiments.tables import TABLES
 from rich.console import Console
-
-from experiments import arguments, csv_files, folders, harm, hosts, plugins, records, runner, settings, stop
-from experiments import diff as differences
-from experiments import report as reports
-from experiments import status as states
-from experiments import verify as verification
-from experiments import zoo as catalogue
-from experiments.config import Config, Table, cells
-from experiments.datasets import DATASETS, describe, fingerprint
-from experiments.errors import Incomplete, UserError, unknown
-from experiments.tables import TABLES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -476,7 +475,7 @@ def _write_file(path: Path, text: str) -> None:
 
 def bench(args: list[str]) -> None:
     """Measure speed: ours and the peers', how cost grows, or what an accelerator does."""
-    from experiments import bench as benchmarks  # only here: other commands need none of it
+    from byzsim.experiments import bench as benchmarks  # only here: other commands need none of it
 
     benchmarks.main(args, _say)
 

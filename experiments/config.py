@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from byzsim.cell import Momentum, Sharding
+from byzsim.experiments.errors import UserError, unknown
+from byzsim.experiments.report import Verdict
+from byzsim.names import canonical
 from tyro.constructors import PrimitiveConstructorSpec
-
-from experiments.errors import UserError, unknown
-from experiments.report import Verdict
-from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from sim.cell import Momentum, Sharding
-from sim.names import canonical
 
 PAPER = Path(__file__).parent / "paper"
 MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)

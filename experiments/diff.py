@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-
-from experiments import records
-from experiments.records import Record
-from sim import Curve
+from byzsim import Curve
+from byzsim.experiments import records
+from byzsim.experiments.records import Record
 
 ROUNDING = 1.5e-6  # records have 6 digits after the point, and float32 has 7 in all
 BITS, ROUNDED, DIFFERENT = "same bits", "same as rounded", "different"

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import records
-from experiments.config import SHARED, Config, Table
-from experiments.errors import UserError, unknown
-from experiments.figures import write_whole
-from experiments.settings import PARTS
-from experiments.tables import TABLES
+from byzsim.experiments import records
+from byzsim.experiments.config import SHARED, Config, Table
+from byzsim.experiments.errors import UserError, unknown
+from byzsim.experiments.figures import write_whole
+from byzsim.experiments.settings import PARTS
+from byzsim.experiments.tables import TABLES
 
 FILE = "config.json"
 FIELDS = tuple(field.name for field in dataclasses.fields(Config))

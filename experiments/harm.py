@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from byzsim import AGGREGATORS, ATTACKS, Round
+from byzsim.experiments import csv_files
+from byzsim.experiments.figures import save
+from byzsim.experiments.report import write_whole
+from byzsim.experiments.zoo import Size, origin_line, pipes
 from matplotlib.figure import Figure
-
-from experiments import csv_files
-from experiments.figures import save
-from experiments.report import write_whole
-from experiments.zoo import Size, origin_line, pipes
-from sim import AGGREGATORS, ATTACKS, Round
 
 # What is compared: fixed strengths first, then what searches a line, then what climbs.
 CONTENDERS: dict[str, tuple[str, Mapping[str, Any]]] = {

@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from byzsim.experiments import stop
+from byzsim.experiments.errors import UserError
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
-from experiments import stop
-from experiments.errors import UserError
 
 SILENCE = 20  # seconds after which a process that is not heard of counts as dead; JAX's own default is 100
 

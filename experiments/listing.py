@@ -4,15 +4,17 @@ import ast
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
+import byzsim
+
+FOLDERS = {"byzsim.experiments": Path(__file__).parent, "byzsim": Path(str(byzsim.__file__)).parent}
 PACKAGES = {
-    "aggregation rules": "sim.aggregators",
-    "pre-rules, as in nnm+krum": "sim.pre_rules",
-    "attacks": "sim.attacks",
-    "modifiers of attacks, as in burst+alie": "sim.modifiers",
-    "models": "sim.models",
-    "data sets": "experiments.datasets",
-    "tables": "experiments.tables",
+    "aggregation rules": "byzsim.aggregators",
+    "pre-rules, as in nnm+krum": "byzsim.pre_rules",
+    "attacks": "byzsim.attacks",
+    "modifiers of attacks, as in burst+alie": "byzsim.modifiers",
+    "models": "byzsim.models",
+    "data sets": "byzsim.experiments.datasets",
+    "tables": "byzsim.experiments.tables",
 }
 
 
@@ -31,7 +33,7 @@ def everything() -> dict[str, list[Member]]:
 
 def members(package: str) -> list[Member]:
     """Those that the package's import list names and whose file has an ENTRY."""
-    folder = ROOT.joinpath(*package.split("."))
+    folder = next(FOLDERS[above] / name for above, _, name in [package.rpartition(".")])
     imports = [node for node in _parsed(folder / "__init__.py").body if isinstance(node, ast.ImportFrom)]
     names = [alias.name for node in imports if node.module == package for alias in node.names]
     return [_member(name, folder / f"{name}.py") for name in names]

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from experiments.errors import UserError
-from sim import Entry, register
+from byzsim import Entry, register
+from byzsim.experiments.errors import UserError
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
-OURS = frozenset({"sim", "experiments"})
+OURS = frozenset({"byzsim"})
 
 
 def load(modules: Sequence[str]) -> dict[str, Entry]:

@@ -15,17 +15,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import byzsim
 import jax
 import numpy as np
 import pandas as pd
+from byzsim import Cell, Curve
+from byzsim.engine import NUMERICS
+from byzsim.experiments.datasets import Dataset, Fingerprint
+from byzsim.experiments.errors import Incomplete, UserError
+from byzsim.experiments.figures import write_whole
+from byzsim.names import own, rule_entry
 from filelock import FileLock, Timeout
-
-from experiments.datasets import Dataset, Fingerprint
-from experiments.errors import Incomplete, UserError
-from experiments.figures import write_whole
-from sim import Cell, Curve
-from sim.engine import NUMERICS
-from sim.names import own, rule_entry
 
 Record = dict[str, Any]
 MATMUL = "highest"  # precision; an accelerator would take TF32 or bf16 without being asked
@@ -185,10 +185,10 @@ def versions() -> dict[str, str]:
 
 def code() -> str:
     """SHA-256 of this project's sources."""
-    here = Path(__file__).parent.parent
     total = hashlib.sha256()
-    for path in sorted(path for folder in ("sim", "experiments") for path in (here / folder).rglob("*.py")):
-        total.update(path.read_bytes())
+    for folder in (Path(str(byzsim.__file__)).parent, Path(__file__).parent):
+        for path in sorted(folder.rglob("*.py")):
+            total.update(path.read_bytes())
     return total.hexdigest()
 
 

@@ -13,13 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
-
-from experiments import csv_files
-from experiments.errors import UserError
-from experiments.figures import (
+from byzsim import Curve
+from byzsim.experiments import csv_files
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.figures import (
     CHANCE,
     NO_LABELS,
     QUICK,
@@ -34,7 +31,9 @@ from experiments.figures import (
     save,
     write_whole,
 )
-from sim import Curve
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
 
 # (mean, sd, seeds, seeds that diverged, the paper's number), accuracies in percent -> the mark to print.
 Verdict = Callable[[float, float, int, int, float], str]

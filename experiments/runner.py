@@ -14,16 +14,15 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from byzsim import Cell, Curve, Data, grid, names, trial
+from byzsim.experiments import hosts, records, slow_rules, stop
+from byzsim.experiments.checkpoints import Checkpoints, Saved, megabytes
+from byzsim.experiments.config import Config, Table, cells
+from byzsim.experiments.datasets import Dataset, cache_folder, load
+from byzsim.experiments.errors import Incomplete, UserError
+from byzsim.experiments.estimate import Estimate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from experiments import hosts, records, slow_rules, stop
-from experiments.checkpoints import Checkpoints, Saved, megabytes
-from experiments.config import Config, Table, cells
-from experiments.datasets import Dataset, cache_folder, load
-from experiments.errors import Incomplete, UserError
-from experiments.estimate import Estimate
-from sim import Cell, Curve, Data, grid, names, trial
 
 KEPT = 2 * 10**9
 PATIENCE = 60.0  # seconds that finished cells wait for a disk or a folder to be written again

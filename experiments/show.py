@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tyro
-
-from experiments import arguments, plugins
-from experiments.datasets import DATASETS
-from experiments.errors import unknown
-from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
-from sim.names import canonical
-from sim.types import ATTACK_TRAITS, RULE_TRAITS, allowed
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
+from byzsim.experiments import arguments, plugins
+from byzsim.experiments.datasets import DATASETS
+from byzsim.experiments.errors import unknown
+from byzsim.names import canonical
+from byzsim.types import ATTACK_TRAITS, RULE_TRAITS, allowed
 
 ZOOS: dict[str, Mapping[str, Entry]] = {
     "aggregation rule": AGGREGATORS,
@@ -23,11 +22,11 @@ ZOOS: dict[str, Mapping[str, Entry]] = {
     "model": MODELS,
 }
 ASKED = {  # how each kind is named on the command line, and in Python
-    "aggregation rule": ("--rules {}", 'sim.aggregate("{}", gradients, f=2{})'),
-    "pre-rule": ("--rules {}+krum", 'sim.aggregate("{}+krum", gradients, f=2{})'),
-    "attack": ("--attacks {}", 'sim.attack("{}", honest, n_byz=2{})'),
-    "modifier of attacks": ("--attacks {}+alie", 'sim.attack("{}+alie", honest, n_byz=2{})'),
-    "model": ("--model {}", 'sim.simulate(train, test, model="{}"{})'),
+    "aggregation rule": ("--rules {}", 'byzsim.aggregate("{}", gradients, f=2{})'),
+    "pre-rule": ("--rules {}+krum", 'byzsim.aggregate("{}+krum", gradients, f=2{})'),
+    "attack": ("--attacks {}", 'byzsim.attack("{}", honest, n_byz=2{})'),
+    "modifier of attacks": ("--attacks {}+alie", 'byzsim.attack("{}+alie", honest, n_byz=2{})'),
+    "model": ("--model {}", 'byzsim.simulate(train, test, model="{}"{})'),
 }
 SIZES = (20, 11)  # workers, in examples of bounds
 
@@ -55,7 +54,7 @@ def pages(args: list[str]) -> Iterator[str]:
 
 
 def _page(name: str) -> Iterator[str]:
-    from experiments.tables import TABLES  # with pandas and matplotlib
+    from byzsim.experiments.tables import TABLES  # with pandas and matplotlib
 
     name = canonical(name)
     for kind, zoo in ZOOS.items():
@@ -121,7 +120,7 @@ def _dataset(name: str) -> Iterator[str]:
 
 def _table(table: Any) -> Iterator[str]:
     yield f"{table.name}: table. {table.title}. Source: {table.source}."
-    yield f"\n{inspect.getdoc(sys.modules[f'experiments.tables.{table.name}'])}\n"
+    yield f"\n{inspect.getdoc(sys.modules[f'byzsim.experiments.tables.{table.name}'])}\n"
     yield f"Command line: byzsim run {table.name}; what each of these means: byzsim run {table.name} --help"
     for field in dataclasses.fields(table.config):
         value = getattr(table.config, field.name)

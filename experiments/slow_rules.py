@@ -8,10 +8,9 @@ from typing import Any
 
 import jax
 import numpy as np
-
-from experiments import plugins
-from sim import AGGREGATORS, Aggregator, Cell, trial
-from sim.names import BUILT_IN
+from byzsim import AGGREGATORS, Aggregator, Cell, trial
+from byzsim.experiments import plugins
+from byzsim.names import BUILT_IN
 
 MANY = 20.0  # times the median; `ops.sorted_rows` takes about 6, and up to 16 on a busy machine
 ENTRIES = 2**21  # of the largest matrix that is tried
@@ -38,8 +37,10 @@ def warn(cells: Iterable[Cell], d: int, say: Callable[[str], object]) -> None:
 
 def _help(found: str) -> str:
     if not found:
-        return "Where it sorts, sums or compares workers, sim.ops may have the same in less time."
-    return f"On a CPU this is slow: {found}. Use sim.ops.median, sim.ops.order_statistics or sim.ops.sorted_rows."
+        return "Where it sorts, sums or compares workers, byzsim.ops may have the same in less time."
+    return (
+        f"On a CPU this is slow: {found}. Use byzsim.ops.median, byzsim.ops.order_statistics or byzsim.ops.sorted_rows."
+    )
 
 
 def _made(name: str, cell: Cell) -> Aggregator:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
-from experiments import folders, records
-from experiments.config import cells
-from experiments.datasets import Fingerprint, fingerprint
-from experiments.errors import UserError
-from experiments.records import Record
-from experiments.tables import TABLES
-from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim.experiments import folders, records
+from byzsim.experiments.config import cells
+from byzsim.experiments.datasets import Fingerprint, fingerprint
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.records import Record
+from byzsim.experiments.tables import TABLES
 
 STATES = ("done", "failed", "stale", "missing")
 Digests = dict[str, Fingerprint | str]  # of data sets; text: why there is none

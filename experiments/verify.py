@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments import diff, records, runner
-from experiments.config import Config, Table
-from experiments.errors import UserError
-from experiments.records import Record
-from sim import Cell
+from byzsim import Cell
+from byzsim.experiments import diff, records, runner
+from byzsim.experiments.config import Config, Table
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.records import Record
 
 TOLERANCE = 5.0  # points of final accuracy, where bits are not promised; docs/reproducibility.md
 DECIDING = ("jax", "jaxlib", "flax", "optax", "numpy")  # versions that may move bits

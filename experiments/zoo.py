@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-
-import sim
-from experiments import csv_files, records
-from experiments.report import write_whole
-from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, grid, trial
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, grid, trial
+from byzsim.experiments import csv_files, records
+from byzsim.experiments.report import write_whole
 
 UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
 BAD = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
@@ -75,9 +74,9 @@ def _facts(name: str, entry: Entry, size: Size) -> dict[str, Any]:
     }
 
 
-def _robustness(name: str, f: int, size: Size) -> sim.Robustness | None:
+def _robustness(name: str, f: int, size: Size) -> byzsim.Robustness | None:
     try:
-        return sim.robustness(name, size.m, f, size.d, seed=size.seed)
+        return byzsim.robustness(name, size.m, f, size.d, seed=size.seed)
     except ValueError:
         return None  # not a function of one step's rows
 
@@ -116,8 +115,8 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
         "# The zoo",
         origin_line("byzsim zoo", size),
         "## Aggregation rules",
-        "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `sim.robustness` with the f beside "
-        "it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's own or "
+        "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `byzsim.robustness` with the f "
+        "beside it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's own or "
         "with "
         "redundant work, to which it does not apply. published: the upper bound in the literature, from memory where "
         "the rule's docstring says so. non-finite rows: what becomes of max_f of them (at least one).",
@@ -193,11 +192,11 @@ def _shown(title: str, name: str, given: Mapping[str, Any]) -> str:
     if title == "Attacks":
         if "data" in ATTACKS[name].traits:
             return "labels"
-        vector = sim.attack(
+        vector = byzsim.attack(
             name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], full_gradient=[1.0, 1.0], rule="median", **given
         )[0]
     else:
         rule = f"{name}+median" if title == "Pre-rules" else name
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # a pre-rule may leave too few rows for f
-            vector = sim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
+            vector = byzsim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
     return "(" + ", ".join(f"{float(x):.3g}" for x in vector) + ")"

@@ -1,40 +1,66 @@
-"""Byzantine-robust distributed training as pure functions: rules, attacks, models, the engine and the grid."""
+"""Byzantine-robust distributed training as pure functions: rules, attacks, models, the engine and the grid.
 
-from sim import ops
-from sim.aggregators import AGGREGATORS
-from sim.api import aggregate, attack, simulate
-from sim.attacks import ATTACKS
-from sim.cell import Cell
-from sim.engine import Data
-from sim.grid import Curve
-from sim.models import MODELS
-from sim.modifiers import MODIFIERS
-from sim.names import chain
-from sim.pre_rules import PRE_RULES
-from sim.register import register
-from sim.robustness import Robustness, robustness
-from sim.types import Aggregator, Attack, Entry, Info, Round
+Names are imported when they are first used, so that the command line answers slips and `--help` without JAX.
+"""
 
-__all__ = [
-    "AGGREGATORS",
-    "ATTACKS",
-    "MODELS",
-    "MODIFIERS",
-    "PRE_RULES",
-    "Aggregator",
-    "Attack",
-    "Cell",
-    "Curve",
-    "Data",
-    "Entry",
-    "Info",
-    "Robustness",
-    "Round",
-    "aggregate",
-    "attack",
-    "chain",
-    "ops",
-    "register",
-    "robustness",
-    "simulate",
-]
+if __name__ != "byzsim":
+    raise ImportError("this folder is the source of the package byzsim: `pip install .` here, then `import byzsim`")
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from byzsim import ops
+    from byzsim.aggregators import AGGREGATORS
+    from byzsim.api import aggregate, attack, simulate
+    from byzsim.attacks import ATTACKS
+    from byzsim.cell import Cell
+    from byzsim.engine import Data
+    from byzsim.grid import Curve
+    from byzsim.kappa import Robustness, robustness
+    from byzsim.models import MODELS
+    from byzsim.modifiers import MODIFIERS
+    from byzsim.names import chain
+    from byzsim.pre_rules import PRE_RULES
+    from byzsim.registration import register
+    from byzsim.types import Aggregator, Attack, Entry, Info, Round
+
+HOMES = {
+    "AGGREGATORS": "aggregators",
+    "ATTACKS": "attacks",
+    "MODELS": "models",
+    "MODIFIERS": "modifiers",
+    "PRE_RULES": "pre_rules",
+    "Aggregator": "types",
+    "Attack": "types",
+    "Cell": "cell",
+    "Curve": "grid",
+    "Data": "engine",
+    "Entry": "types",
+    "Info": "types",
+    "Robustness": "kappa",
+    "Round": "types",
+    "aggregate": "api",
+    "attack": "api",
+    "chain": "names",
+    "ops": "",
+    "register": "registration",
+    "robustness": "kappa",
+    "simulate": "api",
+}
+"""Each public name and its module; for a module that is public itself, nothing."""
+
+__all__ = list(HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'byzsim' has no attribute {name!r}")
+    module = importlib.import_module(f"byzsim.{HOMES[name] or name}")
+    value = getattr(module, name) if HOMES[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,16 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from byzsim import grid, trial
+from byzsim.arrays import real, taken
+from byzsim.cell import Cell
+from byzsim.engine import Data
+from byzsim.grid import Curve
+from byzsim.names import LARGEST, attack_entry, max_f, options, plain, rule_entry, unknown
+from byzsim.types import Round, Traced, begin
 from jax.core import Tracer
 from jaxtyping import Array, Float
-
-from sim import grid, trial
-from sim.arrays import real, taken
-from sim.cell import Cell
-from sim.engine import Data
-from sim.grid import Curve
-from sim.names import LARGEST, attack_entry, max_f, options, plain, rule_entry, unknown
-from sim.types import Round, Traced, begin
 
 KINDS = ("images", "labels")
 FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
@@ -44,7 +43,7 @@ def aggregate(
     >>> aggregate("nnm+krum", gradients, f=2, definition="byzfl")
 
     Args:
-        rule: a name in `sim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
+        rule: a name in `byzsim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
         gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32, and what
             is no float32 in float64 where JAX has it (`jax_enable_x64`). NaN and infinities are legal. Tensors of torch
             are detached, missing values of a DataFrame are NaN.
@@ -164,7 +163,7 @@ def attack(
     >>> attack("optimal_inner_product", honest, n_byz=3, rule="krum")
 
     Args:
-        name: in `sim.ATTACKS`, behind those of modifiers if wanted, joined by "+".
+        name: in `byzsim.ATTACKS`, behind those of modifiers if wanted, joined by "+".
         honest: any array-like of shape (m - n_byz, d), one row an honest worker, or (rounds, m - n_byz, d).
         n_byz: how many workers attack. They come first in the matrix that a rule sees, as in a training run.
         own: what honest work of the Byzantine workers would have been, (n_byz, d) or (rounds, n_byz, d); for attacks
@@ -184,7 +183,7 @@ def attack(
     trial.not_forked()
     rows = _matrix(honest, rounds=True)
     if "data" in entry.traits:
-        raise ValueError(f"{name} changes labels, not gradients; see sim.simulate")
+        raise ValueError(f"{name} changes labels, not gradients; see byzsim.simulate")
     *several, n_honest, d = rows.shape
     n_byz = _count("n_byz", n_byz, None)
     m = n_honest + n_byz
@@ -321,7 +320,7 @@ def simulate(
             labels that are there, in train or test, by their order: gaps do not count.
         on_epoch: called with the number of epochs done.
         strict: refuse more Byzantine workers than the rule's guarantee covers.
-        cell: fields of `sim.Cell`.
+        cell: fields of `byzsim.Cell`.
     Raises:
         ValueError: for a cell or data that cannot be run, before anything is compiled.
         RuntimeError: in a process that was forked after JAX had started.

@@ -12,10 +12,9 @@ from typing import Any, Literal, get_args
 import jax
 import numpy as np
 import optax
-
-from sim import names, shards
-from sim.models import MODELS
-from sim.names import LARGEST, Args, unknown
+from byzsim import names, shards
+from byzsim.models import MODELS
+from byzsim.names import LARGEST, Args, unknown
 
 Momentum = Literal["none", "ema", "classic"]
 Sharding = Literal["iid", "dirichlet"]
@@ -36,10 +35,10 @@ class Cell:
     """
 
     rule: str = "mean"
-    """aggregation rule: a name in `sim.AGGREGATORS`, behind pre-rules if wanted, as in nnm+krum"""
+    """aggregation rule: a name in `byzsim.AGGREGATORS`, behind pre-rules if wanted, as in nnm+krum"""
     rule_args: Args = dataclasses.field(default_factory=dict)
     attack: str = "none"
-    """a name in `sim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
+    """a name in `byzsim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
     attack_args: Args = dataclasses.field(default_factory=dict)
     m: int = 20
     """workers"""
@@ -50,7 +49,7 @@ class Cell:
     byzantine: tuple[int, ...] | None = None
     """which workers attack, by index; None: the first n_byz"""
     model: str = "lenet"
-    """a name in `sim.MODELS`"""
+    """a name in `byzsim.MODELS`"""
     model_args: Args = dataclasses.field(default_factory=dict)
     batch: int = 8
     """samples in a worker's batch"""

@@ -16,12 +16,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from byzsim import shards, spread
+from byzsim.ops import HIGHEST, groups, masked_mean, per_row
+from byzsim.types import Aggregator, Attack, Info, Round, State, Traced, begin
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8
-
-from sim import shards, spread
-from sim.ops import HIGHEST, groups, masked_mean, per_row
-from sim.types import Aggregator, Attack, Info, Round, State, Traced, begin
 
 INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
     7

@@ -10,15 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from byzsim import engine, spread, trial
+from byzsim.cell import Cell
+from byzsim.engine import Data, Facts, Knobs, Measured, Program, TrainState
+from byzsim.models import MODELS
+from byzsim.names import Args, attack_entry, rule_entry
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
-
-from sim import engine, spread, trial
-from sim.cell import Cell
-from sim.engine import Data, Facts, Knobs, Measured, Program, TrainState
-from sim.models import MODELS
-from sim.names import Args, attack_entry, rule_entry
 
 
 @contextlib.contextmanager
@@ -117,7 +116,7 @@ def run(
         devices: where to run; default all of them. Several CPU devices, however many, give the same bits, but not those
             of one: XLA fuses a program that is sharded otherwise. Of several processes: those of all of them; every
             process calls this with the same arguments and gets all curves.
-        per_cell: devices that share one cell (`sim.spread`), a divisor of m and of the number of devices. With more
+        per_cell: devices that share one cell (`byzsim.spread`), a divisor of m and of the number of devices. With more
             than one, sums are taken in another order, so bits differ from those of a cell on one device.
         chunk: cells that a device runs at once under `vmap`. None: one, which gives the same bits as the cell alone;
             the right choice on a CPU. `chunk_within` finds a number for an accelerator.
@@ -341,7 +340,7 @@ def _stacked(knobs: Sequence[Knobs]) -> Knobs:
 def _compiled(program: Program, mesh: Mesh, chunk: int | None):
     """(start, epoch) over a leading axis of cells, sharded over the mesh; data is replicated, state is donated.
 
-    What devices share one cell do within it is up to `sim.spread` and XLA.
+    What devices share one cell do within it is up to `byzsim.spread` and XLA.
     """
     cells, everywhere = PartitionSpec("cells"), PartitionSpec()
 

@@ -10,13 +10,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import jax
 import numpy as np
+from byzsim.aggregators import AGGREGATORS
+from byzsim.attacks import ATTACKS
+from byzsim.modifiers import MODIFIERS
+from byzsim.pre_rules import PRE_RULES
+from byzsim.types import Entry
 from jax.core import Tracer
-
-from sim.aggregators import AGGREGATORS
-from sim.attacks import ATTACKS
-from sim.modifiers import MODIFIERS
-from sim.pre_rules import PRE_RULES
-from sim.types import Entry
 
 Args = Mapping[str, Any]
 BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PRE_RULES})

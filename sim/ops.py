@@ -13,10 +13,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from byzsim import spread
+from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float, Int
-
-from sim import spread
-from sim.types import Traced
 
 __all__ = [
     "gram",

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+from byzsim.types import Traced
 from jaxtyping import Array, Int, Key
-
-from sim.types import Traced
 
 LEAST = 1e-30  # as alpha: below, classes come in the same order, each until it runs out, and logarithms would overflow
 

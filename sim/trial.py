@@ -7,12 +7,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from byzsim.cell import Cell
+from byzsim.models import MODELS
+from byzsim.names import attack_entry, own, rule_entry
+from byzsim.types import Aggregator, Attack, Info, Round, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
-
-from sim.cell import Cell
-from sim.models import MODELS
-from sim.names import attack_entry, own, rule_entry
-from sim.types import Aggregator, Attack, Info, Round, begin
 
 KEY = jax.eval_shape(jax.random.key, 0)
 _worked_in: int | None = None  # the process in which something was computed first

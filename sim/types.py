@@ -54,7 +54,7 @@ class Round(NamedTuple):
     """for attacks: what the rule in use would make of these rows in this step"""
     loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] = _missing("the loss after a step")
     """for attacks: aggregate -> honest workers' mean loss on this step's batches after the server's update with it"""
-    full_gradient: Callable[[], Float[Array, " d"]] = _missing("the full gradient (full_gradient=... of sim.attack)")
+    full_gradient: Callable[[], Float[Array, " d"]] = _missing("the full gradient (full_gradient=... of byzsim.attack)")
     """for attacks: the gradient of the mean loss over the whole training set at `params`"""
     epoch: int = 100
     """steps in an epoch; static"""
@@ -130,7 +130,7 @@ class Entry(NamedTuple):
     cost: str = ""
     """order of time in m and d (rules only)"""
     kappa: Callable[[int, int], float] | None = None
-    """(m, f) -> the published upper bound on the rule's robustness coefficient (see `sim.robustness`)"""
+    """(m, f) -> the published upper bound on the rule's robustness coefficient (see `byzsim.robustness`)"""
     readings: tuple[Reading, ...] = ()
     """definitions that differ between sources, the default first"""
     rows: Callable[..., int] = lambda m: m

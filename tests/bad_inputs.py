@@ -21,17 +21,16 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-import sim
-from experiments import cli, config, runner
-from experiments.datasets import _debian
-from experiments.tables import TABLES
-from experiments.zoo import pipes
-from sim import AGGREGATORS, ATTACKS, Data, api, grid
-from sim.names import BUILT_IN
+from byzsim import AGGREGATORS, ATTACKS, Data, api, grid
+from byzsim.experiments import cli, config, runner
+from byzsim.experiments.datasets import _debian
+from byzsim.experiments.tables import TABLES
+from byzsim.experiments.zoo import pipes
+from byzsim.names import BUILT_IN
 
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 2)  # as in the tests, and before the arrays below
@@ -99,8 +98,8 @@ def runs(text):
 
 
 RULE = """\
-from sim import Entry
-from sim.types import stateless
+from byzsim import Entry
+from byzsim.types import stateless
 
 def rule():
     "A rule."
@@ -514,7 +513,7 @@ CLI = {
         Bad("byzsim run smoke --plugins mine", "FOLDER/mine.py has no ENTRY", {"mine.py": ""}, "mine.py: empty"),
         Bad(
             "byzsim run smoke --plugins mine",
-            "ENTRY of mine is 3; expected sim.Entry",
+            "ENTRY of mine is 3; expected byzsim.Entry",
             plugin(entry="3"),
             "mine.py: ENTRY = 3",
         ),
@@ -591,7 +590,8 @@ CLI = {
 ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
-    "sim": sim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS), "config": config,
+    "byzsim": byzsim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
+    "config": config,
     "grid": grid, "Path": Path, "channel_first": (np.zeros((64, 1, 8, 8), np.uint8), LABELS),
     "program": mock.Mock(m=4, batch=4),
     "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
@@ -599,101 +599,108 @@ SPACE = {
 }  # fmt: skip
 
 PYTHON = {
-    "Arrays and arguments of sim.aggregate": [
-        Bad("sim.aggregate('mean', [1.0, 2.0])", "shape (2,); expected (m, d)"),
-        Bad("sim.aggregate('mean', [])", "shape (0,)"),
-        Bad("sim.aggregate('mean', np.zeros((3, 0)))", "shape (3, 0)"),
-        Bad("sim.aggregate('mean', np.zeros((2, 3, 4, 1)))", "shape (2, 3, 4, 1)"),
-        Bad("sim.aggregate('mean', [['a', 'b']])", "expected real numbers"),
-        Bad("sim.aggregate('mean', [[1j, 2]])", "complex128; expected real numbers"),
-        Bad("sim.aggregate('mean', [[True, False]])", "bool; expected real numbers"),
-        Bad("sim.aggregate('mean', [[1, 2], [3]])", "gradients are not an array"),
-        Bad("sim.aggregate('mean', None)", "object; expected real numbers"),
-        Bad("sim.aggregate('mean', {'w': np.ones((3, 2))})", "gradients are a dict; expected an array"),
-        Bad("sim.aggregate('mean', [{'w': np.ones(2)}])", "gradients are a list of dicts; expected an array (m, d)"),
-        Bad("sim.aggregate('mean', np.array(rows, object))", "np.asarray(rows, float) makes the array"),
-        Bad("sim.aggregate('mean', np.ma.masked_greater(rows, 4))", "masked entries"),
-        Bad("sim.aggregate('median', rows, f=2, strict=True)", "median withstands at most f=1 of m=3 workers"),
-        Bad("sim.aggregate('centered_clipping', rows, tau=np.ones(2))", "tau is an array of shape (2,)"),
-        Bad("sim.aggregate('krumm', rows)", "unknown rule 'krumm'. Did you mean 'krum'"),
-        Bad("sim.aggregate(None, rows)", "rule=None is not a name"),
-        Bad("sim.aggregate('median', rows, f=-1)", "f=-1 is not a whole number from 0 to m=3"),
-        Bad("sim.aggregate('median', rows, f=4)", "f=4 is not a whole number from 0 to m=3"),
-        Bad("sim.aggregate('median', rows, f=1.0)", "f=1.0 is not a whole number"),
-        Bad("sim.aggregate('median', rows, seed=-1)", "seed=-1 is not a whole number from 0 to 2**32 - 1"),
-        Bad("sim.aggregate('median', rows, lr=float('nan'))", "lr=nan is not a finite number"),
-        Bad("sim.aggregate('median', rows, midle='lower')", "unknown option of median 'midle'. Did you mean 'middle'"),
-        Bad("sim.aggregate('median', rows, middle=['lower'])", "middle=['lower'] is not one of 'mean', 'lower'"),
-        Bad("sim.aggregate('centered_clipping', rows, tau=-1.0)", "tau=-1.0 is not a number above 0"),
-        Bad("sim.aggregate('mean', rows, params=[1.0, 2.0, 3.0])", "params has shape (3,); expected (2,)"),
-        Bad("sim.aggregate('mean', rows, params='here')", "params have dtype <U4"),
-        Bad("sim.aggregate('fltrust', rows)", "fltrust asks for the server's own data"),
-        Bad("sim.aggregate('fltrust', rows, server_loss=3)", "server_loss=3 is not a function"),
-        Bad("sim.aggregate('fltrust', rows, server_gradient=[1.0])", "server_gradient has shape (1,); expected (2,)"),
+    "Arrays and arguments of byzsim.aggregate": [
+        Bad("byzsim.aggregate('mean', [1.0, 2.0])", "shape (2,); expected (m, d)"),
+        Bad("byzsim.aggregate('mean', [])", "shape (0,)"),
+        Bad("byzsim.aggregate('mean', np.zeros((3, 0)))", "shape (3, 0)"),
+        Bad("byzsim.aggregate('mean', np.zeros((2, 3, 4, 1)))", "shape (2, 3, 4, 1)"),
+        Bad("byzsim.aggregate('mean', [['a', 'b']])", "expected real numbers"),
+        Bad("byzsim.aggregate('mean', [[1j, 2]])", "complex128; expected real numbers"),
+        Bad("byzsim.aggregate('mean', [[True, False]])", "bool; expected real numbers"),
+        Bad("byzsim.aggregate('mean', [[1, 2], [3]])", "gradients are not an array"),
+        Bad("byzsim.aggregate('mean', None)", "object; expected real numbers"),
+        Bad("byzsim.aggregate('mean', {'w': np.ones((3, 2))})", "gradients are a dict; expected an array"),
+        Bad("byzsim.aggregate('mean', [{'w': np.ones(2)}])", "gradients are a list of dicts; expected an array (m, d)"),
+        Bad("byzsim.aggregate('mean', np.array(rows, object))", "np.asarray(rows, float) makes the array"),
+        Bad("byzsim.aggregate('mean', np.ma.masked_greater(rows, 4))", "masked entries"),
+        Bad("byzsim.aggregate('median', rows, f=2, strict=True)", "median withstands at most f=1 of m=3 workers"),
+        Bad("byzsim.aggregate('centered_clipping', rows, tau=np.ones(2))", "tau is an array of shape (2,)"),
+        Bad("byzsim.aggregate('krumm', rows)", "unknown rule 'krumm'. Did you mean 'krum'"),
+        Bad("byzsim.aggregate(None, rows)", "rule=None is not a name"),
+        Bad("byzsim.aggregate('median', rows, f=-1)", "f=-1 is not a whole number from 0 to m=3"),
+        Bad("byzsim.aggregate('median', rows, f=4)", "f=4 is not a whole number from 0 to m=3"),
+        Bad("byzsim.aggregate('median', rows, f=1.0)", "f=1.0 is not a whole number"),
+        Bad("byzsim.aggregate('median', rows, seed=-1)", "seed=-1 is not a whole number from 0 to 2**32 - 1"),
+        Bad("byzsim.aggregate('median', rows, lr=float('nan'))", "lr=nan is not a finite number"),
+        Bad(
+            "byzsim.aggregate('median', rows, midle='lower')", "unknown option of median 'midle'. Did you mean 'middle'"
+        ),
+        Bad("byzsim.aggregate('median', rows, middle=['lower'])", "middle=['lower'] is not one of 'mean', 'lower'"),
+        Bad("byzsim.aggregate('centered_clipping', rows, tau=-1.0)", "tau=-1.0 is not a number above 0"),
+        Bad("byzsim.aggregate('mean', rows, params=[1.0, 2.0, 3.0])", "params has shape (3,); expected (2,)"),
+        Bad("byzsim.aggregate('mean', rows, params='here')", "params have dtype <U4"),
+        Bad("byzsim.aggregate('fltrust', rows)", "fltrust asks for the server's own data"),
+        Bad("byzsim.aggregate('fltrust', rows, server_loss=3)", "server_loss=3 is not a function"),
+        Bad(
+            "byzsim.aggregate('fltrust', rows, server_gradient=[1.0])", "server_gradient has shape (1,); expected (2,)"
+        ),
     ],
-    "Arrays and arguments of sim.attack": [
-        Bad("sim.attack('alei', rows, n_byz=1)", "unknown attack 'alei'. Did you mean 'alie'"),
-        Bad("sim.attack('label_flip', rows, n_byz=1)", "label_flip changes labels, not gradients"),
-        Bad("sim.attack('alie', rows, n_byz=-1)", "n_byz=-1 is not a whole number"),
-        Bad("sim.attack('alie', rows, n_byz=1.5)", "n_byz=1.5 is not a whole number"),
-        Bad("sim.attack('alie', rows, n_byz=10**12)", "GB are there"),
-        Bad("sim.attack('alie', rows, n_byz=1, f=9)", "f=9 is not a whole number from 0 to m=4"),
-        Bad("sim.attack('alie', rows, n_byz=1, rule_args=5)", "options of mean are 5; expected a mapping"),
-        Bad("sim.attack('alie', rows, n_byz=1, previous=[1.0])", "previous has shape (1,); expected (2,)"),
-        Bad("sim.attack('scaling', rows, n_byz=1)", "scaling starts from the attackers' own work"),
-        Bad("sim.attack('scaling', rows, n_byz=1, own=[[1.0]])", "own has shape (1, 1); expected (1, 2)"),
-        Bad("sim.attack('alie', rows, n_byz=1, z=float('inf'))", "alie: z=inf is not a finite number"),
-        Bad("sim.attack('learned', rows, n_byz=1, loss_after=1.0)", "loss_after=1.0 is not a function"),
+    "Arrays and arguments of byzsim.attack": [
+        Bad("byzsim.attack('alei', rows, n_byz=1)", "unknown attack 'alei'. Did you mean 'alie'"),
+        Bad("byzsim.attack('label_flip', rows, n_byz=1)", "label_flip changes labels, not gradients"),
+        Bad("byzsim.attack('alie', rows, n_byz=-1)", "n_byz=-1 is not a whole number"),
+        Bad("byzsim.attack('alie', rows, n_byz=1.5)", "n_byz=1.5 is not a whole number"),
+        Bad("byzsim.attack('alie', rows, n_byz=10**12)", "GB are there"),
+        Bad("byzsim.attack('alie', rows, n_byz=1, f=9)", "f=9 is not a whole number from 0 to m=4"),
+        Bad("byzsim.attack('alie', rows, n_byz=1, rule_args=5)", "options of mean are 5; expected a mapping"),
+        Bad("byzsim.attack('alie', rows, n_byz=1, previous=[1.0])", "previous has shape (1,); expected (2,)"),
+        Bad("byzsim.attack('scaling', rows, n_byz=1)", "scaling starts from the attackers' own work"),
+        Bad("byzsim.attack('scaling', rows, n_byz=1, own=[[1.0]])", "own has shape (1, 1); expected (1, 2)"),
+        Bad("byzsim.attack('alie', rows, n_byz=1, z=float('inf'))", "alie: z=inf is not a finite number"),
+        Bad("byzsim.attack('learned', rows, n_byz=1, loss_after=1.0)", "loss_after=1.0 is not a function"),
     ],
-    "Arguments of sim.robustness": [
-        Bad("sim.robustness('median', m=11, f=0)", "f=0 is not from 1 to (m - 1) // 2 = 5"),
-        Bad("sim.robustness('median', m=1, f=1)", "f=1 is not from 1 to (m - 1) // 2 = 0"),
-        Bad("sim.robustness('median', m=11.0, f=2)", "m=11.0 is not a whole number"),
-        Bad("sim.robustness('median', m=11, f=2, d=0)", "expected d from 1"),
-        Bad("sim.robustness('median', m=10**9, f=2)", "GB are there"),
-        Bad("sim.robustness('safeguard', m=11, f=2)", "no function of one step's rows"),
+    "Arguments of byzsim.robustness": [
+        Bad("byzsim.robustness('median', m=11, f=0)", "f=0 is not from 1 to (m - 1) // 2 = 5"),
+        Bad("byzsim.robustness('median', m=1, f=1)", "f=1 is not from 1 to (m - 1) // 2 = 0"),
+        Bad("byzsim.robustness('median', m=11.0, f=2)", "m=11.0 is not a whole number"),
+        Bad("byzsim.robustness('median', m=11, f=2, d=0)", "expected d from 1"),
+        Bad("byzsim.robustness('median', m=10**9, f=2)", "GB are there"),
+        Bad("byzsim.robustness('safeguard', m=11, f=2)", "no function of one step's rows"),
     ],
-    "Cells, and data of sim.simulate": [
-        Bad("sim.Cell(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),
-        Bad("sim.Cell(rule_args=None)", "options of mean are None; expected a mapping"),
-        Bad("sim.Cell(rule='krum', rule_args={1: 2})", "unknown option of krum '1'"),
-        Bad("sim.Cell(model=None)", "unknown model 'None'"),
-        Bad("sim.Cell(m=2.5)", "m=2.5 is not a whole number"),
-        Bad("sim.Cell(m=True)", "m=True is not a whole number"),
-        Bad("sim.Cell(m=1, n_byz=2)", "n_byz=2 is more than there are workers, m=1"),
-        Bad("sim.Cell(f=-1)", "f=-1 is below 0"),
-        Bad("sim.Cell(f=21)", "f=21 is more than there are workers, m=20"),
-        Bad("sim.Cell(n_byz=2, byzantine=(0, 0))", "does not name n_byz=2 different workers"),
-        Bad("sim.Cell(n_byz=1, byzantine=3)", "byzantine=3 is not a list of workers"),
-        Bad("sim.Cell(n_byz=1, byzantine=(0.5,))", "is not a list of workers"),
-        Bad("sim.Cell(lr=float('nan'))", "lr=nan is not a finite number above 0"),
-        Bad("sim.Cell(lr='fast')", "lr='fast' is not a number"),
-        Bad("sim.Cell(lr=10**400)", "is not a finite number above 0"),
-        Bad("sim.Cell(optimizer=None)", "optimizer=None is not a name"),
-        Bad("sim.Cell(optimizer_args={'momentun': 0.9})", "unknown option of sgd 'momentun'"),
-        Bad("sim.Cell(optimizer_args={'momentum': 'x'})", "optimizer sgd cannot be used with options"),
-        Bad("sim.Cell(momentum=['ema'])", "unknown momentum"),
-        Bad("sim.simulate(pair, pair, m=4, n_byz=1, model='softmax', strict=True)", "mean withstands at most 0 of m=4"),
-        Bad("sim.simulate(pair, pair, epoch=3)", "unknown field of a cell 'epoch'. Did you mean 'epochs'"),
-        Bad("sim.simulate(images, pair)", "expected (images, labels)"),
-        Bad("sim.simulate(None, pair)", "expected (images, labels)"),
-        Bad("sim.simulate((images / 255, labels), pair)", "train images are float64"),
-        Bad("sim.simulate((images[:0], labels[:0]), pair)", "train images are uint8 of shape (0, 4, 4)"),
-        Bad("sim.simulate((images, labels[:-1]), pair)", "train labels are int64 of shape (63,)"),
-        Bad("sim.simulate((images, labels - 1), pair)", "train labels go from -1 to -1"),
-        Bad("sim.simulate(pair, (images[:, :3], labels), m=4, model='softmax')", "images differ"),
-        Bad("sim.simulate(pair, pair, m=4, batch=4)", "images too small"),
-        Bad("sim.simulate(channel_first, channel_first, m=4, batch=4)", "is the channel first?"),
-        Bad("sim.simulate(pair, pair, m=20)", "batch=8 is larger than a worker's shard"),
+    "Cells, and data of byzsim.simulate": [
+        Bad("byzsim.Cell(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),
+        Bad("byzsim.Cell(rule_args=None)", "options of mean are None; expected a mapping"),
+        Bad("byzsim.Cell(rule='krum', rule_args={1: 2})", "unknown option of krum '1'"),
+        Bad("byzsim.Cell(model=None)", "unknown model 'None'"),
+        Bad("byzsim.Cell(m=2.5)", "m=2.5 is not a whole number"),
+        Bad("byzsim.Cell(m=True)", "m=True is not a whole number"),
+        Bad("byzsim.Cell(m=1, n_byz=2)", "n_byz=2 is more than there are workers, m=1"),
+        Bad("byzsim.Cell(f=-1)", "f=-1 is below 0"),
+        Bad("byzsim.Cell(f=21)", "f=21 is more than there are workers, m=20"),
+        Bad("byzsim.Cell(n_byz=2, byzantine=(0, 0))", "does not name n_byz=2 different workers"),
+        Bad("byzsim.Cell(n_byz=1, byzantine=3)", "byzantine=3 is not a list of workers"),
+        Bad("byzsim.Cell(n_byz=1, byzantine=(0.5,))", "is not a list of workers"),
+        Bad("byzsim.Cell(lr=float('nan'))", "lr=nan is not a finite number above 0"),
+        Bad("byzsim.Cell(lr='fast')", "lr='fast' is not a number"),
+        Bad("byzsim.Cell(lr=10**400)", "is not a finite number above 0"),
+        Bad("byzsim.Cell(optimizer=None)", "optimizer=None is not a name"),
+        Bad("byzsim.Cell(optimizer_args={'momentun': 0.9})", "unknown option of sgd 'momentun'"),
+        Bad("byzsim.Cell(optimizer_args={'momentum': 'x'})", "optimizer sgd cannot be used with options"),
+        Bad("byzsim.Cell(momentum=['ema'])", "unknown momentum"),
+        Bad(
+            "byzsim.simulate(pair, pair, m=4, n_byz=1, model='softmax', strict=True)",
+            "mean withstands at most 0 of m=4",
+        ),
+        Bad("byzsim.simulate(pair, pair, epoch=3)", "unknown field of a cell 'epoch'. Did you mean 'epochs'"),
+        Bad("byzsim.simulate(images, pair)", "expected (images, labels)"),
+        Bad("byzsim.simulate(None, pair)", "expected (images, labels)"),
+        Bad("byzsim.simulate((images / 255, labels), pair)", "train images are float64"),
+        Bad("byzsim.simulate((images[:0], labels[:0]), pair)", "train images are uint8 of shape (0, 4, 4)"),
+        Bad("byzsim.simulate((images, labels[:-1]), pair)", "train labels are int64 of shape (63,)"),
+        Bad("byzsim.simulate((images, labels - 1), pair)", "train labels go from -1 to -1"),
+        Bad("byzsim.simulate(pair, (images[:, :3], labels), m=4, model='softmax')", "images differ"),
+        Bad("byzsim.simulate(pair, pair, m=4, batch=4)", "images too small"),
+        Bad("byzsim.simulate(channel_first, channel_first, m=4, batch=4)", "is the channel first?"),
+        Bad("byzsim.simulate(pair, pair, m=20)", "batch=8 is larger than a worker's shard"),
         Bad("grid.run(program, [], data, data, epochs=0)", "expected at least 1 of each"),
         Bad("grid.run(program, [], data, data, epochs=1, chunk=0)", "expected at least 1 of each"),
         Bad("grid.run(program, [], few, data, epochs=1)", "3 images are too few for m=4 batches of 4"),
     ],
     "Own rules and attacks from Python": [
-        Bad("sim.register('krum', sim.AGGREGATORS['krum'])", "there is a 'krum' in byzsim already"),
-        Bad("sim.register('my rule', sim.AGGREGATORS['krum'])", "'my rule' is no name"),
-        Bad("sim.register('mine', print)", "expected sim.Entry(factory, source='...')"),
-        Bad("sim.register('mine', sim.Entry(None, source='me'))", "mine cannot be used: TypeError"),
+        Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "there is a 'krum' in byzsim already"),
+        Bad("byzsim.register('my rule', byzsim.AGGREGATORS['krum'])", "'my rule' is no name"),
+        Bad("byzsim.register('mine', print)", "expected byzsim.Entry(factory, source='...')"),
+        Bad("byzsim.register('mine', byzsim.Entry(None, source='me'))", "mine cannot be used: TypeError"),
     ],
     "Published tables": [
         Bad("config._published(Path('gone.csv'))", "cannot read gone.csv"),
@@ -762,7 +769,7 @@ def _alone(folder: Path) -> Iterator[None]:
         (grid, "_compiled"),
         (api, "_aggregating"),
         (api, "_forging"),
-        (sys.modules["sim.robustness"], "_compiled"),
+        (sys.modules["byzsim.kappa"], "_compiled"),
     ]
     places = {"BYZSIM_CACHE": str(folder / "cache"), "TFDS_DATA_DIR": str(folder / "tfds")}
     with contextlib.ExitStack() as stack:

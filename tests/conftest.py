@@ -20,9 +20,8 @@ os.environ["XLA_FLAGS"] = (
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `runner.use_all_cores`, here and in processes that tests start
 
+from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
 from hypothesis import settings  # noqa: E402
-
-from sim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
 
 # By the clock nothing is too slow: other processes may have the machine. Hangs are found by CPU time, in test_fuzz.
 settings.register_profile("byzsim", deadline=None, database=None)
@@ -112,7 +111,7 @@ class World:
         return state, np.asarray(after.rule)
 
     def simulate(self, **cell):
-        from sim import simulate
+        from byzsim import simulate
 
         return simulate((self.images, self.labels), (self.images[:24], self.labels[:24]), **TINY | cell)
 

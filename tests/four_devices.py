@@ -12,13 +12,12 @@ import jax
 
 jax.config.update("jax_num_cpu_devices", 4)
 
+import byzsim  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from byzsim import AGGREGATORS, PRE_RULES, Cell, Data, Round, grid, spread  # noqa: E402
+from byzsim.names import rule_entry  # noqa: E402
 from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
-
-import sim  # noqa: E402
-from sim import AGGREGATORS, PRE_RULES, Cell, Data, Round, grid, spread  # noqa: E402
-from sim.names import rule_entry  # noqa: E402
 
 M, D = 8, 5003  # the coordinates do not divide by four
 
@@ -105,7 +104,7 @@ if __name__ == "__main__":
             "in_a_condition": {k: trained(k, "trimmed_mean", "alie") for k in (1, 4)},
             "digests": optimized,
             "aggregate": [
-                np.asarray(sim.aggregate("krum", rows, f=1)).tolist()
+                np.asarray(byzsim.aggregate("krum", rows, f=1)).tolist()
                 for rows in (matrix, jax.device_put(matrix, by_worker))
             ],
         },

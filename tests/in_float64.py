@@ -17,14 +17,13 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_disable_most_optimizations", True)
 
+import byzsim  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from byzsim import trial  # noqa: E402
+from byzsim.experiments import cli, records  # noqa: E402
+from byzsim.names import attack_entry, rule_entry  # noqa: E402
 from zoo import of, reference  # noqa: E402
-
-import sim  # noqa: E402
-from experiments import cli, records  # noqa: E402
-from sim import trial  # noqa: E402
-from sim.names import attack_entry, rule_entry  # noqa: E402
 
 M, D, F, ROUNDS = 8, 6, 1, 2
 DRAW = np.random.default_rng(0)
@@ -37,7 +36,7 @@ def quadratic(at):
 
 
 def contexts(n, **more):
-    """What a loop may read in each round, as `sim.aggregate` and `sim.attack` fill a `Round`."""
+    """What a loop may read in each round, as `byzsim.aggregate` and `byzsim.attack` fill a `Round`."""
     key = jax.random.key(0)
     return [SimpleNamespace(key=jax.random.fold_in(key, t), step=t, lr=0.125, **more) for t in range(n)]
 
@@ -56,26 +55,26 @@ def by_loop(kind, name, given, known):
 def rules():
     params = np.full((ROUNDS, D), 0.25)
     read = {"params": params[0], "server_loss": quadratic, "server_gradient": lambda p: (p - CENTRE) / 2}
-    for name in sim.AGGREGATORS:
+    for name in byzsim.AGGREGATORS:
         wanted = by_loop("aggregators", name, F, contexts(ROUNDS, previous=np.zeros(D), **read))
-        found = sim.aggregate(name, ROWS, f=F, lr=0.125, params=params, server_loss=quadratic)
+        found = byzsim.aggregate(name, ROWS, f=F, lr=0.125, params=params, server_loss=quadratic)
         yield name, found, wanted
-    for name in sim.PRE_RULES:
+    for name in byzsim.PRE_RULES:
         wanted = by_loop("pre_rules", name, F, contexts(ROUNDS, **read)).mean(axis=1)
-        yield name, sim.aggregate(f"{name}+mean", ROWS, f=F), wanted
+        yield name, byzsim.aggregate(f"{name}+mean", ROWS, f=F), wanted
 
 
 def attacks():
     byz = np.arange(M) < 2
     read = {"aggregate": lambda rows: np.mean(rows, axis=0), "loss_after": quadratic, "previous": CENTRE, "f": 2}
-    for name, entry in sim.ATTACKS.items():
+    for name, entry in byzsim.ATTACKS.items():
         if "data" in entry.traits:
             continue
         several = "stateful" in entry.traits
         wanted = by_loop("attacks", name, byz, contexts(ROUNDS, **read))
         honest, own = ROWS[:, 2:], ROWS[:, :2]
         honest, own, wanted = (each if several else each[0] for each in (honest, own, wanted))
-        found = sim.attack(name, honest, n_byz=2, own=own, previous=CENTRE, loss_after=quadratic)
+        found = byzsim.attack(name, honest, n_byz=2, own=own, previous=CENTRE, loss_after=quadratic)
         yield name, found, wanted
 
 
@@ -115,7 +114,7 @@ def trained():
     images = DRAW.integers(0, 256, (80, 4, 4), dtype=np.uint8)
     labels = np.arange(80) % 4
     cell = {"rule": "safeguard", "attack": "alie", "m": 5, "n_byz": 1, "model": "softmax", "batch": 4}
-    return sim.simulate(
+    return byzsim.simulate(
         (images, labels), (images, labels), **cell, momentum="ema", optimizer="adam", sharding="dirichlet"
     )
 

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from byzsim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round, ops
 from zoo import of, reference
-
-from sim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round, ops
 
 CHOICES = [
     (kind, name, options)

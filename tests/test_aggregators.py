@@ -3,16 +3,15 @@
 import functools
 import inspect
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import sim
-from sim import AGGREGATORS, PRE_RULES, Round
-from sim.names import rule_entry
-from sim.ops import groups
-from sim.types import RULE_TRAITS
+from byzsim import AGGREGATORS, PRE_RULES, Round
+from byzsim.names import rule_entry
+from byzsim.ops import groups
+from byzsim.types import RULE_TRAITS
 
 D = 33
 
@@ -92,7 +91,7 @@ def test_whether_f_is_read_is_seen(rule):
     drawn = [normal(7, seed=seed) for seed in range(5)]
     moves = any((output(rule, rows, f) != output(rule, rows)).any() for rows in drawn for f in (1, 3, 5))
     try:
-        jax.eval_shape(lambda rows: sim.aggregate(rule, rows, server_gradient=rows[0]), jnp.asarray(drawn[0]))
+        jax.eval_shape(lambda rows: byzsim.aggregate(rule, rows, server_gradient=rows[0]), jnp.asarray(drawn[0]))
         asked = False
     except ValueError as error:
         assert "reads f" in str(error)

@@ -5,15 +5,14 @@ import re
 import subprocess
 import sys
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from byzsim import ATTACKS, grid
 from conftest import TINY
-
-import sim
-from sim import ATTACKS, grid
 
 ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
 
@@ -28,7 +27,7 @@ ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
          "bfloat16 of NumPy", "no mask", "DataFrame", "nullable", "nullable in part"],
 )  # fmt: skip
 def test_any_matrix_will_do(rows):
-    aggregate = sim.aggregate("median", rows)
+    aggregate = byzsim.aggregate("median", rows)
     assert aggregate.dtype == jnp.float32
     np.testing.assert_array_equal(aggregate, [4, 6, 9])
 
@@ -65,29 +64,31 @@ class Tensor:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, jnp.bfloat16])
 def test_tensors_that_require_grad_are_detached(dtype):
-    aggregate = sim.aggregate("median", Tensor(ROWS, dtype))
+    aggregate = byzsim.aggregate("median", Tensor(ROWS, dtype))
     assert aggregate.dtype == jnp.float32
     np.testing.assert_array_equal(aggregate, [4, 6, 9])
-    np.testing.assert_array_equal(sim.aggregate("median", [Tensor(row, dtype) for row in ROWS]), [4, 6, 9])
-    sent = sim.attack("scaling", Tensor(ROWS, dtype), n_byz=1, own=Tensor(ROWS[:1], dtype), factor=Tensor(2.0))
+    np.testing.assert_array_equal(byzsim.aggregate("median", [Tensor(row, dtype) for row in ROWS]), [4, 6, 9])
+    sent = byzsim.attack("scaling", Tensor(ROWS, dtype), n_byz=1, own=Tensor(ROWS[:1], dtype), factor=Tensor(2.0))
     np.testing.assert_array_equal(sent, [[2, 4, 6]])
 
 
 def test_missing_values_of_a_frame_are_nan():
     frame = pd.DataFrame([[1, 2], [3, None], [5, 0], [7, 9]], dtype="Int64")
-    np.testing.assert_array_equal(sim.aggregate("median", frame, middle="lower"), [3, 2])  # NaN counts as +inf
-    np.testing.assert_array_equal(sim.aggregate("mean", frame), [4, np.nan])
+    np.testing.assert_array_equal(byzsim.aggregate("median", frame, middle="lower"), [3, 2])  # NaN counts as +inf
+    np.testing.assert_array_equal(byzsim.aggregate("mean", frame), [4, np.nan])
 
 
 @pytest.mark.slow
 def test_every_rule_takes_one_worker(rule):
-    np.testing.assert_allclose(sim.aggregate(rule, [[1.0, -2.0]], f=0, server_gradient=[1.0, -2.0]), [1, -2], rtol=1e-6)
+    np.testing.assert_allclose(
+        byzsim.aggregate(rule, [[1.0, -2.0]], f=0, server_gradient=[1.0, -2.0]), [1, -2], rtol=1e-6
+    )
 
 
 def test_options_and_f_reach_the_rule():
     rows = [[0.0], [1.0], [9.0], [14.0], [18.0]]
-    assert [float(sim.aggregate("krum", rows, f=f)[0]) for f in (0, 1)] == [9, 14]
-    assert float(sim.aggregate("median", rows[:4], middle="lower")[0]) == 1
+    assert [float(byzsim.aggregate("krum", rows, f=f)[0]) for f in (0, 1)] == [9, 14]
+    assert float(byzsim.aggregate("median", rows[:4], middle="lower")[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,13 +122,13 @@ def test_options_and_f_reach_the_rule():
 )
 def test_what_is_no_matrix_is_refused(rows, message):
     with pytest.raises(ValueError, match=message):
-        sim.aggregate("mean", rows)
+        byzsim.aggregate("mean", rows)
 
 
 @pytest.mark.parametrize("f", [-1, 4, 1.0, True, np.float64(1)])
 def test_f_out_of_range_is_refused(f):
     with pytest.raises(ValueError, match=rf"f={re.escape(repr(f))} is not a whole number from 0 to m=3"):
-        sim.aggregate("median", ROWS, f=f)
+        byzsim.aggregate("median", ROWS, f=f)
 
 
 @pytest.mark.parametrize("rule", ["krum", "nnm+median", "arc+mean"])
@@ -136,46 +137,51 @@ def test_f_is_left_out_only_where_the_rule_does_not_read_it(rule, compiled):
         ValueError,
         match=rf"{rule.replace('+', '.')} reads f.*: give f=..., 0 for none of them; its bound for m=3 is f=",
     ):
-        sim.aggregate(rule, ROWS)
-    sim.aggregate(rule, ROWS, f=0)
+        byzsim.aggregate(rule, ROWS)
+    byzsim.aggregate(rule, ROWS, f=0)
     compiled.clear()
-    sim.aggregate(rule, ROWS, f=np.int64(0))
-    sim.aggregate(rule, ROWS, f=jnp.int32(0))
+    byzsim.aggregate(rule, ROWS, f=np.int64(0))
+    byzsim.aggregate(rule, ROWS, f=jnp.int32(0))
     assert not compiled
 
 
 def test_options_may_be_arrays_of_no_dimension():
     for one in (np.float32(1), np.array(1.0), jnp.float32(1), jnp.array(1)):
         np.testing.assert_array_equal(
-            sim.aggregate("centered_clipping", ROWS, tau=one), sim.aggregate("centered_clipping", ROWS, tau=1.0)
+            byzsim.aggregate("centered_clipping", ROWS, tau=one), byzsim.aggregate("centered_clipping", ROWS, tau=1.0)
         )
-        np.testing.assert_array_equal(sim.attack("alie", ROWS, n_byz=1, z=one), sim.attack("alie", ROWS, n_byz=1, z=1))
-        assert sim.Cell(rule="centered_clipping", rule_args={"tau": one}, lr=one).as_dict()["rule_args"]["tau"] == 1
-    assert sim.Cell(m=jnp.int32(10), lr=jnp.float32(0.5)) == sim.Cell(m=10, lr=0.5)
+        np.testing.assert_array_equal(
+            byzsim.attack("alie", ROWS, n_byz=1, z=one), byzsim.attack("alie", ROWS, n_byz=1, z=1)
+        )
+        assert byzsim.Cell(rule="centered_clipping", rule_args={"tau": one}, lr=one).as_dict()["rule_args"]["tau"] == 1
+    assert byzsim.Cell(m=jnp.int32(10), lr=jnp.float32(0.5)) == byzsim.Cell(m=10, lr=0.5)
 
 
 def test_what_is_called_traced_may_be_traced():
     def clipped(tau, lr):
-        return sim.aggregate("centered_clipping", ROWS, tau=tau, lr=lr)
+        return byzsim.aggregate("centered_clipping", ROWS, tau=tau, lr=lr)
 
     np.testing.assert_allclose(jax.jit(clipped)(1.0, 0.1), clipped(1.0, 0.1), rtol=1e-6)
-    shift = jax.vmap(lambda z: sim.attack("alie", ROWS, n_byz=1, z=z))(jnp.arange(2.0))
+    shift = jax.vmap(lambda z: byzsim.attack("alie", ROWS, n_byz=1, z=z))(jnp.arange(2.0))
     np.testing.assert_allclose(shift[:, 0], [np.mean(ROWS, 0), np.mean(ROWS, 0) - np.std(ROWS, 0)], rtol=1e-6)
-    slope = jax.grad(lambda rows: sim.aggregate("mean", rows).sum())(jnp.array(ROWS, jnp.float32))
+    slope = jax.grad(lambda rows: byzsim.aggregate("mean", rows).sum())(jnp.array(ROWS, jnp.float32))
     np.testing.assert_allclose(slope, np.full((3, 3), 1 / 3), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: sim.aggregate("centered_clipping", ROWS, steps=x), "centered_clipping: steps is traced by JAX here"),
-        (lambda x: sim.Cell(rule="centered_clipping", rule_args={"tau": x}), "tau is traced by JAX here"),
-        (lambda x: sim.robustness("centered_clipping", 11, 2, tau=x), "tau is traced by JAX here"),
         (
-            lambda x: sim.aggregate("centered_clipping", ROWS, tau=x[None]),
+            lambda x: byzsim.aggregate("centered_clipping", ROWS, steps=x),
+            "centered_clipping: steps is traced by JAX here",
+        ),
+        (lambda x: byzsim.Cell(rule="centered_clipping", rule_args={"tau": x}), "tau is traced by JAX here"),
+        (lambda x: byzsim.robustness("centered_clipping", 11, 2, tau=x), "tau is traced by JAX here"),
+        (
+            lambda x: byzsim.aggregate("centered_clipping", ROWS, tau=x[None]),
             r"tau is an array of shape \(1,\); expected one",
         ),
-        (lambda x: sim.aggregate("krum", ROWS, f=x), "is not a whole number"),
+        (lambda x: byzsim.aggregate("krum", ROWS, f=x), "is not a whole number"),
     ],
 )
 def test_what_decides_the_program_may_not_be_traced(call, message):
@@ -185,30 +191,30 @@ def test_what_decides_the_program_may_not_be_traced(call, message):
 
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"unknown rule 'krumm'. Did you mean 'krum'"):
-        sim.aggregate("krumm", ROWS)
+        byzsim.aggregate("krumm", ROWS)
     with pytest.raises(ValueError, match=r"unknown option of median 'midle'. Did you mean 'middle'"):
-        sim.aggregate("median", ROWS, midle="lower")
+        byzsim.aggregate("median", ROWS, midle="lower")
 
 
 def test_beyond_the_bound_is_a_warning():
     with pytest.warns(UserWarning, match="median withstands at most f=1 of m=3 workers, not f=2"):
-        sim.aggregate("median", ROWS, f=2)
-    sim.aggregate("median", ROWS, f=1)  # warnings are errors
+        byzsim.aggregate("median", ROWS, f=2)
+    byzsim.aggregate("median", ROWS, f=1)  # warnings are errors
 
 
 def test_beyond_the_bound_is_an_error_if_strict():
     with pytest.raises(ValueError, match="median withstands at most f=1 of m=3 workers, not f=2"):
-        sim.aggregate("median", ROWS, f=2, strict=True)
-    sim.aggregate("median", ROWS, f=1, strict=True)
+        byzsim.aggregate("median", ROWS, f=2, strict=True)
+    byzsim.aggregate("median", ROWS, f=1, strict=True)
     with pytest.raises(ValueError, match="mean withstands at most 0 of m=4 workers; here n_byz=1, f=1"):
-        sim.simulate((IMAGES, LABELS), (IMAGES, LABELS), m=4, n_byz=1, model="softmax", strict=True)
+        byzsim.simulate((IMAGES, LABELS), (IMAGES, LABELS), m=4, n_byz=1, model="softmax", strict=True)
 
 
 @pytest.mark.slow
 def test_simulate_measures_after_every_epoch(world):
     done = []
     pair = (world.images, world.labels)
-    curve = sim.simulate(pair, pair, model="softmax", m=4, batch=4, epochs=3, on_epoch=done.append)
+    curve = byzsim.simulate(pair, pair, model="softmax", m=4, batch=4, epochs=3, on_epoch=done.append)
     assert done == [1, 2, 3] and not curve.diverged
     assert all(series.shape == (3,) and np.isfinite(series).all() for series in curve[:-3])
 
@@ -232,7 +238,7 @@ IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 )
 def test_data_that_cannot_be_run_is_refused(images, labels, message):
     with pytest.raises(ValueError, match=message):
-        sim.simulate((images, labels), (IMAGES, LABELS), model="softmax", m=4, batch=4)
+        byzsim.simulate((images, labels), (IMAGES, LABELS), model="softmax", m=4, batch=4)
 
 
 def test_classes_are_the_labels_that_are_there(world, monkeypatch):
@@ -241,7 +247,7 @@ def test_classes_are_the_labels_that_are_there(world, monkeypatch):
     monkeypatch.setattr(grid, "run", lambda program, knobs, *data, **how: seen.append((program, data)) or [None])
     for named in ([3, 7], [0, 1], [1, 255]):
         pair = world.images, np.array(named)[world.labels % 2]
-        sim.simulate(pair, pair, **TINY, rule="median", attack="label_flip", n_byz=1)
+        byzsim.simulate(pair, pair, **TINY, rule="median", attack="label_flip", n_byz=1)
     (program, data), *others = seen
     assert program.n_classes == 2 and program.model.n_classes == 2
     np.testing.assert_array_equal(data[0].labels, world.labels % 2)
@@ -254,26 +260,28 @@ def test_classes_of_the_test_set_count_too(world, monkeypatch):
     seen = []
     monkeypatch.setattr(grid, "run", lambda program, knobs, *data, **how: seen.append((program, data)) or [None])
     few, all_of_them = (world.images, np.full(64, 7)), (world.images, world.labels * 3)
-    sim.simulate(few, all_of_them, **TINY)
+    byzsim.simulate(few, all_of_them, **TINY)
     ((program, (train, test)),) = seen
     assert program.n_classes == 5 and set(train.labels.tolist()) == {3}
     np.testing.assert_array_equal(np.unique(test.labels), [0, 1, 2, 4])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attack", [name for name, entry in sim.ATTACKS.items() if "data" in entry.traits])
+@pytest.mark.parametrize("attack", [name for name, entry in byzsim.ATTACKS.items() if "data" in entry.traits])
 def test_attacks_on_labels_do_not_know_gaps(attack, world):
     """The same bits as of the same classes numbered from 0."""
     digests = set()
     for named in ([3, 7], [0, 1]):
         pair = world.images, np.array(named)[world.labels % 2]
-        digests.add(sim.simulate(pair, pair, **TINY, rule="median", attack=attack, n_byz=1).digest)
+        digests.add(byzsim.simulate(pair, pair, **TINY, rule="median", attack=attack, n_byz=1).digest)
     assert len(digests) == 1
 
 
 def test_lenet_says_that_images_are_too_small():
     with pytest.raises(ValueError, match=r"lenet|LeNet|small|image"):
-        sim.simulate((np.zeros((64, 8, 8), np.uint8), LABELS), (np.zeros((64, 8, 8), np.uint8), LABELS), m=4, batch=4)
+        byzsim.simulate(
+            (np.zeros((64, 8, 8), np.uint8), LABELS), (np.zeros((64, 8, 8), np.uint8), LABELS), m=4, batch=4
+        )
 
 
 HONEST = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
@@ -281,44 +289,44 @@ HONEST = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
 
 def test_several_rounds_go_through_a_memory():
     rounds = np.random.default_rng(0).normal(size=(4, 5, 3))
-    out = sim.aggregate("centered_clipping", rounds, tau=1.0)
+    out = byzsim.aggregate("centered_clipping", rounds, tau=1.0)
     assert out.shape == (4, 3)
-    np.testing.assert_allclose(out[0], sim.aggregate("centered_clipping", rounds[0], tau=1.0), rtol=1e-6)
-    assert np.linalg.norm(out[1] - sim.aggregate("centered_clipping", rounds[1], tau=1.0)) > 1e-3
+    np.testing.assert_allclose(out[0], byzsim.aggregate("centered_clipping", rounds[0], tau=1.0), rtol=1e-6)
+    assert np.linalg.norm(out[1] - byzsim.aggregate("centered_clipping", rounds[1], tau=1.0)) > 1e-3
 
 
 def test_what_attackers_send():
-    np.testing.assert_allclose(sim.attack("inner_product", HONEST, n_byz=2, epsilon=2.0), [[-6, -4]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(byzsim.attack("inner_product", HONEST, n_byz=2, epsilon=2.0), [[-6, -4]] * 2, rtol=1e-6)
     own = [[1.0, -1.0]]
-    np.testing.assert_array_equal(sim.attack("scaling", HONEST, n_byz=1, own=own, factor=3.0), [[3, -3]])
-    assert sim.attack("inner_product", [HONEST] * 4, n_byz=1).shape == (4, 1, 2)
-    assert sim.attack("alie", HONEST, n_byz=0).shape == (0, 2)
+    np.testing.assert_array_equal(byzsim.attack("scaling", HONEST, n_byz=1, own=own, factor=3.0), [[3, -3]])
+    assert byzsim.attack("inner_product", [HONEST] * 4, n_byz=1).shape == (4, 1, 2)
+    assert byzsim.attack("alie", HONEST, n_byz=0).shape == (0, 2)
 
 
 def test_nobody_sends_nothing(attack):
     if "data" not in ATTACKS[attack].traits:
-        assert sim.attack(attack, HONEST, n_byz=0).shape == (0, 2)
-        assert sim.attack(attack, [HONEST] * 4, n_byz=0, own=np.zeros((4, 0, 2))).shape == (4, 0, 2)
+        assert byzsim.attack(attack, HONEST, n_byz=0).shape == (0, 2)
+        assert byzsim.attack(attack, [HONEST] * 4, n_byz=0, own=np.zeros((4, 0, 2))).shape == (4, 0, 2)
 
 
 def test_own_work_is_asked_for_where_it_is_read():
-    np.testing.assert_array_equal(sim.attack("sign_flip", HONEST, n_byz=1, of="mean"), [[-3, -2]])
-    assert sim.attack("gaussian", HONEST, n_byz=1).shape == (1, 2)
+    np.testing.assert_array_equal(byzsim.attack("sign_flip", HONEST, n_byz=1, of="mean"), [[-3, -2]])
+    assert byzsim.attack("gaussian", HONEST, n_byz=1).shape == (1, 2)
     for name, options in (("sign_flip", {}), ("gaussian", {"mode": "add"}), ("burst+gaussian", {})):
         with pytest.raises(ValueError, match="starts from the attackers' own work"):
-            sim.attack(name, HONEST, n_byz=1, **options)
+            byzsim.attack(name, HONEST, n_byz=1, **options)
 
 
 FORKED = """
 import multiprocessing, sys
-import sim
+import byzsim
 
 def work(how):
     try:
         if how == "aggregate":
-            sim.aggregate("median", [[1.0], [2.0], [3.0]])
+            byzsim.aggregate("median", [[1.0], [2.0], [3.0]])
         else:
-            sim.attack("alie", [[1.0], [2.0], [3.0]], n_byz=1)
+            byzsim.attack("alie", [[1.0], [2.0], [3.0]], n_byz=1)
     except RuntimeError as error:
         return str(error)
     return "worked"
@@ -365,13 +373,13 @@ def test_a_fork_after_work_is_told_and_does_not_hang(environment, when):
 )
 def test_calls_that_make_no_sense_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
-        sim.attack(honest=HONEST, **call)
+        byzsim.attack(honest=HONEST, **call)
 
 
 def test_a_rule_that_asks_for_the_servers_data_says_so():
     with pytest.raises(ValueError, match=r"fltrust asks for the server's own data: give server_loss=... or"):
-        sim.aggregate("fltrust", HONEST)
+        byzsim.aggregate("fltrust", HONEST)
     with pytest.raises(ValueError, match=r"server_gradient has shape \(3,\); expected \(2,\)"):
-        sim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0, 3.0])
+        byzsim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match=r"params has shape \(3,\); expected \(2,\)"):
-        sim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0], params=[1.0, 2.0, 3.0])
+        byzsim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0], params=[1.0, 2.0, 3.0])

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from byzsim import ATTACKS, Round
+from byzsim.ops import alie_z
 from zoo import reference
-
-from sim import ATTACKS, Round
-from sim.ops import alie_z
 
 BYZ = np.isin(np.arange(8), [1, 4, 6])  # of 2 attackers and fewer ALIE's z_max is 0
 ROWS = np.random.default_rng(5).normal(size=(8, 11)).astype(np.float32)

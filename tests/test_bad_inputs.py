@@ -7,8 +7,7 @@ from pathlib import Path
 import bad_inputs
 import pytest
 from bad_inputs import AREAS, BAD, outcome
-
-from experiments import cli, records
+from byzsim.experiments import cli, records
 
 PAGE = Path(__file__).parent.parent / "docs" / "bad-inputs.md"
 

@@ -6,13 +6,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-
-from experiments import bench, cli
-from experiments.bench import environment, page, rules, start, steps
-from experiments.bench.findings import Finding
-from experiments.bench.timing import Effort, Failed, Timing, interleaved, local
-from experiments.errors import UserError
-from sim import AGGREGATORS, PRE_RULES, Cell, grid, names
+from byzsim import AGGREGATORS, PRE_RULES, Cell, grid, names
+from byzsim.experiments import bench, cli
+from byzsim.experiments.bench import environment, page, rules, start, steps
+from byzsim.experiments.bench.findings import Finding
+from byzsim.experiments.bench.timing import Effort, Failed, Timing, interleaved, local
+from byzsim.experiments.errors import UserError
 
 
 def finding(**changed):

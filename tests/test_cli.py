@@ -17,15 +17,14 @@ import time
 import jax
 import pandas as pd
 import pytest
-
-from experiments import arguments, cli, commands, folders, listing, records, report, runner, settings
-from experiments.config import Config, cells, fraction, workers
-from experiments.datasets import DATASETS
-from experiments.errors import UserError
-from experiments.estimate import Estimate
-from experiments.tables import TABLES
-from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from sim.types import ATTACK_TRAITS, RULE_TRAITS
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from byzsim.experiments import arguments, cli, commands, folders, listing, records, report, runner, settings
+from byzsim.experiments.config import Config, cells, fraction, workers
+from byzsim.experiments.datasets import DATASETS
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.estimate import Estimate
+from byzsim.experiments.tables import TABLES
+from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
 SMOKE = ["smoke", "--only", "rule=mean,attack=gaussian", "--epochs", "2"]
 
@@ -64,7 +63,7 @@ def test_the_listing_is_what_the_registries_hold():
 
 @pytest.mark.parametrize("args", [["list"], ["--help"], ["lits"], ["--version"], ["verify", "--help"]])
 def test_what_needs_no_jax_does_not_load_it(args):
-    code = f"import sys; from experiments.cli import main; main({args}); sys.exit('jax' in sys.modules)"
+    code = f"import sys; from byzsim.experiments.cli import main; main({args}); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
@@ -128,7 +127,7 @@ def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
     assert code == 0 and out.startswith("nnm: pre-rule") and "\nkrum: aggregation rule" in out
     assert "f = 8 of m = 20 workers, f = 4 of m = 11" in out  # m >= 2f + 3
     assert "--rules krum --options krum.definition=byzfl\n" in out
-    assert "sim.aggregate(\"krum\", gradients, f=2, definition='byzfl')" in out
+    assert "byzsim.aggregate(\"krum\", gradients, f=2, definition='byzfl')" in out
     assert "'blanchard2017' or 'byzfl'" in out and "--rules nnm+krum" in out
 
 
@@ -144,7 +143,7 @@ def test_output_that_nobody_takes_is_no_error_of_ours(args, target):
     """A full disk is told, since what was printed is all that there is; a reader who has gone wants no more."""
     with nowhere(target) as out:
         done = subprocess.run(
-            [sys.executable, "-m", "experiments", *args],
+            [sys.executable, "-m", "byzsim.experiments", *args],
             stdout=out,
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -178,7 +177,7 @@ def nobody(uid):
     raise KeyError(uid)
 pwd.getpwuid = nobody
 sys.argv[0] = "byzsim"
-from experiments.cli import script
+from byzsim.experiments.cli import script
 script()
 """
 
@@ -205,7 +204,7 @@ def test_a_run_in_a_hostile_place_is_whole(finished, tmp_path, environment):
 def test_a_page_stays_utf8_whatever_the_locale(finished, tmp_path, environment):
     page = tmp_path / "page.md"
     page.write_text("Größe α\n<!-- TABLE:smoke -->\n<!-- /TABLE -->\n✓\n", encoding="utf-8")
-    command = [sys.executable, "-m", "experiments", "report", "smoke", "--epochs", "2"]
+    command = [sys.executable, "-m", "byzsim.experiments", "report", "smoke", "--epochs", "2"]
     command += ["--results", str(finished), "--inject", str(page)]
     latin = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
     subprocess.run(command, env=environment | latin, check=True, stdout=subprocess.DEVNULL)
@@ -383,7 +382,7 @@ def test_the_same_cell_gives_the_same_numbers_again(finished, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_killed_run_loses_no_finished_cell(tmp_path):
-    command = [sys.executable, "-m", "experiments", "run", "smoke", "--results", str(tmp_path), "--epochs", "30"]
+    command = [sys.executable, "-m", "byzsim.experiments", "run", "smoke", "--results", str(tmp_path), "--epochs", "30"]
     command += ["--only", "rule=mean"]
     path = tmp_path / "smoke+epochs=30" / "runs.jsonl"
     victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -773,7 +772,7 @@ def test_a_second_start_finds_the_compiled_programs_and_gives_the_same_bits(tmp_
     code = """
 import sys
 import jax
-from experiments import cli
+from byzsim.experiments import cli
 found = []
 jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
 assert cli.main(["run", "smoke", "--only", "rule=krum,attack=gaussian", "--epochs", "1", "--results", sys.argv[1]]) == 0

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from byzsim import ATTACKS, Cell
+from byzsim.experiments import datasets, runner
+from byzsim.experiments.datasets import _cache, _debian, _idx, _sources, _tfds, cifar10, mnist
+from byzsim.experiments.datasets._base import Missing, dataset, digest
+from byzsim.experiments.errors import UserError
 from hypothesis import given
 from hypothesis import strategies as st
-
-from experiments import datasets, runner
-from experiments.datasets import _cache, _debian, _idx, _sources, _tfds, cifar10, mnist
-from experiments.datasets._base import Missing, dataset, digest
-from experiments.errors import UserError
-from sim import ATTACKS, Cell
 
 REAL_TFDS = os.environ.get("TFDS_DATA_DIR")  # read before the fixture below hides it
 

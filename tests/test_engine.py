@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from sim import AGGREGATORS, ATTACKS, Aggregator, Attack, Info, engine
+from byzsim import AGGREGATORS, ATTACKS, Aggregator, Attack, Info, engine
 
 LR = 0.25
 

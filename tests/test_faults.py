@@ -20,13 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from experiments import cli, records, runner
-from experiments.checkpoints import Checkpoints, Saved
-from experiments.errors import Incomplete, UserError
-from experiments.tables import TABLES
-from sim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
-from sim.grid import Snapshot
+from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
+from byzsim.experiments import cli, records, runner
+from byzsim.experiments.checkpoints import Checkpoints, Saved
+from byzsim.experiments.errors import Incomplete, UserError
+from byzsim.experiments.tables import TABLES
+from byzsim.grid import Snapshot
 
 CONFIG = {"rules": ("mean",), "attacks": ("gaussian", "alie"), "epochs": 10}  # three cells of one program, in two
 # batches; two records do not leave room for a third in the file's last block of 4 kB
@@ -360,7 +359,7 @@ def test_two_runs_of_one_table_are_refused_with_the_holders_process(tmp_path):
 def test_a_crash_leaves_no_lock(tmp_path):
     code = """
 import os, pathlib, signal, sys
-from experiments import records
+from byzsim.experiments import records
 with records.exclusive(pathlib.Path(sys.argv[1])):
     (pathlib.Path(sys.argv[1]) / ".runs.jsonl.1.part").touch()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -452,8 +451,8 @@ def test_memory_that_really_runs_out_costs_one_cell(tmp_path):
     code = """
 import resource, sys
 import jax, jax.numpy as jnp
-from experiments import cli
-from sim import AGGREGATORS, Aggregator, Cell, Entry, Info
+from byzsim.experiments import cli
+from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info
 def greedy():
     def apply(rows, state, rnd):
         far = rnd.step + jnp.arange(100_000.0)
@@ -481,7 +480,7 @@ TABLE += ["--epochs", "25"]
 
 
 def start(folder, *options):
-    command = [sys.executable, "-m", "experiments", "run", *TABLE, "--results", str(folder), *options]
+    command = [sys.executable, "-m", "byzsim.experiments", "run", *TABLE, "--results", str(folder), *options]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -555,8 +554,8 @@ def test_ctrl_c_does_not_wait_for_an_epoch_that_takes_hours(tmp_path):
     code = """
 import sys, time
 import jax, jax.numpy as jnp, numpy as np
-from experiments import cli
-from sim import AGGREGATORS, Aggregator, Cell, Entry, Info
+from byzsim.experiments import cli
+from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info
 def sleepy():
     def sleep(step):
         if step == 2:

@@ -18,17 +18,16 @@ import flax.serialization
 import numpy as np
 import pytest
 from bad_inputs import record
+from byzsim.experiments import config, records
+from byzsim.experiments.checkpoints import Checkpoints, Saved, Unfit
+from byzsim.experiments.config import Config, cells, parse_options
+from byzsim.experiments.datasets import _cache, _idx, cifar10
+from byzsim.experiments.datasets._base import Missing, dataset
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.tables import TABLES
+from byzsim.grid import Snapshot
 from hypothesis import given
 from hypothesis import strategies as st
-
-from experiments import config, records
-from experiments.checkpoints import Checkpoints, Saved, Unfit
-from experiments.config import Config, cells, parse_options
-from experiments.datasets import _cache, _idx, cifar10
-from experiments.datasets._base import Missing, dataset
-from experiments.errors import UserError
-from experiments.tables import TABLES
-from sim.grid import Snapshot
 
 CPU_SECONDS = {"default": 60, "long": 3600}
 MEGABYTES = 64

@@ -4,13 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import sim
-from sim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
+from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
 
 VARIED = [
     {"seed": 3},
@@ -134,7 +133,7 @@ def test_eigen_solves_on_all_devices_at_once_come_to_an_end():
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
 import jax.numpy as jnp
-from sim import AGGREGATORS, Round
+from byzsim import AGGREGATORS, Round
 def both(rows, f):
     rnd = Round(jax.random.key(0), jnp.int32(0), f)
     return AGGREGATORS["smea"].make().apply(rows, (), rnd)[0], AGGREGATORS["caf"].make().apply(rows, (), rnd)[0]
@@ -225,8 +224,8 @@ def test_a_diverged_cell_is_a_result_where_jax_looks_for_nan(search, world):
         doomed = TINY | {"attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30, "n_byz": 1}
         (curve,) = run(world, [doomed])
         assert curve.diverged_epoch == 1
-        assert np.isnan(sim.aggregate("mean", [[np.nan], [np.inf]])).all()
-        assert np.isnan(sim.attack("nan", [[1.0]], n_byz=1)).all()
+        assert np.isnan(byzsim.aggregate("mean", [[np.nan], [np.inf]])).all()
+        assert np.isnan(byzsim.attack("nan", [[1.0]], n_byz=1)).all()
         with pytest.raises(FloatingPointError):
             jax.jit(lambda x: x / x)(jnp.float32(0)), jax.jit(lambda x: 1 / x)(jnp.float32(0))
     finally:

@@ -10,9 +10,8 @@ import time
 
 import jax
 import pytest
-
-from experiments import cli, hosts, records
-from experiments.errors import UserError
+from byzsim.experiments import cli, hosts, records
+from byzsim.experiments.errors import UserError
 
 RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "20", "--seeds", *"0123456"]
 OFTEN = [*RUN, "--checkpoint", "0"]
@@ -32,7 +31,17 @@ def started(folder, environment, *, devices=(1, 1), others=(), run=OFTEN):
     where = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(devices)), "--process"]
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "experiments", *run, "--results", str(folder / str(i)), *where, str(i), *more],
+            [
+                sys.executable,
+                "-m",
+                "byzsim.experiments",
+                *run,
+                "--results",
+                str(folder / str(i)),
+                *where,
+                str(i),
+                *more,
+            ],
             env=environment | {"JAX_NUM_CPU_DEVICES": str(count)},
             cwd=folder,
             stdout=subprocess.PIPE,
@@ -124,8 +133,8 @@ def test_one_process_completes_what_two_began(start, tmp_path, alone, capfd, how
 FAILING = """\
 import jax
 
-from sim import Entry
-from sim.types import stateless
+from byzsim import Entry
+from byzsim.types import stateless
 
 def failing(grads, rnd):
     if jax.config.jax_default_matmul_precision:  # in a run, and not when it is tried before

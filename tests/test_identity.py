@@ -9,10 +9,9 @@ from typing import Literal, get_args, get_origin
 import jax
 import numpy as np
 import pytest
-
-from experiments import diff, records, status, verify
-from experiments.datasets import DATASETS, Fingerprint, _base, _cache, fingerprint, load
-from sim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from byzsim.experiments import diff, records, status, verify
+from byzsim.experiments.datasets import DATASETS, Fingerprint, _base, _cache, fingerprint, load
 
 DATA = Fingerprint("d" * 64)
 BASE = {"rule": "nnm+krum", "attack": "burst+alie", "m": 20, "n_byz": 3, "momentum": "ema", "sharding": "dirichlet"}

@@ -5,15 +5,14 @@ import importlib
 import sys
 from pathlib import Path
 
+import byzsim
 import pytest
 
-import sim
-
-ROOT = Path(sim.__file__).parent
+ROOT = Path(byzsim.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-ZOOS = {"aggregators": sim.AGGREGATORS, "attacks": sim.ATTACKS, "models": sim.MODELS}
+ZOOS = {"aggregators": byzsim.AGGREGATORS, "attacks": byzsim.ATTACKS, "models": byzsim.MODELS}
 MEMBERS = [path for path in FILES if path.parent.name in ZOOS and not path.name.startswith("_")]
-ALLOWED = {"sim", "jax", "flax", "optax", "numpy", "jaxtyping"} | sys.stdlib_module_names
+ALLOWED = {"byzsim", "jax", "flax", "optax", "numpy", "jaxtyping"} | sys.stdlib_module_names
 
 
 def name(path):
@@ -55,7 +54,11 @@ def test_text_has_an_encoding_of_its_own(path):
 
 @pytest.mark.parametrize("path", MEMBERS, ids=name)
 def test_members_do_not_know_each_other(path):
-    others = {f"sim.{other.parent.name}.{other.stem}" for other in MEMBERS} | {"sim.engine", "sim.grid", "sim.api"}
+    others = {f"byzsim.{other.parent.name}.{other.stem}" for other in MEMBERS} | {
+        "byzsim.engine",
+        "byzsim.grid",
+        "byzsim.api",
+    }
     assert not set(imported(path)) & others
 
 
@@ -63,7 +66,7 @@ def test_members_do_not_know_each_other(path):
 def test_a_file_is_registered_under_its_name(path):
     entry = ZOOS[path.parent.name][path.stem]
     assert entry.make.__name__ == path.stem
-    assert importlib.import_module(f"sim.{path.parent.name}.{path.stem}").ENTRY is entry
+    assert importlib.import_module(f"byzsim.{path.parent.name}.{path.stem}").ENTRY is entry
 
 
 @pytest.mark.parametrize("zoo", ZOOS)
@@ -87,7 +90,7 @@ def test_modules_and_public_functions_have_docstrings(path):
 
 @pytest.mark.parametrize("zoo", ZOOS)
 def test_a_submodule_is_not_hidden_by_its_factory(zoo):
-    """`sim.aggregators.krum` is the module; the factory is `AGGREGATORS["krum"].make`."""
-    package = importlib.import_module(f"sim.{zoo}")
+    """`byzsim.aggregators.krum` is the module; the factory is `AGGREGATORS["krum"].make`."""
+    package = importlib.import_module(f"byzsim.{zoo}")
     for member in ZOOS[zoo]:
-        assert getattr(package, member) is sys.modules[f"sim.{zoo}.{member}"]
+        assert getattr(package, member) is sys.modules[f"byzsim.{zoo}.{member}"]

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from byzsim import MODELS, Cell, Entry, engine, grid, trial
+from byzsim.experiments import cli
+from byzsim.models._layers import ConvPool, unit_images
+from byzsim.models.resnet20 import Block
 from conftest import TINY
-
-from experiments import cli
-from sim import MODELS, Cell, Entry, engine, grid, trial
-from sim.models._layers import ConvPool, unit_images
-from sim.models.resnet20 import Block
 
 
 def images(*shape, seed=0):

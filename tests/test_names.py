@@ -3,18 +3,17 @@
 import dataclasses
 import inspect
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
+from byzsim.experiments.config import cells
+from byzsim.experiments.tables import TABLES
+from byzsim.names import ALIASES, attack_entry, max_f, rule_entry
+from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 from test_aggregators import a_round
-
-import sim
-from experiments.config import cells
-from experiments.tables import TABLES
-from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
-from sim.names import ALIASES, attack_entry, max_f, rule_entry
-from sim.types import ATTACK_TRAITS, RULE_TRAITS
 
 ROWS = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
 
@@ -47,27 +46,27 @@ def test_a_pre_rule_goes_before_any_rule(pre, rule):
 def test_bad_rows_do_not_get_through_both(pre, behind):
     rows = np.concatenate([ROWS, -ROWS[:4]])  # enough for f = 1 in six buckets
     rows[3] = np.nan
-    assert np.isfinite(sim.aggregate(f"{pre}+{behind}", rows, f=1)).all()
+    assert np.isfinite(byzsim.aggregate(f"{pre}+{behind}", rows, f=1)).all()
 
 
 @pytest.mark.slow
 def test_the_name_is_the_chain():
     nnm, krum = PRE_RULES["nnm"].make(), AGGREGATORS["krum"].make()
-    chained = sim.chain(nnm, krum)
-    rnd = sim.Round(None, None, 2)._replace(key=jax.random.key(0))
+    chained = byzsim.chain(nnm, krum)
+    rnd = byzsim.Round(None, None, 2)._replace(key=jax.random.key(0))
     np.testing.assert_array_equal(
-        chained.apply(ROWS, chained.init(*ROWS.shape), rnd)[0], sim.aggregate("nnm+krum", ROWS, f=2)
+        chained.apply(ROWS, chained.init(*ROWS.shape), rnd)[0], byzsim.aggregate("nnm+krum", ROWS, f=2)
     )
 
 
 def test_pre_rules_act_from_left_to_right():
     """NNM first mixes an outlier in; clipped first, it is one row of the length of the others."""
     rows = np.concatenate([ROWS[:7], 50 * ROWS[7:]])
-    first = sim.aggregate("clipping+nnm+mean", rows, f=0, clip_at=1.0)
+    first = byzsim.aggregate("clipping+nnm+mean", rows, f=0, clip_at=1.0)
     np.testing.assert_allclose(
         first, np.mean(rows / np.maximum(np.linalg.norm(rows, axis=1)[:, None], 1), axis=0), atol=1e-6
     )
-    second = np.asarray(sim.aggregate("nnm+clipping+mean", rows, f=0, clip_at=1.0))
+    second = np.asarray(byzsim.aggregate("nnm+clipping+mean", rows, f=0, clip_at=1.0))
     mixed = rows.mean(axis=0)
     np.testing.assert_allclose(second, mixed / max(np.linalg.norm(mixed), 1), atol=1e-6)
 
@@ -114,8 +113,8 @@ def test_a_cell_goes_by_the_usual_name():
     cell = Cell(rule="nearest_neighbor_mixing+mkrum", attack="burst+ipm", n_byz=2)
     assert cell == Cell(rule="nnm+multi_krum", attack="burst+inner_product", n_byz=2)
     assert (cell.as_dict()["rule"], cell.as_dict()["attack"]) == ("nnm+multi_krum", "burst+inner_product")
-    np.testing.assert_array_equal(sim.aggregate("cwmed", ROWS), sim.aggregate("median", ROWS))
-    np.testing.assert_array_equal(sim.attack("foe", ROWS, n_byz=1), sim.attack("inner_product", ROWS, n_byz=1))
+    np.testing.assert_array_equal(byzsim.aggregate("cwmed", ROWS), byzsim.aggregate("median", ROWS))
+    np.testing.assert_array_equal(byzsim.attack("foe", ROWS, n_byz=1), byzsim.attack("inner_product", ROWS, n_byz=1))
 
 
 def test_a_table_takes_the_usual_names():
@@ -159,7 +158,7 @@ def test_readings_can_be_made_and_the_first_is_the_default(name, zoo):
 
 def test_a_burst_comes_and_goes():
     rounds = np.random.default_rng(1).normal(size=(9, 6, 4)).astype(np.float32)
-    sent = sim.attack("burst+zero_gradient", rounds[:, :4], own=rounds[:, 4:], n_byz=2, on=2, off=3, first=1)
+    sent = byzsim.attack("burst+zero_gradient", rounds[:, :4], own=rounds[:, 4:], n_byz=2, on=2, off=3, first=1)
     for step, rows in enumerate(np.asarray(sent)):
         active = step >= 1 and (step - 1) % 5 < 2
         np.testing.assert_array_equal(rows, np.zeros((2, 4)) if active else rounds[step, 4:])

@@ -3,8 +3,7 @@
 import jax
 import numpy as np
 import pytest
-
-from sim.noise import normals
+from byzsim.noise import normals
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])

@@ -3,13 +3,12 @@
 import doctest
 import itertools
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import sim
-from sim import ops
+from byzsim import ops
 
 BAD = [np.nan, np.inf, -np.inf, 1e30]
 
@@ -20,8 +19,8 @@ def normal(m=6, d=17, seed=0):
 
 @pytest.mark.slow
 def test_what_is_public_is_shown_by_an_example():
-    assert sim.ops is ops and sorted(ops.__all__) == ops.__all__
-    shown = [each.name.removeprefix("sim.ops.") for each in doctest.DocTestFinder().find(ops) if each.examples]
+    assert byzsim.ops is ops and sorted(ops.__all__) == ops.__all__
+    shown = [each.name.removeprefix("byzsim.ops.") for each in doctest.DocTestFinder().find(ops) if each.examples]
     assert sorted(shown) == ops.__all__
     assert doctest.testmod(ops).failed == 0
 

@@ -4,22 +4,21 @@ import importlib
 import re
 import sys
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import sim
-from experiments import cli, plugins, records, slow_rules
-from experiments.datasets import load
-from experiments.errors import UserError
-from sim import AGGREGATORS, ATTACKS, Cell, Entry
-from sim.names import BUILT_IN
-from sim.types import attack, stateless
+from byzsim import AGGREGATORS, ATTACKS, Cell, Entry
+from byzsim.experiments import cli, plugins, records, slow_rules
+from byzsim.experiments.datasets import load
+from byzsim.experiments.errors import UserError
+from byzsim.names import BUILT_IN
+from byzsim.types import attack, stateless
 
 RULE = """\
-from sim import Entry
-from sim.types import stateless
+from byzsim import Entry
+from byzsim.types import stateless
 from helping import FACTOR
 
 def scaled(*, by: float = 1.0):
@@ -29,10 +28,10 @@ def scaled(*, by: float = 1.0):
 ENTRY = Entry(scaled, source="me", max_f=lambda m: 0)
 """
 ATTACK = """\
-import sim
-from sim.types import attack
+import byzsim
+from byzsim.types import attack
 
-ENTRY = sim.Entry(lambda: attack(grads=lambda sent, byz, state, rnd: (-sent, state)), source="me")
+ENTRY = byzsim.Entry(lambda: attack(grads=lambda sent, byz, state, rnd: (-sent, state)), source="me")
 """
 FILES = {
     "my_rule.py": RULE,
@@ -72,14 +71,14 @@ def identity(**cell):
 
 def test_a_plugin_is_called_as_its_file_is(folder):
     assert set(plugins.load(["my_rule"])) == {"my_rule"}
-    np.testing.assert_allclose(sim.aggregate("my_rule", [[1.0], [2.0]], by=3.0), [9.0])
-    np.testing.assert_allclose(sim.aggregate("nnm+my_rule", [[1.0], [2.0]], f=0), [3.0])
+    np.testing.assert_allclose(byzsim.aggregate("my_rule", [[1.0], [2.0]], by=3.0), [9.0])
+    np.testing.assert_allclose(byzsim.aggregate("nnm+my_rule", [[1.0], [2.0]], f=0), [3.0])
 
 
 def test_a_package_has_several(folder):
     assert set(plugins.load(["several", "my_rule"])) == {"my_attack", "my_other", "my_rule"}
     assert "my_attack" in ATTACKS and "my_other" in AGGREGATORS
-    np.testing.assert_array_equal(sim.attack("my_attack", [[1.0]], n_byz=1, own=[[2.0]]), [[-2.0]])
+    np.testing.assert_array_equal(byzsim.attack("my_attack", [[1.0]], n_byz=1, own=[[2.0]]), [[-2.0]])
 
 
 def test_nothing_is_imported_that_is_not_named(folder):
@@ -122,21 +121,21 @@ def test_records_of_an_earlier_version_are_not_reported(folder):
 
 
 def test_what_was_registered_without_a_source_is_not_recorded(folder):
-    sim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
-    assert sim.aggregate("mine", [[1.0], [2.0]])[0] == 1
+    byzsim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
+    assert byzsim.aggregate("mine", [[1.0], [2.0]])[0] == 1
     with pytest.raises(UserError, match="mine was registered without a digest of its source"):
         identity(rule="mine")
 
 
 def test_a_name_can_be_registered_again_as_the_other_kind(folder):
-    sim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
-    sim.register("mine", Entry(attack, source="me"))
+    byzsim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
+    byzsim.register("mine", Entry(attack, source="me"))
     assert "mine" in ATTACKS and "mine" not in AGGREGATORS
 
 
 def test_what_a_trial_of_an_attack_finds(folder):
     def tried(**parts):
-        sim.register("mine", Entry(lambda: attack(**parts), source="me"))
+        byzsim.register("mine", Entry(lambda: attack(**parts), source="me"))
 
     with pytest.raises(ValueError, match=r"it gives rows of float32 \(5,\); expected float32 \(8, 5\)"):
         tried(grads=lambda sent, byz, state, rnd: (sent[0], state))
@@ -151,8 +150,8 @@ def test_what_a_trial_of_an_attack_finds(folder):
 
 SORTING = """\
 import jax.numpy as jnp
-from sim import Entry, ops
-from sim.types import stateless
+from byzsim import Entry, ops
+from byzsim.types import stateless
 
 def sorting():
     def rule(grads, rnd):
@@ -174,7 +173,7 @@ def test_a_slow_rule_is_told_what_would_help(folder):
     slow_rules.warn([Cell(rule=rule, seed=seed) for seed, rule in enumerate(named)], 40_000, said.append)
     (line,) = said
     assert re.match(r"warning: slow takes about \d\d+ times as long as median at \(20, 40000\)", line)
-    assert "slow, line 7: jnp.median(grads, axis=0)" in line and "sim.ops.order_statistics" in line
+    assert "slow, line 7: jnp.median(grads, axis=0)" in line and "byzsim.ops.order_statistics" in line
 
 
 @pytest.mark.slow

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from byzsim import AGGREGATORS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_aggregators import honest_rows, once
-
-from sim import AGGREGATORS
 
 pytestmark = pytest.mark.slow
 

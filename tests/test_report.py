@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from byzsim.experiments import csv_files, figures, report
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.records import load_results
 from rich.console import Console
-
-from experiments import csv_files, figures, report
-from experiments.errors import UserError
-from experiments.records import load_results
 
 PAPER = Path(report.__file__).parent / "paper" / "brsgd_table1.csv"
 LABELS = {"brsgd": "BrSGD", "label_flip": "Label flip_50%", "same": "within one point of the paper"}

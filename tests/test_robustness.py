@@ -1,10 +1,9 @@
 """The attack that climbs through the rule, and the robustness coefficient that it helps to find."""
 
+import byzsim
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import sim
 
 pytestmark = pytest.mark.slow
 
@@ -13,8 +12,8 @@ MEAN = HONEST.mean(axis=0)
 
 
 def harm(rule, attack, **options):
-    byz = sim.attack(attack, HONEST, n_byz=3, rule=rule, **options)
-    return float(np.linalg.norm(sim.aggregate(rule, np.concatenate([byz, HONEST]), f=3) - MEAN))
+    byz = byzsim.attack(attack, HONEST, n_byz=3, rule=rule, **options)
+    return float(np.linalg.norm(byzsim.aggregate(rule, np.concatenate([byz, HONEST]), f=3) - MEAN))
 
 
 CLIMBED = ["trimmed_mean", "median", "krum", "geometric_median", "nnm+median", "brsgd"]
@@ -40,21 +39,21 @@ def test_the_budget_is_kept(within):
     centre = MEAN if within == "distance" else 0
     radius = budget * np.linalg.norm(HONEST - centre, axis=1).max()
     for seed in range(3):
-        (row, *_) = sim.attack("learned", HONEST, n_byz=3, within=within, budget=budget, restarts=3, seed=seed)
+        (row, *_) = byzsim.attack("learned", HONEST, n_byz=3, within=within, budget=budget, restarts=3, seed=seed)
         assert np.linalg.norm(row - centre) <= radius * (1 + 1e-5)
 
 
 def test_against_the_mean_it_goes_to_the_edge_and_descent_turns_around():
-    (far, *_) = sim.attack("learned", HONEST, n_byz=3, budget=2.0, steps=20)
+    (far, *_) = byzsim.attack("learned", HONEST, n_byz=3, budget=2.0, steps=20)
     assert np.linalg.norm(far - MEAN) == pytest.approx(2 * np.linalg.norm(HONEST - MEAN, axis=1).max(), rel=1e-3)
-    (back, *_) = sim.attack("learned", HONEST, n_byz=3, objective="descent", steps=20)
+    (back, *_) = byzsim.attack("learned", HONEST, n_byz=3, objective="descent", steps=20)
     direction = np.asarray(back - MEAN)
     assert direction @ -MEAN / np.linalg.norm(direction) / np.linalg.norm(MEAN) > 0.999
 
 
 def test_it_can_climb_the_loss_after_the_step():
     target = np.ones(20, np.float32)
-    (row, *_) = sim.attack(
+    (row, *_) = byzsim.attack(
         "learned", HONEST, n_byz=3, objective="loss", loss_after=lambda v: jnp.vdot(v, target), steps=20
     )
     assert (row - MEAN) @ target / np.linalg.norm(row - MEAN) / np.linalg.norm(target) > 0.999
@@ -71,28 +70,28 @@ def test_it_climbs_through_a_training_step(world, objective):
 
 def test_it_says_what_it_misses():
     with pytest.raises(ValueError, match="the loss after a step is asked for"):
-        sim.attack("learned", HONEST, n_byz=3, objective="loss")
+        byzsim.attack("learned", HONEST, n_byz=3, objective="loss")
     with pytest.raises(ValueError, match="learned: steps=0 is not a whole number of at least 1"):
-        sim.attack("learned", HONEST, n_byz=3, steps=0)
+        byzsim.attack("learned", HONEST, n_byz=3, steps=0)
 
 
 def test_kappa_of_the_median_is_between_its_bounds():
     """No rule is below f / (m - 2f) (Allouah et al. 2023, proposition 6); the median's published bound is far above."""
-    found = sim.robustness("median", 7, 2, d=4)
+    found = byzsim.robustness("median", 7, 2, d=4)
     assert 2 / 3 - 1e-3 <= found.kappa <= found.bound
 
 
 def test_the_mean_has_no_kappa():
-    assert sim.robustness("mean", 7, 2, d=4).kappa > 1e6
+    assert byzsim.robustness("mean", 7, 2, d=4).kappa > 1e6
 
 
 @pytest.mark.parametrize("f", [0, 4])
 def test_f_has_to_leave_a_majority(f):
     with pytest.raises(ValueError, match=rf"f={f} is not from 1 to \(m - 1\) // 2 = 3"):
-        sim.robustness("median", 7, f)
+        byzsim.robustness("median", 7, f)
 
 
 @pytest.mark.parametrize("rule", ["safeguard", "zeno", "draco"])
 def test_what_is_no_function_of_rows_has_no_kappa(rule):
     with pytest.raises(ValueError, match=f"{rule} is no function of one step's rows"):
-        sim.robustness(rule, 7, 2)
+        byzsim.robustness(rule, 7, 2)

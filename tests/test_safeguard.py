@@ -1,12 +1,11 @@
 """SafeguardSGD: Algorithm 1 by hand, and what its theory promises of whom it bans and when."""
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import sim
-from sim import AGGREGATORS, Round
+from byzsim import AGGREGATORS, Round
 
 M, D, T, P = 10, 6, 100, 0.1
 RUNS = 200
@@ -105,11 +104,11 @@ def test_algorithm_1_by_hand():
     honest = [[0.0], [0.5], [-0.5], [0.0]]
     rows = np.array([[*honest, [5.0]]] * 4 + [[*honest, [0.0]]] * 4, np.float32)
     options = {"threshold": "given", "t0": 2, "t1": 4, "th0": 1.0, "th1": 1.5}
-    got = sim.aggregate("safeguard", rows, f=1, **options)
+    got = byzsim.aggregate("safeguard", rows, f=1, **options)
     np.testing.assert_allclose(got[:, 0], [1, 1, 1, 1, 0, 0, 0, 0], atol=1e-6)
     rows[4:, 4] = 8.0  # banned for good: whatever it sends now
-    np.testing.assert_allclose(sim.aggregate("safeguard", rows, f=1, **options)[4:, 0], 0, atol=1e-6)
-    slow = sim.aggregate("safeguard", rows[:4], f=1, guards="single", window=2, threshold="given", th0=1.0)
+    np.testing.assert_allclose(byzsim.aggregate("safeguard", rows, f=1, **options)[4:, 0], 0, atol=1e-6)
+    slow = byzsim.aggregate("safeguard", rows[:4], f=1, guards="single", window=2, threshold="given", th0=1.0)
     np.testing.assert_allclose(slow[:, 0], 1, atol=1e-6)  # B alone never sees it
 
 
@@ -120,7 +119,7 @@ def test_the_accumulators_divide_by_how_many_are_left():
     """
     row = [[0.0], [0.0], [0.0], [3.0], [0.0]]
     rows = np.array([[*row[:3], [0.0], [1e3]], *[row] * 4], np.float32)
-    got = sim.aggregate("safeguard", rows, f=2, guards="single", threshold="given", th0=1.0)
+    got = byzsim.aggregate("safeguard", rows, f=2, guards="single", threshold="given", th0=1.0)
     np.testing.assert_allclose(got[:, 0], [200, 0.75, 0.75, 0.75, 0], rtol=1e-6)
 
 
@@ -129,7 +128,7 @@ def test_who_is_caught_counts_in_that_step(average, first):
     rows = np.zeros((3, 5, 1), np.float32)
     rows[0, 4] = 1e3
     rows[1:, 4] = 5.0
-    got = sim.aggregate("safeguard", rows, f=1, threshold="given", average=average)
+    got = byzsim.aggregate("safeguard", rows, f=1, threshold="given", average=average)
     np.testing.assert_allclose(got[:, 0], [first, 0, 0], rtol=1e-6)
 
 
@@ -137,5 +136,5 @@ def test_readmission_starts_everybody_anew():
     rows = np.zeros((6, 5, 1), np.float32)
     rows[0, 4] = 1e3
     rows[1:, 4] = 5.0
-    got = sim.aggregate("safeguard", rows, f=1, threshold="given", readmit=3)
+    got = byzsim.aggregate("safeguard", rows, f=1, threshold="given", readmit=3)
     np.testing.assert_allclose(got[:, 0], [200, 0, 0, 1, 1, 1], rtol=1e-6)

@@ -7,12 +7,11 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-
-from experiments import cli, runner
-from experiments.bench import accelerator, scaling
-from experiments.bench.child import Child, Failed, parsed
-from experiments.errors import UserError
-from sim import AGGREGATORS, Cell, grid
+from byzsim import AGGREGATORS, Cell, grid
+from byzsim.experiments import cli, runner
+from byzsim.experiments.bench import accelerator, scaling
+from byzsim.experiments.bench.child import Child, Failed, parsed
+from byzsim.experiments.errors import UserError
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
 GIVEN = scaling.Scaling(workers=SIZES, coordinates=(100, 1000), at_d=100, at_m=10, shown=("mean", "krum"))

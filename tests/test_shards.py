@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from sim import shards
+from byzsim import shards
 
 LABELS = np.arange(400) % 4
 

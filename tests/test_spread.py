@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from sim import AGGREGATORS, PRE_RULES
+from byzsim import AGGREGATORS, PRE_RULES
 
 GATHERED = {"signguard"}  # it looks at a window of columns that may start anywhere
 pytestmark = pytest.mark.slow

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+import byzsim
 import pandas as pd
 import pytest
-
-import sim
-from experiments import cli, harm, zoo
-from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim.experiments import cli, harm, zoo
 
 ROOT = Path(__file__).parent.parent
 SIZE = zoo.Size(m=7, f=1, d=3)
@@ -61,7 +60,7 @@ def test_what_becomes_of_bad_rows():
 
 @pytest.mark.parametrize(("kappa", "shown"), [(0.75, "0.75"), (1e7, "unbounded")])
 def test_facts_of_a_rule(kappa, shown, monkeypatch):
-    monkeypatch.setattr(sim, "robustness", lambda *_, **__: sim.Robustness(kappa, "alie", "normal", 2.5))
+    monkeypatch.setattr(byzsim, "robustness", lambda *_, **__: byzsim.Robustness(kappa, "alie", "normal", 2.5))
     facts = zoo._facts("median", AGGREGATORS["median"], SIZE)
     assert (facts["max_f"], facts["f"], facts["cost"]) == (3, 1, "O(m d)")
     assert (facts["kappa"], facts["published"], facts["found by"]) == (shown, "2.5", "alie, honest: normal")

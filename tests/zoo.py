@@ -2,7 +2,7 @@
 
 import importlib
 
-from sim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
 
 ZOOS = {"aggregators": AGGREGATORS, "attacks": ATTACKS, "pre_rules": PRE_RULES, "modifiers": MODIFIERS}
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from experiments import arguments, records, runner
-from experiments.bench import environment, page, rules, start, steps
-from experiments.bench.environment import Peer
-from experiments.bench.findings import Finding
-from experiments.bench.timing import Effort
-from experiments.errors import unknown
+from byzsim.experiments import arguments, records, runner
+from byzsim.experiments.bench import environment, page, rules, start, steps
+from byzsim.experiments.bench.environment import Peer
+from byzsim.experiments.bench.findings import Finding
+from byzsim.experiments.bench.timing import Effort
+from byzsim.experiments.errors import unknown
 
 PARTS = ("start", "gradients", "steps", "memory", "attacks", "rules")
 FIELDS = frozenset({"part", "what", "ratio", "date"})
@@ -60,7 +60,7 @@ QUICK = Plan((8,), steps.SETTINGS[1:2], rules.SHAPES[:1], 10, Effort(5, 4), Effo
 
 def main(args: list[str], say: Callable[[str], object]) -> None:
     """The benchmark that is named first, or else the one against the peers."""
-    from experiments.bench import accelerator, scaling  # children of `scaling` import this package too
+    from byzsim.experiments.bench import accelerator, scaling  # children of `scaling` import this package too
 
     others = {"scaling": scaling.command, "accelerator": accelerator.command}
     if args and not args[0].startswith("-"):

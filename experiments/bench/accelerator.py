@@ -13,21 +13,20 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from experiments import arguments, records, runner
-from experiments.bench import steps
-from experiments.bench.child import Facts, aggregation, parsed, repeated
-from experiments.bench.environment import Peer
-from experiments.bench.page import made_by
-from experiments.bench.scaling import command_line
-from experiments.bench.timing import Failed
-from experiments.config import Alpha, cells
-from experiments.datasets import load
-from experiments.errors import UserError, unknown
-from experiments.report import write_whole
-from experiments.tables import TABLES
-from experiments.zoo import pipes
-from sim import AGGREGATORS, Cell, Data, grid
+from byzsim import AGGREGATORS, Cell, Data, grid
+from byzsim.experiments import arguments, records, runner
+from byzsim.experiments.bench import steps
+from byzsim.experiments.bench.child import Facts, aggregation, parsed, repeated
+from byzsim.experiments.bench.environment import Peer
+from byzsim.experiments.bench.page import made_by
+from byzsim.experiments.bench.scaling import command_line
+from byzsim.experiments.bench.timing import Failed
+from byzsim.experiments.config import Alpha, cells
+from byzsim.experiments.datasets import load
+from byzsim.experiments.errors import UserError, unknown
+from byzsim.experiments.report import write_whole
+from byzsim.experiments.tables import TABLES
+from byzsim.experiments.zoo import pipes
 
 AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
 """seconds for the table, after compilation; times byzfl's steps; of a device copy's bandwidth"""

@@ -10,14 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-import sim
-from experiments import records
-from sim import AGGREGATORS, Entry, Round
-from sim.names import known, options
+from byzsim import AGGREGATORS, Entry, Round
+from byzsim.experiments import records
+from byzsim.names import known, options
 
 Facts = dict[str, Any]
 
@@ -63,7 +62,7 @@ def aggregation(text: str, m: int, d: int, repeats: int) -> Facts:
     """
     began = time.perf_counter()
     entry, args = parsed(text)
-    f = min(m // 10, sim.names.max_f(entry, m, args))
+    f = min(m // 10, byzsim.names.max_f(entry, m, args))
     rows, made = _rows(m, d, f), entry.make(**args)
     zero = jnp.zeros(d)
 
@@ -109,7 +108,7 @@ def repeated(call: Callable[[], Any], repeats: int, *, seconds: float = 3.0) -> 
 
 
 def training(text: str, m: int, batch: int, steps: int, side: int) -> Facts:
-    """A training step of the MLP through `sim.simulate`: seconds, and the peak of this process's memory.
+    """A training step of the MLP through `byzsim.simulate`: seconds, and the peak of this process's memory.
 
     Random images of `side` x `side` pixels; a tenth of the workers sends Gaussian noise. Three epochs of `steps` steps,
     of which the first, with compilation, does not count; measuring the test set (100 images) does.
@@ -122,7 +121,7 @@ def training(text: str, m: int, batch: int, steps: int, side: int) -> Facts:
     images = draw.integers(0, 256, (n, side, side), dtype=np.uint8)
     labels = (np.arange(n) % 10).astype(np.uint8)
     marks = [time.perf_counter()]
-    sim.simulate(
+    byzsim.simulate(
         (images, labels),
         (images[:100], labels[:100]),
         on_epoch=lambda _: marks.append(time.perf_counter()),
@@ -131,7 +130,7 @@ def training(text: str, m: int, batch: int, steps: int, side: int) -> Facts:
         attack="gaussian",
         model="mlp",
         m=m,
-        n_byz=min(m // 10, sim.names.max_f(parsed(text).entry, m, parsed(text).args)),
+        n_byz=min(m // 10, byzsim.names.max_f(parsed(text).entry, m, parsed(text).args)),
         batch=batch,
         epochs=3,
         steps=steps,

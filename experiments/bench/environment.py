@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.bench.timing import Failed, Side
-from experiments.errors import UserError
+from byzsim.experiments.bench.timing import Failed, Side
+from byzsim.experiments.errors import UserError
 
 HERE = Path(__file__).parent
 PINS = HERE / "peers.txt"

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from experiments.bench.timing import Timing
+from byzsim.experiments.bench.timing import Timing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from byzsim.experiments.figures import save, write_whole
+from byzsim.experiments.records import Record
+from byzsim.experiments.zoo import pipes
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from experiments.figures import save, write_whole
-from experiments.records import Record
-from experiments.zoo import pipes
 
 MET, MISSED = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion
 BUSY = 1.0  # processes that ran before, on average over a minute

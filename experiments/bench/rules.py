@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from experiments.bench.environment import Peer
-from experiments.bench.findings import Finding
-from experiments.bench.steps import check_same
-from experiments.bench.timing import Effort, Failed, Side, interleaved, local
-from sim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round, names
-from sim.ops import HIGHEST
+from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round, names
+from byzsim.experiments.bench.environment import Peer
+from byzsim.experiments.bench.findings import Finding
+from byzsim.experiments.bench.steps import check_same
+from byzsim.experiments.bench.timing import Effort, Failed, Side, interleaved, local
+from byzsim.ops import HIGHEST
 
 Shape = tuple[int, int]
 SHAPES: tuple[Shape, ...] = ((20, 61_706), (10, 272_474), (25, 1_000_000), (100, 1_000_000))

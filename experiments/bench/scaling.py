@@ -9,18 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from byzsim import AGGREGATORS
+from byzsim.experiments import arguments, csv_files, records
+from byzsim.experiments.bench.child import Child, Failed, parsed
+from byzsim.experiments.bench.page import made_by
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.figures import mark_quick, save
+from byzsim.experiments.report import write_whole
+from byzsim.experiments.zoo import pipes
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-
-from experiments import arguments, csv_files, records
-from experiments.bench.child import Child, Failed, parsed
-from experiments.bench.page import made_by
-from experiments.errors import UserError
-from experiments.figures import mark_quick, save
-from experiments.report import write_whole
-from experiments.zoo import pipes
-from sim import AGGREGATORS
 
 SAFEGUARD = "safeguard:threshold=theory"  # as in its theory; the default finds thresholds from all pairs of workers
 VARIANTS = (SAFEGUARD, "mda:search=ball")
@@ -303,7 +302,7 @@ def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: recor
         "own plan (`memory_analysis`); the matrix itself and the state that comes in are not counted.",
         _memory(found, given),
         f"## A training step with {given.step_workers:,} workers",
-        "The MLP through `sim.simulate`: each rule in a process of its own, of which the peak of resident memory "
+        "The MLP through `byzsim.simulate`: each rule in a process of its own, of which the peak of resident memory "
         "is given, with data, compilation and all. A tenth of the workers, or as many as the rule withstands, sends "
         "noise. Time of a step: the shortest of two epochs' means.",
         _steps(steps),

@@ -10,17 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
-from experiments.bench.findings import Finding
-from experiments.bench.timing import Timing
-from experiments.errors import UserError
+from byzsim.experiments.bench.findings import Finding
+from byzsim.experiments.bench.timing import Timing
+from byzsim.experiments.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 # Runs a table and prints the seconds that XLA took to compile, or to find compiled code in the cache.
 COUNTED = """
 import json, sys
 import jax
-from experiments import cli
+from byzsim.experiments import cli
 seconds = []
 event = "/jax/core/compile/backend_compile_duration"
 jax.monitoring.register_event_duration_secs_listener(lambda name, s, **_: seconds.append(s) if name == event else None)
@@ -31,7 +30,7 @@ print(json.dumps({"code": code, "seconds": sum(seconds), "programs": len(seconds
 
 def start(times: int) -> Iterator[Finding]:
     """Wall clock of `byzsim list`, in fresh processes."""
-    walls = [_wall([sys.executable, "-m", "experiments", "list"]) for _ in range(times)]
+    walls = [_wall([sys.executable, "-m", "byzsim.experiments", "list"]) for _ in range(times)]
     low, middle, high = np.percentile(walls, [25, 50, 75])
     ours = Timing(1000 * float(middle), float((high - low) / middle), times)
     yield Finding(

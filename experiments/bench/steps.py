@@ -9,15 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from byzsim import Cell, Data, engine, grid
+from byzsim.engine import Knobs, Program, TrainState
+from byzsim.experiments.bench.environment import Peer
+from byzsim.experiments.bench.findings import Finding
+from byzsim.experiments.bench.timing import Effort, Side, interleaved, local
+from byzsim.experiments.errors import UserError
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.flatten_util import ravel_pytree
-
-from experiments.bench.environment import Peer
-from experiments.bench.findings import Finding
-from experiments.bench.timing import Effort, Side, interleaved, local
-from experiments.errors import UserError
-from sim import Cell, Data, engine, grid
-from sim.engine import Knobs, Program, TrainState
 
 M, F, CLASSES, LR = 20, 5, 10, 0.03
 TOLERANCE = 1e-4  # of the largest entry

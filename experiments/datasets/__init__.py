@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.datasets import cifar10, digits, fashion_mnist, mnist
-from experiments.datasets._base import Dataset, Entry, Say
-from experiments.datasets._cache import cache_file, cache_folder, stored_digest
-from experiments.errors import UserError, unknown
+from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist
+from byzsim.experiments.datasets._base import Dataset, Entry, Say
+from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
+from byzsim.experiments.errors import UserError, unknown
 
 __all__ = ["DATASETS", "Dataset", "Entry", "Fingerprint", "cache_folder", "describe", "fingerprint", "load"]
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from byzsim.experiments.errors import UserError
 from numpy.typing import NDArray
-
-from experiments.errors import UserError
 
 Image = NDArray[np.uint8]  # (n, h, w) or (n, h, w, c)
 Label = NDArray[np.uint8]  # (n,)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+from byzsim.experiments.datasets._base import Dataset, Missing, dataset
+from byzsim.experiments.errors import UserError
 from numpy.lib import format
 from numpy.typing import NDArray
-
-from experiments.datasets._base import Dataset, Missing, dataset
-from experiments.errors import UserError
 
 
 def cache_folder() -> Path | None:

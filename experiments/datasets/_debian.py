@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from experiments.datasets._base import Missing
+from byzsim.experiments.datasets._base import Missing
 
 SECONDS = 300.0  # for any one command: 31 MB over a slow line
 NET = ("-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10", "-o", "Acquire::https::Timeout=10")

@@ -13,11 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from byzsim.experiments.datasets._base import Arrays, Missing
+from byzsim.experiments.datasets._sources import Debian, Recipe
+from byzsim.experiments.errors import UserError
 from numpy.typing import NDArray
-
-from experiments.datasets._base import Arrays, Missing
-from experiments.datasets._sources import Debian, Recipe
-from experiments.errors import UserError
 
 LARGEST = 2**27  # bytes in a file; the family's largest has 47,040,016
 UBYTE = 0x08  # the type code of uint8

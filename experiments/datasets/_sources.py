@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.datasets import _cache, _debian, _tfds
-from experiments.datasets._base import Arrays, Dataset, Missing, Say, dataset
-from experiments.errors import UserError
+from byzsim.experiments.datasets import _cache, _debian, _tfds
+from byzsim.experiments.datasets._base import Arrays, Dataset, Missing, Say, dataset
+from byzsim.experiments.errors import UserError
 
 
 class Debian(NamedTuple):

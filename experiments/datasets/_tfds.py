@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from experiments.datasets._base import Image, Label, Missing, Say
-from experiments.datasets._cache import expanded
-from experiments.errors import UserError
+from byzsim.experiments.datasets._base import Image, Label, Missing, Say
+from byzsim.experiments.datasets._cache import expanded
+from byzsim.experiments.errors import UserError
 
 OWN = "tensorflow_datasets.core.features."
 PROBE_SECONDS = 3.0

@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
-from experiments.datasets import _sources
-from experiments.datasets._base import Arrays, Entry, Image, Label, Missing
-from experiments.errors import UserError
+from byzsim.experiments.datasets import _sources
+from byzsim.experiments.datasets._base import Arrays, Entry, Image, Label, Missing
+from byzsim.experiments.errors import UserError
 
 FILE = "cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"

@@ -1,8 +1,7 @@
 """scikit-learn's digits: 1,437 + 360 grey images, 8x8, ten classes, inside its package: no network."""
 
 import numpy as np
-
-from experiments.datasets._base import Dataset, Entry, dataset
+from byzsim.experiments.datasets._base import Dataset, Entry, dataset
 
 SEED = 0  # of the split: shuffled, as neighbours in the file may be by the same hand
 TRAIN = 1_437

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from experiments.datasets import _idx, _sources
-from experiments.datasets._base import Entry
+from byzsim.experiments.datasets import _idx, _sources
+from byzsim.experiments.datasets._base import Entry
 
 RECIPE = _idx.recipe(
     "fashion_mnist",

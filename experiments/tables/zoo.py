@@ -1,8 +1,8 @@
 """Every rule under every attack, briefly: what breaks, and what learns at all in 20 steps."""
 
-from experiments.config import Config, Table
-from experiments.tables.smoke import no_verdict
-from sim import AGGREGATORS, ATTACKS
+from byzsim import AGGREGATORS, ATTACKS
+from byzsim.experiments.config import Config, Table
+from byzsim.experiments.tables.smoke import no_verdict
 
 ENTRY = Table(
     name="zoo",

@@ -1,6 +1,6 @@
 """Aggregation rules. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
 
-from sim.aggregators import (
+from byzsim.aggregators import (
     aksel,
     brsgd,
     bulyan,
@@ -30,7 +30,7 @@ from sim.aggregators import (
     trimmed_mean,
     zeno,
 )
-from sim.types import Entry
+from byzsim.types import Entry
 
 AGGREGATORS: dict[str, Entry] = {
     name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")

@@ -4,9 +4,7 @@ import operator
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
-
-from sim.ops import (
+from byzsim.ops import (
     masked_mean,
     middle_ranks,
     midpoint,
@@ -17,7 +15,8 @@ from sim.ops import (
     share,
     usable_rows,
 )
-from sim.types import Aggregator, Entry, Fraction, Traced, checked, stateless
+from byzsim.types import Aggregator, Entry, Fraction, Traced, checked, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 Reading = Literal["paper", "code"]
 Threshold = Literal["majority", "half"]

@@ -4,8 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import (
+from byzsim.ops import (
     KrumDefinition,
     at_rank,
     krum_scores,
@@ -19,7 +18,7 @@ from sim.ops import (
     window,
     window_share,
 )
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 Selection = Literal["iterative", "once", "means_drop_best", "means_drop_nearest"]
 

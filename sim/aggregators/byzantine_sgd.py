@@ -3,10 +3,9 @@
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
+from byzsim.ops import at_majority, masked_mean, median_machine, per_row, share, usable_rows
+from byzsim.types import Aggregator, Count, Entry, Fraction, Info, Positive, checked
 from jaxtyping import Array, Bool, Float
-
-from sim.ops import at_majority, masked_mean, median_machine, per_row, share, usable_rows
-from sim.types import Aggregator, Count, Entry, Fraction, Info, Positive, checked
 
 
 class State(NamedTuple):

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import deviation_gram, downweight, top_direction, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, stateless
+from byzsim.ops import deviation_gram, downweight, top_direction, usable_rows, weighted_sum
+from byzsim.types import Aggregator, Entry, stateless
 
 
 def caf() -> Aggregator:

@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import masked_mean, median, norms, per_row, row_sum, times, usable_rows
-from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
+from byzsim.ops import masked_mean, median, norms, per_row, row_sum, times, usable_rows
+from byzsim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 Start = Literal["previous", "mean", "median", "zero"]
 

@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import HIGHEST, masked_mean, preference, share
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.ops import HIGHEST, masked_mean, preference, share
+from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked

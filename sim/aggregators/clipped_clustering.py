@@ -4,10 +4,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from byzsim.ops import gram, midpoint, norms, share, usable_rows, weighted_sum
+from byzsim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 from jaxtyping import Array, Bool, Float, Int
-
-from sim.ops import gram, midpoint, norms, share, usable_rows, weighted_sum
-from sim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
 
 
 class State(NamedTuple):

@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import deviation_gram, masked_mean, ranks, share, top_direction, usable_rows
-from sim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
+from byzsim.ops import deviation_gram, masked_mean, ranks, share, top_direction, usable_rows
+from byzsim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
 
 
 @checked

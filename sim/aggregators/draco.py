@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from sim.ops import groups, per_row, share, usable_rows, weighted_sum
-from sim.types import Aggregator, Count, Entry, Traced, checked, stateless
+from byzsim.ops import groups, per_row, share, usable_rows, weighted_sum
+from byzsim.types import Aggregator, Count, Entry, Traced, checked, stateless
 
 
 @checked
@@ -27,8 +26,8 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         to the lowest index. A row that is not usable (`ops.usable_rows`) agrees with nobody and does not win while one
         is usable; a group without usable rows is left out of the mean, which is zero if all are. `Info.weight` is
         uniform over the winners of the vote. The authors' code votes layer by layer, on equal bits, in one pass (Boyer
-        and Moore), which is the same where a majority of a group is honest. `sim.aggregate` takes the rows as computed
-        with this redundancy.
+        and Moore), which is the same where a majority of a group is honest. `byzsim.aggregate` takes the rows as
+        computed with this redundancy.
     Raises:
         ValueError: for r below 1.
     References: Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant

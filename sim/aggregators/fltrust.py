@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import norms, per_row, row_sum, times, usable_rows
-from sim.types import Aggregator, Count, Entry, checked, stateless
+from byzsim.ops import norms, per_row, row_sum, times, usable_rows
+from byzsim.types import Aggregator, Count, Entry, checked, stateless
 
 
 @checked

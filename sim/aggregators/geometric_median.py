@@ -1,7 +1,7 @@
 """Geometric median, by Weiszfeld's iteration."""
 
-from sim.ops import WeiszfeldStart, usable_rows, weiszfeld
-from sim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
+from byzsim.ops import WeiszfeldStart, usable_rows, weiszfeld
+from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
 
 
 @checked

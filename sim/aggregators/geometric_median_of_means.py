@@ -1,9 +1,8 @@
 """Geometric median of means."""
 
 import numpy as np
-
-from sim.ops import mix, usable_rows, weiszfeld
-from sim.types import Aggregator, Count, Entry, Positive, Traced, checked, stateless
+from byzsim.ops import mix, usable_rows, weiszfeld
+from byzsim.types import Aggregator, Count, Entry, Positive, Traced, checked, stateless
 
 
 @checked

@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import SHRINK, deviation_gram, downweight, top_direction, usable_rows, weighted_sum
-from sim.types import Aggregator, Entry, NotNegative, Positive, Reading, checked, stateless
+from byzsim.ops import SHRINK, deviation_gram, downweight, top_direction, usable_rows, weighted_sum
+from byzsim.types import Aggregator, Entry, NotNegative, Positive, Reading, checked, stateless
 
 
 @checked

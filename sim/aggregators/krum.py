@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import KrumDefinition, krum_scores, preference, sq_distances
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.ops import KrumDefinition, krum_scores, preference, sq_distances
+from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked

@@ -5,9 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from sim.ops import masked_mean, ranks, share, sq_distances, subsets
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.ops import masked_mean, ranks, share, sq_distances, subsets
+from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 LARGEST = 20
 """workers of which all subsets are tried: at most C(20, 11) = 167960 for one f, and 431910 for all f in a grid"""

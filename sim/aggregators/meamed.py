@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import middle_ranks, midpoint, nearest_start, ranks, row_sum, sorted_rows, window, window_share
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.ops import middle_ranks, midpoint, nearest_start, ranks, row_sum, sorted_rows, window, window_share
+from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked

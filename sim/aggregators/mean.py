@@ -1,9 +1,8 @@
 """The average of all gradients."""
 
 import jax.numpy as jnp
-
-from sim.ops import HIGHEST
-from sim.types import Aggregator, Entry, stateless
+from byzsim.ops import HIGHEST
+from byzsim.types import Aggregator, Entry, stateless
 
 
 def mean() -> Aggregator:

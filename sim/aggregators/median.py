@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import middle_ranks, midpoint, order_statistics, per_row
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.ops import middle_ranks, midpoint, order_statistics, per_row
+from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked

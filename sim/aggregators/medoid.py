@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import powered, preference, sq_distances
-from sim.types import Aggregator, Entry, checked, stateless
+from byzsim.ops import powered, preference, sq_distances
+from byzsim.types import Aggregator, Entry, checked, stateless
 
 
 @checked

@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import masked_mean, per_row, preference, share, usable_rows
-from sim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.ops import masked_mean, per_row, preference, share, usable_rows
+from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 
 @checked
@@ -19,7 +18,7 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
         trusted: index of that worker; a negative one counts from the end. -1, the last: the engine's Byzantine workers
             are the first unless it is told otherwise. (byzfl: 0.) Or "server": nobody's, but the server's own gradient,
             that of `rnd.server_loss(100)` at `rnd.params`; any vector, as krum's pivot, where the caller gives
-            `server_gradient` to `sim.aggregate`. Static.
+            `server_gradient` to `byzsim.aggregate`. Static.
     Tolerates: f <= (m - 1) // 2, if the trusted worker is honest (in the paper every honest worker trusts itself).
     Cost: O(md), three reads.
     Choices: a trusted worker's row comes first, then ties go to the lowest worker index; at least one row is kept. Rows

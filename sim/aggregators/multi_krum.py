@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import KrumDefinition, krum_scores, krum_winners, masked_mean, preference, share, sq_distances
-from sim.types import Aggregator, Count, Entry, Reading, checked, stateless
+from byzsim.ops import KrumDefinition, krum_scores, krum_winners, masked_mean, preference, share, sq_distances
+from byzsim.types import Aggregator, Count, Entry, Reading, checked, stateless
 
 Definition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
 DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {

@@ -1,9 +1,8 @@
 """Phocas: the mean around the trimmed mean."""
 
 import jax.numpy as jnp
-
-from sim.ops import nearest_start, sorted_rows, window, window_share
-from sim.types import Aggregator, Entry, stateless
+from byzsim.ops import nearest_start, sorted_rows, window, window_share
+from byzsim.types import Aggregator, Entry, stateless
 
 
 def phocas() -> Aggregator:

@@ -6,11 +6,10 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from byzsim.noise import normals
+from byzsim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
+from byzsim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
 from jaxtyping import Array, Bool, Float, Int, Key
-
-from sim.noise import normals
-from sim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
-from sim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
 
 Threshold = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
 

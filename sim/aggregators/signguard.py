@@ -4,10 +4,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from byzsim.ops import HIGHEST, midpoint, share, squared, weighted_sum
+from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
 from jaxtyping import Array, Bool, Float
-
-from sim.ops import HIGHEST, midpoint, share, squared, weighted_sum
-from sim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
 

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import deviation_gram, masked_mean, share, subsets, top_direction, usable_rows
-from sim.types import Aggregator, Entry, stateless
+from byzsim.ops import deviation_gram, masked_mean, share, subsets, top_direction, usable_rows
+from byzsim.types import Aggregator, Entry, stateless
 
 LARGEST = 16
 """workers of which all subsets are tried: at most C(16, 7) = 11440 for one f, and 39203 for all f in a grid"""

@@ -1,9 +1,8 @@
 """Coordinate-wise trimmed mean."""
 
 import jax.numpy as jnp
-
-from sim.ops import window_of
-from sim.types import Aggregator, Entry, stateless
+from byzsim.ops import window_of
+from byzsim.types import Aggregator, Entry, stateless
 
 
 def trimmed_mean() -> Aggregator:

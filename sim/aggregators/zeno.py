@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import masked_mean, per_row, ranks, share, usable_rows
-from sim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
+from byzsim.ops import masked_mean, per_row, ranks, share, usable_rows
+from byzsim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
 
 
 @checked

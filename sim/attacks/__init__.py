@@ -1,6 +1,6 @@
 """Attacks. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
 
-from sim.attacks import (
+from byzsim.attacks import (
     alie,
     byzmean,
     delayed_gradient,
@@ -28,6 +28,6 @@ from sim.attacks import (
     sign_flip,
     zero_gradient,
 )
-from sim.types import Entry
+from byzsim.types import Entry
 
 ATTACKS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}

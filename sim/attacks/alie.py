@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from sim.ops import alie_z, masked_mean, masked_std
-from sim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.ops import alie_z, masked_mean, masked_std
+from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
 
 
 @checked

@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import masked_mean, masked_std, weighted_sum
-from sim.types import Attack, Entry, Reading, Traced, attack, checked, once
+from byzsim.ops import masked_mean, masked_std, weighted_sum
+from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, once
 
 
 @checked

@@ -1,8 +1,7 @@
 """A true gradient of long ago."""
 
 import jax.numpy as jnp
-
-from sim.types import Attack, Count, Entry, attack, checked
+from byzsim.types import Attack, Count, Entry, attack, checked
 
 
 @checked

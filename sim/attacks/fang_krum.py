@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import HIGHEST, krum_scores, masked_mean, norms, preference, sq_distances
-from sim.types import Attack, Entry, Natural, Reading, Traced, checked, collusion
+from byzsim.ops import HIGHEST, krum_scores, masked_mean, norms, preference, sq_distances
+from byzsim.types import Attack, Entry, Natural, Reading, Traced, checked, collusion
 
 
 @checked

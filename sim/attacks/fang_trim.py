@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.ops import masked_mean, masked_std, order_statistics
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from byzsim.ops import masked_mean, masked_std, order_statistics
+from byzsim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
 @checked

@@ -1,6 +1,6 @@
 """Minus the gradient over all data, many times over."""
 
-from sim.types import Attack, Entry, NotNegative, Reading, checked, collusion
+from byzsim.types import Attack, Entry, NotNegative, Reading, checked, collusion
 
 
 @checked
@@ -13,7 +13,7 @@ def full_gradient_negation(*, kappa: NotNegative = 100.0) -> Attack:
         kappa: traced. krum 0.9.1: 100.
     Cost: a gradient over all data in every step, many times that of all workers' batches.
     Choices: in a training run L is over all workers' data, Byzantine ones included, with clean labels. Outside of one
-        `sim.attack(..., full_gradient=g)` says what the gradient is.
+        `byzsim.attack(..., full_gradient=g)` says what the gradient is.
     Raises:
         ValueError: outside of a training run without a full gradient.
     References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant

@@ -4,9 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.noise import normals
-from sim.types import Attack, Entry, Reading, Traced, attack, checked
+from byzsim.noise import normals
+from byzsim.types import Attack, Entry, Reading, Traced, attack, checked
 
 
 @checked

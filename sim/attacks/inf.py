@@ -3,8 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.types import Attack, Entry, attack, checked
+from byzsim.types import Attack, Entry, attack, checked
 
 
 @checked

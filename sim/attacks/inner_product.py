@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from sim.ops import masked_mean
-from sim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.ops import masked_mean
+from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
 
 
 @checked

@@ -1,13 +1,13 @@
 """Honest work on inverted labels."""
 
-from sim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, attack
 
 
 def label_flip() -> Attack:
     """Byzantine workers compute honest gradients on labels C - 1 - y (9 - y for ten classes).
 
     Choices: labels are places among the C classes that are there, so of the digits 3 and 7 one becomes the other
-        (`sim.simulate` numbers them so; `byzsim run` refuses data in which a class is missing).
+        (`byzsim.simulate` numbers them so; `byzsim run` refuses data in which a class is missing).
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Allen-Zhu et al., ICLR 2021, section 5.
     """
 

@@ -4,10 +4,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from byzsim.ops import masked_mean, masked_std, per_row
+from byzsim.types import Attack, Count, Entry, Positive, Round, Traced, checked, collusion
 from jaxtyping import Array, Bool, Float
-
-from sim.ops import masked_mean, masked_std, per_row
-from sim.types import Attack, Count, Entry, Positive, Round, Traced, checked, collusion
 
 Objective = Literal["distance", "descent", "loss"]
 

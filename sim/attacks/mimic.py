@@ -4,11 +4,10 @@ import functools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
+from byzsim.noise import normals
+from byzsim.ops import masked_mean, per_row, weighted_sum
+from byzsim.types import Attack, Count, Entry, Natural, Reading, attack, checked
 from jaxtyping import Array, Float, Int
-
-from sim.noise import normals
-from sim.ops import masked_mean, per_row, weighted_sum
-from sim.types import Attack, Count, Entry, Natural, Reading, attack, checked
 
 
 class State(NamedTuple):

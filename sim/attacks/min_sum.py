@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from sim.types import Attack, Entry, Positive, Reading, checked, collusion
+from byzsim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
+from byzsim.types import Attack, Entry, Positive, Reading, checked, collusion
 
 
 @checked

@@ -1,8 +1,7 @@
 """Rows that are no numbers."""
 
 import jax.numpy as jnp
-
-from sim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, attack
 
 
 def nan() -> Attack:

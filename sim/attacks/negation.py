@@ -4,10 +4,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from sim.noise import normals
-from sim.ops import per_row, weighted_sum
-from sim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
+from byzsim.noise import normals
+from byzsim.ops import per_row, weighted_sum
+from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
 
 
 @checked

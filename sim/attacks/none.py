@@ -1,6 +1,6 @@
 """No attack."""
 
-from sim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, attack
 
 
 def none() -> Attack:

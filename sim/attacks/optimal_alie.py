@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from sim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean, masked_std
-from sim.types import Attack, Entry, Reading, checked, collusion
+from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean, masked_std
+from byzsim.types import Attack, Entry, Reading, checked, collusion
 
 
 @checked

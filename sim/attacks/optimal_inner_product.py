@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean
-from sim.types import Attack, Entry, Reading, checked, collusion
+from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean
+from byzsim.types import Attack, Entry, Reading, checked, collusion
 
 
 @checked

@@ -1,8 +1,7 @@
 """Honest work on labels drawn at random."""
 
 import jax
-
-from sim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, attack
 
 
 def random_labels() -> Attack:

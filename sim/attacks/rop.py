@@ -1,9 +1,8 @@
 """Relocated orthogonal perturbation: a step sideways from where the server last went."""
 
 import jax.numpy as jnp
-
-from sim.ops import alie_z, divided, masked_mean, norms
-from sim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.ops import alie_z, divided, masked_mean, norms
+from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
 
 
 @checked

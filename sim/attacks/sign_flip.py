@@ -3,9 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-
-from sim.ops import masked_mean
-from sim.types import Attack, Entry, Reading, attack, checked, collusion
+from byzsim.ops import masked_mean
+from byzsim.types import Attack, Entry, Reading, attack, checked, collusion
 
 
 @checked

@@ -1,8 +1,7 @@
 """Nothing at all."""
 
 import jax.numpy as jnp
-
-from sim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, attack
 
 
 def zero_gradient() -> Attack:

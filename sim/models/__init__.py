@@ -5,7 +5,7 @@ A model's factory takes `n_classes` and its own keyword-only options; the module
 Of its collections `params` is trained; others stay as `init` makes them.
 """
 
-from sim.models import lenet, mlp, resnet20, softmax
-from sim.types import Entry
+from byzsim.models import lenet, mlp, resnet20, softmax
+from byzsim.types import Entry
 
 MODELS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}

@@ -4,9 +4,8 @@ from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-
-from sim.models._layers import ACTIVATIONS, ConvPool, unit_images
-from sim.types import Entry, checked
+from byzsim.models._layers import ACTIVATIONS, ConvPool, unit_images
+from byzsim.types import Entry, checked
 
 
 class LeNet(nn.Module):

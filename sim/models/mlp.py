@@ -3,9 +3,8 @@
 from typing import Literal
 
 import flax.linen as nn
-
-from sim.models._layers import ACTIVATIONS, unit_images
-from sim.types import Count, Entry, checked
+from byzsim.models._layers import ACTIVATIONS, unit_images
+from byzsim.types import Count, Entry, checked
 
 
 class MLP(nn.Module):

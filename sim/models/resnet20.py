@@ -3,9 +3,8 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-
-from sim.models._layers import unit_images
-from sim.types import Count, Entry, checked
+from byzsim.models._layers import unit_images
+from byzsim.types import Count, Entry, checked
 
 
 class Block(nn.Module):

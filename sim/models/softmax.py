@@ -1,9 +1,8 @@
 """Softmax regression."""
 
 import flax.linen as nn
-
-from sim.models._layers import unit_images
-from sim.types import Entry
+from byzsim.models._layers import unit_images
+from byzsim.types import Entry
 
 
 class Softmax(nn.Module):

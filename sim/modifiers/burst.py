@@ -2,8 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-
-from sim.types import Attack, Count, Entry, Modifier, Natural, checked
+from byzsim.types import Attack, Count, Entry, Modifier, Natural, checked
 
 
 @checked

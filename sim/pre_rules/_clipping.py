@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
+from byzsim.ops import divided, norms
+from byzsim.types import Aggregator, PreRule, Round
 from jaxtyping import Array, Float
-
-from sim.ops import divided, norms
-from sim.types import Aggregator, PreRule, Round
 
 
 def clipped_to(limit: Callable[[Float[Array, " m"], Round], Float[Array, ""] | float]) -> PreRule:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from byzsim.ops import mix
+from byzsim.types import Aggregator, PreRule, Round
 from jaxtyping import Array, Float
-
-from sim.ops import mix
-from sim.types import Aggregator, PreRule, Round
 
 
 def mixing(

@@ -1,9 +1,8 @@
 """Adaptive robust clipping."""
 
 import jax.numpy as jnp
-
-from sim.pre_rules._clipping import clipped_to
-from sim.types import Entry, PreRule
+from byzsim.pre_rules._clipping import clipped_to
+from byzsim.types import Entry, PreRule
 
 
 def arc() -> PreRule:

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-
-from sim.pre_rules._mixing import mixing
-from sim.types import Count, Entry, PreRule, Reading, checked
+from byzsim.pre_rules._mixing import mixing
+from byzsim.types import Count, Entry, PreRule, Reading, checked
 
 
 @checked

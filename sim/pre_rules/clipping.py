@@ -1,7 +1,7 @@
 """Static clipping."""
 
-from sim.pre_rules._clipping import clipped_to
-from sim.types import Entry, NotNegative, PreRule, Reading, checked
+from byzsim.pre_rules._clipping import clipped_to
+from byzsim.types import Entry, NotNegative, PreRule, Reading, checked
 
 
 @checked

@@ -1,10 +1,9 @@
 """Nearest-neighbour mixing."""
 
 import jax.numpy as jnp
-
-from sim.ops import ranks, sq_distances
-from sim.pre_rules._mixing import mixing
-from sim.types import Entry, PreRule
+from byzsim.ops import ranks, sq_distances
+from byzsim.pre_rules._mixing import mixing
+from byzsim.types import Entry, PreRule
 
 
 def nnm() -> PreRule:

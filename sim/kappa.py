@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from byzsim import grid, trial
+from byzsim.attacks import ATTACKS
+from byzsim.names import options, rule_entry
+from byzsim.types import Entry, Round, begin
 from jaxtyping import Array, Float
-
-from sim import grid, trial
-from sim.attacks import ATTACKS
-from sim.names import options, rule_entry
-from sim.types import Entry, Round, begin
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # times the default of an attack's only number
 BUDGETS = (0.5, 1.0, 2.0, 5.0)  # of the learned attack: the harm often peaks just inside what a rule accepts
@@ -46,7 +45,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     which climb through the rule. The largest ratio is a proof that no smaller kappa holds; it is not kappa.
 
     Args:
-        rule: a name in `sim.AGGREGATORS`, behind pre-rules if wanted.
+        rule: a name in `byzsim.AGGREGATORS`, behind pre-rules if wanted.
         m, f, d: workers, Byzantine ones among them, coordinates.
         seed: of the draws.
         rule_args: its options.

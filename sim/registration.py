@@ -2,12 +2,12 @@
 
 import inspect
 
-from sim import trial
-from sim.aggregators import AGGREGATORS
-from sim.attacks import ATTACKS
-from sim.names import BUILT_IN
-from sim.pre_rules import PRE_RULES
-from sim.types import ATTACK_TRAITS, RULE_TRAITS, Aggregator, Attack, Entry
+from byzsim import trial
+from byzsim.aggregators import AGGREGATORS
+from byzsim.attacks import ATTACKS
+from byzsim.names import BUILT_IN
+from byzsim.pre_rules import PRE_RULES
+from byzsim.types import ATTACK_TRAITS, RULE_TRAITS, Aggregator, Attack, Entry
 
 M, D = 8, 5  # of the trial
 
@@ -29,7 +29,7 @@ def register(name: str, entry: Entry) -> None:
     if name in BUILT_IN:
         raise ValueError(f"there is a {name!r} in byzsim already; choose another name")
     if not isinstance(entry, Entry):
-        raise ValueError(f"ENTRY of {name} is {entry!r}; expected sim.Entry(factory, source='...')")
+        raise ValueError(f"ENTRY of {name} is {entry!r}; expected byzsim.Entry(factory, source='...')")
     try:
         zoo = _tried(entry)
     except Exception as error:  # it is the user's code
@@ -61,5 +61,5 @@ def _tried(entry: Entry) -> dict[str, Entry]:
     elif isinstance(made, Attack):
         trial.attack(made, M, D)
     else:
-        raise ValueError(f"its factory makes {type(made).__name__}; expected sim.Aggregator or sim.Attack")
+        raise ValueError(f"its factory makes {type(made).__name__}; expected byzsim.Aggregator or byzsim.Attack")
     return zoo
