@@ -169,6 +169,8 @@ def _told(error: Exception) -> tuple[int, str]:
         return 2, setting
     if isinstance(error, UserError | Incomplete):
         return 1 if isinstance(error, Incomplete) else 2, str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return 2, _not_installed(error.name or "")
     first = str(error).strip().partition("\n")[0]
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
         return 2, f"out of memory ({first}). Try fewer workers, smaller batches or a smaller model."
@@ -176,6 +178,13 @@ def _told(error: Exception) -> tuple[int, str]:
         f"{type(error).__name__}: {first}. This is an error in byzsim or in a plugin, if one was named; recorded cells "
         "are safe. Please report it with the command and the traceback, which --debug shows."
     )
+
+
+def _not_installed(module: str) -> str:
+    """What to do about a module that is not there; those of plugins are told by `plugins.load`."""
+    if module.startswith("byzsim.experiments.bench"):
+        return "byzsim bench is not in an installed package: run it in a checkout of byzsim, after `make setup`"
+    return f"the command byzsim needs {module}, which is not installed: pip install 'byzsim[experiments]'"
 
 
 def _setting(error: BaseException) -> str | None:

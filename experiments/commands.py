@@ -475,9 +475,9 @@ def _write_file(path: Path, text: str) -> None:
 
 def bench(args: list[str]) -> None:
     """Measure speed: ours and the peers', how cost grows, or what an accelerator does."""
-    from byzsim.experiments import bench as benchmarks  # only here: other commands need none of it
+    from byzsim.experiments.bench import main  # only here: other commands need none of it, and a wheel has none
 
-    benchmarks.main(args, _say)
+    main(args, _say)
 
 
 def data(args: list[str]) -> None:
