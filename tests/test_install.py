@@ -1,4 +1,4 @@
-"""What people install: a wheel in an environment of its own, used from a folder with modules named as our folders are."""
+"""What people install: a wheel in an environment of its own, used beside modules that are named as our folders are."""
 
 import importlib.util
 import os
