@@ -53,12 +53,12 @@ def bulyan(
     Tolerates: f with m >= 4f + 3.
     Cost: O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
     Choices: theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
-        counts as that, which leaves one value, or two of an even number. Ties in scores and in
-        nearness to the median go to the lowest worker index, those in nearness to a mean to the smaller score. They do
-        occur: where one other is counted, two rows nearest to each other tie, so the order of workers may count, and
-        two rows are equally near to their mean (krum 0.9.1 leaves both to rounding). Of two values equally near the median the smaller is
-        taken (means in V are rounded, which may decide such a tie). Rows that are not usable (`ops.usable_rows`) are
-        infinitely far from everybody and never picked, though they are among the m and the r; with v < theta in V,
+        counts as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index,
+        those in nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). They do occur: where one
+        other is counted, two rows nearest to each other tie, so the order of workers may count, and two rows are
+        equally near to their mean. Of two values equally near the median the smaller is taken (means in V are rounded,
+        which may decide such a tie; Flower's argpartition takes either). Rows that are not usable (`ops.usable_rows`)
+        are infinitely far from everybody and never picked, though they are among the m and the r; with v < theta in V,
         theta is v after that; zero if V is empty. `Info.weight` is a picked row's share of all entries of V that lie
         between the smallest and the largest value averaged in their coordinate, both included; that of a mean in V is
         split evenly between its rows.
