@@ -176,7 +176,7 @@ STATEFUL = [(name, options) for kind, name, options in CHOICES if "stateful" in 
 def stream():
     """Fifty rounds in which one worker drifts and another goes wild for a while."""
     rounds = np.random.default_rng(1).normal(size=(ROUNDS, 7, 9)) + 0.3
-    rounds[:, 2] += 0.4
+    rounds[:, 2] += 1.2
     rounds[20:30, 4] *= 100
     return rounds.astype(np.float32).astype(np.float64)
 
