@@ -508,6 +508,8 @@ def test_inject_refuses_a_missing_or_double_mark(text):
         ({"clipped": [0, 0, 0]}, True),
         ({"clipped": [0, 0.1, 0]}, False),
         ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 2, 2], "clipped": [1, 1, 1]}, False),
+        ({"honest_dropped": [0, 0, 0], "byz_kept": [0, 0, 0], "byz_weight": [0, 0, 0]}, False),  # all, and nobody else
+        ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 2, 2], "byz_weight": [0.2, 0.1, 0.1]}, False),  # weighed
         ({}, False),  # a rule that does neither, or an older record
         ({"alpha": 0.0, "n_byz": 0, "attack": "none", "honest_dropped": [0, 0, 0], "byz_kept": [0, 0, 0]}, False),
     ],
@@ -523,7 +525,7 @@ def test_a_rule_that_never_acts_is_said(tmp_path, series, idle):
     for name in ("README.md", "table.md", "table.tex"):
         assert (report.NEVER in (tmp_path / name).read_text("utf-8")) == idle, name
     page = (tmp_path / "README.md").read_text("utf-8")
-    assert ("marked °, in no step of any run" in page and "BrSGD under gaussian (10 %)" in page) == idle
+    assert ("In 1 cell, marked °, in no step of any run" in page and "BrSGD under gaussian (10 %)" in page) == idle
 
 
 def test_series_are_no_settings():
