@@ -233,7 +233,8 @@ def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
         '"diverged": parameters became non-finite in every run; "(1 of 3 diverged)": mean over the others.',
         '"(n = 2)": fewer seeds than elsewhere.',
         f"{BEYOND}: more attackers than the rule is proved for. {MISSING}: not run.",
-        *[f"{IDLE}: {NEVER}: it was the mean. Its thresholds may be too large for these gradients."] * bool(summary["idle"].any()),
+        *[f"{IDLE}: {NEVER}: it was the mean. Its thresholds may be too large for these gradients."]
+        * bool(summary["idle"].any()),
         *["No slash: the paper has no number."] * beside,
         *(f"{v}: {labels[v]}." for v in verdicts),
     ]

@@ -472,6 +472,17 @@ def test_heatmap_words_and_hatches():
     assert axis.texts[4].get_color() == "white" and axis.texts[1].get_color() == "black"
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_accuracy_map_of_one_row_has_room_for_long_names():
+    rules = ["geometric_median_of_means", "brsgd"]
+    summary = summarise([record(rule=rule) for rule in rules], rules=rules)
+    figure = figures.accuracy_map(summary, quick=False)
+    figure.draw_without_rendering()
+    panel, bar = (axes.get_window_extent() for axes in figure.axes)
+    assert panel.height > 20 and panel.x1 < bar.x0
+    assert figure.axes[0].title.get_window_extent().x1 < bar.x1
+
+
 # ------------------------------------------------------------------------------------------------ inject
 
 
