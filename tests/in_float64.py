@@ -123,7 +123,7 @@ def trained():
 
 
 def recorded(folder):
-    only = ["--only", "rule=median,attack=alie,alpha=0.2", "--steps", "2", "--epochs", "1", "--checkpoint", "0"]
+    only = ["--only", "rule=median,attack=gaussian,alpha=0.2", "--steps", "2", "--epochs", "1", "--checkpoint", "0"]
     assert cli.main(["run", "smoke", "--quick", *only, "--results", str(folder)]) == 0
     return records.read(next(folder.rglob("runs.jsonl")), print)
 
