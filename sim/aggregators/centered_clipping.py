@@ -51,7 +51,7 @@ def centered_clipping(
             long = usable & (length > radius)
             factor = jnp.where(usable, jnp.where(long, radius / jnp.where(long, length, 1.0), 1.0), 0.0) / m
             pull = row_sum(lambda part, row: times(part, row - v), factor, grads)
-            return (v + pull, (1 - factor.sum()) * weight + factor, clipped + long.sum() / steps), None
+            return (v + pull, (1 - factor.sum()) * weight + factor, clipped + long.sum(dtype=grads.dtype) / steps), None
 
         first = state if start == "previous" else _start(start, grads, usable)
         begun = (first, jnp.zeros(m, grads.dtype), jnp.zeros((), grads.dtype))
