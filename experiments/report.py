@@ -125,12 +125,9 @@ def _is_idle(run: Record) -> bool:
     if run["alpha"] == 0 or (dropped is None and clipped is None):
         return False
     n_byz, share = run["n_byz"], run["n_byz"] / run["m"]
-    seen = [(dropped or [], 0), (kept or [], n_byz), (clipped or [], 0), (run["byz_weight"], share)]
-    return all(
-        value is None or abs(value - mean) < 1e-4  # None: the run had diverged
-        for values, mean in seen
-        for value in values
-    )
+    of_the_mean = [(dropped or [], 0), (kept or [], n_byz), (clipped or [], 0), (run["byz_weight"], share)]
+    gaps = [abs(value - mean) for values, mean in of_the_mean for value in values if value is not None]
+    return bool(gaps) and max(gaps) < 1e-4  # no number at all: the run diverged in its first epoch
 
 
 def _refuse_twins(runs: Sequence[Record]) -> None:

@@ -516,6 +516,7 @@ def test_inject_refuses_a_missing_or_double_mark(text):
         ({"honest_dropped": [0, 0, 0.5], "byz_kept": [2, 2, 2]}, False),
         ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 1.5, 2]}, False),
         ({"honest_dropped": [0, 0, None], "byz_kept": [2, 2, None]}, True),
+        ({"honest_dropped": [None] * 3, "byz_kept": [None] * 3, "byz_weight": [None] * 3}, False),
         ({"clipped": [0, 0, 0]}, True),
         ({"clipped": [0, 0.1, 0]}, False),
         ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 2, 2], "clipped": [1, 1, 1]}, False),
