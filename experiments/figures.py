@@ -215,7 +215,10 @@ def accuracy_map(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABE
     """
     rules, attacks = list(summary["rule"].unique()), list(summary["attack"].unique())
     alphas = list(summary["alpha"].unique())
-    size = (2.5 + 0.42 * len(rules), len(alphas) * (1.6 + 0.32 * len(attacks)))
+    # Names are as wide as 0.08 inch a letter, and a panel's title is 1.8 inches.
+    across, down = (0.08 * max(len(label(name, labels)) for name in names) for names in (attacks, rules))
+    width = max(2.5, 1.3 + across) + max(0.42 * len(rules), 1.8)
+    size = (width, len(alphas) * (max(1.6, 0.6 + down) + 0.32 * len(attacks)))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(alphas), 1, squeeze=False)[:, 0]
     for axis, alpha in zip(panels, alphas, strict=True):

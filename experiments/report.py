@@ -116,12 +116,17 @@ def _cell(
 
 
 def _is_idle(run: Record) -> bool:
-    """Under attack all through a run, the rule left nobody out and shortened no row, though that is what it is for."""
+    """Under attack all through a run, a rule that leaves workers out or shortens rows did neither: it was the mean.
+
+    A rule that weighs workers, as the geometric median, is no mean without either: Byzantine weight is not their share.
+    """
     dropped, kept, clipped = (run.get(name) for name in ("honest_dropped", "byz_kept", "clipped"))
     if run["alpha"] == 0 or (dropped is None and clipped is None):
         return False
-    left_out = [*(dropped or []), *(count and run["n_byz"] - count for count in kept or []), *(clipped or [])]
-    return all(count in (0, None) for count in left_out)  # None: the run had diverged
+    n_byz, share = run["n_byz"], run["n_byz"] / run["m"]
+    of_the_mean = [(dropped or [], 0), (kept or [], n_byz), (clipped or [], 0), (run["byz_weight"], share)]
+    gaps = [abs(value - mean) for values, mean in of_the_mean for value in values if value is not None]
+    return bool(gaps) and max(gaps) < 1e-4  # no number at all: the run diverged in its first epoch
 
 
 def _refuse_twins(runs: Sequence[Record]) -> None:
@@ -224,7 +229,8 @@ def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
         '"diverged": parameters became non-finite in every run; "(1 of 3 diverged)": mean over the others.',
         '"(n = 2)": fewer seeds than elsewhere.',
         f"{BEYOND}: more attackers than the rule is proved for. {MISSING}: not run.",
-        *[f"{IDLE}: {NEVER}, so its thresholds are too large for these gradients."] * bool(summary["idle"].any()),
+        *[f"{IDLE}: {NEVER}: it was the mean. Its thresholds may be too large for these gradients."]
+        * bool(summary["idle"].any()),
         *["No slash: the paper has no number."] * beside,
         *(f"{v}: {labels[v]}." for v in verdicts),
     ]
@@ -530,7 +536,8 @@ def _never_acted(summary: pd.DataFrame, labels: Labels) -> str:
         f"{label(c['rule'], labels)} under {label(c['attack'], labels)} ({percent(c['alpha'])})"
         for _, c in cells.iterrows()
     ]
-    return f" In {len(names)} cells, marked {IDLE}, {NEVER}: {'; '.join(names)}." if names else ""
+    count = f"{len(names)} cell{'s' * (len(names) != 1)}"
+    return f" In {count}, marked {IDLE}, {NEVER}: {'; '.join(names)}." if names else ""
 
 
 def _within(

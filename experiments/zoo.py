@@ -117,8 +117,8 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
         "## Aggregation rules",
         "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `byzsim.robustness` with the f "
         "beside it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's "
-        "own or with redundant work, to which it does not apply. published: the upper bound in the literature, from memory "
-        "where the rule's docstring says so. non-finite rows: what becomes of max_f of them (at least one).",
+        "own or with redundant work, to which it does not apply. published: the upper bound in the literature, from "
+        "memory where the rule's docstring says so. non-finite rows: what becomes of max_f of them (at least one).",
         pipes(facts.columns, facts.fillna("").astype(str).to_numpy()),
     ]
     for title, zoo in listed:

@@ -251,6 +251,7 @@ def _own(name: str, own: Any, shape: tuple[int, ...], is_read: bool, dtype: Any)
 
 
 def _count(name: str, given: Any, most: int | None) -> int:
+    _refuse_traced(name, given)
     count = plain(given)
     if not (_is_whole(count) and count >= 0 and (most is None or count <= most)):
         raise ValueError(f"{name}={given!r} is not a whole number from 0" + ("" if most is None else f" to m={most}"))
@@ -258,10 +259,16 @@ def _count(name: str, given: Any, most: int | None) -> int:
 
 
 def _seed(given: Any) -> int:
+    _refuse_traced("seed", given)
     seed = plain(given)
     if not (_is_whole(seed) and 0 <= seed < 2**32):
         raise ValueError(f"seed={given!r} is not a whole number from 0 to 2**32 - 1")
     return seed
+
+
+def _refuse_traced(name: str, given: Any) -> None:
+    if isinstance(given, Tracer):
+        raise ValueError(f"{name} is traced by JAX here, but has to be known before the program is made: give a number")
 
 
 def _is_whole(count: Any) -> bool:

@@ -869,7 +869,7 @@ def median_machine(
     return jax.lax.scan(attempt, nobody, order)[0][1]
 
 
-WeiszfeldStart = Literal["zero", "mean", "median"]
+WeiszfeldStart = Literal["zero", "mean", "median", "lower_median"]
 
 
 def weiszfeld(
@@ -914,10 +914,11 @@ def weiszfeld(
 def _weiszfeld_start(
     grads: Float[Array, "m d"], usable: Bool[Array, " m"], start: WeiszfeldStart
 ) -> Float[Array, " d"]:
-    """Zero, the mean of the usable rows, or the median by coordinate, with rows that are not usable as +inf."""
+    """Zero, the mean of the usable rows, or a median by coordinate, with rows that are not usable as +inf."""
     if start == "zero":
         return jnp.zeros(grads.shape[1], grads.dtype)
     if start == "mean":
         return weighted_sum(share(usable), grads)
-    middle = median(jnp.where(usable[:, None], grads, jnp.inf))
+    rows = jnp.where(usable[:, None], grads, jnp.inf)
+    middle = median(rows) if start == "median" else order_statistics(rows, middle_ranks(len(rows))[:1])[0]
     return jnp.where(jnp.isfinite(middle), middle, 0.0)

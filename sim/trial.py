@@ -133,7 +133,9 @@ def attack(made: Attack, m: int, d: int) -> None:
 
     def once(sent, byz, labels, key):
         rnd = a_round(key, d, sent.dtype)._replace(
-            aggregate=lambda rows: rows.mean(axis=0), loss_after=lambda g: g.sum()
+            aggregate=lambda rows: rows.mean(axis=0),
+            loss_after=lambda g: g.sum(),
+            full_gradient=lambda: jnp.zeros(d, sent.dtype),
         )
         state = begin(made, m, d, sent.dtype)
         return state, made.grads(sent, byz, state, rnd), made.labels(labels, 10, rnd)

@@ -48,7 +48,9 @@ class Round(NamedTuple):
     """the model's parameters, at which the gradients were taken"""
     previous: Float[Array, " d"] | None = None
     """the aggregate of the step before; zero in the first"""
-    server_loss: Callable[[int], Callable[[Float[Array, " d"]], Float[Array, ""]]] = _missing("the server's own loss")
+    server_loss: Callable[[int], Callable[[Float[Array, " d"]], Float[Array, ""]]] = _missing(
+        "the server's own loss (server_loss=... or server_gradient=... of byzsim.aggregate)"
+    )
     """for rules: n -> (parameters -> mean loss on n examples that the server itself has drawn for this step)"""
     aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]] = _missing("the rule in use")
     """for attacks: what the rule in use would make of these rows in this step"""

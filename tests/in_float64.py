@@ -67,6 +67,7 @@ def rules():
 def attacks():
     byz = np.arange(M) < 2
     read = {"aggregate": lambda rows: np.mean(rows, axis=0), "loss_after": quadratic, "previous": CENTRE, "f": 2}
+    read["full_gradient"] = CENTRE
     for name, entry in byzsim.ATTACKS.items():
         if "data" in entry.traits:
             continue
@@ -74,7 +75,8 @@ def attacks():
         wanted = by_loop("attacks", name, byz, contexts(ROUNDS, **read))
         honest, own = ROWS[:, 2:], ROWS[:, :2]
         honest, own, wanted = (each if several else each[0] for each in (honest, own, wanted))
-        found = byzsim.attack(name, honest, n_byz=2, own=own, previous=CENTRE, loss_after=quadratic)
+        given = {"own": own, "previous": CENTRE, "loss_after": quadratic, "full_gradient": CENTRE}
+        found = byzsim.attack(name, honest, n_byz=2, **given)
         yield name, found, wanted
 
 
@@ -120,7 +122,7 @@ def trained():
 
 
 def recorded(folder):
-    only = ["--only", "rule=median,attack=alie,alpha=0.2", "--steps", "2", "--epochs", "1", "--checkpoint", "0"]
+    only = ["--only", "rule=median,attack=gaussian,alpha=0.2", "--steps", "2", "--epochs", "1", "--checkpoint", "0"]
     assert cli.main(["run", "smoke", "--quick", *only, "--results", str(folder)]) == 0
     return records.read(next(folder.rglob("runs.jsonl")), print)
 

@@ -175,13 +175,14 @@ def test_what_is_called_traced_may_be_traced():
             lambda x: byzsim.aggregate("centered_clipping", ROWS, steps=x),
             "centered_clipping: steps is traced by JAX here",
         ),
+        (lambda x: byzsim.aggregate("krum", ROWS, f=x), "f is traced by JAX here"),
+        (lambda x: byzsim.aggregate("median", ROWS, seed=x), "seed is traced by JAX here"),
         (lambda x: byzsim.Cell(rule="centered_clipping", rule_args={"tau": x}), "tau is traced by JAX here"),
         (lambda x: byzsim.robustness("centered_clipping", 11, 2, tau=x), "tau is traced by JAX here"),
         (
             lambda x: byzsim.aggregate("centered_clipping", ROWS, tau=x[None]),
             r"tau is an array of shape \(1,\); expected one",
         ),
-        (lambda x: byzsim.aggregate("krum", ROWS, f=x), "is not a whole number"),
     ],
 )
 def test_what_decides_the_program_may_not_be_traced(call, message):

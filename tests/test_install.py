@@ -46,7 +46,7 @@ def python(wheel, tmp_path_factory):
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    (tmp_path / "sim.py").write_text("raise SystemExit('the sim of somebody else')", "utf-8")
+    (tmp_path / "byzsim.py").write_text("raise SystemExit('the sim of somebody else')", "utf-8")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "__init__.py").write_text(
         "raise SystemExit('the experiments of somebody else')", "utf-8"
@@ -76,7 +76,7 @@ def test_it_works_beside_modules_of_the_same_names(python, elsewhere):
 
 
 def test_the_source_folder_says_what_to_import():
-    code, said = run(sys.executable, "-c", "import sim", cwd=ROOT)
+    code, said = run(sys.executable, "-c", "import byzsim", cwd=ROOT)
     assert code == 1 and "import byzsim" in said
 
 

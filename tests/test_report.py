@@ -471,6 +471,17 @@ def test_heatmap_words_and_hatches():
     assert axis.texts[4].get_color() == "white" and axis.texts[1].get_color() == "black"
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_accuracy_map_of_one_row_has_room_for_long_names():
+    rules = ["geometric_median_of_means", "brsgd"]
+    summary = summarise([record(rule=rule) for rule in rules], rules=rules)
+    figure = figures.accuracy_map(summary, quick=False)
+    figure.draw_without_rendering()
+    panel, bar = (axes.get_window_extent() for axes in figure.axes)
+    assert panel.height > 20 and panel.x1 < bar.x0
+    assert figure.axes[0].title.get_window_extent().x1 < bar.x1
+
+
 # ------------------------------------------------------------------------------------------------ inject
 
 
@@ -504,9 +515,12 @@ def test_inject_refuses_a_missing_or_double_mark(text):
         ({"honest_dropped": [0, 0, 0.5], "byz_kept": [2, 2, 2]}, False),
         ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 1.5, 2]}, False),
         ({"honest_dropped": [0, 0, None], "byz_kept": [2, 2, None]}, True),
+        ({"honest_dropped": [None] * 3, "byz_kept": [None] * 3, "byz_weight": [None] * 3}, False),
         ({"clipped": [0, 0, 0]}, True),
         ({"clipped": [0, 0.1, 0]}, False),
         ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 2, 2], "clipped": [1, 1, 1]}, False),
+        ({"honest_dropped": [0, 0, 0], "byz_kept": [0, 0, 0], "byz_weight": [0, 0, 0]}, False),  # all, and nobody else
+        ({"honest_dropped": [0, 0, 0], "byz_kept": [2, 2, 2], "byz_weight": [0.2, 0.1, 0.1]}, False),  # weighed
         ({}, False),  # a rule that does neither, or an older record
         ({"alpha": 0.0, "n_byz": 0, "attack": "none", "honest_dropped": [0, 0, 0], "byz_kept": [0, 0, 0]}, False),
     ],
@@ -522,7 +536,7 @@ def test_a_rule_that_never_acts_is_said(tmp_path, series, idle):
     for name in ("README.md", "table.md", "table.tex"):
         assert (report.NEVER in (tmp_path / name).read_text("utf-8")) == idle, name
     page = (tmp_path / "README.md").read_text("utf-8")
-    assert ("marked °, in no step of any run" in page and "BrSGD under gaussian (10 %)" in page) == idle
+    assert ("In 1 cell, marked °, in no step of any run" in page and "BrSGD under gaussian (10 %)" in page) == idle
 
 
 def test_series_are_no_settings():

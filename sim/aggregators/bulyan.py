@@ -20,7 +20,7 @@ from byzsim.ops import (
 )
 from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
-Selection = Literal["iterative", "once", "means_drop_best", "means_drop_nearest"]
+Selection = Literal["iterative", "once", "means_drop_best", "iterative_means"]
 
 
 @checked
@@ -40,10 +40,11 @@ def bulyan(
     Args:
         selection: how V comes about. "iterative": the row of smallest Krum score among the r rows left, over its
             r - f - k nearest others that are left. "once": the theta rows of smallest score among all m. The other two
-            put means of several rows into V: the scores are those among all m, and for i = 0 ... theta - 1 the mean of
-            the max(m - f - 2 - i, 1) usable rows of smallest score that are left is added (of all usable ones, if
-            fewer are left); then one of the rows averaged leaves, in "means_drop_best" that of smallest score, in
-            "means_drop_nearest" the one nearest to the mean. Static.
+            put means of several rows into V: for i = 0 ... theta - 1 the mean of the max(m - f - 2 - i, 1) usable rows
+            of smallest score that are left is added (of all usable ones, if fewer are left); then one of the rows
+            averaged leaves. In "means_drop_best" the scores are those among all m and the row of smallest score leaves;
+            in "iterative_means" the scores are those among the r rows left and the row nearest to the mean leaves.
+            Static.
         definition: p and k of the Krum score, as in `krum`. Static.
         theta: the size of V. Static.
         second: "near_median" as above, or the "trimmed_mean" of V: without the f smallest and f largest values. Static.
@@ -51,15 +52,15 @@ def bulyan(
     Tolerates: f with m >= 4f + 3.
     Cost: O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
     Choices: theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
-        counts as that, which leaves one value, or two of an even number. Ties in scores and in
-        nearness to a mean go to the lowest worker index, and do occur: where one other is counted, two rows nearest
-        to each other tie, so the order of workers may count. Of two values equally near the median the smaller is
-        taken (means in V are rounded, which may decide such a tie). Rows that are not usable (`ops.usable_rows`) are
-        infinitely far from everybody and never picked, though they are among the m and the r; with v < theta in V,
+        counts as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index,
+        those in nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). They do occur: where one
+        other is counted, two rows nearest to each other tie, so the order of workers may count, and two rows are
+        equally near to their mean. Of two values equally near the median the smaller is taken (means in V are rounded,
+        which may decide such a tie; Flower's argpartition takes either). Rows that are not usable (`ops.usable_rows`)
+        are infinitely far from everybody and never picked, though they are among the m and the r; with v < theta in V,
         theta is v after that; zero if V is empty. `Info.weight` is a picked row's share of all entries of V that lie
         between the smallest and the largest value averaged in their coordinate, both included; that of a mean in V is
         split evenly between its rows.
-        The Krum score of "krum" 0.9.1 is as in `krum`; how it selects was read in one stored version of its code.
     References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
         2018.
     """
@@ -73,7 +74,7 @@ def bulyan(
         elif selection == "once":
             rows, valid, origin = grads, _best(squared, f, definition, size), jnp.eye(m)
         else:
-            origin = _means(squared, f, definition, size, nearest=selection == "means_drop_nearest")
+            origin = _means(squared, f, definition, size, again=selection == "iterative_means")
             rows, valid = mix(origin, grads), origin.any(axis=1)
         picked = jnp.where(valid[:, None], rows, jnp.inf)
         ordered = sorted_rows(picked)
@@ -91,17 +92,22 @@ def _best(squared, f, definition, size):
     return (preference(score, usable) < size) & usable
 
 
-def _means(squared, f, definition, size, *, nearest):
+def _means(squared, f, definition, size, *, again):
     """The weights (m, m) of the means that make V, a row each; zero in rows from `size` on."""
     m = len(squared)
     usable = jnp.isfinite(jnp.diagonal(squared))
-    score = krum_scores(squared, f, definition, jnp.ones(m, bool))
+    once = krum_scores(squared, f, definition, jnp.ones(m, bool))
+    paired = jnp.minimum(squared, squared.T)  # ties of a pair nearest to each other are exact
 
     def step(left, i):
+        score = krum_scores(paired, f, definition, left | ~usable) if again else once
         place = preference(jnp.where(left, score, jnp.inf), left)
         best = (place < jnp.maximum(m - f - 2 - i, 1)) & left
-        spread = jnp.where(best, squared, 0.0).sum(axis=1)  # |g_j - mean of best|^2 but for a factor and a constant
-        leaving = jnp.argmin(jnp.where(best, spread, jnp.inf) if nearest else place)
+        leaving = jnp.argmin(place)
+        if again:
+            spread = jnp.where(best, paired, 0.0).sum(axis=1)  # |g_j - mean of best|^2 but for a factor and a constant
+            nearest = best & (spread <= jnp.where(best, spread, jnp.inf).min())
+            leaving = jnp.argmin(jnp.where(nearest, place, m))
         weight = jnp.where(i < size, best / jnp.maximum(best.sum(), 1), 0.0)
         return left & (jnp.arange(m) != leaving), weight
 
@@ -140,8 +146,8 @@ ENTRY = Entry(
         ),
         Reading(
             "krum",
-            {"selection": "means_drop_nearest", "theta": "m-2f-2", "second": "trimmed_mean"},
-            "m - 2f - 2 Multi-Krum means, the row nearest to each leaving; trimmed mean",
+            {"selection": "iterative_means", "theta": "m-2f-2", "second": "trimmed_mean"},
+            "m - 2f - 2 Multi-Krum means, each among those left, the row nearest to it leaving; trimmed mean",
             "krum 0.9.1",
         ),
         Reading(

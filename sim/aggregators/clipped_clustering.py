@@ -61,7 +61,8 @@ def clipped_clustering(
         longest = jnp.minimum(_median(seen), tau)
         kept = _larger_cluster(_cosine_distances(grads, length), usable, linkage)
         factor = jnp.where(length > longest, longest / jnp.where(length > 0, length, 1.0), 1.0)
-        return weighted_sum(share(kept) * factor, grads), State(seen, state.step + 1), Info(share(kept) * 1.0)
+        aggregate = weighted_sum(share(kept) * factor, grads)
+        return aggregate, State(seen, state.step + 1), Info(share(kept).astype(jnp.float32))
 
     return Aggregator(init, apply)
 

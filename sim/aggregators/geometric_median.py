@@ -16,8 +16,9 @@ def geometric_median(
         steps: how many times z is replaced, at most; at least 1. RFA: 3. Static.
         nu: distances count as at least this, in gradient units; above 0 (from 1e-18 on in float32). RFA: 0.1. Traced.
         start: the first z: "zero", the "mean" of the usable rows, or the coordinate-wise "median" of all m rows (mean
-            of the two middle values for even m; a row that is not usable counts as +inf in every coordinate, and a
-            coordinate whose median is not finite starts at 0). RFA as it is run: "zero". Static.
+            of the two middle values for even m, or the lower one with "lower_median"; a row that is not usable counts
+            as +inf in every coordinate, and a coordinate whose median is not finite starts at 0). RFA as it is run:
+            "zero". Static.
         tolerance: no further step once one has moved z by no more than this times the harmonic mean of the distances,
             usable rows / sum_i w_i: relative to the spread of the rows wherever these are. 0 only stops at a fixed
             point. RFA: 0. Traced.
@@ -62,13 +63,13 @@ ENTRY = Entry(
             "converged",
             {"start": "mean", "steps": 1000, "nu": 1e-6, "tolerance": 1e-6},
             "from the mean until z rests, at most 1000 steps, nu = 1e-6",
-            "krum, fedlib (at most 100 steps, fewer once the sum of distances moves by < 1e-10 of itself)",
+            "krum, fedlib (at most 100 steps, fewer once the sum of distances moves by < 1e-10 of itself: near this)",
         ),
         Reading(
             "byzpy",
-            {"start": "median", "steps": 256, "nu": 1e-12, "tolerance": 1e-6},
-            "from the coordinate-wise median until z rests, at most 256 steps, nu = 1e-12",
-            "byzpy (which stops when z moves by less than 1e-6, in gradient units)",
+            {"start": "lower_median", "steps": 256, "nu": 1e-12, "tolerance": 1e-6},
+            "from the coordinate-wise lower median until z rests, at most 256 steps, nu = 1e-12",
+            "byzpy 0.1.4 (it stops when z moves by less than 1e-6 in gradient units, so at a row where z starts there)",
         ),
     ),
 )

@@ -94,6 +94,11 @@ ENTRY = Entry(
             "uniform from 3 to 4 own standard deviations from the own mean",
             "Fang et al. 2020",
         ),
-        Reading("factor", {"draw": "factor"}, "min or max times or over r ~ U[1, b)", "MXNet code of FLTrust"),
+        Reading(
+            "factor",
+            {"draw": "factor"},
+            "min or max times or over r ~ U[1, b)",
+            "MXNet code of FLTrust, which reads the Byzantine rows too",
+        ),
     ),
 )

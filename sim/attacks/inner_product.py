@@ -41,7 +41,7 @@ ENTRY = Entry(
             "byzantine_momentum",
             {"epsilon": 1.1, "convention": "one_minus"},
             "(1 - 1.1) mu",
-            "ByzantineMomentum (empire)",
+            "ByzantineMomentum (empire): the rule of epfml",
         ),
     ),
 )

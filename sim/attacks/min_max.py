@@ -29,7 +29,7 @@ def min_max(
     Cost: O(md) for the terms of the quadratics, O(m^2 d) for the distances of honest rows; nothing in d per try.
     Choices: all i, j are honest workers. A zero direction sends mu. "halving" makes at most 50 tries.
     References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
-        for federated learning", NDSS 2021. The default direction is the notebooks' (from memory).
+        for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
     def vector(sent, byz, rnd):

@@ -29,7 +29,7 @@ def min_sum(
     Choices: all i, j are honest workers. A zero direction sends mu, and so does a reference below what mu has.
         "halving" makes at most 50 tries.
     References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
-        for federated learning", NDSS 2021. The default direction is the notebooks' (from memory).
+        for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
     def vector(sent, byz, rnd):
@@ -54,10 +54,12 @@ ENTRY = Entry(
     traits=frozenset({"collusive"}),
     readings=(
         Reading(
-            "paper", {}, "at most the largest sum of distances of an honest row", "the paper (from memory); SignGuard"
+            "paper", {}, "at most the largest sum of distances of an honest row", "the paper (from memory); FLPoison"
         ),
         Reading("ndss21", {"reference": "min"}, "at most the smallest such sum", "the authors' notebooks"),
-        Reading("std", {"direction": "std"}, "p = the standard deviation", "Shejwalkar and Houmansadr 2021"),
+        Reading(
+            "std", {"direction": "std"}, "p = the standard deviation", "the paper; the notebooks: with the smallest sum"
+        ),
         Reading("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
     ),
 )

@@ -52,7 +52,7 @@ ENTRY = Entry(
         Reading(
             "code",
             {"reading": "code"},
-            "one sends minus the sum of all others, the rest N(0, 200^2 I)",
+            "one (theirs the last) sends minus the sum of all others, the rest N(0, 200^2 I)",
             "the authors' code",
         ),
     ),

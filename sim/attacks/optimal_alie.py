@@ -55,7 +55,7 @@ ENTRY = Entry(
             "negative",
             {"sign": "minus"},
             "mu - x sigma; 16 evaluations, first step 1, up and down",
-            "LPD-EPFL/ByzantineMomentum with negative:True; the default of byzsim 0.2.0",
+            "byzsim 0.2.0; ByzantineMomentum with negative:True searches this way too, but sends mu + x sigma",
         ),
     ),
 )

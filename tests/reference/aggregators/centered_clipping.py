@@ -13,6 +13,7 @@ OPTIONS = [
     {"tau": 10.0, "steps": 3},
     {"tau": 1.0, "start": "mean", "steps": 3},
     {"tau": 1.0, "start": "median", "steps": 3},
+    {"tau": 1.0, "start": "lower_median", "steps": 3},
     {"tau": 1.0, "start": "zero", "steps": 2},
 ]
 TOLERANCE = 1e-4
@@ -26,8 +27,10 @@ def centered_clipping(rounds, f, tau="majority", steps=1, start="previous"):
             v = np.zeros(len(v))
         if start == "mean":
             v = sum((rows[i] for i in good), np.zeros(len(v))) / max(len(good), 1)
-        if start == "median":
-            v = np.array([middle_of(column) for column in np.transpose(rows)])
+        if "median" in start:
+            v = np.array(
+                [middle_of(column, "lower" if start == "lower_median" else "mean") for column in np.transpose(rows)]
+            )
             v = np.where(np.isfinite(v), v, 0.0)
         for _ in range(steps):
             apart = {i: np.linalg.norm(rows[i] - v) for i in good}

@@ -9,6 +9,7 @@ OPTIONS = [
     {"steps": 8},
     {"start": "mean", "steps": 1},
     {"start": "median", "steps": 2},
+    {"start": "lower_median", "steps": 2},
     {"start": "median", "steps": 256, "nu": 1e-12, "tolerance": 1e-6},
     {"start": "zero", "steps": 20, "tolerance": 0.05},
 ]
@@ -37,9 +38,10 @@ def geometric_median(rows, f, steps=3, nu=0.1, start="zero", tolerance=0.0):
     z = np.zeros(len(rows[0]))
     if start == "mean":
         z = sum(rows[i] for i in good) / len(good)
-    if start == "median":
+    if "median" in start:
         spoilt = [row if i in good else np.full(len(row), np.inf) for i, row in enumerate(rows)]
-        z = np.nan_to_num([middle_of(column) for column in np.transpose(spoilt)], posinf=0.0)
+        middle = "lower" if start == "lower_median" else "mean"
+        z = np.nan_to_num([middle_of(column, middle) for column in np.transpose(spoilt)], posinf=0.0)
     return weiszfeld([rows[i] for i in good], z, steps, nu, tolerance)
 
 
