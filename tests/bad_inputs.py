@@ -624,7 +624,7 @@ PYTHON = {
         Bad("sim.aggregate('median', rows, lr=float('nan'))", "lr=nan is not a finite number"),
         Bad("sim.aggregate('median', rows, midle='lower')", "unknown option of median 'midle'. Did you mean 'middle'"),
         Bad("sim.aggregate('median', rows, middle=['lower'])", "middle=['lower'] is not one of 'mean', 'lower'"),
-        Bad("sim.aggregate('centered_clipping', rows, tau=-1.0)", "tau=-1.0 is not one of a number above 0, 'majority'"),
+        Bad("sim.aggregate('centered_clipping', rows, tau=-1.0)", "is not one of a number above 0, 'majority'"),
         Bad("sim.aggregate('mean', rows, params=[1.0, 2.0, 3.0])", "params has shape (3,); expected (2,)"),
         Bad("sim.aggregate('mean', rows, params='here')", "params have dtype <U4"),
         Bad("sim.aggregate('fltrust', rows)", "fltrust asks for the server's own data"),
