@@ -14,7 +14,9 @@ from byzsim.arrays import real, taken
 from byzsim.cell import Cell
 from byzsim.engine import Data
 from byzsim.grid import Curve
-from byzsim.names import LARGEST, attack_entry, max_f, options, plain, rule_entry, unknown
+from byzsim.names import attack_entry, max_f, rule_entry
+from byzsim.nearest import unknown
+from byzsim.options import LARGEST, options, plain
 from byzsim.types import Round, Traced, begin
 from jax.core import Tracer
 from jaxtyping import Array, Float
