@@ -38,6 +38,7 @@ class Cell:
     rule: str = "mean"
     """aggregation rule: a name in `byzsim.AGGREGATORS`, behind pre-rules if wanted, as in nnm+krum"""
     rule_args: Args = dataclasses.field(default_factory=dict)
+    """its options; variant=NAME becomes the options that the rule's variant stands for"""
     attack: str = "none"
     """a name in `byzsim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
     attack_args: Args = dataclasses.field(default_factory=dict)

@@ -40,7 +40,6 @@ def multi_krum(*, definition: Definition = "blanchard2017", q: Count | None = No
         index. Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody and never taken, though
         they are among the m, and among the r; if fewer than q are usable, the mean is over these; zero if there are
         none. The paper leaves q open; m - f - 2 is the largest that its authors' code (ByzantineMomentum) allows.
-        That of torchjd is from memory.
     References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
         gradient descent", NeurIPS 2017; Shejwalkar, Houmansadr, "Manipulating the Byzantine", NDSS 2021.
     """
@@ -95,7 +94,7 @@ ENTRY = Entry(
             "torchjd",
             {"definition": "torchjd"},
             "distances, not squared, to m - f - 2 others; the best row",
-            "torchjd (the number of rows from memory)",
+            "torchjd, its default number of rows",
         ),
         Variant(
             "fedlib",
