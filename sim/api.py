@@ -63,9 +63,9 @@ def aggregate(
     Returns:
         The aggregate (d,), or one for each round.
     Raises:
-        ValueError: unknown rule, option or variant; arrays of wrong shape, empty, masked or not numeric; f out of range,
-            beyond the bound if `strict`, or left out for a rule that reads it; a rule that asks for the server's own
-            data and gets none.
+        ValueError: unknown rule, option or variant; arrays of wrong shape, empty, masked or not numeric; f out of
+            range, beyond the bound if `strict`, or left out for a rule that reads it; a rule that asks for the server's
+            own data and gets none.
         RuntimeError: in a process that was forked after JAX had started.
     Warns:
         UserWarning: if f is beyond the rule's bound.
