@@ -105,9 +105,11 @@ def _variants(kind: str, name: str, entry: Entry) -> Iterator[str]:
         yield "\nVariants: definitions that go by this name, the default first."
     for each in entry.variants:
         chosen = " ".join(f"{name}.{option}={value}" for option, value in each.options.items())
+        single = "".join(f", {option}={value!r}" for option, value in each.options.items())
+        before = kind in ("pre-rule", "modifier of attacks")  # in Python the variant is that of the part after it
         yield f"  {each.name}: {each.formula}  [{each.source}]"
         yield f"      {shell.format(name)} --options {name}.variant={each.name}"
-        yield f"      {python.format(name, f', variant={each.name!r}')}"
+        yield f"      {python.format(name, single if before else f', variant={each.name!r}')}"
         yield f"      in single options: {chosen or 'all as by default'}"
 
 

@@ -159,10 +159,10 @@ def definitions(names: Sequence[str] = ()) -> str:
     """The page of these of the names that stand for `several` definitions, or all; what each gives on a small input."""
     parts = [
         "# Definitions that differ",
-        "One name, several definitions: each is a variant, in Python variant=NAME, on the command line --options "
-        "MEMBER.variant=NAME, and stands for the options beside it. The first is the default, and the original paper's "
-        "unless the member's docstring says why it is not. Made from the registry by `byzsim definitions`. "
-        "The last column is what each gives on the matrix below.",
+        "One name, several definitions: each is a variant, which stands for the options beside it: on the command "
+        "line --options MEMBER.variant=NAME, in Python variant=NAME (of the last part of nnm+krum). The first is the "
+        "default, and the original paper's unless the member's docstring says why it is not. Made from the registry by "
+        "`byzsim definitions`. The last column is what each gives on the matrix below.",
         f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
         f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "

@@ -130,6 +130,9 @@ def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
     assert "byzsim.aggregate(\"krum\", gradients, f=2, variant='byzfl')" in out
     assert "in single options: krum.definition=byzfl\n" in out
     assert "'blanchard2017' or 'byzfl'" in out and "--rules nnm+krum" in out
+    code, out, _ = run(["show", "bucketing"], capsys)
+    assert "--rules bucketing+krum --options bucketing.variant=byzfl\n" in out
+    assert 'byzsim.aggregate("bucketing+krum", gradients, f=2, s=1)' in out  # variant= would be Krum's
 
 
 def test_show_has_data_sets_and_tables(capsys):
