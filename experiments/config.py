@@ -17,6 +17,7 @@ from byzsim.cell import Momentum, Sharding
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.report import Verdict
 from byzsim.names import canonical
+from byzsim.options import resolved
 from tyro.constructors import PrimitiveConstructorSpec
 
 PAPER = Path(__file__).parent / "paper"
@@ -91,7 +92,7 @@ class Config:
     dirichlet_alpha: float = 1.0
     """the skew: small is extreme"""
     options: tuple[str, ...] = ()
-    """options of a rule, an attack or the model, such as brsgd.reading=code gaussian.sigma=100 lenet.padding=0"""
+    """options of a rule, an attack or the model, such as krum.variant=byzfl gaussian.sigma=100 lenet.padding=0"""
 
     def __post_init__(self):
         counts = ((alpha, _count(alpha, self.m)) for alpha in self.alphas)
@@ -143,7 +144,7 @@ def _published(path: Path) -> pd.DataFrame:
 
 
 TWINS = (
-    ". A run has one variant of a name: run each by itself, with its --options NAME.OPTION=VALUE, and compare the "
+    ". A run has one variant of a name: run each by itself, with its --options NAME.variant=VARIANT, and compare the "
     "folders of results with byzsim diff"
 )
 NAMED = {"True": True, "False": False, "None": None}
@@ -187,7 +188,9 @@ def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) ->
     given = parse_options(config)
     for kind in ("rule", "attack", "model"):
         name = fields[kind]
-        fields[f"{kind}_args"] = {k: v for part in {*name.split("+"), name} for k, v in given.get(part, {}).items()}
+        fields[f"{kind}_args"] = {
+            k: v for part in dict.fromkeys((*name.split("+"), name)) for k, v in given.get(part, {}).items()
+        }
     try:
         cell = Cell(**fields)
         return cell if config.declared == "known" else dataclasses.replace(cell, f=min(n_byz, cell.max_f))
@@ -228,7 +231,7 @@ def _count(alpha: float, m: int) -> int | None:
 
 
 def parse_options(config: Config) -> dict[str, dict[str, Any]]:
-    """{"gaussian": {"sigma": 100.0}} from ("gaussian.sigma=100",), for names that the config uses.
+    """{"gaussian": {"sigma": 100.0}} from ("gaussian.sigma=100",), for names that the config uses; variants resolved.
 
     Raises:
         UserError: for text of another form, or a name that nothing in the table has.
@@ -248,6 +251,17 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
             raise UserError(f"--options has {name}.{option} twice")
         given[name][option] = _literal(value)
         _check_one(name, option, given[name][option])
+    return {name: _resolved(name, options) for name, options in given.items()}
+
+
+def _resolved(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """With a variant of a member, or of the last of several, as its options: each part has a variant of its own."""
+    last = name.rpartition("+")[2]
+    for entry in (zoo[last] for zoo in (*MEMBERS, MODELS) if last in zoo):
+        try:
+            return dict(resolved(name, entry.make, entry.variants, given))
+        except ValueError as error:
+            raise UserError(f"--options: {error}") from None
     return given
 
 

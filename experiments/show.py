@@ -12,7 +12,8 @@ from byzsim.experiments import arguments, plugins
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import unknown
 from byzsim.names import canonical
-from byzsim.types import ATTACK_TRAITS, RULE_TRAITS, allowed
+from byzsim.options import allowed
+from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
 ZOOS: dict[str, Mapping[str, Entry]] = {
     "aggregation rule": AGGREGATORS,
@@ -100,14 +101,16 @@ def _options(name: str, entry: Entry) -> Iterator[str]:
 
 def _variants(kind: str, name: str, entry: Entry) -> Iterator[str]:
     shell, python = ASKED[kind]
-    if entry.readings:
+    if entry.variants:
         yield "\nVariants: definitions that go by this name, the default first."
-    for each in entry.readings:
+    for each in entry.variants:
         chosen = " ".join(f"{name}.{option}={value}" for option, value in each.options.items())
-        keywords = "".join(f", {option}={value!r}" for option, value in each.options.items())
+        single = "".join(f", {option}={value!r}" for option, value in each.options.items())
+        before = kind in ("pre-rule", "modifier of attacks")  # in Python the variant is that of the part after it
         yield f"  {each.name}: {each.formula}  [{each.source}]"
-        yield f"      {shell.format(name)}{f' --options {chosen}' * bool(chosen)}"
-        yield f"      {python.format(name, keywords)}"
+        yield f"      {shell.format(name)} --options {name}.variant={each.name}"
+        yield f"      {python.format(name, single if before else f', variant={each.name!r}')}"
+        yield f"      in single options: {chosen or 'all as by default'}"
 
 
 def _dataset(name: str) -> Iterator[str]:

@@ -145,23 +145,24 @@ def pipes(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([lines[0], "|" + " --- |" * len(words[0]), *lines[1:]])
 
 
-# Of 20,000 drawn matrices the one on which most readings of the rules differ.
+# Of 20,000 drawn matrices the one on which most variants of the rules differ.
 EXAMPLE = [[12, 7], [2, 6], [12, 1], [-4, 6], [0, -4], [4, 9], [1, -2], [-2, -1]]
 EXAMPLE_F = 1
 
 
 def several() -> list[str]:
     """The names that stand for several definitions."""
-    return [name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.readings]
+    return [name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.variants]
 
 
 def definitions(names: Sequence[str] = ()) -> str:
     """The page of these of the names that stand for `several` definitions, or all; what each gives on a small input."""
     parts = [
         "# Definitions that differ",
-        "One name, several definitions: each is an option here. The first is the default, and the original paper's "
-        "unless the member's docstring says why it is not. Made from the registry by `byzsim definitions`. "
-        "The last column is what each gives on the matrix below.",
+        "One name, several definitions: each is a variant, which stands for the options beside it: on the command "
+        "line --options MEMBER.variant=NAME, in Python variant=NAME (of the last part of nnm+krum). The first is the "
+        "default, and the original paper's unless the member's docstring says why it is not. Made from the registry by "
+        "`byzsim definitions`. The last column is what each gives on the matrix below.",
         f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
         f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
@@ -176,9 +177,9 @@ def definitions(names: Sequence[str] = ()) -> str:
         for name, entry in shown.items():
             rows = [
                 (r.name, _options(r.options), r.formula, r.source, _shown(title, name, r.options))
-                for r in entry.readings
+                for r in entry.variants
             ]
-            header = ("reading", "options", "what it computes", "who", "on the example")
+            header = ("variant", "options", "what it computes", "who", "on the example")
             parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", pipes(header, rows)]
     return "\n\n".join(parts) + "\n"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from byzsim.names import chain
     from byzsim.pre_rules import PRE_RULES
     from byzsim.registration import register
-    from byzsim.types import Aggregator, Attack, Entry, Info, Round
+    from byzsim.types import Aggregator, Attack, Entry, Info, Round, Variant
 
 HOMES = {
     "AGGREGATORS": "aggregators",
@@ -40,6 +40,7 @@ HOMES = {
     "Info": "types",
     "Robustness": "kappa",
     "Round": "types",
+    "Variant": "types",
     "aggregate": "api",
     "attack": "api",
     "chain": "names",

@@ -14,7 +14,9 @@ from byzsim.arrays import real, taken
 from byzsim.cell import Cell
 from byzsim.engine import Data
 from byzsim.grid import Curve
-from byzsim.names import LARGEST, attack_entry, max_f, options, plain, rule_entry, unknown
+from byzsim.names import attack_entry, max_f, rule_entry
+from byzsim.nearest import unknown
+from byzsim.options import LARGEST, options, plain
 from byzsim.types import Round, Traced, begin
 from jax.core import Tracer
 from jaxtyping import Array, Float
@@ -40,7 +42,7 @@ def aggregate(
     """What `rule` makes of one round of gradients, or of several in order if it remembers.
 
     >>> aggregate("krum", [[0.0, 1.0], [0.1, 1.0], [0.0, 1.1], [0.1, 1.1], [9.0, -9.0]], f=1)
-    >>> aggregate("nnm+krum", gradients, f=2, definition="byzfl")
+    >>> aggregate("nnm+krum", gradients, f=2, variant="byzfl")
 
     Args:
         rule: a name in `byzsim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
@@ -54,15 +56,16 @@ def aggregate(
         strict: refuse an f beyond the rule's bound.
         server_loss: the server's own loss as a function of parameters, for rules that ask for it.
         server_gradient: its gradient (d,) instead, where that is all the rule needs.
-        rule_args: the rule's own options, and those of its pre-rules.
+        rule_args: the rule's own options, and those of its pre-rules; variant=NAME for those that one of the rule's
+            variants stands for (`byzsim show RULE` has them), beside which others go first.
     Under `jax.jit`, `jax.grad` and the like, gradients, lr, params, server_gradient and options that are called
     "traced" may be traced.
     Returns:
         The aggregate (d,), or one for each round.
     Raises:
-        ValueError: unknown rule or option; arrays of wrong shape, empty, masked or not numeric; f out of range, beyond
-            the bound if `strict`, or left out for a rule that reads it; a rule that asks for the server's own data and
-            gets none.
+        ValueError: unknown rule, option or variant; arrays of wrong shape, empty, masked or not numeric; f out of
+            range, beyond the bound if `strict`, or left out for a rule that reads it; a rule that asks for the server's
+            own data and gets none.
         RuntimeError: in a process that was forked after JAX had started.
     Warns:
         UserWarning: if f is beyond the rule's bound.
@@ -173,7 +176,7 @@ def attack(
         previous: the last aggregate (d,), default zero, for attacks that read it.
         loss_after: honest loss as a function of the aggregate, for attacks that climb it.
         full_gradient: the gradient (d,) over all data, for attacks that read it.
-        attack_args: the attack's own options, and those of its modifiers.
+        attack_args: the attack's own options, and those of its modifiers, or variant=NAME as in `aggregate`.
     Returns:
         (n_byz, d), or (rounds, n_byz, d).
     Raises:

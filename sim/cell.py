@@ -14,7 +14,8 @@ import numpy as np
 import optax
 from byzsim import names, shards
 from byzsim.models import MODELS
-from byzsim.names import LARGEST, Args, unknown
+from byzsim.nearest import unknown
+from byzsim.options import LARGEST, Args, options, plain
 
 Momentum = Literal["none", "ema", "classic"]
 Sharding = Literal["iid", "dirichlet"]
@@ -37,6 +38,7 @@ class Cell:
     rule: str = "mean"
     """aggregation rule: a name in `byzsim.AGGREGATORS`, behind pre-rules if wanted, as in nnm+krum"""
     rule_args: Args = dataclasses.field(default_factory=dict)
+    """its options; variant=NAME becomes the options that the rule's variant stands for"""
     attack: str = "none"
     """a name in `byzsim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
     attack_args: Args = dataclasses.field(default_factory=dict)
@@ -73,7 +75,7 @@ class Cell:
 
     def __post_init__(self):
         for name in (*WHOLE, *REAL):
-            object.__setattr__(self, name, names.plain(getattr(self, name)))
+            object.__setattr__(self, name, plain(getattr(self, name)))
         _check_whole(self)
         _check_counts(self)
         self._fill()
@@ -87,7 +89,7 @@ class Cell:
             object.__setattr__(self, field, names.canonical(given) if isinstance(given, str) else given)
         for field, entry in self._entries():
             given = getattr(self, f"{field}_args")
-            object.__setattr__(self, f"{field}_args", names.options(getattr(self, field), entry, given))
+            object.__setattr__(self, f"{field}_args", options(getattr(self, field), entry, given))
         object.__setattr__(self, "optimizer_args", _optimizer_args(self.optimizer, self.optimizer_args))
         object.__setattr__(self, "f", self.n_byz if self.f is None else self.f)
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
@@ -176,7 +178,7 @@ def _optimizer_args(name: str, given: Args) -> Args:
     make = getattr(optax, name, None)
     if not (callable(make) and "learning_rate" in inspect.signature(make).parameters):
         raise ValueError(unknown("optimizer", name, _optimizers()))
-    filled = names.options(name, names.Entry(make, source="optax"), given)
+    filled = options(name, names.Entry(make, source="optax"), given)
     filled = {key: value for key, value in filled.items() if key in given or _is_plain(key, value)}
     try:
         _one_update(make, tuple(sorted(filled.items())))

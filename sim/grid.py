@@ -14,7 +14,8 @@ from byzsim import engine, spread, trial
 from byzsim.cell import Cell
 from byzsim.engine import Data, Facts, Knobs, Measured, Program, TrainState
 from byzsim.models import MODELS
-from byzsim.names import Args, attack_entry, rule_entry
+from byzsim.names import attack_entry, rule_entry
+from byzsim.options import Args, varying
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
@@ -59,10 +60,10 @@ class Call(NamedTuple):
 
 
 def call(make: Callable[..., Any], options: Args, dtype: Any = jnp.float32) -> tuple[Call, dict[str, jax.Array]]:
-    """(factory with its static options, its traced ones): numbers with a point are traced, all others are static."""
-    varying = {key: value for key, value in options.items() if isinstance(value, float | jax.Array)}
-    static = tuple((key, value) for key, value in sorted(options.items()) if key not in varying)
-    return Call(make, static), {key: jnp.asarray(value, dtype) for key, value in varying.items()}
+    """(factory with its static options, its traced ones), as its annotations have them."""
+    traced = varying(make, options)
+    static = tuple((key, value) for key, value in sorted(options.items()) if key not in traced)
+    return Call(make, static), {key: jnp.asarray(value, dtype) for key, value in traced.items()}
 
 
 class Group(NamedTuple):
@@ -87,7 +88,7 @@ class Snapshot(NamedTuple):
 
 
 def plan(cells: Sequence[Cell], n_classes: int) -> list[Group]:
-    """Cells by program, in the order of their first member. Float options are traced; all others shape the program."""
+    """Cells by program, in the order of their first member. `Traced` options vary; all others shape the program."""
     groups: dict[Any, list[Cell]] = {}
     for cell in cells:
         groups.setdefault((_program(cell, n_classes), cell.epochs), []).append(cell)

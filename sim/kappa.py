@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import grid, trial
 from byzsim.attacks import ATTACKS
-from byzsim.names import options, rule_entry
+from byzsim.names import rule_entry
+from byzsim.options import options
 from byzsim.types import Entry, Round, begin
 from jaxtyping import Array, Float
 

@@ -1,25 +1,19 @@
 """From names to members: "krum", or "nnm+krum" for a rule with pre-rules before it, and the options of either."""
 
-import difflib
 import functools
 import inspect
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import jax
-import numpy as np
 from byzsim.aggregators import AGGREGATORS
 from byzsim.attacks import ATTACKS
 from byzsim.modifiers import MODIFIERS
+from byzsim.nearest import unknown
+from byzsim.options import Args
 from byzsim.pre_rules import PRE_RULES
 from byzsim.types import Entry
-from jax.core import Tracer
 
-Args = Mapping[str, Any]
 BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PRE_RULES})
-LARGEST = float(np.finfo(np.float32).max)
 ALIASES = {
     "average": "mean",
     "avg": "mean",
@@ -106,7 +100,7 @@ def _entry(kind: str, name: str, zoo: Mapping[str, Entry], outer_kind: str, oute
 
 
 def _composed(wrappers: list[Entry], inner: Entry) -> Entry:
-    """One entry for several; options are found by name, which the registries keep apart."""
+    """One entry for several; options are found by name, which the registries keep apart; variants are the last's."""
     parts = [*wrappers, inner]
 
     def max_f(m, **options):
@@ -117,7 +111,8 @@ def _composed(wrappers: list[Entry], inner: Entry) -> Entry:
         return min(bounds)
 
     make = _chained(*(part.make for part in parts))
-    return Entry(make, "; ".join(part.source for part in parts), max_f, _shared_traits(parts))
+    source = "; ".join(part.source for part in parts)
+    return Entry(make, source, max_f, _shared_traits(parts), variants=inner.variants)
 
 
 @functools.cache  # so that equal names give equal programs
@@ -175,80 +170,3 @@ def known(kind: str, name: str, zoo: Mapping[str, Entry]) -> Entry:
     if not isinstance(name, str) or name not in zoo:
         raise ValueError(unknown(kind, str(name), zoo))
     return zoo[name]
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).casefold()
-
-
-def unknown(kind: str, name: str, names: Iterable[str]) -> str:
-    """A message about a name that is none of `names`, with the nearest ones."""
-    plain = {_plain_name(each): each for each in names}  # MultiKrum is multi_krum
-    near = [plain[each] for each in difflib.get_close_matches(_plain_name(str(name)), plain, n=3, cutoff=0.5)]
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(names))}."
-
-
-def options(name: str, entry: Entry, given: Args, *, traced: bool = False) -> dict[str, Any]:
-    """The factory's options with `given` laid over the defaults, all plain; an int given for a float becomes one.
-
-    Args:
-        traced: let values that are being traced by JAX pass, for options that are annotated as `Traced`.
-    Raises:
-        ValueError: for an option that the factory does not have, or a value that it refuses.
-    """
-    if not isinstance(given, Mapping):
-        raise ValueError(f"options of {name} are {given!r}; expected a mapping such as {{'option': value}}")
-    parameters = inspect.signature(entry.make).parameters
-    defaults = {key: each.default for key, each in parameters.items() if each.default is not each.empty}
-    for key in given:
-        if key not in defaults:
-            raise ValueError(
-                unknown(f"option of {name}", str(key), defaults) if defaults else f"{name} has no options, got {key!r}"
-            )
-    merged = {key: _plain(value, parameters[key]) for key, value in {**defaults, **given}.items()}
-    for key, value in merged.items():
-        if isinstance(value, np.ndarray | jax.Array):
-            _check_array(f"{name}: {key}", value, traced and _is_real(parameters[key]))
-        if isinstance(value, float | int) and not abs(value) <= (LARGEST if isinstance(value, float) else 2**31 - 1):
-            shown = value if isinstance(value, float) else f"(a whole number of {value.bit_length()} bits)"
-            raise ValueError(f"{name}: {key}={shown} is not a finite number of 32 bits")
-    needs = [key for key in parameters if key not in defaults]
-    try:
-        entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from error
-    return merged
-
-
-def plain(value: Any) -> Any:
-    """A Python number for one of NumPy's and for an array of no dimension; all else, what is traced too, as it is."""
-    array = isinstance(value, np.generic | np.ndarray | jax.Array) or hasattr(value, "detach")  # of torch
-    return value.item() if array and np.ndim(value) == 0 and not isinstance(value, Tracer) else value
-
-
-def _plain(value: Any, parameter: inspect.Parameter) -> Any:
-    """`plain`, and a float where the parameter is a real number."""
-    value = plain(value)
-    return float(value) if _is_real(parameter) and type(value) is int and abs(value) <= LARGEST else value
-
-
-def _is_real(parameter: inspect.Parameter) -> bool:
-    """By its default, or where that is None by its type."""
-    return isinstance(parameter.default, float) or float in _members(parameter.annotation)
-
-
-def _check_array(what: str, value: Any, traced: bool) -> None:
-    """All that may be an array is one number that JAX is tracing."""
-    if np.ndim(value):
-        raise ValueError(f"{what} is an array of shape {np.shape(value)}; expected one number")
-    if not traced:
-        raise ValueError(f"{what} is traced by JAX here, but has to be known before the program is made: give a number")
-
-
-def _members(union: Any) -> Iterator[Any]:
-    """What a union is of; conditions do not count."""
-    for part in get_args(union):
-        yield part
-        if get_origin(part) in (Annotated, Union, UnionType):
-            yield from _members(part)

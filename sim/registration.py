@@ -6,6 +6,7 @@ from byzsim import trial
 from byzsim.aggregators import AGGREGATORS
 from byzsim.attacks import ATTACKS
 from byzsim.names import BUILT_IN
+from byzsim.options import options
 from byzsim.pre_rules import PRE_RULES
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS, Aggregator, Attack, Entry
 
@@ -41,12 +42,7 @@ def register(name: str, entry: Entry) -> None:
 
 def _tried(entry: Entry) -> dict[str, Entry]:
     """The registry where it belongs, after one step by shapes alone."""
-    taken = {option: pre for pre, e in PRE_RULES.items() for option in inspect.signature(e.make).parameters}
-    for option, parameter in inspect.signature(entry.make).parameters.items():
-        if parameter.default is parameter.empty:
-            raise ValueError(f"its option {option!r} has no default")
-        if option in taken:
-            raise ValueError(f"its option {option!r} is one of {taken[option]!r} too; call it something else")
+    _check_options(entry)
     if not isinstance(entry.source, str):
         raise ValueError(f"its source is {entry.source!r}; expected text")
     made = entry.make()
@@ -63,3 +59,18 @@ def _tried(entry: Entry) -> dict[str, Entry]:
     else:
         raise ValueError(f"its factory makes {type(made).__name__}; expected byzsim.Aggregator or byzsim.Attack")
     return zoo
+
+
+def _check_options(entry: Entry) -> None:
+    """All have defaults and names of their own, and variants are made of them."""
+    taken = {option: pre for pre, e in PRE_RULES.items() for option in inspect.signature(e.make).parameters}
+    own = inspect.signature(entry.make).parameters
+    for option, parameter in own.items():
+        if parameter.default is parameter.empty:
+            raise ValueError(f"its option {option!r} has no default")
+        if option in taken:
+            raise ValueError(f"its option {option!r} is one of {taken[option]!r} too; call it something else")
+    if entry.variants and "variant" in own:
+        raise ValueError("it has variants, and an option called 'variant' too; call the option something else")
+    for variant in entry.variants:
+        options(f"its variant {variant.name}", entry, variant.options)

@@ -4,16 +4,11 @@ Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's 
 *defender declares*, `n_byz` = workers that *really* attack, alpha = n_byz / m. The last two counts are never mixed.
 """
 
-import functools
-import inspect
-import typing
-from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 State = Any  # any pytree of arrays whose structure, shapes and dtypes never change
@@ -106,8 +101,8 @@ Modifier = Callable[[Attack], Attack]
 """what changes when or how an attack acts: it makes an attack of an attack"""
 
 
-class Reading(NamedTuple):
-    """One of several definitions that go by a member's name."""
+class Variant(NamedTuple):
+    """One of several definitions that go by a member's name, which can be asked for: krum(variant="byzfl")."""
 
     name: str
     options: Mapping[str, Any]
@@ -133,7 +128,7 @@ class Entry(NamedTuple):
     """order of time in m and d (rules only)"""
     kappa: Callable[[int, int], float] | None = None
     """(m, f) -> the published upper bound on the rule's robustness coefficient (see `byzsim.robustness`)"""
-    readings: tuple[Reading, ...] = ()
+    variants: tuple[Variant, ...] = ()
     """definitions that differ between sources, the default first"""
     rows: Callable[..., int] = lambda m: m
     """m -> how many rows are left for the rule (pre-rules only); may take options, as `max_f`"""
@@ -227,89 +222,3 @@ def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> 
         return aggregate, state, Info(weight.astype(jnp.float32))
 
     return Aggregator(no_state, apply)
-
-
-class Within(NamedTuple):
-    """A condition on a number, for `Annotated`: factories under `checked` refuse values outside."""
-
-    words: str
-    """as in: above 0"""
-    holds: Callable[[Any], bool]
-
-
-Count = Annotated[int, Within("of at least 1", lambda x: x >= 1)]
-Natural = Annotated[int, Within("of at least 0", lambda x: x >= 0)]
-Positive = Annotated[Traced, Within("above 0", lambda x: x > 0)]
-NotNegative = Annotated[Traced, Within("of at least 0", lambda x: x >= 0)]
-Fraction = Annotated[Traced, Within("above 0 and at most 1", lambda x: 0 < x <= 1)]
-
-
-class Choice(NamedTuple):
-    """One of the kinds of values that an option takes."""
-
-    words: str
-    holds: Callable[[Any], bool]
-
-
-def checked(make: FunctionType) -> Callable[..., Any]:
-    """A factory that refuses what its annotations do not allow: other types, values outside a `Literal` or a `Within`.
-
-    Raises:
-        ValueError: with the option, what was given and what is known.
-    """
-    hints = {option: tuple(_choices(hint)) for option, hint in typing.get_type_hints(make, include_extras=True).items()}
-
-    @functools.wraps(make)
-    def checking(**options):
-        for option, given in options.items():
-            choices = hints.get(option, ())
-            if choices and not any(choice.holds(given) for choice in choices):
-                words = ", ".join(choice.words for choice in choices)
-                raise ValueError(f"{make.__name__}: {option}={given!r} is not {'one of ' * (len(choices) > 1)}{words}")
-        return make(**options)
-
-    return checking
-
-
-def allowed(make: Callable[..., Any]) -> dict[str, str]:
-    """Each option of a factory, and what it takes in words; no words for types that are not checked."""
-    options = inspect.signature(make).parameters.values()
-    return {each.name: " or ".join(choice.words for choice in _choices(each.annotation)) for each in options}
-
-
-def _choices(hint: Any, within: Within | None = None) -> Iterator[Choice]:
-    """What a hint allows, with unions taken apart; nothing for types that are not checked."""
-    if typing.get_origin(hint) is Annotated:
-        inner, within = typing.get_args(hint)
-        yield from _choices(inner, within)
-    elif typing.get_origin(hint) is Literal:
-        yield from (Choice(repr(value), functools.partial(_same, value)) for value in typing.get_args(hint))
-    elif typing.get_origin(hint) in (typing.Union, UnionType):
-        for part in typing.get_args(hint):
-            yield from _choices(part, within)
-    elif hint in _KINDS:
-        yield _KINDS[hint] if within is None else _narrowed(_KINDS[hint], within)
-
-
-def _narrowed(choice: Choice, within: Within) -> Choice:
-    """What is traced has no value yet, and passes."""
-    words = f"{choice.words} {within.words}"
-    return Choice(words, lambda x: choice.holds(x) and (isinstance(x, jax.Array) or within.holds(x)))
-
-
-def _same(known: Any, given: Any) -> bool:
-    alike = isinstance(given, str | int | np.integer) and isinstance(given, bool) == isinstance(known, bool)
-    return alike and given == known
-
-
-def _is_number(given: Any) -> bool:
-    number = isinstance(given, jax.Array | float | int | np.number | np.ndarray) and not isinstance(given, bool)
-    return number and np.ndim(given) == 0
-
-
-_KINDS = {
-    bool: Choice("True or False", lambda x: isinstance(x, bool)),
-    int: Choice("a whole number", lambda x: isinstance(x, int | np.integer) and not isinstance(x, bool)),
-    float: Choice("a number", _is_number),
-    type(None): Choice("None", lambda x: x is None),
-}

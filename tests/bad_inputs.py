@@ -230,6 +230,8 @@ CLI = {
         Bad("byzsim run smoke --options brsgd.betta=0.4", "Did you mean 'beta'"),
         Bad("byzsim run smoke --options brsgd.beta=0.4 brsgd.beta=0.5", "--options has brsgd.beta twice"),
         Bad("byzsim run smoke --options brsgd.reading=book", "'paper', 'code'"),
+        Bad("byzsim run smoke --options brsgd.variant=kode", "unknown variant of brsgd 'kode'. Did you mean 'code'"),
+        Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants, got variant='byzfl'"),
         Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),
         Bad("byzsim run smoke --options brsgd.beta=nan", "beta=nan is not a finite number"),
         Bad("byzsim run smoke --options gaussian.sigma=1e300", "sigma=1e+300 is not a finite number of 32 bits"),
@@ -616,6 +618,7 @@ PYTHON = {
         Bad("byzsim.aggregate('median', rows, f=2, strict=True)", "median withstands at most f=1 of m=3 workers"),
         Bad("byzsim.aggregate('centered_clipping', rows, tau=np.ones(2))", "tau is an array of shape (2,)"),
         Bad("byzsim.aggregate('krumm', rows)", "unknown rule 'krumm'. Did you mean 'krum'"),
+        Bad("byzsim.aggregate('nnm+krum', rows, f=1, variant='torch')", "Did you mean 'torchjd'"),
         Bad("byzsim.aggregate(None, rows)", "rule=None is not a name"),
         Bad("byzsim.aggregate('median', rows, f=-1)", "f=-1 is not a whole number from 0 to m=3"),
         Bad("byzsim.aggregate('median', rows, f=4)", "f=4 is not a whole number from 0 to m=3"),
@@ -626,7 +629,10 @@ PYTHON = {
             "byzsim.aggregate('median', rows, midle='lower')", "unknown option of median 'midle'. Did you mean 'middle'"
         ),
         Bad("byzsim.aggregate('median', rows, middle=['lower'])", "middle=['lower'] is not one of 'mean', 'lower'"),
-        Bad("byzsim.aggregate('centered_clipping', rows, tau=-1.0)", "tau=-1.0 is not a number above 0"),
+        Bad(
+            "byzsim.aggregate('centered_clipping', rows, tau=-1.0)",
+            "tau=-1.0 is not one of a number above 0, 'majority'",
+        ),
         Bad("byzsim.aggregate('mean', rows, params=[1.0, 2.0, 3.0])", "params has shape (3,); expected (2,)"),
         Bad("byzsim.aggregate('mean', rows, params='here')", "params have dtype <U4"),
         Bad("byzsim.aggregate('fltrust', rows)", "fltrust asks for the server's own data"),
@@ -661,6 +667,7 @@ PYTHON = {
         Bad("byzsim.Cell(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),
         Bad("byzsim.Cell(rule_args=None)", "options of mean are None; expected a mapping"),
         Bad("byzsim.Cell(rule='krum', rule_args={1: 2})", "unknown option of krum '1'"),
+        Bad("byzsim.Cell(rule='krum', rule_args={'variant': 'bizfl'})", "Did you mean 'byzfl'"),
         Bad("byzsim.Cell(model=None)", "unknown model 'None'"),
         Bad("byzsim.Cell(m=2.5)", "m=2.5 is not a whole number"),
         Bad("byzsim.Cell(m=True)", "m=True is not a whole number"),
@@ -698,6 +705,11 @@ PYTHON = {
     ],
     "Own rules and attacks from Python": [
         Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "there is a 'krum' in byzsim already"),
+        Bad(
+            "byzsim.register('mine', byzsim.Entry(byzsim.AGGREGATORS['median'].make, source='me', "
+            "variants=byzsim.AGGREGATORS['krum'].variants))",
+            "mine cannot be used: unknown option of its variant blanchard2017 'definition'",
+        ),
         Bad("byzsim.register('my rule', byzsim.AGGREGATORS['krum'])", "'my rule' is no name"),
         Bad("byzsim.register('mine', print)", "expected byzsim.Entry(factory, source='...')"),
         Bad("byzsim.register('mine', byzsim.Entry(None, source='me'))", "mine cannot be used: TypeError"),

@@ -276,5 +276,5 @@ def test_brsgd_leaves_out_rows_that_are_not_usable_when_they_are_half(bad):
 def test_weiszfeld_steps_that_start_at_a_row_stay_there_as_in_byzpy():
     """byzpy 0.1.4, run: its lower median (-2, -2) is a row; the loops of `reference`, in float64, get away from it."""
     rows = np.array([[4, -3], [-5, 9], [-6, -3], [3, 5], [3, 7], [-9, -2], [1, -1], [-2, -2]])
-    (byzpy,) = (each.options for each in AGGREGATORS["geometric_median"].readings if each.name == "byzpy")
+    (byzpy,) = (each.options for each in AGGREGATORS["geometric_median"].variants if each.name == "byzpy")
     np.testing.assert_allclose(output("aggregators", "geometric_median", rows, 1, byzpy), [-2, -2], atol=1e-6)

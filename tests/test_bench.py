@@ -6,12 +6,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, PRE_RULES, Cell, grid, names
+from byzsim import AGGREGATORS, PRE_RULES, Cell, grid
 from byzsim.experiments import bench, cli
 from byzsim.experiments.bench import environment, page, rules, start, steps
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.timing import Effort, Failed, Timing, interleaved, local
 from byzsim.experiments.errors import UserError
+from byzsim.options import options
 
 
 def finding(**changed):
@@ -119,7 +120,7 @@ def test_settings_and_twins_are_known_here():
         assert setting.cell(8).f == steps.F
     for name, twins in rules.TWINS.items():
         for twin in twins:
-            names.options(name, rules._entry(name), twin.options)
+            options(name, rules._entry(name), twin.options)
     assert rules.READS.keys() | rules.PRODUCTS.keys() <= AGGREGATORS.keys() | PRE_RULES.keys()
 
 

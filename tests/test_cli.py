@@ -116,9 +116,9 @@ def test_show_says_all_that_the_registry_has(zoo, capsys):
         assert entry.source in page and inspect.getdoc(entry.make) in page
         for option in inspect.signature(entry.make).parameters.values():
             assert option.default is option.empty or f"\n  {option.name} = {option.default!r}" in page
-        for reading in entry.readings:
-            assert all(part in page for part in (f"  {reading.name}: {reading.formula}", reading.source))
-            assert all(f"{name}.{option}={value}" in page for option, value in reading.options.items())
+        for variant in entry.variants:
+            assert all(part in page for part in (f"  {variant.name}: {variant.formula}", variant.source))
+            assert all(f"{name}.{option}={value}" in page for option, value in variant.options.items())
         assert all(words[trait] in page for trait in entry.traits)
 
 
@@ -126,9 +126,13 @@ def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
     code, out, _ = run(["show", "nnm+krum"], capsys)
     assert code == 0 and out.startswith("nnm: pre-rule") and "\nkrum: aggregation rule" in out
     assert "f = 8 of m = 20 workers, f = 4 of m = 11" in out  # m >= 2f + 3
-    assert "--rules krum --options krum.definition=byzfl\n" in out
-    assert "byzsim.aggregate(\"krum\", gradients, f=2, definition='byzfl')" in out
+    assert "--rules krum --options krum.variant=byzfl\n" in out
+    assert "byzsim.aggregate(\"krum\", gradients, f=2, variant='byzfl')" in out
+    assert "in single options: krum.definition=byzfl\n" in out
     assert "'blanchard2017' or 'byzfl'" in out and "--rules nnm+krum" in out
+    code, out, _ = run(["show", "bucketing"], capsys)
+    assert "--rules bucketing+krum --options bucketing.variant=byzfl\n" in out
+    assert 'byzsim.aggregate("bucketing+krum", gradients, f=2, s=1)' in out  # variant= would be Krum's
 
 
 def test_show_has_data_sets_and_tables(capsys):

@@ -277,17 +277,17 @@ def test_draco_is_the_exact_mean(world, attack):
     assert float(facts.error) < 1e-5 or attack == "label_flip"
 
 
-READINGS = [
-    (kind, name, reading.options)
+VARIANTS = [
+    (kind, name, variant.options)
     for kind, zoo in (("rule", AGGREGATORS), ("attack", ATTACKS))
     for name, entry in zoo.items()
-    for reading in entry.readings
+    for variant in entry.variants
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name", "options"), READINGS, ids=str)
-def test_every_reading_goes_through_a_step(kind, name, options, world):
+@pytest.mark.parametrize(("kind", "name", "options"), VARIANTS, ids=str)
+def test_every_variant_goes_through_a_step(kind, name, options, world):
     """With its numbers traced, as the grid has them, and a state that keeps its structure."""
     program, knobs = world.plan(m=11, n_byz=2, **{kind: name, f"{kind}_args": options})
     start = functools.partial(engine.start, program)

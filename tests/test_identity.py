@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import jax
@@ -123,6 +124,28 @@ def test_options_of_the_optimizer_count_and_are_spelled_out():
 )
 def test_equal_cells_written_differently_are_one(a, b):
     assert identifier(**BASE | a) == identifier(**BASE | b)
+
+
+@pytest.mark.parametrize(("kind", "name", "entry"), MEMBERS, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_variant_is_the_cell_of_its_options(kind, name, entry):
+    for variant in () if "+" in name else entry.variants:  # of several parts the variant is the last one's
+        cell = Cell(**{kind: name, f"{kind}_args": {"variant": variant.name}})
+        single = Cell(**{kind: name, f"{kind}_args": variant.options})
+        assert cell == single and hash(cell) == hash(single)
+        assert "variant" not in cell.as_dict()[f"{kind}_args"]
+
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def test_recorded_cells_keep_their_identifiers():
+    """A cell made again from its record, options and all, has the record's own; but for members revised since then."""
+    found = records.read(RESULTS / "brsgd_table1" / "runs.jsonl") + records.read(RESULTS / "zoo" / "runs.jsonl")
+    for each in found[::3]:
+        cell = Cell(**{field.name: each[field.name] for field in dataclasses.fields(Cell)})
+        decides = records.identity(cell, each["data"], Fingerprint(each["data_digest"]))
+        decides.pop("revisions", None)
+        assert records.identifier(decides | {k: each[k] for k in ("revisions",) if k in each}) == each["id"], each
 
 
 def test_data_numerics_and_precision_count(monkeypatch):

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import sys
+from collections import Counter
 from pathlib import Path
 
 import byzsim
@@ -86,6 +87,22 @@ def test_modules_and_public_functions_have_docstrings(path):
     models = "models" in path.parts  # a Flax module is described by its factory
     missing = [n.name for n in public if not ast.get_docstring(n) and not (models and isinstance(n, ast.ClassDef))]
     assert not missing
+
+
+MOST_FROM_MEMORY = 30  # may only shrink
+
+
+def test_what_is_from_memory_is_an_open_verification():
+    """Each place has a row of docs/open-verifications.md, with what would settle it; and neither become more."""
+    said = Counter()
+    for path in FILES:
+        text = " ".join(path.read_text(encoding="utf-8").split())  # the words may be on two lines
+        said[path.relative_to(ROOT).as_posix()] = text.casefold().count("from memory")
+    page = (ROOT.parent / "docs" / "open-verifications.md").read_text(encoding="utf-8")
+    _, _, *rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    assert all(len(row) == 3 and all(row) for row in rows)
+    assert Counter(file for file, _, _ in rows) == said
+    assert len(rows) <= MOST_FROM_MEMORY
 
 
 @pytest.mark.parametrize("zoo", ZOOS)

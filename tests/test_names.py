@@ -2,18 +2,23 @@
 
 import dataclasses
 import inspect
+import itertools
+import typing
 
 import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
 from byzsim.experiments.config import cells
+from byzsim.experiments.errors import UserError
 from byzsim.experiments.tables import TABLES
 from byzsim.names import ALIASES, attack_entry, max_f, rule_entry
+from byzsim.options import options, resolved, varying
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 from test_aggregators import a_round
+from zoo import ZOOS
 
 ROWS = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
 
@@ -143,17 +148,140 @@ def test_traits_are_known_ones():
         assert entry.traits <= set(ATTACK_TRAITS)
 
 
+# Variants
+
+
+SEVERAL = [(name, entry) for zoo in ZOOS.values() for name, entry in zoo.items() if entry.variants]
+
+
+def program(made):
+    """What a factory has made, as values: code, and all that it closes over."""
+    if inspect.isfunction(made):
+        closed = [cell.cell_contents for cell in made.__closure__ or ()]
+        return made.__code__, program(made.__defaults__ or ()), program(closed)
+    return tuple(map(program, made)) if isinstance(made, list | tuple) else made
+
+
+@pytest.mark.parametrize(("name", "entry"), SEVERAL, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_variant_is_its_options(name, entry):
+    """For the factory itself as for what is asked by name; the first is the default."""
+    assert len({variant.name for variant in entry.variants}) == len(entry.variants)
+    for variant in entry.variants:
+        assert variant.formula and variant.source
+        made = program(entry.make(**variant.options))
+        assert program(entry.make(variant=variant.name)) == made
+        assert options(name, entry, {"variant": variant.name}) == options(name, entry, variant.options)
+        assert (made == program(entry.make())) == (options(name, entry, variant.options) == options(name, entry, {}))
+    assert options(name, entry, {"variant": entry.variants[0].name}) == options(name, entry, {})
+
+
+@pytest.mark.parametrize(("name", "entry"), SEVERAL, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_variant_is_asked_for_on_the_command_line(name, entry):
+    field = "attack" if name in ATTACKS else "rule"
+    asked = f"{name}+median" if name in PRE_RULES else name
+    config = dataclasses.replace(TABLES["smoke"].config, **{f"{field}s": (asked,)}, m=10, alphas=(0.2,))
+    for variant in entry.variants:
+        (cell, *_) = cells(dataclasses.replace(config, options=(f"{name}.variant={variant.name}",)))
+        given = {"rule": cell.rule, "attack": cell.attack, f"{field}_args": variant.options}
+        assert getattr(cell, f"{field}_args") == getattr(Cell(**given), f"{field}_args")
+
+
+def test_each_part_has_variants_of_its_own_on_the_command_line():
+    asked = ("bucketing.variant=byzfl", "krum.variant=torchjd", "krum.definition=alie")
+    config = dataclasses.replace(TABLES["smoke"].config, rules=("bucketing+krum",), options=asked)
+    assert {repr(cell.rule_args) for cell in cells(config)} == {"{'s': 1, 'definition': 'alie'}"}
+    whole = dataclasses.replace(config, options=("bucketing+krum.variant=byzfl",))
+    assert {repr(cell.rule_args) for cell in cells(whole)} == {"{'s': 2, 'definition': 'byzfl'}"}
+    with pytest.raises(UserError, match=r"--options: unknown variant of krum 'byzfk'\. Did you mean 'byzfl'"):
+        cells(dataclasses.replace(config, options=("krum.variant=byzfk",)))
+
+
+def test_in_python_the_variant_is_the_last_parts(compiled):
+    args = Cell(rule="bucketing+krum", rule_args={"variant": "byzfl", "s": 3}).rule_args
+    assert args == {"s": 3, "definition": "byzfl"}
+    assert Cell(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["formula"] == "all"
+    one = byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl")
+    sent = byzsim.attack("burst+alie", ROWS, n_byz=3, first=0, variant="krum", own=ROWS[:3])
+    programs = len(compiled)
+    np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, definition="byzfl"))
+    np.testing.assert_array_equal(sent, byzsim.attack("burst+alie", ROWS, n_byz=3, formula="all", own=ROWS[:3]))
+    assert len(compiled) == programs
+
+
+def test_options_beside_a_variant_go_first():
+    given = {"variant": "krum", "middle": "lower"}
+    assert Cell(rule="aksel", rule_args=given).rule_args == {"mode": "n-f", "middle": "lower", "ties": "index"}
+    aksel = AGGREGATORS["aksel"].make
+    assert program(aksel(**given)) == program(aksel(mode="n-f")) != program(aksel(variant="krum"))
+
+
+def test_bounds_see_the_options_of_a_variant():
+    assert Cell(rule="safeguard", m=10).max_f == 4
+    assert Cell(rule="safeguard", m=10, rule_args={"variant": "third_party"}).max_f == 4
+    assert (
+        Cell(rule="safeguard", m=11, rule_args={"variant": "third_party"}).max_f
+        == 4
+        < Cell(rule="safeguard", m=11).max_f
+    )
+
+
 @pytest.mark.parametrize(
-    ("name", "zoo"), [("aggregators", AGGREGATORS), ("attacks", ATTACKS), ("pre_rules", PRE_RULES)]
+    "ask",
+    [
+        lambda variant: byzsim.aggregate("nnm+krum", ROWS, f=2, variant=variant),
+        lambda variant: byzsim.attack("alie", ROWS, n_byz=2, rule="krum", rule_args={"variant": variant}),
+        lambda variant: Cell(rule="krum", rule_args={"variant": variant}),
+        lambda variant: AGGREGATORS["krum"].make(variant=variant),
+    ],
 )
-def test_readings_can_be_made_and_the_first_is_the_default(name, zoo):
-    for entry in zoo.values():
-        for reading in entry.readings:
-            entry.make(**reading.options)
-            assert reading.formula and reading.source
-        defaults = {key: p.default for key, p in parameters(entry).items()}
-        for reading in entry.readings[:1]:
-            assert all(defaults[key] == value for key, value in reading.options.items())
+@pytest.mark.parametrize(("given", "near"), [("Byz-fl", " Did you mean 'byzfl'"), (3, "")])
+def test_an_unknown_variant_is_answered_with_the_nearest_and_what_each_is(ask, given, near):
+    message = (
+        rf"unknown variant of krum {given!r}\.{near}.*Known: blanchard2017: squared distances.*; byzfl: .*; alie: "
+    )
+    with pytest.raises(ValueError, match=message):
+        ask(given)
+
+
+def test_a_member_without_variants_says_so():
+    for rule in ("mean", "nnm+mean", "bucketing+mean"):
+        with pytest.raises(ValueError, match=r"^mean has no variants, got variant='byzfl'$"):
+            byzsim.aggregate(rule, ROWS, variant="byzfl")
+    with pytest.raises(ValueError, match=r"^lenet has no variants"):
+        Cell(model_args={"variant": "relu"})
+    with pytest.raises(ValueError, match=r"^medoid has no variants"):
+        AGGREGATORS["medoid"].make(variant="byzfl")
+
+
+def test_a_member_may_have_an_option_called_variant():
+    def mine(*, variant=1):
+        raise NotImplementedError
+
+    assert dict(resolved("mine", mine, (), {"variant": 2})) == {"variant": 2}
+
+
+def types(hint):
+    """All that a hint is made of; `Traced` alone has float in it."""
+    return [hint, *itertools.chain.from_iterable(map(types, typing.get_args(hint)))]
+
+
+@pytest.mark.parametrize("zoo", [*ZOOS.values(), MODELS])
+def test_what_is_traced_is_declared(zoo):
+    """A number is an option's default only where the annotation says `Traced`; those and no others are traced."""
+    for name, entry in zoo.items():
+        declared = {key for key, each in parameters(entry).items() if float in types(each.annotation)}
+        for given in [{}, *(variant.options for variant in entry.variants)]:
+            args = options(name, entry, given)
+            numbers = {key for key, value in args.items() if isinstance(value, float)}
+            assert numbers == set(varying(entry.make, args)) <= declared, name
+
+
+def test_where_nothing_is_declared_numbers_with_a_point_are_traced():
+    def mine(*, a=0.5, b=None, c: int = 1, d: float | None = None):
+        raise NotImplementedError
+
+    assert set(varying(mine, {"a": 0.5, "b": 2.5, "c": 2.5, "d": 2.5})) == {"a", "b", "d"}
+    assert not varying(mine, {"a": 1, "b": None, "c": 1, "d": None})
 
 
 def test_a_burst_comes_and_goes():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, Cell, Entry
+from byzsim import AGGREGATORS, ATTACKS, Aggregator, Cell, Entry
 from byzsim.experiments import cli, plugins, records, slow_rules
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError
@@ -32,6 +32,18 @@ import byzsim
 from byzsim.types import attack
 
 ENTRY = byzsim.Entry(lambda: attack(grads=lambda sent, byz, state, rnd: (-sent, state)), source="me")
+"""
+VARIED = """\
+from byzsim import Entry, Variant
+from byzsim.options import checked
+from byzsim.types import Traced, stateless
+
+@checked
+def times(*, by: Traced = 1.0):
+    "The mean, scaled."
+    return stateless(lambda grads, rnd: (by * grads.mean(axis=0), grads[:, 0] * 0 + 1 / len(grads)))
+
+ENTRY = Entry(times, source="me", variants=(Variant("one", {}, "as it is", "me"), Variant("two", {"by": 2}, "+", "me")))
 """
 FILES = {
     "my_rule.py": RULE,
@@ -125,6 +137,21 @@ def test_what_was_registered_without_a_source_is_not_recorded(folder):
     assert byzsim.aggregate("mine", [[1.0], [2.0]])[0] == 1
     with pytest.raises(UserError, match="mine was registered without a digest of its source"):
         identity(rule="mine")
+
+
+def test_variants_of_ones_own(folder):
+    (folder / "varied.py").write_text(VARIED)
+    (entry,) = plugins.load(["varied"]).values()
+    cell = Cell(rule="nnm+varied", rule_args={"variant": "two"})
+    assert cell == Cell(rule="nnm+varied", rule_args={"by": 2.0}) != Cell(rule="nnm+varied")
+    assert type(entry.make(variant="two")) is Aggregator
+    with pytest.raises(
+        ValueError, match=r"variant of times 'too'\. Did you mean 'two'\? Known: one: as it is; two: \+"
+    ):
+        entry.make(variant="too")
+    both = entry._replace(make=lambda *, variant=1: stateless(variant))
+    with pytest.raises(ValueError, match="it has variants, and an option called 'variant' too"):
+        byzsim.register("mine", both)
 
 
 def test_a_name_can_be_registered_again_as_the_other_kind(folder):

@@ -1,7 +1,7 @@
 """Every named variant has an input on which it differs from its neighbours, with the value that its source gives.
 
 The values are of the peers' own code, run once, or published by them; the float64 loops of `reference` have to give
-them, and other values with the options of the member's other readings. (That `sim` gives what the loops give is seen in
+them, and other values with the options of the member's other variants. (That `sim` gives what the loops give is seen in
 test_aggregator_values.py and test_attacks.py.)
 """
 
@@ -22,7 +22,7 @@ def _run(source, output, times=1, **more):
 
 
 def _small(source, seed, output, **more):
-    """Eight rows of two small whole numbers each, drawn until all readings differ; `more` are further options."""
+    """Eight rows of two small whole numbers each, drawn until all variants differ; `more` are further options."""
     rows = np.random.default_rng(seed).integers(-9, 10, (8, 2)).tolist()
     return {"source": f"{source}, run", "f": 1, "rows": rows, "output": output, "more": more}
 
@@ -71,6 +71,7 @@ ANSWERS = {
     ("attacks", "sign_flip", "mean"): _sent("byzfl 0.0.11", [-1.25, -1.125, -1.125]),
     ("attacks", "mimic", "byzfl"): _sent("byzfl 0.0.11", [1, 2, 0]),
     ("attacks", "mimic", "worker"): _sent("byzfl 0.0.11", [4, -1, 3]),
+    ("aggregators", "brsgd", "code"): _small("karry520/RobustSGD", 4, [1.75, 4.25]),
     ("aggregators", "krum", "byzfl"): _small("byzfl 0.0.11", 30, [3.0, 2.0]),
     ("aggregators", "multi_krum", "byzfl"): _small("byzfl 0.0.11", 0, [1.285714286, 1.428571429]),
     ("aggregators", "mda", "el_mhamdi2020"): _small("byzfl 0.0.11", 3, [-0.571428571, -1.714285714]),
@@ -273,6 +274,7 @@ ANSWERS = {
 PAPERS = frozenset(
     {
         "alie safeguard",
+        "brsgd paper",
         "byzmean xu2022",
         "cge liu2021",
         "dnc ndss21",
@@ -284,7 +286,7 @@ PAPERS = frozenset(
         "mimic karimireddy2022",
         "min_sum std",
         "negation paper",
-        "safeguard algorithm 2",
+        "safeguard algorithm_2",
         "safeguard printed",
         "safeguard recalled",
         "safeguard single",
@@ -299,7 +301,7 @@ PAPERS = frozenset(
         "zeno xie2019",
     }
 )
-"""Readings of a paper's text that no peer's code computes, as far as we know: they need no peer."""
+"""Variants of a paper's text that no peer's code computes, as far as we know: they need no peer."""
 
 OURS = frozenset(
     {
@@ -314,10 +316,10 @@ OURS = frozenset(
         "safeguard double",
     }
 )
-"""Readings of our own: they need no peer."""
+"""Variants of our own: they need no peer."""
 
 TWINS = {"inner_product epfml": "inner_product byzantine_momentum"}
-"""Two sources, one rule: no input can tell such readings apart."""
+"""Two sources, one rule: no input can tell such variants apart."""
 
 OPEN = frozenset(
     {
@@ -334,12 +336,12 @@ end to its Weiszfeld steps than `geometric_median converged`: both are near the 
 
 UNCONFIRMED = PAPERS | OURS | OPEN | TWINS.keys() | set(TWINS.values())
 
-READINGS = [
-    (kind, name, reading.name)
+VARIANTS = [
+    (kind, name, variant.name)
     for kind in ("aggregators", "attacks", "pre_rules")
     for name, entry in ZOOS[kind].items()
-    for reading in entry.readings
-    if len(entry.readings) > 1
+    for variant in entry.variants
+    if len(entry.variants) > 1
 ]
 
 
@@ -383,18 +385,18 @@ def _alike(one, other):
     return one.shape == other.shape and np.allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
-def confirmed(kind, name, reading):
-    """There is an answer of a peer that the reading gives, and no reading of other options does."""
+def confirmed(kind, name, variant):
+    """There is an answer of a peer that the variant gives, and no variant of other options does."""
     known = [g for g in getattr(reference(kind, name), "GOLDEN", []) if not g["source"].startswith("by hand")]
-    own = full(kind, name, reading.options)
-    answers = [ANSWERS[key]] if (key := (kind, name, reading.name)) in ANSWERS else []
+    own = full(kind, name, variant.options)
+    answers = [ANSWERS[key]] if (key := (kind, name, variant.name)) in ANSWERS else []
     answers += [golden for golden in known if full(kind, name, golden["options"]) == own]
-    others = [other.options for other in of(kind)[name].readings if full(kind, name, other.options) != own]
+    others = [other.options for other in of(kind)[name].variants if full(kind, name, other.options) != own]
     told_apart = False
     for answer in answers:
         near, more = answer.get("tolerance", 2e-6), answer.get("more", {})
         np.testing.assert_allclose(
-            value(kind, name, answer, reading.options | more),
+            value(kind, name, answer, variant.options | more),
             answer["output"],
             rtol=near,
             atol=near,
@@ -405,23 +407,23 @@ def confirmed(kind, name, reading):
     return told_apart
 
 
-@pytest.mark.parametrize(("kind", "name", "reading"), READINGS, ids=str)
-def test_a_variant_gives_its_peers_value_where_its_neighbours_do_not(kind, name, reading):
-    (known,) = (each for each in of(kind)[name].readings if each.name == reading)
-    assert confirmed(kind, name, known) == (f"{name} {reading}" not in UNCONFIRMED)
+@pytest.mark.parametrize(("kind", "name", "variant"), VARIANTS, ids=str)
+def test_a_variant_gives_its_peers_value_where_its_neighbours_do_not(kind, name, variant):
+    (known,) = (each for each in of(kind)[name].variants if each.name == variant)
+    assert confirmed(kind, name, known) == (f"{name} {variant}" not in UNCONFIRMED)
 
 
 def test_what_is_open_can_only_become_less():
-    assert {f"{name} {reading}" for _, name, reading in READINGS} >= UNCONFIRMED
+    assert {f"{name} {variant}" for _, name, variant in VARIANTS} >= UNCONFIRMED
     assert len(OPEN) <= 3
     assert len(UNCONFIRMED) == len(PAPERS) + len(OURS) + len(OPEN) + 2 * len(TWINS)
-    assert not {f"{name} {reading}" for _, name, reading in ANSWERS} & (PAPERS | OURS | OPEN)
+    assert not {f"{name} {variant}" for _, name, variant in ANSWERS} & (PAPERS | OURS | OPEN)
 
 
 @pytest.mark.parametrize(("one", "other"), TWINS.items())
 def test_twins_are_one_rule(one, other):
     name = one.split()[0]
-    options = {f"{name} {reading.name}": reading.options for reading in of("attacks")[name].readings}
+    options = {f"{name} {variant.name}": variant.options for variant in of("attacks")[name].variants}
     answer = ANSWERS["attacks", *one.split()]
     np.testing.assert_allclose(value("attacks", name, answer, options[one]), answer["output"], atol=1e-9)
     np.testing.assert_allclose(value("attacks", name, answer, options[other]), answer["output"], atol=1e-9)

@@ -22,13 +22,13 @@ def test_the_page_of_definitions_is_what_the_registry_gives():
 
 
 @pytest.mark.parametrize("members", [AGGREGATORS, PRE_RULES, ATTACKS])
-def test_readings_differ_on_the_example(members):
+def test_variants_differ_on_the_example(members):
     """Most names give several vectors there, or the example shows nothing."""
     shown = {}
     for section in PAGE.read_text().split("\n### ")[1:]:
         name, *lines = section.splitlines()
         shown[name] = {line.split(" | ")[-1] for line in lines if line.startswith("| ")} - {"on the example |"}
-    several = [name for name, entry in members.items() if len(entry.readings) > 1]
+    several = [name for name, entry in members.items() if len(entry.variants) > 1]
     alike = [name for name in several if len(shown[name] - {"--- |"}) == 1]
     assert len(alike) <= 0.3 * len(several), alike
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, Entry, Round
 from byzsim.experiments import records
-from byzsim.names import known, options
+from byzsim.names import known
+from byzsim.options import options
 
 Facts = dict[str, Any]
 

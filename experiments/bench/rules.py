@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round, names
+from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.steps import check_same
 from byzsim.experiments.bench.timing import Effort, Failed, Side, interleaved, local
 from byzsim.ops import HIGHEST
+from byzsim.options import options
 
 Shape = tuple[int, int]
 SHAPES: tuple[Shape, ...] = ((20, 61_706), (10, 272_474), (25, 1_000_000), (100, 1_000_000))
@@ -145,24 +146,24 @@ def is_linear(cost: str) -> bool:
 def _rule(
     name: str, twin: Twin | None, grads: jax.Array, path: Path, peer: Peer | None, effort: Effort, limit: float
 ) -> Iterator[Finding]:
-    options = dict(twin.options) if twin else {}
+    given = dict(twin.options) if twin else {}
     job = _job(twin, grads, path) if twin else None
     try:
-        program, args = _program(name, options, grads)
+        program, args = _program(name, given, grads)
     except ValueError as reason:
         yield Finding(part="rules", what=name, shape=_text(grads.shape), sense="<=", other="-", note=str(reason))
         return
     note = twin.note if twin else ""
     if peer and twin and job and twin.tolerance:
         note = _check(name, twin, program(*args)[0], job, peer, path.parent, limit)
-        program, args = _program(name, options, grads)  # the first state was given away
+        program, args = _program(name, given, grads)  # the first state was given away
     sides = {"ours": _carried(program, args), "read": _read_side(grads)}
     if name in PRODUCTS or not is_linear(_entry(name).cost):
         sides["product"] = _product_side(grads)
     if peer and job:
         sides["twin"] = peer.side(job, limit=limit)
     times, failures = interleaved(sides, effort)
-    what = name + (f"({', '.join(f'{k}={v!r}' for k, v in options.items())})" if options else "")
+    what = name + (f"({', '.join(f'{k}={v!r}' for k, v in given.items())})" if given else "")
     yield from _rule_findings(what, name, twin, grads.shape, times, failures.get("twin", note))
 
 
@@ -206,7 +207,7 @@ def _rows_only() -> Aggregator:
     return Aggregator(lambda m, d: (), lambda rows, state, rnd: (rows, state, Info(jnp.zeros(len(rows)))))
 
 
-def _program(name: str, options: Mapping[str, Any], grads: Any) -> tuple[Any, tuple[Any, ...]]:
+def _program(name: str, given: Mapping[str, Any], grads: Any) -> tuple[Any, tuple[Any, ...]]:
     """The compiled-once function (rows, carry, f, vector) -> carry, and its first arguments.
 
     carry = (output, state), given away at each call, as a training step's loop does it. The server's own loss, where a
@@ -214,7 +215,7 @@ def _program(name: str, options: Mapping[str, Any], grads: Any) -> tuple[Any, tu
     """
     m, d = grads.shape
     entry = _entry(name)
-    made = entry.make(**names.options(name, entry, options))
+    made = entry.make(**options(name, entry, given))
     rule = made if name in AGGREGATORS else made(_rows_only())
 
     def apply(rows, carry, f, vector):
@@ -243,7 +244,7 @@ def _carried(program: Callable[..., Any], args: tuple[Any, ...]) -> Side:
 
 def _attack_side(name: str, grads: jax.Array) -> Side:
     entry = ATTACKS[name]
-    made = entry.make(**names.options(name, entry, {}))
+    made = entry.make(**options(name, entry, {}))
     byz = jnp.arange(len(grads)) < byzantine(grads.shape)
 
     def forge(sent, carry, byz, vector):

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, middle_ranks, midpoint, order_statistics, per_row, preference, share, usable_rows
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 
 @checked
@@ -55,11 +56,11 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "translation", "scale", "consensus", "filter"}),
     cost="m d",
-    readings=(
-        Reading("byzantine_momentum", {}, "c = floor((m + 1) / 2), lower median", "Rouault, co-author: aksel.py; RCL"),
-        Reading("n-f", {"mode": "n-f"}, "c = m - f, lower median", "the same code in its mode n-f"),
-        Reading("krum", {"mode": "n-f", "middle": "mean"}, "c = m - f, median of two middles", "krum (PyPI)"),
-        Reading(
+    variants=(
+        Variant("byzantine_momentum", {}, "c = floor((m + 1) / 2), lower median", "Rouault, co-author: aksel.py; RCL"),
+        Variant("n-f", {"mode": "n-f"}, "c = m - f, lower median", "the same code in its mode n-f"),
+        Variant("krum", {"mode": "n-f", "middle": "mean"}, "c = m - f, median of two middles", "krum (PyPI)"),
+        Variant(
             "smartfed",
             {"middle": "mean", "ties": "radius"},
             "all s_i <= median(s), median of two middles",

@@ -15,10 +15,10 @@ from byzsim.ops import (
     share,
     usable_rows,
 )
-from byzsim.types import Aggregator, Entry, Fraction, Traced, checked, stateless
+from byzsim.options import Fraction, checked
+from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 from jaxtyping import Array, Bool, Float, Int
 
-Reading = Literal["paper", "code"]
 Threshold = Literal["majority", "half"]
 Side = Literal["above", "below"]
 Empty = Literal["nearest", "c1", "median"]
@@ -30,7 +30,7 @@ NonFinite = Literal["drop", "keep"]
 @checked
 def brsgd(
     *,
-    reading: Reading = "paper",
+    reading: Literal["paper", "code"] = "paper",
     beta: Fraction = 0.5,
     threshold: Traced | Threshold = "majority",
     empty: Empty = "nearest",
@@ -142,4 +142,13 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"translation", "scale", "consensus", "filter"}),  # equal scores go by worker index
     cost="m d",
+    variants=(
+        Variant("paper", {}, "votes of the columns' larger sides, and distances to the median", "Li et al. 2021"),
+        Variant(
+            "code",
+            {"reading": "code"},
+            "a majority of a majority in each column, and what of a row is outside of it; no median, no threshold",
+            "karry520/RobustSGD, the authors' code",
+        ),
+    ),
 )

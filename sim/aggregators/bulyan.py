@@ -18,7 +18,8 @@ from byzsim.ops import (
     window,
     window_share,
 )
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 Selection = Literal["iterative", "once", "means_drop_best", "iterative_means"]
 
@@ -131,26 +132,26 @@ ENTRY = Entry(
     max_f=lambda m: max((m - 3) // 4, 0),
     traits=frozenset({"translation", "scale", "consensus"}),
     cost="m^2 d",
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "el_mhamdi2018",
             {},
             "m - 2f rows, Krum among those left; mean around their median",
             "El Mhamdi et al. 2018; Flower (strategy)",
         ),
-        Reading(
+        Variant(
             "flower",
             {"selection": "once"},
             "the m - 2f rows of smallest Krum score among all; mean around their median",
             "Flower (message API)",
         ),
-        Reading(
+        Variant(
             "krum",
             {"selection": "iterative_means", "theta": "m-2f-2", "second": "trimmed_mean"},
             "m - 2f - 2 Multi-Krum means, each among those left, the row nearest to it leaving; trimmed mean",
             "krum 0.9.1",
         ),
-        Reading(
+        Variant(
             "byzantine_momentum",
             {"selection": "means_drop_best", "definition": "torchjd", "theta": "m-2f-2", "middle": "lower"},
             "m - 2f - 2 Multi-Krum means, the best row of each leaving, distances not squared; mean around the median",

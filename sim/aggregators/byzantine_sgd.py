@@ -4,7 +4,8 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from byzsim.ops import at_majority, masked_mean, median_machine, per_row, share, usable_rows
-from byzsim.types import Aggregator, Count, Entry, Fraction, Info, Positive, checked
+from byzsim.options import Count, Fraction, Positive, checked
+from byzsim.types import Aggregator, Entry, Info
 from jaxtyping import Array, Bool, Float
 
 

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, median, middle_ranks, norms, order_statistics, per_row, row_sum, times, usable_rows
-from byzsim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
+from byzsim.options import Count, Positive, checked
+from byzsim.types import Aggregator, Entry, Info, Variant
 
 Start = Literal["previous", "mean", "median", "lower_median", "zero"]
 
@@ -75,26 +76,26 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "scale", "clips", "stateful"}),
     cost="m d",
-    readings=(
-        Reading("majority", {}, "tau = the majority's distance, around the last output, one step", "ours"),
-        Reading(
+    variants=(
+        Variant("majority", {}, "tau = the majority's distance, around the last output, one step", "ours"),
+        Variant(
             "karimireddy2021",
             {"tau": 100.0},
             "tau = 100 around the last output, one step",
             "epfml/byzantine-robust-optimizer; byzfl 0.0.11; FLPoison",
         ),
-        Reading(
+        Variant(
             "epfml_noniid",
             {"tau": 10.0, "steps": 3},
             "tau = 10, 3 steps",
             "epfml/byzantine-robust-noniid-optimizer (its scripts may divide tau by 1 - beta)",
         ),
-        Reading("fedlib5", {"tau": 5.0, "steps": 5}, "tau = 5, 5 steps", "fedlib"),
-        Reading("fedlib10", {"tau": 10.0, "steps": 5}, "tau = 10, 5 steps", "blades"),
-        Reading(
+        Variant("fedlib5", {"tau": 5.0, "steps": 5}, "tau = 5, 5 steps", "fedlib"),
+        Variant("fedlib10", {"tau": 10.0, "steps": 5}, "tau = 10, 5 steps", "blades"),
+        Variant(
             "byzpy", {"tau": 100.0, "start": "mean", "steps": 10}, "10 steps, anew from the mean in each round", "byzpy"
         ),
-        Reading(
+        Variant(
             "byzpy_median",
             {"tau": 100.0, "start": "lower_median", "steps": 10},
             "10 steps, anew from the lower median",

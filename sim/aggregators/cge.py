@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import HIGHEST, masked_mean, preference, share
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 
 @checked
@@ -42,14 +43,14 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "scale", "consensus", "average", "filter"}),
     cost="m d",
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "byzantine_momentum",
             {"combine": "mean"},
             "the mean of the m - f shortest",
             "LPD-EPFL/ByzantineMomentum",
         ),
-        Reading(
+        Variant(
             "liu2021",
             {"combine": "sum"},
             "the sum of the m - f shortest",

@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from byzsim.ops import gram, midpoint, norms, share, usable_rows, weighted_sum
-from byzsim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
+from byzsim.options import Count, Positive, checked
+from byzsim.types import Aggregator, Entry, Info, Variant
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -112,9 +113,9 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "consensus", "filter", "stateful"}),
     cost="m^2 d + m^3",
-    readings=(
-        Reading("blades", {}, "clusters by average linkage", "Li et al. 2023; blades (its library fedlib)"),
-        Reading(
+    variants=(
+        Variant("blades", {}, "clusters by average linkage", "Li et al. 2023; blades (its library fedlib)"),
+        Variant(
             "blades_single",
             {"linkage": "single"},
             "clusters by single linkage",

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import deviation_gram, masked_mean, ranks, share, top_direction, usable_rows
-from byzsim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
+from byzsim.options import Count, checked
+from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 
 
 @checked
@@ -65,15 +66,15 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "filter", "stochastic"}),
     cost="iterations (m^2 b + d log d) + m d",
-    readings=(
-        Reading("ndss21", {}, "m - c f are kept, rounded down (numbers from memory)", "Shejwalkar and Houmansadr 2021"),
-        Reading(
+    variants=(
+        Variant("ndss21", {}, "m - c f are kept, rounded down (numbers from memory)", "Shejwalkar and Houmansadr 2021"),
+        Variant(
             "ku",
             {"rounding": "down"},
             "c f are dropped, rounded down",
             "CRYPTO-KU/FL-Byzantine-Library; fedlib (blades)",
         ),
-        Reading(
+        Variant(
             "signguard",
             {"subsample": 1000, "iterations": 1},
             "b = 1000, once; its c = (m - 1) / m drops f workers, rounded up, as c = 1 does",

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim.ops import groups, per_row, share, usable_rows, weighted_sum
-from byzsim.types import Aggregator, Count, Entry, Traced, checked, stateless
+from byzsim.options import Count, checked
+from byzsim.types import Aggregator, Entry, Traced, stateless
 
 
 @checked

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 from byzsim.ops import norms, per_row, row_sum, times, usable_rows
-from byzsim.types import Aggregator, Count, Entry, checked, stateless
+from byzsim.options import Count, checked
+from byzsim.types import Aggregator, Entry, stateless
 
 
 @checked

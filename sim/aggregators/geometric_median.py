@@ -1,7 +1,8 @@
 """Geometric median, by Weiszfeld's iteration."""
 
 from byzsim.ops import WeiszfeldStart, usable_rows, weiszfeld
-from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
+from byzsim.options import Count, Positive, checked
+from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 
 
 @checked
@@ -29,7 +30,7 @@ def geometric_median(
         bound on kappa for the *exact* geometric median, 4 (1 + f / (m - 2f))^2, is from memory; three steps from zero
         do not keep it (rows c and -c are equally far from zero), so it is not in the registry. From the "mean", rows
         far away at distance D are left behind by a factor f / (m - f) a step, so D = 1e18 takes hundreds (hence 1000
-        in its reading); from "zero" they are unit vectors in the first step, and the "median" is near the majority.
+        in its variant); from "zero" they are unit vectors in the first step, and the "median" is near the majority.
     References: Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal
         Processing, 2022. Weiszfeld, "Sur le point pour lequel la somme des distances de n points donnes est minimum",
         Tohoku Mathematical Journal, 1937.
@@ -49,23 +50,23 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "consensus", "filter"}),
     cost="m d",
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "rfa",
             {},
             "three steps from zero, nu = 0.1",
             "Pillutla et al. 2022, as byzfl, epfml/byzantine-robust-optimizer and RCL run it",
         ),
-        Reading(
+        Variant(
             "epfml_noniid", {"steps": 8}, "eight steps from zero, nu = 0.1", "epfml/byzantine-robust-noniid-optimizer"
         ),
-        Reading(
+        Variant(
             "converged",
             {"start": "mean", "steps": 1000, "nu": 1e-6, "tolerance": 1e-6},
             "from the mean until z rests, at most 1000 steps, nu = 1e-6",
             "krum, fedlib (at most 100 steps, fewer once the sum of distances moves by < 1e-10 of itself: near this)",
         ),
-        Reading(
+        Variant(
             "byzpy",
             {"start": "lower_median", "steps": 256, "nu": 1e-12, "tolerance": 1e-6},
             "from the coordinate-wise lower median until z rests, at most 256 steps, nu = 1e-12",

@@ -2,7 +2,8 @@
 
 import numpy as np
 from byzsim.ops import mix, usable_rows, weiszfeld
-from byzsim.types import Aggregator, Count, Entry, Positive, Traced, checked, stateless
+from byzsim.options import Count, Positive, checked
+from byzsim.types import Aggregator, Entry, Traced, stateless
 
 
 @checked

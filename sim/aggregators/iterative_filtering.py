@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import SHRINK, deviation_gram, downweight, top_direction, usable_rows, weighted_sum
-from byzsim.types import Aggregator, Entry, NotNegative, Positive, Reading, checked, stateless
+from byzsim.options import NotNegative, Positive, checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 
 @checked
@@ -88,14 +89,14 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 4,
     traits=frozenset({"permutation", "translation", "scale", "consensus", "filter"}),
     cost="m^2 d + m^4",
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "su_xu2018",
             {"definition": "su_xu2018"},
             "until lambda <= 20 sigma^2",
             "Su and Xu 2018, Yin et al. 2019, Steinhardt 2018 (from memory)",
         ),
-        Reading(
+        Variant(
             "rcl",
             {"definition": "rcl"},
             "until lambda^2 <= 20 sigma^2, at most 2f rounds",

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 from byzsim.ops import KrumDefinition, krum_scores, preference, sq_distances
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 
 @checked
@@ -46,44 +47,44 @@ ENTRY = Entry(
     traits=frozenset({"permutation", "translation", "scale", "consensus", "selects_one", "filter"}),
     cost="m^2 d",
     kappa=lambda m, f: 6 * (1 + f / (m - 2 * f)),
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "blanchard2017",
             {"definition": "blanchard2017"},
             "squared distances to the m - f - 2 nearest others",
             "Blanchard et al. 2017; krum 0.9.1, Flower, CRYPTO-KU, viceroy",
         ),
-        Reading(
+        Variant(
             "byzfl",
             {"definition": "byzfl"},
             "squared distances to the m - f - 1 nearest others",
             "byzfl, byzpy",
         ),
-        Reading(
+        Variant(
             "byzantine_momentum",
             {"definition": "byzantine_momentum"},
             "distances, not squared, to the m - f - 1 nearest others",
             "LPD-EPFL/ByzantineMomentum, Python path",
         ),
-        Reading(
+        Variant(
             "torchjd",
             {"definition": "torchjd"},
             "distances, not squared, to the m - f - 2 nearest others",
             "torchjd",
         ),
-        Reading(
+        Variant(
             "epfml",
             {"definition": "epfml"},
             "fourth powers of the distances to the m - f - 2 nearest others",
             "epfml/byzantine-robust-optimizer and byzantine-robust-noniid-optimizer, fedlib (blades)",
         ),
-        Reading(
+        Variant(
             "ndss21",
             {"definition": "ndss21"},
             "squared distances to the m - f - 3 nearest others (itself counted among m - f - 2)",
             "vrt1shjwlkr/NDSS21-Model-Poisoning",
         ),
-        Reading(
+        Variant(
             "alie",
             {"definition": "alie"},
             "distances, not squared, to the m - f nearest others",

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim.ops import masked_mean, ranks, share, sq_distances, subsets
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 LARGEST = 20
 """workers of which all subsets are tried: at most C(20, 11) = 167960 for one f, and 431910 for all f in a grid"""
@@ -83,14 +84,14 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "filter"}),
     cost="m^2 d + C(m, f) m^2",
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "el_mhamdi2020",
             {"search": "exact"},
             "the best of all subsets of m - f rows",
             "El Mhamdi et al. 2020; byzfl; as Brute in krum 0.9.1, as brute in ByzantineMomentum",
         ),
-        Reading(
+        Variant(
             "ball",
             {"search": "ball"},
             "the best of the m - f rows nearest to each row",

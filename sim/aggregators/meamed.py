@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import middle_ranks, midpoint, nearest_start, ranks, row_sum, sorted_rows, window, window_share
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 
 @checked
@@ -56,26 +57,26 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "coordinatewise"}),
     cost="m d",
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "xie2018",
             {"middle": "mean"},
             "the median of an even m is the mean of the two middle values",
             "Xie et al. 2018",
         ),
-        Reading(
+        Variant(
             "lower",
             {"middle": "lower"},
             "the median of an even m is the lower of the two middle values",
             "byzsim: byzantine_momentum without its ties",
         ),
-        Reading(
+        Variant(
             "byzfl",
             {"middle": "mean_by_index"},
             "the mean of the two middle values; of equally near values the lowest worker indices",
             "byzfl 0.0.11",
         ),
-        Reading(
+        Variant(
             "byzantine_momentum",
             {"middle": "lower_by_index"},
             "the lower of the two middle values; of equally near values the lowest worker indices",

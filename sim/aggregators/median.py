@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import middle_ranks, midpoint, order_statistics, per_row
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 
 @checked
@@ -42,14 +43,14 @@ ENTRY = Entry(
     traits=frozenset({"permutation", "translation", "scale", "consensus", "coordinatewise"}),
     cost="m d",
     kappa=lambda m, f: 4 * (1 + f / (m - 2 * f)) ** 2,
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "yin2018",
             {"middle": "mean"},
             "an even m gives the mean of the two middle values",
             "Yin et al. 2018; NumPy, byzfl, krum 0.9.1, fedlib, Flower",
         ),
-        Reading(
+        Variant(
             "torch",
             {"middle": "lower"},
             "an even m gives the lower of the two middle values",

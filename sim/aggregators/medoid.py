@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import powered, preference, sq_distances
-from byzsim.types import Aggregator, Entry, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, stateless
 
 
 @checked

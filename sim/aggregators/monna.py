@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, preference, share, usable_rows
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.options import checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 
 @checked
@@ -55,10 +56,10 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"translation", "scale", "consensus", "average", "filter"}),
     cost="m d",
-    readings=(
-        Reading("last", {"trusted": -1}, "the last worker is trusted", "byzsim"),
-        Reading("byzfl", {"trusted": 0}, "the first worker is trusted", "byzfl 0.0.11, byzpy"),
-        Reading(
+    variants=(
+        Variant("last", {"trusted": -1}, "the last worker is trusted", "byzsim"),
+        Variant("byzfl", {"trusted": 0}, "the first worker is trusted", "byzfl 0.0.11, byzpy"),
+        Variant(
             "krum",
             {"trusted": "server"},
             "the rows nearest to a vector that the server has",

@@ -5,7 +5,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import KrumDefinition, krum_scores, krum_winners, masked_mean, preference, share, sq_distances
-from byzsim.types import Aggregator, Count, Entry, Reading, checked, stateless
+from byzsim.options import Count, checked
+from byzsim.types import Aggregator, Entry, Variant, stateless
 
 Definition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
 DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {
@@ -39,7 +40,6 @@ def multi_krum(*, definition: Definition = "blanchard2017", q: Count | None = No
         index. Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody and never taken, though
         they are among the m, and among the r; if fewer than q are usable, the mean is over these; zero if there are
         none. The paper leaves q open; m - f - 2 is the largest that its authors' code (ByzantineMomentum) allows.
-        That of torchjd is from memory.
     References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
         gradient descent", NeurIPS 2017; Shejwalkar, Houmansadr, "Manipulating the Byzantine", NDSS 2021.
     """
@@ -65,44 +65,44 @@ ENTRY = Entry(
     max_f=lambda m: max((m - 3) // 2, 0),
     traits=frozenset({"permutation", "translation", "scale", "consensus", "filter"}),
     cost="m^2 d",
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "blanchard2017",
             {"definition": "blanchard2017"},
             "squared distances to m - f - 2 others; the best m - f - 2 rows",
             "Blanchard et al. 2017; the number of rows from ByzantineMomentum; Flower with q (no default there)",
         ),
-        Reading(
+        Variant(
             "byzfl",
             {"definition": "byzfl"},
             "squared distances to m - f - 1 others; the best m - f rows",
             "byzfl; byzpy with q = m - f (there q has no default)",
         ),
-        Reading(
+        Variant(
             "byzantine_momentum",
             {"definition": "byzantine_momentum"},
             "distances, not squared, to m - f - 1 others; the best m - f - 2 rows",
             "LPD-EPFL/ByzantineMomentum, Python path",
         ),
-        Reading(
+        Variant(
             "krum",
             {"definition": "krum"},
             "squared distances to m - f - 2 others; the best m - 2f - 3 rows",
             "krum 0.9.1",
         ),
-        Reading(
+        Variant(
             "torchjd",
             {"definition": "torchjd"},
             "distances, not squared, to m - f - 2 others; the best row",
-            "torchjd (the number of rows from memory)",
+            "torchjd, its default number of rows",
         ),
-        Reading(
+        Variant(
             "fedlib",
             {"definition": "fedlib"},
             "fourth powers of the distances to m - f - 2 others; the best row",
             "fedlib (blades)",
         ),
-        Reading(
+        Variant(
             "ndss21",
             {"definition": "ndss21"},
             "one at a time while more than 2f + 2 are left, by squared distances to r - f - 3 others of the r left",

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from byzsim.noise import normals
 from byzsim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
-from byzsim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
+from byzsim.options import Count, checked
+from byzsim.types import Aggregator, Entry, Info, Traced, Variant
 from jaxtyping import Array, Bool, Float, Int, Key
 
 Threshold = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
@@ -266,25 +267,25 @@ ENTRY = Entry(
     max_f=lambda m, threshold="projected": max((m - 1 - (threshold == "third_party")) // 2, 0),
     traits=frozenset({"permutation", "translation", "scale", "consensus", "filter", "stateful"}),
     cost="m^2 d",
-    readings=(
-        Reading("double", {}, "two guards, projected thresholds", "Algorithm 1; thresholds ours"),
-        Reading(
+    variants=(
+        Variant("double", {}, "two guards, projected thresholds", "Algorithm 1; thresholds ours"),
+        Variant(
             "recalled",
             {"threshold": "recalled"},
             "Th = 1.5 max(y_med, 5)",
             "Algorithm 1; thresholds from memory of its appendix",
         ),
-        Reading("single", {"guards": "single", "window": 300}, "one guard with a window", "the paper's experiments"),
-        Reading("algorithm 2", {"guards": "single", "threshold": "theory"}, "one guard from step 0", "Lemma 4.2"),
-        Reading("theory", {"threshold": "theory"}, "Th = 8 V sqrt(T log(16 m T / p)) / m", "Lemma 4.2, sums / |good|"),
-        Reading("printed", {"threshold": "printed"}, "Th = 8 V sqrt(T log(16 m T / p))", "Lemma 4.2, to the letter"),
-        Reading(
+        Variant("single", {"guards": "single", "window": 300}, "one guard with a window", "the paper's experiments"),
+        Variant("algorithm_2", {"guards": "single", "threshold": "theory"}, "one guard from step 0", "Lemma 4.2"),
+        Variant("theory", {"threshold": "theory"}, "Th = 8 V sqrt(T log(16 m T / p)) / m", "Lemma 4.2, sums / |good|"),
+        Variant("printed", {"threshold": "printed"}, "Th = 8 V sqrt(T log(16 m T / p))", "Lemma 4.2, to the letter"),
+        Variant(
             "epfml",
             {"threshold": "epfml", "factor": 1.0},
             "thresholds tuned at each window's end, kept up to 1 Th",
             "epfml byzantine-robust-optimizer, with tuningThreshold",
         ),
-        Reading(
+        Variant(
             "third_party",
             {"threshold": "third_party", "average": "after"},
             "Th = multiplier min(level, score), mean over good_{t+1}",

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import HIGHEST, midpoint, share, squared, weighted_sum
-from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
+from byzsim.options import Count, Positive, checked
+from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 from jaxtyping import Array, Bool, Float
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
@@ -165,9 +166,9 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "scale", "consensus", "filter", "stochastic"}),
     cost="m d + m^2",
-    readings=(
-        Reading("xu2022", {"definition": "xu2022"}, "clusters of plain fractions", "Xu et al. 2022"),
-        Reading(
+    variants=(
+        Variant("xu2022", {"definition": "xu2022"}, "clusters of plain fractions", "Xu et al. 2022"),
+        Variant(
             "code",
             {"definition": "code"},
             "fractions relative to the largest; seeds in bins; clipped to the lower middle norm",

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, ranks, share, usable_rows
-from byzsim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
+from byzsim.options import Count, checked
+from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 
 
 @checked
@@ -52,8 +53,8 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "consensus", "average", "filter", "server"}),
     cost="m d + m losses",
-    readings=(
-        Reading("xie2019", {}, "rho ||g||^2", "Xie et al. 2019"),
-        Reading("code", {"norm": "mean", "rho": 0.025}, "rho ||g||^2 / d", "xcgoner/icml2019_zeno, its demo"),
+    variants=(
+        Variant("xie2019", {}, "rho ||g||^2", "Xie et al. 2019"),
+        Variant("code", {"norm": "mean", "rho": 0.025}, "rho ||g||^2 / d", "xcgoner/icml2019_zeno, its demo"),
     ),
 )

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import alie_z, masked_mean, masked_std
-from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, collusion
 
 
 @checked
@@ -45,33 +46,33 @@ ENTRY = Entry(
     alie,
     source="Baruch et al., NeurIPS 2019",
     traits=frozenset({"collusive"}),
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "baruch2019",
             {},
             "mu - z_max sigma, supporters among honest workers",
             "Baruch et al. 2019; krum before 0.9.1",
         ),
-        Reading("authors_code", {"z": 1.5}, "mu - 1.5 sigma", "moranant/attacking_distributed_learning, its default"),
-        Reading("epfml", {"ddof": 1, "clamp": False}, "sigma unbiased, z_max may be negative", "epfml; CRYPTO-KU"),
-        Reading("krum", {"formula": "all"}, "Phi^-1((m - s) / m)", "krum 0.9.1"),
-        Reading("byzpy", {"formula": "all", "sign": "plus"}, "mu + Phi^-1((m - s) / m) sigma", "byzpy"),
-        Reading(
+        Variant("authors_code", {"z": 1.5}, "mu - 1.5 sigma", "moranant/attacking_distributed_learning, its default"),
+        Variant("epfml", {"ddof": 1, "clamp": False}, "sigma unbiased, z_max may be negative", "epfml; CRYPTO-KU"),
+        Variant("krum", {"formula": "all"}, "Phi^-1((m - s) / m)", "krum 0.9.1"),
+        Variant("byzpy", {"formula": "all", "sign": "plus"}, "mu + Phi^-1((m - s) / m) sigma", "byzpy"),
+        Variant(
             "byzfl", {"z": 1.5, "ddof": 1, "sign": "plus"}, "mu + 1.5 sigma, sigma unbiased", "byzfl 0.0.11 (tau = 1.5)"
         ),
-        Reading(
+        Variant(
             "blades",
             {"ddof": 1, "sign": "plus", "clamp": False},
             "mu + z_max sigma, sigma unbiased",
             "blades, fedlib",
         ),
-        Reading("flpoison", {"sign": "plus", "clamp": False}, "mu + z_max sigma", "FLPoison"),
-        Reading(
+        Variant("flpoison", {"sign": "plus", "clamp": False}, "mu + z_max sigma", "FLPoison"),
+        Variant(
             "ndss21",
             {"z": 0.72575, "ddof": 1, "sign": "plus"},
             "mu + z sigma, z from a table: 0.69847, 0.7054, 0.71904, 0.72575, 0.73891 for n_byz = 3, 5, 8, 10, 12",
             "vrt1shjwlkr/NDSS21-Model-Poisoning",
         ),
-        Reading("safeguard", {"z": 0.3}, "mu - 0.3 sigma", "Allen-Zhu et al., ICLR 2021, submission (variance attack)"),
+        Variant("safeguard", {"z": 0.3}, "mu - 0.3 sigma", "Allen-Zhu et al., ICLR 2021, submission (variance attack)"),
     ),
 )

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, weighted_sum
-from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, once
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, attack, once
 
 
 @checked
@@ -49,9 +50,9 @@ def byzmean(
 ENTRY = Entry(
     byzmean,
     source="Xu et al., ICDCS 2022",
-    readings=(
-        Reading("xu2022", {}, "statistics over honest rows; the mean of all rows is a", "Xu et al. 2022"),
-        Reading(
+    variants=(
+        Variant("xu2022", {}, "statistics over honest rows; the mean of all rows is a", "Xu et al. 2022"),
+        Variant(
             "signguard",
             {"definition": "signguard"},
             "statistics over all workers' own work; m - n_byz in place of m",

@@ -1,7 +1,8 @@
 """A true gradient of long ago."""
 
 import jax.numpy as jnp
-from byzsim.types import Attack, Count, Entry, attack, checked
+from byzsim.options import Count, checked
+from byzsim.types import Attack, Entry, attack
 
 
 @checked

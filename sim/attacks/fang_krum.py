@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import HIGHEST, krum_scores, masked_mean, norms, preference, sq_distances
-from byzsim.types import Attack, Entry, Natural, Reading, Traced, checked, collusion
+from byzsim.options import Natural, checked
+from byzsim.types import Attack, Entry, Traced, Variant, collusion
 
 
 @checked
@@ -101,9 +102,9 @@ ENTRY = Entry(
     fang_krum,
     source="Fang et al., USENIX Security 2020",
     traits=frozenset({"collusive"}),
-    readings=(
-        Reading("fang2020", {}, "w = 0, the current model; Krum selects", "Fang et al. 2020"),
-        Reading("around_mean", {"base": "mean"}, "w = mu", "attacks tailored to Krum, after Fang et al."),
-        Reading("rule_in_use", {"through": "rule"}, "the rule in use selects", "ours"),
+    variants=(
+        Variant("fang2020", {}, "w = 0, the current model; Krum selects", "Fang et al. 2020"),
+        Variant("around_mean", {"base": "mean"}, "w = mu", "attacks tailored to Krum, after Fang et al."),
+        Variant("rule_in_use", {"through": "rule"}, "the rule in use selects", "ours"),
     ),
 )

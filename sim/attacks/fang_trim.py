@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, order_statistics
-from byzsim.types import Attack, Entry, Reading, Traced, attack, checked
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, attack
 
 
 @checked
@@ -81,20 +82,20 @@ ENTRY = Entry(
     fang_trim,
     source="Fang et al., USENIX Security 2020",
     traits=frozenset({"stochastic"}),
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "full_knowledge",
             {},
             "uniform from min or max of the honest entries to b times it",
             "Fang et al. 2020; blades (adaptive)",
         ),
-        Reading(
+        Variant(
             "partial_knowledge",
             {"knowledge": "partial"},
             "uniform from 3 to 4 own standard deviations from the own mean",
             "Fang et al. 2020",
         ),
-        Reading(
+        Variant(
             "factor",
             {"draw": "factor"},
             "min or max times or over r ~ U[1, b)",

@@ -1,6 +1,7 @@
 """Minus the gradient over all data, many times over."""
 
-from byzsim.types import Attack, Entry, NotNegative, Reading, checked, collusion
+from byzsim.options import NotNegative, checked
+from byzsim.types import Attack, Entry, Variant, collusion
 
 
 @checked
@@ -26,5 +27,5 @@ ENTRY = Entry(
     full_gradient_negation,
     source="Blanchard et al., NeurIPS 2017",
     traits=frozenset({"collusive"}),
-    readings=(Reading("krum", {}, "-100 times the full gradient", "krum 0.9.1 (FullGradientNegationAttack)"),),
+    variants=(Variant("krum", {}, "-100 times the full gradient", "krum 0.9.1 (FullGradientNegationAttack)"),),
 )

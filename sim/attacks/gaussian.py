@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.noise import normals
-from byzsim.types import Attack, Entry, Reading, Traced, attack, checked
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, attack
 
 
 @checked
@@ -38,10 +39,10 @@ ENTRY = Entry(
     gaussian,
     source="Li et al., FTL-IJCAI 2021, section 5.1",
     traits=frozenset({"stochastic"}),
-    readings=(
-        Reading("replace", {}, "N(0, 200^2 I)", "BrSGD section 5.1; Zeno's code"),
-        Reading("byzfl", {"sigma": 1.0}, "N(0, I)", "byzfl 0.0.11"),
-        Reading("signguard_noise", {"sigma": 0.5, "mode": "add"}, "g_own + 0.5 N(0, I)", "SignGuard's code"),
-        Reading("signguard_random", {"sigma": 0.5}, "0.5 N(0, I)", "SignGuard's code"),
+    variants=(
+        Variant("replace", {}, "N(0, 200^2 I)", "BrSGD section 5.1; Zeno's code"),
+        Variant("byzfl", {"sigma": 1.0}, "N(0, I)", "byzfl 0.0.11"),
+        Variant("signguard_noise", {"sigma": 0.5, "mode": "add"}, "g_own + 0.5 N(0, I)", "SignGuard's code"),
+        Variant("signguard_random", {"sigma": 0.5}, "0.5 N(0, I)", "SignGuard's code"),
     ),
 )

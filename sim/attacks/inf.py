@@ -3,7 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.types import Attack, Entry, attack, checked
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, attack
 
 
 @checked

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import masked_mean
-from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, collusion
 
 
 @checked
@@ -32,12 +33,12 @@ ENTRY = Entry(
     inner_product,
     source="Xie et al., UAI 2019",
     traits=frozenset({"collusive"}),
-    readings=(
-        Reading("epfml", {}, "-0.1 mu", "Xie et al. 2019 with the factor of epfml's code (Karimireddy et al. 2021)"),
-        Reading("ku", {"epsilon": 0.2}, "-0.2 mu", "CRYPTO-KU/FL-Byzantine-Library"),
-        Reading("byzfl", {"epsilon": 2.0}, "-2 mu", "byzfl 0.0.11 (tau = 2)"),
-        Reading("byzpy", {"epsilon": 1.0}, "-mu", "byzpy (Empire, scale -1)"),
-        Reading(
+    variants=(
+        Variant("epfml", {}, "-0.1 mu", "Xie et al. 2019 with the factor of epfml's code (Karimireddy et al. 2021)"),
+        Variant("ku", {"epsilon": 0.2}, "-0.2 mu", "CRYPTO-KU/FL-Byzantine-Library"),
+        Variant("byzfl", {"epsilon": 2.0}, "-2 mu", "byzfl 0.0.11 (tau = 2)"),
+        Variant("byzpy", {"epsilon": 1.0}, "-mu", "byzpy (Empire, scale -1)"),
+        Variant(
             "byzantine_momentum",
             {"epsilon": 1.1, "convention": "one_minus"},
             "(1 - 1.1) mu",

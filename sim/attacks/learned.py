@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, per_row
-from byzsim.types import Attack, Count, Entry, Positive, Round, Traced, checked, collusion
+from byzsim.options import Count, Positive, checked
+from byzsim.types import Attack, Entry, Round, Traced, collusion
 from jaxtyping import Array, Bool, Float
 
 Objective = Literal["distance", "descent", "loss"]

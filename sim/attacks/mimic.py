@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from byzsim.noise import normals
 from byzsim.ops import masked_mean, per_row, weighted_sum
-from byzsim.types import Attack, Count, Entry, Natural, Reading, attack, checked
+from byzsim.options import Count, Natural, checked
+from byzsim.types import Attack, Entry, Variant, attack
 from jaxtyping import Array, Float, Int
 
 
@@ -87,20 +88,20 @@ ENTRY = Entry(
     mimic,
     source="Karimireddy et al., ICLR 2022",
     traits=frozenset({"collusive", "stateful"}),
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "karimireddy2022",
             {},
             "the worker that stands out along a direction learned in 100 steps from the first honest worker's",
             "Karimireddy et al. 2022 (an epoch there); the start and the 100 are byzsim's",
         ),
-        Reading(
+        Variant(
             "epfml_noniid",
             {"target": "drawn", "warmup": 1},
             "the same in one step, from a drawn direction",
             "epfml/byzantine-robust-noniid-optimizer, its scripts",
         ),
-        Reading("byzfl", {"target": "first"}, "the first honest worker", "byzfl 0.0.11, byzpy (epsilon = 0), RCL"),
-        Reading("worker", {"target": 1}, "the honest worker at a given place", "byzfl 0.0.11, byzpy (epsilon = 1)"),
+        Variant("byzfl", {"target": "first"}, "the first honest worker", "byzfl 0.0.11, byzpy (epsilon = 0), RCL"),
+        Variant("worker", {"target": 1}, "the honest worker at a given place", "byzfl 0.0.11, byzpy (epsilon = 1)"),
     ),
 )

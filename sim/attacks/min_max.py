@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from byzsim.types import Attack, Entry, Positive, Reading, checked, collusion
+from byzsim.options import Positive, checked
+from byzsim.types import Attack, Entry, Variant, collusion
 
 
 @checked
@@ -55,10 +56,10 @@ ENTRY = Entry(
     min_max,
     source="Shejwalkar and Houmansadr, NDSS 2021",
     traits=frozenset({"collusive"}),
-    readings=(
-        Reading("ndss21", {}, "p = mu / ||mu||, halving from 10", "the authors' notebooks"),
-        Reading("sign", {"direction": "sign"}, "p = sign(mu)", "Shejwalkar and Houmansadr 2021"),
-        Reading("std", {"direction": "std"}, "p = the standard deviation", "Shejwalkar and Houmansadr 2021"),
-        Reading("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
+    variants=(
+        Variant("ndss21", {}, "p = mu / ||mu||, halving from 10", "the authors' notebooks"),
+        Variant("sign", {"direction": "sign"}, "p = sign(mu)", "Shejwalkar and Houmansadr 2021"),
+        Variant("std", {"direction": "std"}, "p = the standard deviation", "Shejwalkar and Houmansadr 2021"),
+        Variant("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
     ),
 )

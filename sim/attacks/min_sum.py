@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from byzsim.types import Attack, Entry, Positive, Reading, checked, collusion
+from byzsim.options import Positive, checked
+from byzsim.types import Attack, Entry, Variant, collusion
 
 
 @checked
@@ -52,14 +53,14 @@ ENTRY = Entry(
     min_sum,
     source="Shejwalkar and Houmansadr, NDSS 2021",
     traits=frozenset({"collusive"}),
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "paper", {}, "at most the largest sum of distances of an honest row", "the paper (from memory); FLPoison"
         ),
-        Reading("ndss21", {"reference": "min"}, "at most the smallest such sum", "the authors' notebooks"),
-        Reading(
+        Variant("ndss21", {"reference": "min"}, "at most the smallest such sum", "the authors' notebooks"),
+        Variant(
             "std", {"direction": "std"}, "p = the standard deviation", "the paper; the notebooks: with the smallest sum"
         ),
-        Reading("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
+        Variant("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
     ),
 )

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from byzsim.noise import normals
 from byzsim.ops import per_row, weighted_sum
-from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, attack, collusion
 
 
 @checked
@@ -47,9 +48,9 @@ ENTRY = Entry(
     negation,
     source="Li et al., FTL-IJCAI 2021, section 5.1",
     traits=frozenset({"collusive"}),
-    readings=(
-        Reading("paper", {}, "-1e10 times the honest sum, from all", "BrSGD section 5.1"),
-        Reading(
+    variants=(
+        Variant("paper", {}, "-1e10 times the honest sum, from all", "BrSGD section 5.1"),
+        Variant(
             "code",
             {"reading": "code"},
             "one (theirs the last) sends minus the sum of all others, the rest N(0, 200^2 I)",

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean, masked_std
-from byzsim.types import Attack, Entry, Reading, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Variant, collusion
 
 
 @checked
@@ -43,15 +44,15 @@ ENTRY = Entry(
     source="El Mhamdi et al., ICLR 2021 (code)",
     revision=2,
     traits=frozenset({"collusive", "rule"}),
-    readings=(
-        Reading(
+    variants=(
+        Variant(
             "byzantine_momentum",
             {},
             "mu + x sigma; 16 evaluations, first step 1, up and down",
             "LPD-EPFL/ByzantineMomentum (little)",
         ),
-        Reading("byzfl", {"search": "byzfl"}, "mu + x sigma; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
-        Reading(
+        Variant("byzfl", {"search": "byzfl"}, "mu + x sigma; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
+        Variant(
             "negative",
             {"sign": "minus"},
             "mu - x sigma; 16 evaluations, first step 1, up and down",

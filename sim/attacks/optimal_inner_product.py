@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean
-from byzsim.types import Attack, Entry, Reading, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Variant, collusion
 
 
 @checked
@@ -41,9 +42,9 @@ ENTRY = Entry(
     source="El Mhamdi et al., ICLR 2021 (code)",
     revision=2,
     traits=frozenset({"collusive", "rule"}),
-    readings=(
-        Reading("negated", {}, "-x mu; 16 evaluations from 0, first step 1", "Xie et al. 2019 with that search"),
-        Reading("byzfl", {"search": "byzfl"}, "-x mu; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
-        Reading("byzantine_momentum", {"convention": "one_minus"}, "(1 - x) mu", "LPD-EPFL/ByzantineMomentum (empire)"),
+    variants=(
+        Variant("negated", {}, "-x mu; 16 evaluations from 0, first step 1", "Xie et al. 2019 with that search"),
+        Variant("byzfl", {"search": "byzfl"}, "-x mu; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
+        Variant("byzantine_momentum", {"convention": "one_minus"}, "(1 - x) mu", "LPD-EPFL/ByzantineMomentum (empire)"),
     ),
 )

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 from byzsim.ops import alie_z, divided, masked_mean, norms
-from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, collusion
 
 
 @checked
@@ -53,5 +54,5 @@ ENTRY = Entry(
     rop,
     source="Ozfatura et al., IEEE TIFS 2024",
     traits=frozenset({"collusive"}),
-    readings=(Reading("crypto_ku", {}, "pi = 1, 270 degrees, lamb = 0.9", "CRYPTO-KU/FL-Byzantine-Library"),),
+    variants=(Variant("crypto_ku", {}, "pi = 1, 270 degrees, lamb = 0.9", "CRYPTO-KU/FL-Byzantine-Library"),),
 )

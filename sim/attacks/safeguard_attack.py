@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import masked_mean
-from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, attack, collusion
 
 
 @checked
@@ -29,10 +30,10 @@ def safeguard_attack(*, c: Traced = 0.4, of: Literal["own", "mean"] = "own") -> 
 ENTRY = Entry(
     safeguard_attack,
     source="Allen-Zhu et al., ICLR 2021",
-    readings=(
-        Reading("allenzhu2021", {}, "-0.4 g_own", "submission, main text"),
-        Reading("appendix", {"c": 0.5}, "-0.5 g_own", "submission, appendix"),
-        Reading("v2", {"c": 0.6}, "-0.6 g_own", "arXiv 2012.14368 v2, from memory"),
-        Reading("v2_strong", {"c": 0.7}, "-0.7 g_own", "arXiv 2012.14368 v2, from memory"),
+    variants=(
+        Variant("allenzhu2021", {}, "-0.4 g_own", "submission, main text"),
+        Variant("appendix", {"c": 0.5}, "-0.5 g_own", "submission, appendix"),
+        Variant("v2", {"c": 0.6}, "-0.6 g_own", "arXiv 2012.14368 v2, from memory"),
+        Variant("v2_strong", {"c": 0.7}, "-0.7 g_own", "arXiv 2012.14368 v2, from memory"),
     ),
 )

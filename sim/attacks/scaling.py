@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import masked_mean
-from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Traced, Variant, attack, collusion
 
 
 @checked
@@ -26,10 +27,10 @@ def scaling(*, factor: Traced = 1e10, of: Literal["own", "mean"] = "own") -> Att
 ENTRY = Entry(
     scaling,
     source="Li et al., FTL-IJCAI 2021, section 5.1",
-    readings=(
-        Reading("own", {}, "1e10 g_own", "BrSGD section 5.1, read as the worker's own gradient"),
-        Reading("mean", {"of": "mean"}, "1e10 times the honest mean", "BrSGD section 5.1, read as the correct one"),
-        Reading("code_strong", {"factor": 100.0}, "100 g_own", "the authors' code, its strongest factor"),
-        Reading("code_negative", {"factor": -23.0}, "-23 g_own", "the authors' code, another of its factors"),
+    variants=(
+        Variant("own", {}, "1e10 g_own", "BrSGD section 5.1, read as the worker's own gradient"),
+        Variant("mean", {"of": "mean"}, "1e10 times the honest mean", "BrSGD section 5.1, read as the correct one"),
+        Variant("code_strong", {"factor": 100.0}, "100 g_own", "the authors' code, its strongest factor"),
+        Variant("code_negative", {"factor": -23.0}, "-23 g_own", "the authors' code, another of its factors"),
     ),
 )

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import masked_mean
-from byzsim.types import Attack, Entry, Reading, attack, checked, collusion
+from byzsim.options import checked
+from byzsim.types import Attack, Entry, Variant, attack, collusion
 
 
 @checked
@@ -33,9 +34,9 @@ def sign_flip(*, of: Literal["own", "mean", "first"] = "own") -> Attack:
 ENTRY = Entry(
     sign_flip,
     source="Allen-Zhu et al., ICLR 2021, section 5",
-    readings=(
-        Reading("own", {}, "-g_own", "SafeguardSGD; SignGuard's code, epfml (bit flip), byzpy, blades"),
-        Reading("mean", {"of": "mean"}, "minus the honest mean", "byzfl, krum 0.9.1"),
-        Reading("zeno", {"of": "first"}, "minus the first Byzantine worker's gradient, from all", "Zeno's code"),
+    variants=(
+        Variant("own", {}, "-g_own", "SafeguardSGD; SignGuard's code, epfml (bit flip), byzpy, blades"),
+        Variant("mean", {"of": "mean"}, "minus the honest mean", "byzfl, krum 0.9.1"),
+        Variant("zeno", {"of": "first"}, "minus the first Byzantine worker's gradient, from all", "Zeno's code"),
     ),
 )

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 from byzsim.models._layers import ACTIVATIONS, ConvPool, unit_images
-from byzsim.types import Entry, checked
+from byzsim.options import checked
+from byzsim.types import Entry
 
 
 class LeNet(nn.Module):

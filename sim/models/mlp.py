@@ -4,7 +4,8 @@ from typing import Literal
 
 import flax.linen as nn
 from byzsim.models._layers import ACTIVATIONS, unit_images
-from byzsim.types import Count, Entry, checked
+from byzsim.options import Count, checked
+from byzsim.types import Entry
 
 
 class MLP(nn.Module):

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from byzsim.models._layers import unit_images
-from byzsim.types import Count, Entry, checked
+from byzsim.options import Count, checked
+from byzsim.types import Entry
 
 
 class Block(nn.Module):

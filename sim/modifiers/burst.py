@@ -2,7 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.types import Attack, Count, Entry, Modifier, Natural, checked
+from byzsim.options import Count, Natural, checked
+from byzsim.types import Attack, Entry, Modifier
 
 
 @checked

@@ -2,8 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+from byzsim.options import Count, checked
 from byzsim.pre_rules._mixing import mixing
-from byzsim.types import Count, Entry, PreRule, Reading, checked
+from byzsim.types import Entry, PreRule, Variant
 
 
 @checked
@@ -49,8 +50,8 @@ ENTRY = Entry(
     traits=frozenset({"translation", "scale", "consensus", "filter", "stochastic"}),
     cost="m^2 d",
     rows=_buckets,
-    readings=(
-        Reading("karimireddy2022", {"s": 2}, "s = 2", "Karimireddy et al. 2022, experiments"),
-        Reading("byzfl", {"s": 1}, "s = 1: a permutation only, unless s is given", "byzfl 0.0.11, default"),
+    variants=(
+        Variant("karimireddy2022", {"s": 2}, "s = 2", "Karimireddy et al. 2022, experiments"),
+        Variant("byzfl", {"s": 1}, "s = 1: a permutation only, unless s is given", "byzfl 0.0.11, default"),
     ),
 )

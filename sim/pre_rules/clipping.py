@@ -1,7 +1,8 @@
 """Static clipping."""
 
+from byzsim.options import NotNegative, checked
 from byzsim.pre_rules._clipping import clipped_to
-from byzsim.types import Entry, NotNegative, PreRule, Reading, checked
+from byzsim.types import Entry, PreRule, Variant
 
 
 @checked
@@ -30,5 +31,5 @@ ENTRY = Entry(
     max_f=lambda m: (m - 1) // 2,
     traits=frozenset({"permutation", "filter", "clips"}),
     cost="m d",
-    readings=(Reading("byzfl", {"clip_at": 2.0}, "c = 2", "byzfl 0.0.11"),),
+    variants=(Variant("byzfl", {"clip_at": 2.0}, "c = 2", "byzfl 0.0.11"),),
 )

@@ -1,4 +1,4 @@
-"""BrSGD, the paper's reading and the published code's."""
+"""BrSGD, as in the paper and as in the published code."""
 
 import math
 
