@@ -4,7 +4,7 @@ import functools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from byzsim.noise import normals
+from byzsim.ops.random import normals
 from byzsim.ops import masked_mean, per_row, weighted_sum
 from byzsim.types import Attack, Count, Entry, Natural, Reading, attack, checked
 from jaxtyping import Array, Float, Int

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.noise import normals
+from byzsim.ops.random import normals
 from byzsim.ops import per_row, weighted_sum
 from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
 
