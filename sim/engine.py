@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from byzsim import shards, spread
-from byzsim.ops import HIGHEST, groups, masked_mean, per_row
+from byzsim.ops import masked_mean, per_row
+from byzsim.ops.rows import HIGHEST
+from byzsim.ops.sets import groups
 from byzsim.types import Aggregator, Attack, Info, Round, State, Traced, begin
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import ATTACKS, Round
-from byzsim.ops import alie_z
+from byzsim.attacks._search import alie_z
 from zoo import reference
 
 BYZ = np.isin(np.arange(8), [1, 4, 6])  # of 2 attackers and fewer ALIE's z_max is 0

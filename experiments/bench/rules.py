@@ -13,7 +13,7 @@ from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.steps import check_same
 from byzsim.experiments.bench.timing import Effort, Failed, Side, interleaved, local
-from byzsim.ops import HIGHEST
+from byzsim.ops.rows import HIGHEST
 
 Shape = tuple[int, int]
 SHAPES: tuple[Shape, ...] = ((20, 61_706), (10, 272_474), (25, 1_000_000), (100, 1_000_000))

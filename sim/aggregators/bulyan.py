@@ -4,20 +4,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import (
-    KrumDefinition,
-    at_rank,
-    krum_scores,
-    krum_winners,
-    midpoint,
-    mix,
-    nearest_start,
-    preference,
-    sorted_rows,
-    sq_distances,
-    window,
-    window_share,
-)
+from byzsim.ops import midpoint, preference, sorted_rows, sq_distances
+from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
+from byzsim.ops.order import at_rank, nearest_start, window, window_share
+from byzsim.ops.rows import mix
 from byzsim.types import Aggregator, Entry, Reading, checked, stateless
 
 Selection = Literal["iterative", "once", "means_drop_best", "iterative_means"]

@@ -3,7 +3,8 @@
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from byzsim.ops import at_majority, masked_mean, median_machine, per_row, share, usable_rows
+from byzsim.aggregators._median_machine import at_majority, median_machine
+from byzsim.ops import masked_mean, per_row, share, usable_rows
 from byzsim.types import Aggregator, Count, Entry, Fraction, Info, Positive, checked
 from jaxtyping import Array, Bool, Float
 

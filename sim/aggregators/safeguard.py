@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from byzsim.aggregators._median_machine import median_machine
+from byzsim.ops import masked_mean, share, sq_distances, usable_rows
 from byzsim.ops.random import normals
-from byzsim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
 from byzsim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
 from jaxtyping import Array, Bool, Float, Int, Key
 

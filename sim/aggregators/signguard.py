@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import HIGHEST, midpoint, share, squared, weighted_sum
+from byzsim.ops import midpoint, share, weighted_sum
+from byzsim.ops.rows import HIGHEST, squared
 from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
 from jaxtyping import Array, Bool, Float
 

@@ -4,8 +4,8 @@ import functools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from byzsim.ops.random import normals
 from byzsim.ops import masked_mean, per_row, weighted_sum
+from byzsim.ops.random import normals
 from byzsim.types import Attack, Count, Entry, Natural, Reading, attack, checked
 from jaxtyping import Array, Float, Int
 

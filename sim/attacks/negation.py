@@ -4,8 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops.random import normals
 from byzsim.ops import per_row, weighted_sum
+from byzsim.ops.random import normals
 from byzsim.types import Attack, Entry, Reading, Traced, attack, checked, collusion
 
 
