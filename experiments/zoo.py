@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, grid, trial
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, process, trial
 from byzsim.experiments import csv_files, records
 from byzsim.experiments.report import write_whole
 
@@ -81,7 +81,7 @@ def _robustness(name: str, f: int, size: Size) -> byzsim.Robustness | None:
         return None  # not a function of one step's rows
 
 
-@grid.non_finite()
+@process.non_finite()
 def non_finite(entry: Entry, size: Size) -> str:
     """What becomes of max_f rows (at least one) of NaN or infinity: left out, bounded, or passed on."""
     bad = jnp.arange(size.m) < max(entry.max_f(size.m), 1)

@@ -15,6 +15,7 @@ from byzsim.cell import Cell
 from byzsim.engine import Data
 from byzsim.grid import Curve
 from byzsim.names import LARGEST, attack_entry, max_f, options, plain, rule_entry, unknown
+from byzsim.process import non_finite, not_forked
 from byzsim.types import Round, Traced, begin
 from jax.core import Tracer
 from jaxtyping import Array, Float
@@ -23,7 +24,7 @@ KINDS = ("images", "labels")
 FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
 
-@grid.non_finite()
+@non_finite()
 def aggregate(
     rule: str,
     gradients: Any,
@@ -68,7 +69,7 @@ def aggregate(
         UserWarning: if f is beyond the rule's bound.
     """
     entry = rule_entry(rule)
-    trial.not_forked()
+    not_forked()
     matrix = _matrix(gradients, rounds=True)
     m, d = matrix.shape[-2:]
     args = options(rule, entry, rule_args, traced=True)
@@ -141,7 +142,7 @@ def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None =
     return jax.jit(run)
 
 
-@grid.non_finite()
+@non_finite()
 def attack(
     name: str,
     honest: Any,
@@ -180,7 +181,7 @@ def attack(
         ValueError: unknown names or options; arrays of wrong shape; an attack on labels; own work that is missing.
     """
     entry, target = attack_entry(name), rule_entry(rule)
-    trial.not_forked()
+    not_forked()
     rows = _matrix(honest, rounds=True)
     if "data" in entry.traits:
         raise ValueError(f"{name} changes labels, not gradients; see byzsim.simulate")
@@ -338,7 +339,7 @@ def simulate(
         if name not in FIELDS:
             raise ValueError(unknown("field of a cell", name, FIELDS))
     run = Cell(**cell)
-    trial.not_forked()
+    not_forked()
     train_data, test_data = _data("train", train), _data("test", test)
     run.steps_per_epoch(len(train_data.labels))
     if train_data.images.shape[1:] != test_data.images.shape[1:]:

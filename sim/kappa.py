@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import grid, trial
+from byzsim import trial
 from byzsim.attacks import ATTACKS
 from byzsim.names import options, rule_entry
+from byzsim.process import non_finite, not_forked
 from byzsim.types import Entry, Round, begin
 from jaxtyping import Array, Float
 
@@ -32,7 +33,7 @@ class Robustness(NamedTuple):
     """the published upper bound, where there is one"""
 
 
-@grid.non_finite()
+@non_finite()
 def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_args: Any) -> Robustness:
     """An empirical lower bound on a rule's robustness coefficient, with f = n_byz.
 
@@ -56,7 +57,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     """
     entry = rule_entry(rule)
     args = options(rule, entry, rule_args)
-    trial.not_forked()
+    not_forked()
     for name, value in (("m", m), ("f", f), ("d", d), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ValueError(f"{name}={value!r} is not a whole number")

@@ -14,24 +14,6 @@ from byzsim.types import Aggregator, Attack, Info, Round, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 
 KEY = jax.eval_shape(jax.random.key, 0)
-_worked_in: int | None = None  # the process in which something was computed first
-
-
-def not_forked() -> None:
-    """To be called before anything is computed: notes the process the first time.
-
-    Raises:
-        RuntimeError: in a copy of that process made by `fork`, which has none of XLA's threads and would wait for them
-            for ever.
-    """
-    global _worked_in
-    _worked_in = _worked_in or os.getpid()
-    if _worked_in != os.getpid():
-        raise RuntimeError(
-            f"process {os.getpid()} is a fork of process {_worked_in}, in which JAX had started: it would hang. Use "
-            "the start method 'spawn', as in multiprocessing.get_context('spawn').Pool() or "
-            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn')), or fork before JAX is used."
-        )
 
 
 def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> int:

@@ -1,25 +1,17 @@
 """Many cells through one compiled program: spread over devices, on each one at a time, or several under vmap.
 
 `planning`: which cells share a program, and what varies between them; `programs`: the compiled start and epoch;
-`placement`: arrays on devices and processes; `running`: batches of cells, epoch after epoch; `memory`: how many cells fit
-on a device; `snapshots`: a run's state to go on from; `history`: its measurements as a curve.
+`placement`: arrays on devices and processes; `running`: batches of cells, epoch after epoch; `memory`: how many cells
+fit on a device; `snapshots`: a run's state to go on from; `history`: its measurements as a curve.
 """
 
-from byzsim.grid.running import (
-    Call,
-    Curve,
-    Group,
-    Knobs,
-    Snapshot,
-    call,
-    chunk_within,
-    everywhere,
-    largest_fitting,
-    non_finite,
-    plan,
-    run,
-    template,
-)
+from byzsim.engine import Knobs
+from byzsim.grid.history import Curve
+from byzsim.grid.memory import chunk_within, largest_fitting
+from byzsim.grid.placement import everywhere
+from byzsim.grid.planning import Call, Group, call, plan
+from byzsim.grid.running import run
+from byzsim.grid.snapshots import Snapshot, template
 
 __all__ = [
     "Call",
@@ -31,7 +23,6 @@ __all__ = [
     "chunk_within",
     "everywhere",
     "largest_fitting",
-    "non_finite",
     "plan",
     "run",
     "template",
