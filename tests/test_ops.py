@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import ops
-from byzsim.ops import order
+from byzsim.ops import order, spectra
 
 BAD = [np.nan, np.inf, -np.inf, 1e30]
 
@@ -92,6 +92,16 @@ def many_rows(seed=0):
     rows[:2], rows[2:6], rows[6:9] = -np.inf, np.inf, np.nan
     rows[-1, 200:] = np.nan
     return rows
+
+
+@pytest.mark.parametrize("m", [6, MANY])
+def test_deviations_of_few_and_of_many_rows(m):
+    """Few columns too, which end with their only block: what is left of it is empty."""
+    rows, usable = normal(m, 5), np.arange(m) != 2
+    middle = np.sort(rows[usable].astype(np.float64), axis=0)[(m - 1) // 2]  # the one that is left out is on top
+    apart = np.where(usable[:, None], rows - middle, 0) * spectra.SHRINK
+    found = jax.jit(spectra.deviation_gram)(jnp.asarray(rows), jnp.asarray(usable))
+    np.testing.assert_allclose(found, apart @ apart.T, rtol=1e-4, atol=1e-8)
 
 
 def test_many_rows_in_order():

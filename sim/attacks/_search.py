@@ -86,13 +86,15 @@ def line_maximize(
 
     def attempt(carry, i):
         best, top, x, delta, growing = carry
+        # the next x: growing, beyond the best; else by delta from the last x towards the best
         if both_ways:
             x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
         else:
             x = best + delta
-        x = jnp.where(i == 0, start, x)
+        x = jnp.where(i == 0, start, x)  # the first of all
         y = score(x)
         better = y > top
+        # delta doubles while x gets better; from the first that does not (start does not count) it shrinks for ever
         grown = delta * jnp.where(growing & better, 2.0, ratio)
         growing = growing & (better | (i == 0))
         best, top = jnp.where(better, x, best), jnp.where(better, y, top)
@@ -117,6 +119,7 @@ def largest_step(fits: Callable[[Float[Array, ""]], Bool[Array, ""]], first: Tra
 
     def attempt(carry, _):
         gamma, step, found = carry
+        # once gamma and the last one that fits are as near as 1e-5 nothing changes any more
         going, good = jnp.abs(found - gamma) > 1e-5, fits(gamma)
         found = jnp.where(going & good, gamma, found)
         gamma = jnp.where(going, jnp.where(good, gamma + step, gamma - step), gamma)

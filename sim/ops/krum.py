@@ -46,10 +46,12 @@ def krum_winners(
     usable = jnp.isfinite(jnp.diagonal(squared))
     distances = powered(squared, power)
 
-    def pick(near, alive):
+    def pick(near, alive):  # near: each row's distances to the others that are alive, upwards, then +inf
         score = _nearest_sum(near, alive.sum() - f - fewer)
+        # the smallest score among usable rows that are alive; argmax takes the first of equals
         open_to = usable & alive
         best = jnp.argmax(open_to & (score <= jnp.where(open_to, score, jnp.inf).min()))
+        # every row loses its distance to the chosen one: no new sort, so O(m^2) a pick
         farther = jnp.pad(near, ((0, 0), (0, 1)), constant_values=jnp.inf)[:, 1:]
         left = jnp.where(near < distances[best][:, None], near, farther)  # what is from the chosen one on moves up
         return left, alive & ~(open_to & (jnp.arange(len(alive)) == best))

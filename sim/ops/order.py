@@ -1,7 +1,7 @@
 """Order statistics along the workers, as sorting networks or a bitonic sorter; windows of them; ranks of scores."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -56,21 +56,23 @@ def sorting_network(m: int, wanted: tuple[int, ...]) -> tuple[tuple[int, int, bo
     comparator to the first, whatever no wanted rank depends on is dropped.
     """
     needed, kept = set(wanted), []
-    for low, high in reversed(list(_merge_exchange(m))):
+    for low, high in reversed(list(_merge_exchange(m))):  # from the outputs back to the inputs
         if low in needed or high in needed:
             kept.append((low, high, low in needed, high in needed))
             needed |= {low, high}
     return tuple(reversed(kept))
 
 
-def _merge_exchange(m: int):
+def _merge_exchange(m: int) -> Iterator[tuple[int, int]]:
+    """Comparators (low, high) in order; Knuth's p, q, r and d (`gap`), with the names of his steps."""
     top = 1 << max((m - 1).bit_length() - 1, 0)
     p = top if m > 1 else 0
-    while p:
-        q, r, gap = top, 0, p
+    while p:  # M1, M6: top, top / 2, ..., 1
+        q, r, gap = top, 0, p  # M2
         while True:
+            # M3: i and i + gap, for all i whose bit p is set (r = p) or is not (r = 0)
             yield from ((i, i + gap) for i in range(m - gap) if i & p == r)
-            if q == p:
+            if q == p:  # M5: the last merge of this p is done
                 break
             gap, q, r = q - p, q // 2, p
         p //= 2
@@ -124,7 +126,7 @@ _at_ranks.defvjp(_at_ranks_forward, _at_ranks_backward)
 
 
 def _by_network(grads: Float[Array, "m d"], wanted: tuple[int, ...]) -> list[Float[Array, " d"]]:
-    rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]
+    rows = [jnp.where(jnp.isnan(row), jnp.inf, row) for row in grads]  # a minimum would hand a NaN on
     for low, high, use_low, use_high in sorting_network(len(rows), tuple(sorted(set(wanted)))):
         a, b = rows[low], rows[high]
         if use_low:
@@ -139,6 +141,8 @@ def _by_columns(
 ) -> Float[Array, "k d"]:
     """f of blocks of `SORTED` columns, side by side; the last block begins early enough to be a whole one."""
     d = grads.shape[1]
+    if not d:
+        return jnp.zeros((k, 0), grads.dtype)
     width = min(d, SORTED)
 
     def put(i, out):
@@ -165,8 +169,10 @@ def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
 
     rows = jnp.pad(rows, ((0, 2**levels - m), (0, 0)), constant_values=jnp.inf)
     for level in range(levels):  # runs of 2^level rows are in order: merge two by two, the second from its end
+        # the first exchange turns the second run round: what comes out are two bitonic halves, low values first
         runs = rows.reshape(-1, 2, 2**level, w)
         rows = exchanged(runs[:, 0], runs[:, 1, ::-1])
+        # each half is bitonic again: exchange at half the distance, down to neighbours
         for finer in reversed(range(level)):
             halves = rows.reshape(-1, 2, 2**finer, w)
             rows = exchanged(halves[:, 0], halves[:, 1])
