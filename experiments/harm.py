@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, Round
+from byzsim import AGGREGATORS, ATTACKS, oneshot
 from byzsim.experiments import csv_files
 from byzsim.experiments.figures import save
 from byzsim.experiments.report import write_whole
@@ -54,13 +54,9 @@ def _error(rule: str, attack: str, args: Mapping[str, Any], f: int, size: Size) 
         sent = 0.3 + jax.random.normal(key, (size.m, size.d))
         honest = sent[f:]
         mean = honest.mean(axis=0)
-        rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(size.d))
-
-        def aggregate(rows):
-            return made.apply(rows, made.init(size.m, size.d), rnd)[0]
-
-        rows, _ = forge.grads(sent, byz, forge.init(size.m, size.d), rnd._replace(aggregate=aggregate))
-        out = aggregate(jnp.where(byz[:, None], rows, sent))
+        rnd = oneshot.a_round(key, f, size.d, sent.dtype)
+        rows, _ = oneshot.forge(forge, sent, byz, oneshot.against(made, rnd))
+        out, _ = oneshot.aggregate(made, rows, rnd)
         return jnp.linalg.norm(out - mean) / jnp.sqrt(jnp.square(honest - mean).sum(axis=1).mean())
 
     keys = jax.random.split(jax.random.key(size.seed), DRAWS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from byzsim import AGGREGATORS, Aggregator, Cell, trial
+from byzsim import AGGREGATORS, Aggregator, Cell, oneshot
 from byzsim.experiments import plugins
 from byzsim.names import BUILT_IN
 
@@ -53,7 +53,7 @@ def _seconds(made: Aggregator, m: int, d: int) -> float:
     rows = np.random.default_rng(0).normal(size=(m, d)).astype(np.float32)
 
     def once(rows: Any, key: Any) -> Any:
-        return made.apply(rows, made.init(m, d), trial.a_round(key, d))[0]
+        return oneshot.aggregate(made, rows, oneshot.a_round(key, 1, d, server_loss=oneshot.summed))[0]
 
     given = jax.device_put(rows), jax.random.key(0)
     compiled, seconds = jax.jit(once).lower(*given).compile(), []

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, grid, trial
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, oneshot, process, trial
 from byzsim.experiments import csv_files, records
 from byzsim.experiments.report import write_whole
 
@@ -81,25 +81,18 @@ def _robustness(name: str, f: int, size: Size) -> byzsim.Robustness | None:
         return None  # not a function of one step's rows
 
 
-@grid.non_finite()
+@process.non_finite()
 def non_finite(entry: Entry, size: Size) -> str:
     """What becomes of max_f rows (at least one) of NaN or infinity: left out, bounded, or passed on."""
     bad = jnp.arange(size.m) < max(entry.max_f(size.m), 1)
     normal = jax.random.normal(jax.random.key(size.seed), (size.m, size.d))
+    rnd = oneshot.a_round(jax.random.key(0), int(bad.sum()), size.d, normal.dtype, server_loss=oneshot.summed)
     what: dict[str, list[str]] = {}
     for text, value in BAD.items():
-        out, weight = _once(entry, jnp.where(bad[:, None], value, normal), int(bad.sum()))
-        outcome = "left out" if float(weight[bad].sum()) == 0 else "bounded"
+        out, info = oneshot.aggregate(entry.make(), jnp.where(bad[:, None], value, normal), rnd)
+        outcome = "left out" if float(info.weight[bad].sum()) == 0 else "bounded"
         what.setdefault(outcome if bool(jnp.isfinite(out).all()) else "passed on", []).append(text)
     return next(iter(what)) if len(what) == 1 else "; ".join(f"{', '.join(v)}: {k}" for k, v in what.items())
-
-
-def _once(entry: Entry, rows: jax.Array, f: int) -> tuple[jax.Array, jax.Array]:
-    zero = jnp.zeros(rows.shape[1])
-    rnd = Round(jax.random.key(0), jnp.int32(0), jnp.int32(f), 1.0, zero, zero, lambda n: lambda params: params.sum())
-    made = entry.make()
-    out, _, info = made.apply(rows, made.init(*rows.shape), rnd)
-    return out, info.weight
 
 
 def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import grid, trial
+from byzsim import grid, oneshot, trial
 from byzsim.arrays import real, taken
 from byzsim.cell import Cell
 from byzsim.engine import Data
@@ -17,7 +17,8 @@ from byzsim.grid import Curve
 from byzsim.names import attack_entry, max_f, rule_entry
 from byzsim.nearest import unknown
 from byzsim.options import LARGEST, options, plain
-from byzsim.types import Round, Traced, begin
+from byzsim.process import non_finite, not_forked
+from byzsim.types import Traced
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
@@ -25,7 +26,7 @@ KINDS = ("images", "labels")
 FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
 
-@grid.non_finite()
+@non_finite()
 def aggregate(
     rule: str,
     gradients: Any,
@@ -71,7 +72,7 @@ def aggregate(
         UserWarning: if f is beyond the rule's bound.
     """
     entry = rule_entry(rule)
-    trial.not_forked()
+    not_forked()
     matrix = _matrix(gradients, rounds=True)
     m, d = matrix.shape[-2:]
     args = options(rule, entry, rule_args, traced=True)
@@ -92,25 +93,12 @@ def aggregate(
     rounds, rate = matrix.reshape(-1, m, d), jnp.asarray(lr, dtype)
     try:
         out = program(traced, rounds, at, slope, jax.random.key(seed), told, rate)
-    except _Undeclared:
+    except oneshot.Undeclared:
         raise ValueError(
             f"{rule} reads f, how many workers you declare Byzantine: give f=..., 0 for none of them; its bound for "
             f"m={m} is f={bound}"
         ) from None
     return out.reshape(*matrix.shape[:-2], d)
-
-
-class _Undeclared(Exception):
-    """A rule reads f, and nobody has said it."""
-
-
-class _WithoutF(Round):
-    """What a rule sees where f was not given."""
-
-    def __getattribute__(self, name):
-        if name == "f":
-            raise _Undeclared
-        return super().__getattribute__(name)
 
 
 def _beyond(message: str, strict: bool, *, frames: int) -> None:
@@ -125,26 +113,14 @@ def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None =
     """The rounds of `aggregate`, compiled once. Not cached with a function of the user's: what it reads may change."""
 
     def run(options, rounds, params, slope, key, f, lr):
-        aggregator = rule(**options)
         loss = server_loss if slope is None else lambda params: jnp.vdot(slope, params)
-
-        def one(carry, now):
-            state, previous, step = carry
-            grads, params = now
-            kind = _WithoutF if f is None else Round
-            rnd = kind(jax.random.fold_in(key, step), step, f, lr, params, previous)
-            rnd = rnd if loss is None else rnd._replace(server_loss=lambda n: loss)
-            out, state, _ = aggregator.apply(grads, state, rnd)
-            return (state, out, step + 1), out
-
-        m, d = rounds.shape[1:]
-        first = (begin(aggregator, m, d, rounds.dtype), jnp.zeros(d, rounds.dtype), jnp.int32(0))
-        return jax.lax.scan(one, first, (rounds, params))[1]
+        known = {} if loss is None else {"server_loss": lambda n: loss}
+        return oneshot.aggregates(rule(**options), rounds, key, f, params=params, lr=lr, **known)
 
     return jax.jit(run)
 
 
-@grid.non_finite()
+@non_finite()
 def attack(
     name: str,
     honest: Any,
@@ -183,7 +159,7 @@ def attack(
         ValueError: unknown names or options; arrays of wrong shape; an attack on labels; own work that is missing.
     """
     entry, target = attack_entry(name), rule_entry(rule)
-    trial.not_forked()
+    not_forked()
     rows = _matrix(honest, rounds=True)
     if "data" in entry.traits:
         raise ValueError(f"{name} changes labels, not gradients; see byzsim.simulate")
@@ -221,24 +197,11 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
     """The rounds of `attack`, compiled once, unless with a function of the user's."""
 
     def run(options, rule_options, rounds, before, full, key, f):
-        made, aggregator = attack(**options), rule(**rule_options)
-        m, d = rounds.shape[1:]
-        byz = jnp.arange(m) < n_byz
-
-        def one(carry, sent):
-            state, rule_state, last, step = carry
-            rnd = Round(jax.random.fold_in(key, step), step, f, params=jnp.zeros_like(last), previous=last)
-            seen = rnd._replace(aggregate=lambda rows: aggregator.apply(rows, rule_state, rnd)[0])
-            seen = seen if loss_after is None else seen._replace(loss_after=loss_after)
-            seen = seen if full is None else seen._replace(full_gradient=lambda: full)
-            forged, state = made.grads(sent, byz, state, seen)
-            forged = jnp.where(byz[:, None], forged, sent)
-            last, rule_state, _ = aggregator.apply(forged, rule_state, rnd)
-            return (state, rule_state, last, step + 1), forged[:n_byz]
-
-        states = (begin(member, m, d, rounds.dtype) for member in (made, aggregator))
-        first = (*states, before, jnp.int32(0))
-        return jax.lax.scan(one, first, rounds)[1]
+        known: dict[str, Any] = {} if loss_after is None else {"loss_after": loss_after}
+        if full is not None:
+            known["full_gradient"] = lambda: full
+        made, in_use = attack(**options), rule(**rule_options)
+        return oneshot.forgeries(made, in_use, rounds, n_byz, key, f, previous=before, **known)
 
     return jax.jit(run)
 
@@ -341,7 +304,7 @@ def simulate(
         if name not in FIELDS:
             raise ValueError(unknown("field of a cell", name, FIELDS))
     run = Cell(**cell)
-    trial.not_forked()
+    not_forked()
     train_data, test_data = _data("train", train), _data("test", test)
     run.steps_per_epoch(len(train_data.labels))
     if train_data.images.shape[1:] != test_data.images.shape[1:]:

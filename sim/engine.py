@@ -7,6 +7,7 @@ Everything of a run that can be an array is in `Knobs`, so one compiled program 
 there; what shapes the program is in `Program`.
 """
 
+import enum
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +18,27 @@ import jax
 import jax.numpy as jnp
 import optax
 from byzsim import shards, spread
-from byzsim.ops import HIGHEST, groups, masked_mean, per_row
+from byzsim.ops import masked_mean, per_row
+from byzsim.ops.rows import HIGHEST
+from byzsim.ops.sets import groups
 from byzsim.types import Aggregator, Attack, Info, Round, State, Traced, begin
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-INIT, SHARDS, BATCHES, LABELS, ATTACK, RULE, SERVER = range(
-    7
-)  # random streams: a new reader never shifts another's numbers
 NUMERICS = 2  # raised when the same cell may give other numbers than before
 TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
+
+
+class Stream(enum.IntEnum):
+    """Who draws from a run's seed, each a stream of its own: a new reader never shifts another's numbers."""
+
+    INIT = 0
+    SHARDS = 1
+    BATCHES = 2
+    LABELS = 3
+    ATTACK = 4
+    RULE = 5
+    SERVER = 6
 
 
 class Data(NamedTuple):
@@ -118,7 +130,7 @@ class Measured(NamedTuple):
 
 def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
     """The state before the first step."""
-    params, fixed = _initial(program, train, _key(knobs, INIT))
+    params, fixed = _initial(program, train, _key(knobs, Stream.INIT))
     m, d, dtype = program.m, len(params), params.dtype
     rule, attack = _members(program, knobs)
     state = TrainState(
@@ -156,7 +168,9 @@ def step(
     byz = knobs.byz[:, None]
     index = spread.rows(shared_batches(index, rule.load))
     images, clean = train.images[index], train.labels[index].astype(jnp.int32)
-    labels = jnp.where(byz, attack.labels(clean, program.n_classes, _round(program, knobs, LABELS, state)), clean)
+    labels = jnp.where(
+        byz, attack.labels(clean, program.n_classes, _round(program, knobs, Stream.LABELS, state)), clean
+    )
     needed = jnp.ones_like(knobs.byz) if attack.own else ~knobs.byz
 
     def gradients(model, images, labels, needed):
@@ -175,14 +189,14 @@ def step(
         return _losses(program, params, train, images, labels, state.fixed)
 
     def server_loss(n):
-        drawn = jax.random.randint(_step_key(knobs, SERVER, state), (1, n), 0, len(train.labels))
+        drawn = jax.random.randint(_step_key(knobs, Stream.SERVER, state), (1, n), 0, len(train.labels))
         return lambda params: losses_at(params, train.images[drawn], train.labels[drawn])[0]
 
     def loss_after(aggregate):
         return _honest_mean(knobs, losses_at(advance(aggregate)[0], images, clean))
 
-    rule_round = _round(program, knobs, RULE, state)._replace(server_loss=server_loss)
-    attack_round = _round(program, knobs, ATTACK, state)._replace(
+    rule_round = _round(program, knobs, Stream.RULE, state)._replace(server_loss=server_loss)
+    attack_round = _round(program, knobs, Stream.ATTACK, state)._replace(
         aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0],
         loss_after=loss_after,
         full_gradient=lambda: full_gradient(program, state.params, train, state.fixed),
@@ -347,15 +361,15 @@ def _members(program: Program, knobs: Knobs) -> tuple[Aggregator, Attack]:
     return program.rule(**knobs.rule_args), program.attack(**knobs.attack_args)
 
 
-def _key(knobs: Knobs, stream: int) -> Array:
+def _key(knobs: Knobs, stream: Stream) -> Array:
     return jax.random.fold_in(jax.random.key(knobs.seed, impl="threefry2x32"), stream)
 
 
-def _step_key(knobs: Knobs, stream: int, state: TrainState) -> Array:
+def _step_key(knobs: Knobs, stream: Stream, state: TrainState) -> Array:
     return jax.random.fold_in(_key(knobs, stream), state.step)
 
 
-def _round(program: Program, knobs: Knobs, stream: int, state: TrainState) -> Round:
+def _round(program: Program, knobs: Knobs, stream: Stream, state: TrainState) -> Round:
     key = _step_key(knobs, stream, state)
     epoch = _steps(program, state)
     return Round(key, state.step, knobs.f, knobs.lr, state.params, state.previous, epoch=epoch)
@@ -367,7 +381,7 @@ def _steps(program: Program, state: TrainState) -> int:
 
 
 def _shards(program: Program, knobs: Knobs, train: Data) -> Int[Array, "m n"]:
-    key, labels = _key(knobs, SHARDS), train.labels.astype(jnp.int32)
+    key, labels = _key(knobs, Stream.SHARDS), train.labels.astype(jnp.int32)
     if program.sharding == "iid":
         return shards.iid(key, labels, program.m)
     return shards.dirichlet(key, labels, program.m, n_classes=program.n_classes, alpha=knobs.dirichlet_alpha)
@@ -376,7 +390,7 @@ def _shards(program: Program, knobs: Knobs, train: Data) -> Int[Array, "m n"]:
 def _batches(program: Program, knobs: Knobs, state: TrainState) -> Int[Array, "steps m b"]:
     """Every worker's shard in a new order, cut into batches."""
     m, steps = len(state.shards), _steps(program, state)
-    keys = jax.random.split(jax.random.fold_in(_key(knobs, BATCHES), state.step), m)
+    keys = jax.random.split(jax.random.fold_in(_key(knobs, Stream.BATCHES), state.step), m)
     order = jax.vmap(jax.random.permutation)(keys, state.shards)
     return order[:, : steps * program.batch].reshape(m, steps, program.batch).transpose(1, 0, 2)
 

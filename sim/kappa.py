@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import grid, trial
+from byzsim import oneshot, trial
 from byzsim.attacks import ATTACKS
 from byzsim.names import rule_entry
 from byzsim.options import options
-from byzsim.types import Entry, Round, begin
+from byzsim.process import non_finite, not_forked
+from byzsim.types import Entry
 from jaxtyping import Array, Float
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # times the default of an attack's only number
 BUDGETS = (0.5, 1.0, 2.0, 5.0)  # of the learned attack: the harm often peaks just inside what a rule accepts
-LEFT_OUT = {"data", "rule", "stateful", "non_finite"}  # no vectors of one step that can be listed before the rule
+LEFT_OUT = {"data", "full_gradient", "rule", "stateful", "non_finite"}
+"""traits of attacks that send no vectors of one step's rows which can be listed before the rule is known"""
 
 
 class Robustness(NamedTuple):
@@ -33,7 +35,7 @@ class Robustness(NamedTuple):
     """the published upper bound, where there is one"""
 
 
-@grid.non_finite()
+@non_finite()
 def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_args: Any) -> Robustness:
     """An empirical lower bound on a rule's robustness coefficient, with f = n_byz.
 
@@ -57,7 +59,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     """
     entry = rule_entry(rule)
     args = options(rule, entry, rule_args)
-    trial.not_forked()
+    not_forked()
     for name, value in (("m", m), ("f", f), ("d", d), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ValueError(f"{name}={value!r} is not a whole number")
@@ -104,12 +106,10 @@ def _rows(honest: Float[Array, "h d"], f: int, key: Array) -> Float[Array, "n m 
     h, d = honest.shape
     byz = jnp.arange(h + f) < f
     sent = jnp.concatenate([honest[jnp.arange(f) % h], honest])
-    rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(d), full_gradient=lambda: honest.sum(axis=0) / h)
-    forged = [jnp.broadcast_to(row, sent.shape) for row in honest]
-    for name, args in _listed():
-        made = ATTACKS[name].make(**args)
-        forged.append(made.grads(sent, byz, made.init(*sent.shape), rnd)[0])
-    return jnp.where(byz[:, None], jnp.stack(forged), sent)
+    rnd = oneshot.a_round(key, f, d, sent.dtype)
+    copies = [jnp.where(byz[:, None], row, sent) for row in honest]
+    forged = [oneshot.forge(ATTACKS[name].make(**args), sent, byz, rnd)[0] for name, args in _listed()]
+    return jnp.stack(copies + forged)
 
 
 def _listed() -> list[tuple[str, Mapping[str, float]]]:
@@ -144,7 +144,7 @@ def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: i
         honest = rows[f:]
         mean = honest.sum(axis=0) / (m - f)
         variance = jnp.square(honest - mean).sum() / (m - f)
-        out = rule.apply(rows, begin(rule, m, d, rows.dtype), Round(key, jnp.int32(0), jnp.int32(f)))[0]
+        out, _ = oneshot.aggregate(rule, rows, oneshot.a_round(key, f, d, rows.dtype))
         return jnp.square(out - mean).sum() / variance
 
     def listed(honest, key):
@@ -152,10 +152,8 @@ def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: i
 
     def climbing(attack, honest, key):
         sent = jnp.concatenate([honest[jnp.arange(f) % (m - f)], honest])
-        rnd = Round(key, jnp.int32(0), jnp.int32(f), previous=jnp.zeros(d))
-        rnd = rnd._replace(aggregate=lambda rows: rule.apply(rows, begin(rule, m, d, rows.dtype), rnd)[0])
-        rows = attack.grads(sent, byz, attack.init(m, d), rnd)[0]
-        return ratio(jnp.where(byz[:, None], rows, sent), key)
+        rnd = oneshot.a_round(key, f, d, sent.dtype)
+        return ratio(oneshot.forge(attack, sent, byz, oneshot.against(rule, rnd))[0], key)
 
     def climb(honest, key):
         searching = [name for name, entry in ATTACKS.items() if "rule" in entry.traits and name != "learned"]

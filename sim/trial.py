@@ -10,28 +10,11 @@ import jax.numpy as jnp
 from byzsim.cell import Cell
 from byzsim.models import MODELS
 from byzsim.names import attack_entry, own, rule_entry
-from byzsim.types import Aggregator, Attack, Info, Round, begin
+from byzsim.oneshot import a_round, summed
+from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 
 KEY = jax.eval_shape(jax.random.key, 0)
-_worked_in: int | None = None  # the process in which something was computed first
-
-
-def not_forked() -> None:
-    """To be called before anything is computed: notes the process the first time.
-
-    Raises:
-        RuntimeError: in a copy of that process made by `fork`, which has none of XLA's threads and would wait for them
-            for ever.
-    """
-    global _worked_in
-    _worked_in = _worked_in or os.getpid()
-    if _worked_in != os.getpid():
-        raise RuntimeError(
-            f"process {os.getpid()} is a fork of process {_worked_in}, in which JAX had started: it would hang. Use "
-            "the start method 'spawn', as in multiprocessing.get_context('spawn').Pool() or "
-            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn')), or fork before JAX is used."
-        )
 
 
 def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> int:
@@ -112,7 +95,7 @@ def rule(made: Aggregator, m: int, d: int, dtype: Any = jnp.float32) -> Any:
 
     def once(grads, key):
         state = begin(made, m, d, dtype)
-        return state, made.apply(grads, state, a_round(key, d, dtype))
+        return state, made.apply(grads, state, a_round(key, 1, d, dtype, server_loss=summed))
 
     before, after = jax.eval_shape(once, jax.ShapeDtypeStruct((m, d), dtype), KEY)
     if not (isinstance(after, tuple) and len(after) == 3 and isinstance(after[2], Info)):
@@ -132,7 +115,11 @@ def attack(made: Attack, m: int, d: int) -> None:
     """
 
     def once(sent, byz, labels, key):
-        rnd = a_round(key, d, sent.dtype)._replace(
+        rnd = a_round(
+            key,
+            1,
+            d,
+            sent.dtype,
             aggregate=lambda rows: rows.mean(axis=0),
             loss_after=lambda g: g.sum(),
             full_gradient=lambda: jnp.zeros(d, sent.dtype),
@@ -175,12 +162,6 @@ def words(error: Exception) -> str:
 
 def _start(made: Attack, m: int, d: int, dtype: Any) -> Any:
     return jax.eval_shape(lambda: begin(made, m, d, dtype))
-
-
-def a_round(key: jax.Array, d: int, dtype: Any = jnp.float32) -> Round:
-    """The first one, at parameters of zero, with f = 1 and a server's loss; what an attack may ask for is left out."""
-    zero = jnp.zeros(d, dtype)
-    return Round(key, jnp.int32(0), jnp.int32(1), 1.0, zero, zero, lambda n: lambda params: params.sum())
 
 
 def _bytes(tree: Any) -> int:

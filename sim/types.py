@@ -162,6 +162,7 @@ ATTACK_TRAITS = {
     "stochastic": "it draws",
     "stateful": "it remembers earlier steps",
     "rule": "it tries the rule in use",
+    "full_gradient": "it asks for the gradient over all data",
     "non_finite": "it sends NaN or infinities",
 }
 

@@ -30,6 +30,7 @@ from byzsim.experiments import cli, config, runner
 from byzsim.experiments.datasets import _debian
 from byzsim.experiments.tables import TABLES
 from byzsim.experiments.zoo import pipes
+from byzsim.grid import programs
 from byzsim.names import BUILT_IN
 
 if __name__ == "__main__":
@@ -778,7 +779,7 @@ def _unreachable(*_, **__):
 def _alone(folder: Path) -> Iterator[None]:
     """In this folder; without internet, apt and compiling; and whatever plugins do is undone."""
     compiling = [
-        (grid, "_compiled"),
+        (programs, "compiled"),
         (api, "_aggregating"),
         (api, "_forging"),
         (sys.modules["byzsim.kappa"], "_compiled"),

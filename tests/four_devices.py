@@ -16,6 +16,7 @@ import byzsim  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from byzsim import AGGREGATORS, PRE_RULES, Cell, Data, Round, grid, spread  # noqa: E402
+from byzsim.grid import memory, placement  # noqa: E402
 from byzsim.names import rule_entry  # noqa: E402
 from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
 
@@ -83,10 +84,10 @@ def trained(per_cell, rule="mean", attack="delayed_gradient"):
     (group,) = grid.plan([Cell(**cell, m=32, batch=1, epochs=2, lr=0.1)], 10)
     devices = jax.devices()[:per_cell]
     (curve,) = grid.run(group.program, group.knobs, data, data, epochs=2, devices=devices, per_cell=per_cell)
-    placed, mesh = grid.everywhere(data, devices, per_cell), grid._mesh(devices, per_cell)
+    placed, mesh = grid.everywhere(data, devices, per_cell), placement.mesh_of(devices, per_cell)
     return {
         "curve": [series.tolist() for series in curve if isinstance(series, np.ndarray)],
-        "bytes": grid._need(group.program, group.knobs[0], placed, placed, mesh, 1),
+        "bytes": memory.need(group.program, group.knobs[0], placed, placed, mesh, 1),
     }
 
 

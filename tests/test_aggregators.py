@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from byzsim import AGGREGATORS, PRE_RULES, Round
 from byzsim.names import rule_entry
-from byzsim.ops import groups
+from byzsim.ops.sets import groups
 from byzsim.types import RULE_TRAITS
 
 D = 33

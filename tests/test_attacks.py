@@ -1,5 +1,6 @@
 """The contract that every attack keeps, through the engine's own step, and what attacks send."""
 
+import contextlib
 import functools
 import inspect
 from types import SimpleNamespace
@@ -8,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import ATTACKS, Round
-from byzsim.ops import alie_z
+from byzsim import ATTACKS, Round, oneshot
+from byzsim.attacks._search import alie_z
 from zoo import reference
 
 BYZ = np.isin(np.arange(8), [1, 4, 6])  # of 2 attackers and fewer ALIE's z_max is 0
@@ -253,6 +254,14 @@ def test_the_searches_of_byzfl(attack, first, shift, output):
     found = forged(attack, rows=np.float32(sent), byz=byz, search="byzfl")[byz]
     np.testing.assert_allclose(found, [output] * 3, rtol=2e-6)
     np.testing.assert_allclose(expected(attack, sent, byz, {"search": "byzfl"}), [output] * 3, rtol=1e-12)
+
+
+def test_an_attack_says_whether_it_asks_for_the_full_gradient(attack):
+    """Where nobody has it, such as in `byzsim.robustness`, these are left out."""
+    made, d = ATTACKS[attack].make(), ROWS.shape[1]
+    rnd = oneshot.a_round(jax.random.key(0), 3, d, aggregate=half, loss_after=jnp.sum)
+    with pytest.raises(ValueError) if "full_gradient" in ATTACKS[attack].traits else contextlib.nullcontext():
+        jax.eval_shape(lambda rows: oneshot.forge(made, rows, jnp.asarray(BYZ), rnd)[0], ROWS)
 
 
 def test_random_labels_are_uniform():

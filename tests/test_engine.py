@@ -182,7 +182,7 @@ def test_rules_that_ask_get_the_servers_own_loss(world):
     state = world.start(program, knobs, world.train)
     index = state.shards[:, :4]
     first, _ = world.step(program, knobs, state, world.train, index)
-    drawn = np.asarray(jax.random.randint(engine._step_key(knobs, engine.SERVER, state), (1, 64), 0, 64))[0]
+    drawn = np.asarray(jax.random.randint(engine._step_key(knobs, engine.Stream.SERVER, state), (1, 64), 0, 64))[0]
     params = np.asarray(state.params, float)
     expected = [softmax_gradient(world, params, drawn)[0], softmax_gradient(world, params + 1, drawn)[0], LR]
     np.testing.assert_allclose(first.rule, expected, rtol=1e-5)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
+from byzsim.grid.history import digest
 
 VARIED = [
     {"seed": 3},
@@ -69,14 +70,12 @@ def test_the_digest_is_of_every_bit(curves):
     measured = [np.array([0.5, 0.25]), np.array([1.0, np.nan])]
     params = np.arange(3, dtype=np.float32)
     assert len({curve.digest for curve in curves}) == len(VARIED)
-    plain = grid._digest(measured, params, None)
+    plain = digest(measured, params, None)
     bit = np.nextafter(np.float32(0.25), np.float32(1))
-    assert grid._digest([np.array([0.5, bit]), measured[1]], params, None) != plain
-    assert grid._digest(measured, np.nextafter(params, 9), None) != plain
-    assert grid._digest([measured[0], np.array([1.0, -np.nan])], params, None) == plain
-    assert (
-        grid._digest(measured, params, 2) == grid._digest(measured, params + 1, 2) != grid._digest(measured, params, 1)
-    )
+    assert digest([np.array([0.5, bit]), measured[1]], params, None) != plain
+    assert digest(measured, np.nextafter(params, 9), None) != plain
+    assert digest([measured[0], np.array([1.0, -np.nan])], params, None) == plain
+    assert digest(measured, params, 2) == digest(measured, params + 1, 2) != digest(measured, params, 1)
 
 
 def test_one_compilation_for_a_grid(world, monkeypatch, compiled):

@@ -1,7 +1,9 @@
 """Arithmetic over the worker axis, each piece by itself."""
 
 import doctest
+import importlib
 import itertools
+import pkgutil
 
 import byzsim
 import jax
@@ -9,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import ops
+from byzsim.ops import order, spectra
 
 BAD = [np.nan, np.inf, -np.inf, 1e30]
 
@@ -20,9 +23,10 @@ def normal(m=6, d=17, seed=0):
 @pytest.mark.slow
 def test_what_is_public_is_shown_by_an_example():
     assert byzsim.ops is ops and sorted(ops.__all__) == ops.__all__
-    shown = [each.name.removeprefix("byzsim.ops.") for each in doctest.DocTestFinder().find(ops) if each.examples]
-    assert sorted(shown) == ops.__all__
-    assert doctest.testmod(ops).failed == 0
+    rooms = [importlib.import_module(f"byzsim.ops.{room.name}") for room in pkgutil.iter_modules(ops.__path__)]
+    found = [each for room in rooms for each in doctest.DocTestFinder().find(room) if each.examples]
+    assert sorted(each.name.rpartition(".")[2] for each in found) == ops.__all__
+    assert sum(doctest.testmod(room).failed for room in rooms) == 0
 
 
 @pytest.mark.parametrize("m", [1, 2, 7, 20])
@@ -34,7 +38,7 @@ def test_the_median_is_that_of_numpy(m):
 def run_network(columns, wanted):
     """The network on every column of an (m, n) array, in NumPy; a place that is not used is spoilt."""
     rows = list(columns.copy())
-    for low, high, use_low, use_high in ops.sorting_network(len(rows), wanted):
+    for low, high, use_low, use_high in order.sorting_network(len(rows), wanted):
         a, b = rows[low], rows[high]
         rows[low] = np.minimum(a, b) if use_low else np.full_like(a, 99)
         rows[high] = np.maximum(a, b) if use_high else np.full_like(a, 99)
@@ -60,12 +64,12 @@ def test_a_pruned_network_gives_the_wanted_ranks(m):
 def test_the_network_has_as_many_comparators_as_published():
     """Knuth, TAOCP 3, section 5.3.4, merge exchange for 1 to 16 elements."""
     published = [0, 1, 3, 5, 9, 12, 16, 19, 26, 31, 37, 41, 48, 53, 59, 63]
-    assert [len(ops.sorting_network(m, tuple(range(m)))) for m in range(1, 17)] == published
+    assert [len(order.sorting_network(m, tuple(range(m)))) for m in range(1, 17)] == published
 
 
 @pytest.mark.parametrize(("m", "at_most"), [(10, 29), (20, 84), (25, 113), (50, 330)])
 def test_a_median_needs_fewer_comparators(m, at_most):
-    assert len(ops.sorting_network(m, tuple(sorted(set(ops.middle_ranks(m)))))) <= at_most
+    assert len(order.sorting_network(m, tuple(sorted(set(ops.middle_ranks(m)))))) <= at_most
 
 
 @pytest.mark.parametrize("m", [1, 2, 7, 20])
@@ -78,7 +82,7 @@ def test_order_statistics_take_nan_as_infinity(m):
     np.testing.assert_array_equal(ops.sorted_rows(jnp.asarray(rows)), expected)
 
 
-MANY = ops.NETWORK + 3
+MANY = order.NETWORK + 3
 
 
 def many_rows(seed=0):
@@ -88,6 +92,16 @@ def many_rows(seed=0):
     rows[:2], rows[2:6], rows[6:9] = -np.inf, np.inf, np.nan
     rows[-1, 200:] = np.nan
     return rows
+
+
+@pytest.mark.parametrize("m", [6, MANY])
+def test_deviations_of_few_and_of_many_rows(m):
+    """Few columns too, which end with their only block: what is left of it is empty."""
+    rows, usable = normal(m, 5), np.arange(m) != 2
+    middle = np.sort(rows[usable].astype(np.float64), axis=0)[(m - 1) // 2]  # the one that is left out is on top
+    apart = np.where(usable[:, None], rows - middle, 0) * spectra.SHRINK
+    found = jax.jit(spectra.deviation_gram)(jnp.asarray(rows), jnp.asarray(usable))
+    np.testing.assert_allclose(found, apart @ apart.T, rtol=1e-4, atol=1e-8)
 
 
 def test_many_rows_in_order():
@@ -103,11 +117,11 @@ def test_many_rows_in_order():
         return {
             "ordered": ordered,
             "some": ops.order_statistics(rows, [MANY - 1, 0, 64, 64]),
-            "at_rank": ops.at_rank(ordered, start),
-            "at_ranks": ops.at_rank(ordered, start_of_column),
-            "window": ops.window(ordered, start, count),
-            "share": ops.window_share(rows, ordered, start, count),
-            "nearest": ops.nearest_start(ordered, centre, count),
+            "at_rank": order.at_rank(ordered, start),
+            "at_ranks": order.at_rank(ordered, start_of_column),
+            "window": order.window(ordered, start, count),
+            "share": order.window_share(rows, ordered, start, count),
+            "nearest": order.nearest_start(ordered, centre, count),
         }
 
     rows = np.stack([many_rows(), many_rows(1)])
@@ -199,7 +213,7 @@ def test_per_row_is_one_call_for_each_row():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("m", [1, 2, 7, 20, ops.NETWORKS, ops.NETWORKS + 1])
+@pytest.mark.parametrize("m", [1, 2, 7, 20, order.NETWORKS, order.NETWORKS + 1])
 def test_a_window_without_sorting_is_the_window_of_the_sorted_rows(m):
     rows = np.random.default_rng(m).integers(-9, 9, (m, 300)).astype(np.float32) / 4
     rows[m // 2, :5], rows[0, 3], rows[-1, 7], rows[-1, 200:] = np.nan, -np.inf, np.inf, 1e30
@@ -220,7 +234,7 @@ def test_the_derivative_of_a_ranked_sum_goes_to_the_entries_that_it_counts():
     rows = np.random.default_rng(5).normal(size=(7, 40)).astype(np.float32)
     rows[2, :3] = np.nan
     counted, pull = jnp.isin(jnp.arange(7), jnp.array([1, 2, 6])), np.arange(40, dtype=np.float32)
-    pulled = jax.jit(jax.grad(lambda rows: jnp.vdot(pull, ops.ranked_sum(rows, counted))))
+    pulled = jax.jit(jax.grad(lambda rows: jnp.vdot(pull, order.ranked_sum(rows, counted))))
     place = np.argsort(np.argsort(rows, axis=0), axis=0)  # NaN last
     np.testing.assert_allclose(
         pulled(jnp.asarray(rows)), np.where(np.isin(place, [1, 2, 6]) & ~np.isnan(rows), pull, 0.0)

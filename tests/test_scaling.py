@@ -12,6 +12,7 @@ from byzsim.experiments import cli, runner
 from byzsim.experiments.bench import accelerator, scaling
 from byzsim.experiments.bench.child import Child, Failed, parsed
 from byzsim.experiments.errors import UserError
+from byzsim.grid import memory, placement
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
 GIVEN = scaling.Scaling(workers=SIZES, coordinates=(100, 1000), at_d=100, at_m=10, shown=("mean", "krum"))
@@ -329,8 +330,8 @@ def test_a_cpu_and_a_device_that_tells_nothing_run_one_cell_after_another(world)
 
 def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
     (group,) = grid.plan([Cell(model="softmax", m=4, batch=4, seed=seed) for seed in range(12)], world.n_classes)
-    monkeypatch.setattr(grid, "_need", lambda program, knobs, train, test, mesh, chunk: 100 + 100 * chunk)
-    monkeypatch.setattr(grid, "Mesh", lambda devices, axes: devices)
+    monkeypatch.setattr(memory, "need", lambda program, knobs, train, test, mesh, chunk: 100 + 100 * chunk)
+    monkeypatch.setattr(placement, "Mesh", lambda devices, axes: devices)
 
     def planned(limit, devices=1):
         stats = {"bytes_limit": limit / runner.PLANNED}

@@ -14,7 +14,7 @@ import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, Entry, Round
+from byzsim import AGGREGATORS, Entry, oneshot
 from byzsim.experiments import records
 from byzsim.names import known
 from byzsim.options import options
@@ -65,12 +65,9 @@ def aggregation(text: str, m: int, d: int, repeats: int) -> Facts:
     entry, args = parsed(text)
     f = min(m // 10, byzsim.names.max_f(entry, m, args))
     rows, made = _rows(m, d, f), entry.make(**args)
-    zero = jnp.zeros(d)
 
     def once(rows, state, key, f):
-        return made.apply(
-            rows, state, Round(key, jnp.int32(0), f, 1.0, zero, zero, lambda n: lambda params: params.sum())
-        )
+        return made.apply(rows, state, oneshot.a_round(key, f, d, server_loss=oneshot.summed))
 
     given = (rows, made.init(m, d), jax.random.key(0), jnp.int32(f))
     start = time.perf_counter()

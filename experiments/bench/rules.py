@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round
+from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round, oneshot
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.steps import check_same
 from byzsim.experiments.bench.timing import Effort, Failed, Side, interleaved, local
-from byzsim.ops import HIGHEST
+from byzsim.ops.rows import HIGHEST
 from byzsim.options import options
 
 Shape = tuple[int, int]
@@ -207,6 +207,10 @@ def _rows_only() -> Aggregator:
     return Aggregator(lambda m, d: (), lambda rows, state, rnd: (rows, state, Info(jnp.zeros(len(rows)))))
 
 
+def _round(f: Any, vector: Any, **known: Any) -> Round:
+    return oneshot.a_round(jax.random.key(0), f, len(vector), lr=0.03, params=vector, previous=vector, **known)
+
+
 def _program(name: str, given: Mapping[str, Any], grads: Any) -> tuple[Any, tuple[Any, ...]]:
     """The compiled-once function (rows, carry, f, vector) -> carry, and its first arguments.
 
@@ -219,8 +223,7 @@ def _program(name: str, given: Mapping[str, Any], grads: Any) -> tuple[Any, tupl
     rule = made if name in AGGREGATORS else made(_rows_only())
 
     def apply(rows, carry, f, vector):
-        rnd = Round(jax.random.key(0), jnp.int32(0), f, 0.03, vector, vector)
-        rnd = rnd._replace(server_loss=lambda n: lambda params: jnp.vdot(vector, params))
+        rnd = _round(f, vector, server_loss=lambda n: lambda params: jnp.vdot(vector, params))
         output, state, _ = rule.apply(rows, carry[1], rnd)
         return output, state
 
@@ -248,9 +251,7 @@ def _attack_side(name: str, grads: jax.Array) -> Side:
     byz = jnp.arange(len(grads)) < byzantine(grads.shape)
 
     def forge(sent, carry, byz, vector):
-        rnd = Round(jax.random.key(0), jnp.int32(0), byz.sum(), 0.03, vector, vector)
-        forged, state = made.grads(sent, byz, carry[1], rnd)
-        return jnp.where(byz[:, None], forged, sent), state
+        return oneshot.forge(made, sent, byz, _round(byz.sum(), vector), carry[1])
 
     program = jax.jit(forge, donate_argnums=1, keep_unused=True)
     carry = (jnp.zeros_like(grads), made.init(*grads.shape))

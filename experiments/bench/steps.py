@@ -15,6 +15,7 @@ from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.timing import Effort, Side, interleaved, local
 from byzsim.experiments.errors import UserError
+from byzsim.grid import programs
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.flatten_util import ravel_pytree
 
@@ -290,7 +291,7 @@ def _prepared(setting: Setting, batch: int, steps: int) -> tuple[Program, Knobs,
 def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Side:
     """An epoch of `n` cells, one on each device: the very program that `grid.run` runs; the state goes on and on."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",))
-    start, epoch = grid._compiled(program, mesh, None)
+    start, epoch = programs.compiled(program, mesh, None)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * n), knobs)
     state = [start(stacked, images.train)]
 

@@ -4,20 +4,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import (
-    KrumDefinition,
-    at_rank,
-    krum_scores,
-    krum_winners,
-    midpoint,
-    mix,
-    nearest_start,
-    preference,
-    sorted_rows,
-    sq_distances,
-    window,
-    window_share,
-)
+from byzsim.ops import midpoint, preference, sorted_rows, sq_distances
+from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
+from byzsim.ops.order import at_rank, nearest_start, window, window_share
+from byzsim.ops.rows import mix
 from byzsim.options import checked
 from byzsim.types import Aggregator, Entry, Variant, stateless
 
@@ -69,6 +59,7 @@ def bulyan(
     def rule(grads, rnd):
         m, f = len(grads), rnd.f
         squared = sq_distances(grads)
+        # first stage: the rows of V, which of them are there, and whose rows they are made of (origin, a row each)
         size = jnp.maximum(m - 2 * f - (2 if theta == "m-2f-2" else 0), 1)
         if selection == "iterative":
             rows, valid, origin = grads, krum_winners(squared, f, definition, size), jnp.eye(m)
@@ -77,6 +68,7 @@ def bulyan(
         else:
             origin = _means(squared, f, definition, size, again=selection == "iterative_means")
             rows, valid = mix(origin, grads), origin.any(axis=1)
+        # second stage: what is not in V counts as +inf, so it stands above all windows
         picked = jnp.where(valid[:, None], rows, jnp.inf)
         ordered = sorted_rows(picked)
         place = _second(ordered, valid.sum(), f, second, middle)
@@ -101,15 +93,18 @@ def _means(squared, f, definition, size, *, again):
     paired = jnp.minimum(squared, squared.T)  # ties of a pair nearest to each other are exact
 
     def step(left, i):
+        # Krum among those that are left; one that is not usable stays, an infinitely far neighbour
         score = krum_scores(paired, f, definition, left | ~usable) if again else once
         place = preference(jnp.where(left, score, jnp.inf), left)
+        # the i-th mean: of the m - f - 2 - i rows of smallest score
         best = (place < jnp.maximum(m - f - 2 - i, 1)) & left
+        # who leaves: the row of smallest score, or the one nearest to the mean, of equally near ones the smaller score
         leaving = jnp.argmin(place)
         if again:
             spread = jnp.where(best, paired, 0.0).sum(axis=1)  # |g_j - mean of best|^2 but for a factor and a constant
             nearest = best & (spread <= jnp.where(best, spread, jnp.inf).min())
             leaving = jnp.argmin(jnp.where(nearest, place, m))
-        weight = jnp.where(i < size, best / jnp.maximum(best.sum(), 1), 0.0)
+        weight = jnp.where(i < size, best / jnp.maximum(best.sum(), 1), 0.0)  # V has `size` rows: later ones are empty
         return left & (jnp.arange(m) != leaving), weight
 
     return jax.lax.scan(step, usable, jnp.arange(m))[1]
@@ -117,8 +112,8 @@ def _means(squared, f, definition, size, *, again):
 
 def _second(ordered, size, f, second, middle):
     """The second stage over the `size` picked rows in order, the others being +inf: from what rank, how many values."""
-    lower = jnp.maximum(size - 1, 0) // 2
-    dropped = jnp.minimum(f, lower)
+    lower = jnp.maximum(size - 1, 0) // 2  # rank of the lower middle
+    dropped = jnp.minimum(f, lower)  # at least one value stays
     count = jnp.maximum(size - 2 * dropped, 1)
     if second == "trimmed_mean":
         return dropped, count

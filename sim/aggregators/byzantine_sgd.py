@@ -3,7 +3,8 @@
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from byzsim.ops import at_majority, masked_mean, median_machine, per_row, share, usable_rows
+from byzsim.aggregators._median_machine import at_majority, median_machine
+from byzsim.ops import masked_mean, per_row, share, usable_rows
 from byzsim.options import Count, Fraction, Positive, checked
 from byzsim.types import Aggregator, Entry, Info
 from jaxtyping import Array, Bool, Float

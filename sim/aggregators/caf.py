@@ -2,7 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import deviation_gram, downweight, top_direction, usable_rows, weighted_sum
+from byzsim.ops import usable_rows, weighted_sum
+from byzsim.ops.spectra import deviation_gram, downweight, top_direction
 from byzsim.types import Aggregator, Entry, stateless
 
 

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, median, middle_ranks, norms, order_statistics, per_row, row_sum, times, usable_rows
+from byzsim.ops import masked_mean, median, middle_ranks, norms, order_statistics, per_row, row_sum, usable_rows
+from byzsim.ops.rows import times
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Entry, Info, Variant
 

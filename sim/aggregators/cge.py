@@ -3,7 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import HIGHEST, masked_mean, preference, share
+from byzsim.ops import masked_mean, preference, share
+from byzsim.ops.rows import HIGHEST
 from byzsim.options import checked
 from byzsim.types import Aggregator, Entry, Variant, stateless
 

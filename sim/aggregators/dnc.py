@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import deviation_gram, masked_mean, ranks, share, top_direction, usable_rows
+from byzsim.ops import masked_mean, ranks, share, usable_rows
+from byzsim.ops.spectra import deviation_gram, top_direction
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim.ops import groups, per_row, share, usable_rows, weighted_sum
+from byzsim.ops import per_row, share, usable_rows, weighted_sum
+from byzsim.ops.sets import groups
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Entry, Traced, stateless
 

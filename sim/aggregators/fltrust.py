@@ -2,7 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import norms, per_row, row_sum, times, usable_rows
+from byzsim.ops import norms, per_row, row_sum, usable_rows
+from byzsim.ops.rows import times
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Entry, stateless
 

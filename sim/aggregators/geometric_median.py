@@ -1,6 +1,7 @@
 """Geometric median, by Weiszfeld's iteration."""
 
-from byzsim.ops import WeiszfeldStart, usable_rows, weiszfeld
+from byzsim.aggregators._weiszfeld import WeiszfeldStart, weiszfeld
+from byzsim.ops import usable_rows
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 

@@ -1,7 +1,9 @@
 """Geometric median of means."""
 
 import numpy as np
-from byzsim.ops import mix, usable_rows, weiszfeld
+from byzsim.aggregators._weiszfeld import weiszfeld
+from byzsim.ops import usable_rows
+from byzsim.ops.rows import mix
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Entry, Traced, stateless
 

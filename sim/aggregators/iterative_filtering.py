@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import SHRINK, deviation_gram, downweight, top_direction, usable_rows, weighted_sum
+from byzsim.ops import usable_rows, weighted_sum
+from byzsim.ops.spectra import SHRINK, deviation_gram, downweight, top_direction
 from byzsim.options import NotNegative, Positive, checked
 from byzsim.types import Aggregator, Entry, Variant, stateless
 

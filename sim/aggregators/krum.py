@@ -2,7 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import KrumDefinition, krum_scores, preference, sq_distances
+from byzsim.ops import preference, sq_distances
+from byzsim.ops.krum import KrumDefinition, krum_scores
 from byzsim.options import checked
 from byzsim.types import Aggregator, Entry, Variant, stateless
 

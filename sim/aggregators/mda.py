@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim.ops import masked_mean, ranks, share, sq_distances, subsets
+from byzsim.ops import masked_mean, ranks, share, sq_distances
+from byzsim.ops.sets import subsets
 from byzsim.options import checked
 from byzsim.types import Aggregator, Entry, Variant, stateless
 

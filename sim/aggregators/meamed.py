@@ -3,7 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import middle_ranks, midpoint, nearest_start, ranks, row_sum, sorted_rows, window, window_share
+from byzsim.ops import middle_ranks, midpoint, ranks, row_sum, sorted_rows
+from byzsim.ops.order import nearest_start, window, window_share
 from byzsim.options import checked
 from byzsim.types import Aggregator, Entry, Variant, stateless
 

@@ -1,7 +1,7 @@
 """The average of all gradients."""
 
 import jax.numpy as jnp
-from byzsim.ops import HIGHEST
+from byzsim.ops.rows import HIGHEST
 from byzsim.types import Aggregator, Entry, stateless
 
 

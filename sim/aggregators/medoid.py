@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import powered, preference, sq_distances
+from byzsim.ops import preference, sq_distances
+from byzsim.ops.distances import powered
 from byzsim.options import checked
 from byzsim.types import Aggregator, Entry, stateless
 

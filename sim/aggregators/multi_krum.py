@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import KrumDefinition, krum_scores, krum_winners, masked_mean, preference, share, sq_distances
+from byzsim.ops import masked_mean, preference, share, sq_distances
+from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Entry, Variant, stateless
 

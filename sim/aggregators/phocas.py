@@ -1,7 +1,8 @@
 """Phocas: the mean around the trimmed mean."""
 
 import jax.numpy as jnp
-from byzsim.ops import nearest_start, sorted_rows, window, window_share
+from byzsim.ops import sorted_rows
+from byzsim.ops.order import nearest_start, window, window_share
 from byzsim.types import Aggregator, Entry, stateless
 
 

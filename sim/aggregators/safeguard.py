@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from byzsim.noise import normals
-from byzsim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
+from byzsim.aggregators._median_machine import median_machine
+from byzsim.ops import masked_mean, share, sq_distances, usable_rows
+from byzsim.ops.random import normals
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Entry, Info, Traced, Variant
 from jaxtyping import Array, Bool, Float, Int, Key

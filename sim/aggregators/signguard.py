@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import HIGHEST, midpoint, share, squared, weighted_sum
+from byzsim.ops import midpoint, share, weighted_sum
+from byzsim.ops.rows import HIGHEST, squared
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
 from jaxtyping import Array, Bool, Float
@@ -66,20 +67,25 @@ def signguard(
     """
 
     def rule(grads, rnd):
+        # M and S1: the median norm, and the rows of ordinary norm
         squares = squared(grads)
         usable = jnp.isfinite(squares)
         positive = usable & (squares > 0)
         norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
         lower, median = _median(norm, usable)
         ordinary = usable & (norm > low * median) & (norm < high * median)
+        # x_i: fractions of signs in a window of adjacent coordinates, drawn anew each step
         window = max(grads.shape[1] // part, 1)
         start = jax.random.randint(rnd.key, (), 0, max(grads.shape[1] - window, 1))
         signs = jax.lax.dynamic_slice_in_dim(grads, start, window, axis=1)
         points = _fractions(signs, usable, relative=definition == "code")
+        # S2: the largest cluster of the x_i
         h = _bandwidth(points, usable) if bandwidth == "auto" else bandwidth
         majority = _largest_cluster(points, usable, h, iterations, bins=definition == "code")
+        # whom to average: S1 and S2, else S1, else all that are usable
         either = jnp.where(ordinary.any(), ordinary, usable)
         kept = jnp.where((ordinary & majority).any(), ordinary & majority, either)
+        # clipped to the median norm, in the authors' code to the lower middle one
         longest = lower if definition == "code" else median
         factor = jnp.where(norm > longest, longest / jnp.where(positive, norm, 1.0), 1.0)
         return weighted_sum(share(kept) * factor, grads), share(kept)
@@ -114,7 +120,9 @@ def _bandwidth(points: Float[Array, "m 3"], usable: Bool[Array, " m"]) -> Float[
 
 def _largest_cluster(points, usable, h, iterations: int, *, bins: bool) -> Bool[Array, " m"]:
     """The members of the largest cluster by mean shift."""
+    # 1. where each seed comes to rest, and how many points it has seen there
     seeds, count = _shifted(_binned(points, usable, h) if bins else points, points, usable, h, iterations)
+    # 2. seeds in order (lexsort: the last key counts first); down it each one that is alive drops later ones within h
     first, second, third = jnp.round(-1e4 * seeds).T
     seeds_first = jnp.lexsort((third, second, first, -count))
     seeds, alive = seeds[seeds_first], (count > 0)[seeds_first]
@@ -124,10 +132,12 @@ def _largest_cluster(points, usable, h, iterations: int, *, bins: bool) -> Bool[
         return jnp.where(alive[i], alive & ~(near[i] & (jnp.arange(len(alive)) > i)), alive), None
 
     centre, _ = jax.lax.scan(drop, alive, jnp.arange(len(seeds)))
+    # 3. each point's centre: the first that is as near as the nearest, if that one is within h
     distance = jnp.where(centre, _distances(points, seeds), jnp.inf)
     nearest = distance.min(axis=1, keepdims=True)
     own = jnp.argmax(distance <= nearest + SLACK, axis=1)
     member = usable & (nearest[:, 0] <= h + SLACK)
+    # the largest cluster; argmax takes the first of equals
     sizes = (member[:, None] & (own[:, None] == jnp.arange(len(seeds)))).sum(axis=0)
     return member & (own == jnp.argmax(sizes))
 
@@ -144,10 +154,12 @@ def _shifted(seeds, points, usable, h, iterations: int):
 
     def move(carry):
         centre, count, active = carry
+        # a flat kernel: all points within h count alike
         within = (_distances(centre, points) <= h + SLACK) & usable
         found = within.sum(axis=1, dtype=jnp.int32)
         mean = jnp.einsum("sm,mk->sk", within.astype(points.dtype), points, precision=HIGHEST)
         mean = mean / jnp.maximum(found, 1)[:, None]
+        # a seed that moves by no more than 1e-3 h is at rest, and one without points stays where it is
         far = jnp.sqrt(((mean - centre) ** 2).sum(axis=-1)) > 1e-3 * h
         moving = active & (found > 0)
         return jnp.where(moving[:, None], mean, centre), jnp.where(active, found, count), moving & far

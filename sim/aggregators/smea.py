@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import deviation_gram, masked_mean, share, subsets, top_direction, usable_rows
+from byzsim.ops import masked_mean, share, usable_rows
+from byzsim.ops.sets import subsets
+from byzsim.ops.spectra import deviation_gram, top_direction
 from byzsim.types import Aggregator, Entry, stateless
 
 LARGEST = 16

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from byzsim.ops import alie_z, masked_mean, masked_std
+from byzsim.attacks._search import alie_z
+from byzsim.ops import masked_mean, masked_std
 from byzsim.options import checked
 from byzsim.types import Attack, Entry, Traced, Variant, collusion
 

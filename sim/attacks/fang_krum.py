@@ -4,7 +4,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import HIGHEST, krum_scores, masked_mean, norms, preference, sq_distances
+from byzsim.ops import masked_mean, norms, preference, sq_distances
+from byzsim.ops.krum import krum_scores
+from byzsim.ops.rows import HIGHEST
 from byzsim.options import Natural, checked
 from byzsim.types import Attack, Entry, Traced, Variant, collusion
 

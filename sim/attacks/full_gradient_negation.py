@@ -26,6 +26,6 @@ def full_gradient_negation(*, kappa: NotNegative = 100.0) -> Attack:
 ENTRY = Entry(
     full_gradient_negation,
     source="Blanchard et al., NeurIPS 2017",
-    traits=frozenset({"collusive"}),
+    traits=frozenset({"collusive", "full_gradient"}),
     variants=(Variant("krum", {}, "-100 times the full gradient", "krum 0.9.1 (FullGradientNegationAttack)"),),
 )

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.noise import normals
+from byzsim.ops.random import normals
 from byzsim.options import checked
 from byzsim.types import Attack, Entry, Traced, Variant, attack
 

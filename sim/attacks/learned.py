@@ -63,18 +63,22 @@ def learned(
 
         def climb(carry, k):
             p, best = carry
+            # the harm here; not finite: the attack has won
             value, uphill = slope(p)
             value = jnp.where(jnp.isfinite(value), value, jnp.inf)
             best = jax.tree.map(lambda new, old: jnp.where(value > best[0], new, old), (value, p), best)
+            # a step along the normalised gradient, shorter each time; without a gradient one towards the mean
             length = jnp.linalg.norm(uphill)
             seen = jnp.isfinite(length) & (length > 0)
             ascent = p + rate * (1 - k / steps).astype(p.dtype) * radius / jnp.where(seen, length, 1.0) * uphill
             return (project(jnp.where(seen, ascent, mean + 0.7 * (p - mean))), best), None
 
         def run(i):
+            # where to start: ALIE, inner product, then directions at random; select_n takes the i-th
             noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape, jnp.float32).astype(mean.dtype)
             starts = (mean - z * masked_std(sent, ~byz, mean), -mean, centre + radius * noise / jnp.linalg.norm(noise))
             start = project(jax.lax.select_n(jnp.minimum(i, 2), *starts))
+            # steps + 1 points are looked at; the move from the last one is thrown away
             return jax.lax.scan(climb, (start, (-jnp.inf, start)), jnp.arange(steps + 1))[0][1]
 
         values, points = jax.lax.map(run, jnp.arange(restarts))

@@ -4,8 +4,8 @@ import functools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from byzsim.noise import normals
 from byzsim.ops import masked_mean, per_row, weighted_sum
+from byzsim.ops.random import normals
 from byzsim.options import Count, Natural, checked
 from byzsim.types import Attack, Entry, Variant, attack
 from jaxtyping import Array, Float, Int

@@ -3,7 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
+from byzsim.attacks._search import largest_step, perturbation, shift_terms
+from byzsim.ops import masked_mean, sq_distances
 from byzsim.options import Positive, checked
 from byzsim.types import Attack, Entry, Variant, collusion
 

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean, masked_std
+from byzsim.attacks._search import LINE_SEARCHES, harm_of, line_maximize
+from byzsim.ops import masked_mean, masked_std
 from byzsim.options import checked
 from byzsim.types import Attack, Entry, Variant, collusion
 

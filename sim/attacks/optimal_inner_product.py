@@ -3,7 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean
+from byzsim.attacks._search import LINE_SEARCHES, harm_of, line_maximize
+from byzsim.ops import masked_mean
 from byzsim.options import checked
 from byzsim.types import Attack, Entry, Variant, collusion
 

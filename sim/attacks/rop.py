@@ -1,7 +1,9 @@
 """Relocated orthogonal perturbation: a step sideways from where the server last went."""
 
 import jax.numpy as jnp
-from byzsim.ops import alie_z, divided, masked_mean, norms
+from byzsim.attacks._search import alie_z
+from byzsim.ops import masked_mean, norms
+from byzsim.ops.rows import divided
 from byzsim.options import checked
 from byzsim.types import Attack, Entry, Traced, Variant, collusion
 

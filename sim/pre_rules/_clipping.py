@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from byzsim.ops import divided, norms
+from byzsim.ops import norms
+from byzsim.ops.rows import divided
 from byzsim.types import Aggregator, PreRule, Round
 from jaxtyping import Array, Float
 

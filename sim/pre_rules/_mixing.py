@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import mix
+from byzsim.ops.rows import mix
 from byzsim.types import Aggregator, PreRule, Round
 from jaxtyping import Array, Float
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from byzsim.noise import normals
+from byzsim.ops.random import normals
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])

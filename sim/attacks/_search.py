@@ -1,0 +1,129 @@
+"""What attacks share that look for a size or a strength: scales, directions, harm, searches along a line."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from byzsim.ops import masked_mean, masked_std, per_row
+from byzsim.types import Traced
+from jaxtyping import Array, Bool, Float
+
+
+def alie_z(
+    byz: Bool[Array, " m"], formula: Literal["honest", "all"] = "honest", *, clamp: bool = True
+) -> Float[Array, ""]:
+    """The largest shift, in standard deviations, that still finds enough supporters (Baruch et al. 2019).
+
+    z_max = Phi^-1((n - s) / n), s = max(floor(m / 2 + 1) - n_byz, 1), n = m - n_byz, or m if supporters are sought
+    among "all"; at least 0 if clamped; the fraction is kept within 1e-6 of 0 and 1.
+    """
+    m = len(byz)
+    among = (~byz).sum() if formula == "honest" else m
+    supporters = jnp.maximum(m // 2 + 1 - byz.sum(), 1)
+    fraction = (among - supporters) / jnp.maximum(among, 1)
+    return jax.scipy.stats.norm.ppf(jnp.clip(fraction, 0.5 if clamp else 1e-6, 1 - 1e-6))
+
+
+def perturbation(
+    direction: Literal["unit", "sign", "std"],
+    sent: Float[Array, "m d"],
+    byz: Bool[Array, " m"],
+    mean: Float[Array, " d"],
+) -> Float[Array, " d"]:
+    """Where min-max and min-sum move: mean / ||mean|| (zero if that is), its sign, or the honest deviation (ddof 1)."""
+    if direction == "sign":
+        return jnp.sign(mean)
+    if direction == "std":
+        return masked_std(sent, ~byz, mean, ddof=1)
+    length = jnp.linalg.norm(mean)
+    return mean / jnp.where(length > 0, length, 1.0)
+
+
+def shift_terms(
+    sent: Float[Array, "m d"], mean: Float[Array, " d"], p: Float[Array, " d"]
+) -> tuple[Float[Array, " m"], Float[Array, " m"], Float[Array, ""]]:
+    """a, b, c with ||mean - gamma p - g_i||^2 = a_i - 2 gamma b_i + gamma^2 c for all gamma; one read."""
+    a, b = per_row(lambda row: jnp.stack([jnp.vdot(mean - row, mean - row), jnp.vdot(mean - row, p)]), sent).T
+    return a, b, jnp.vdot(p, p)
+
+
+def harm_of(
+    p: Float[Array, " d"],
+    sent: Float[Array, "m d"],
+    byz: Bool[Array, " m"],
+    aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]],
+) -> Float[Array, ""]:
+    """Squared distance of the aggregate from the honest mean when every Byzantine row is p; +inf if not finite."""
+    missed = aggregate(jnp.where(byz[:, None], p, sent)) - masked_mean(sent, ~byz)
+    harm = jnp.vdot(missed, missed)
+    return jnp.where(jnp.isfinite(harm), harm, jnp.inf)
+
+
+LINE_SEARCHES: dict[str, dict[str, Any]] = {
+    "byzantine_momentum": {"evals": 16, "delta": 1.0},
+    "byzfl": {"evals": 20, "delta": 10.0, "both_ways": False},
+}
+"""Who -> how `line_maximize` is called there."""
+
+
+def line_maximize(
+    score: Callable[[Float[Array, ""]], Float[Array, ""]],
+    *,
+    evals: int = 16,
+    start: float = 0.0,
+    delta: float = 1.0,
+    ratio: float = 0.8,
+    both_ways: bool = True,
+) -> Float[Array, ""]:
+    """The x >= 0 of the highest score among `evals` tried ones, the first of equals (as in ByzantineMomentum).
+
+    First `start`; then best + delta while that is better, with delta doubled each time; from the first that is not on,
+    delta shrinks by `ratio` each time and the last tried x moves by it towards the best (down if it is the best
+    itself; a step below 0 is halved until it is not). Not `both_ways`: it is best + delta to the end (as in byzfl), so
+    nothing below the best is ever tried.
+    """
+
+    def attempt(carry, i):
+        best, top, x, delta, growing = carry
+        # the next x: growing, beyond the best; else by delta from the last x towards the best
+        if both_ways:
+            x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
+        else:
+            x = best + delta
+        x = jnp.where(i == 0, start, x)  # the first of all
+        y = score(x)
+        better = y > top
+        # delta doubles while x gets better; from the first that does not (start does not count) it shrinks for ever
+        grown = delta * jnp.where(growing & better, 2.0, ratio)
+        growing = growing & (better | (i == 0))
+        best, top = jnp.where(better, x, best), jnp.where(better, y, top)
+        return (best, top, x, jnp.where(i == 0, delta, grown), growing), None
+
+    dtype = jax.eval_shape(score, jnp.float32(start)).dtype
+    first = tuple(jnp.asarray(value, dtype) for value in (start, -jnp.inf, start, delta))
+    return jax.lax.scan(attempt, (*first, jnp.asarray(True)), jnp.arange(evals))[0][0]
+
+
+def _step_down(x, delta):
+    """x - delta, with delta halved until this is not negative."""
+    return jax.lax.fori_loop(0, 60, lambda _, lower: jnp.where(lower < 0, (lower + x) / 2, lower), x - delta)
+
+
+def largest_step(fits: Callable[[Float[Array, ""]], Bool[Array, ""]], first: Traced) -> Float[Array, ""]:
+    """The largest gamma that fits, as the halving search of the NDSS 2021 notebooks finds it; 0 if none was met.
+
+    From gamma = first, step = first / 2: a gamma that fits is noted and grows by the step, another shrinks by it, and
+    the step is halved; until gamma and the last one noted are within 1e-5, at most 50 times.
+    """
+
+    def attempt(carry, _):
+        gamma, step, found = carry
+        # once gamma and the last one that fits are as near as 1e-5 nothing changes any more
+        going, good = jnp.abs(found - gamma) > 1e-5, fits(gamma)
+        found = jnp.where(going & good, gamma, found)
+        gamma = jnp.where(going, jnp.where(good, gamma + step, gamma - step), gamma)
+        return (gamma, jnp.where(going, step / 2, step), found), None
+
+    begin = jnp.asarray(first, jnp.result_type(first, jnp.float32))
+    return jax.lax.scan(attempt, (begin, begin / 2, jnp.zeros_like(begin)), length=50)[0][2]

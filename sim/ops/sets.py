@@ -1,0 +1,21 @@
+"""Sets of workers that are known before anything is compiled."""
+
+import functools
+import itertools
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+
+@functools.cache
+def subsets(m: int, size: int) -> Bool[np.ndarray, "n m"]:
+    """All subsets of `size` of m workers as masks, in lexicographic order of the workers kept. Static; do not write."""
+    kept = np.array(list(itertools.combinations(range(m), size)), int)
+    masks = np.zeros((len(kept), m), bool)
+    masks[np.arange(len(kept))[:, None], kept] = True
+    return masks
+
+
+def groups(m: int, r: int) -> Int[np.ndarray, " m"]:
+    """The group of each of m workers when r of them share their batches. Static."""
+    return np.minimum(np.arange(m) // r, m // r - 1)
