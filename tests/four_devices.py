@@ -15,7 +15,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 import byzsim  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from byzsim import AGGREGATORS, PRE_RULES, Cell, Data, Round, grid, spread  # noqa: E402
+from byzsim import AGGREGATORS, PRE_RULES, Cell, Data, grid, oneshot, spread  # noqa: E402
 from byzsim.grid import memory, placement  # noqa: E402
 from byzsim.names import rule_entry  # noqa: E402
 from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
@@ -29,15 +29,8 @@ def once(rule, rows):
     rows = spread.to_columns(rows)
     state, d = made.init(*rows.shape), rows.shape[1]
     for step in range(2 if jax.tree.leaves(state) else 1):
-        rnd = Round(
-            jax.random.key(0),
-            jnp.int32(step),
-            jnp.int32(1),
-            lr=0.1,
-            params=jnp.zeros(d),
-            previous=jnp.zeros(d),
-            server_loss=lambda n: lambda params: params.sum(),
-        )
+        known = {"step": jnp.int32(step), "lr": 0.1, "server_loss": oneshot.summed}
+        rnd = oneshot.a_round(jax.random.key(0), 1, d, **known)
         aggregate, state, info = made.apply(rows, state, rnd)
     return aggregate, info.weight
 
