@@ -26,10 +26,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, ATTACKS, Data, api, grid
-from byzsim.experiments import cli, config, runner
+from byzsim.experiments import cli, plan
+from byzsim.experiments.catalogue.rules import pipes
 from byzsim.experiments.datasets import _debian
+from byzsim.experiments.run import session
 from byzsim.experiments.tables import TABLES
-from byzsim.experiments.zoo import pipes
 from byzsim.names import BUILT_IN
 
 if __name__ == "__main__":
@@ -82,7 +83,7 @@ def four(name, content):
 
 def record(**changes):
     """A line of runs.jsonl of the smoke table, changed."""
-    found = config.cells(TABLES["smoke"].config)[0].as_dict() | {
+    found = plan.cells(TABLES["smoke"].config)[0].as_dict() | {
         "id": "0", "data": "digits", "quick": False, "beyond_bound": False, "diverged": False, "diverged_epoch": None,
         "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0,
         "commit": "0", "dirty": False, "device": "cpu", "versions": {},
@@ -703,11 +704,11 @@ PYTHON = {
         Bad("byzsim.register('mine', byzsim.Entry(None, source='me'))", "mine cannot be used: TypeError"),
     ],
     "Published tables": [
-        Bad("config._published(Path('gone.csv'))", "cannot read gone.csv"),
-        Bad("config._published(Path('empty.csv'))", "empty.csv is no table with columns", {"empty.csv": ""}, "empty"),
-        Bad("config._published(Path('short.csv'))", "is no table with columns", {"short.csv": "rule\n"}, "one column"),
+        Bad("plan._published(Path('gone.csv'))", "cannot read gone.csv"),
+        Bad("plan._published(Path('empty.csv'))", "empty.csv is no table with columns", {"empty.csv": ""}, "empty"),
+        Bad("plan._published(Path('short.csv'))", "is no table with columns", {"short.csv": "rule\n"}, "one column"),
         Bad(
-            "config._published(Path('words.csv'))",
+            "plan._published(Path('words.csv'))",
             "is no table with columns",
             {"words.csv": "rule,attack,alpha,accuracy,source\nkrum,alie,0.1,high,me\n"},
             "an accuracy that is no number",
@@ -776,7 +777,7 @@ def _alone(folder: Path) -> Iterator[None]:
         stack.enter_context(contextlib.chdir(folder))
         stack.enter_context(mock.patch.dict(os.environ, places))
         for name in ("use_all_cores", "keep_compiled"):  # settings of the process
-            stack.enter_context(mock.patch.object(runner, name, lambda **_: None))
+            stack.enter_context(mock.patch.object(session, name, lambda **_: None))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(mock.patch.object(sys, "dont_write_bytecode", True))
         stack.enter_context(mock.patch("urllib.request.urlopen", _unreachable))

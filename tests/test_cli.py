@@ -18,11 +18,15 @@ import jax
 import pandas as pd
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.experiments import arguments, cli, commands, folders, listing, records, report, runner, settings
-from byzsim.experiments.config import Config, cells, fraction, workers
+from byzsim.experiments import cli, records, report
+from byzsim.experiments.cli import arguments, commands, listing
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.estimate import Estimate
+from byzsim.experiments.plan import Config, cells, fraction, workers
+from byzsim.experiments.records import folders, store
+from byzsim.experiments.report import page, settings
+from byzsim.experiments.run import session
+from byzsim.experiments.run.estimate import Estimate
 from byzsim.experiments.tables import TABLES
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
@@ -429,7 +433,7 @@ def fabricated(results, args):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pictures are made, and only their names are written."""
-    monkeypatch.setattr(report, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
+    monkeypatch.setattr(page, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
 
 
 @pytest.mark.parametrize("args", [[], ["--seeds", "3"]])
@@ -607,25 +611,25 @@ def git(folder, *args):
 def test_only_a_repository_of_our_own_sources_gives_a_commit(tmp_path):
     """An installed package inside a user's repository, ignored there or not, is not that repository's code."""
     site = tmp_path / ".venv" / "site-packages"
-    source = site / "experiments" / "records.py"
+    source = site / "experiments" / "records" / "store.py"
     source.parent.mkdir(parents=True)
-    shutil.copy(records.__file__, source)
+    shutil.copy(store.__file__, source)
     (tmp_path / "theirs.py").write_text("")
-    assert records._commit(source) == ("unknown", None)
+    assert store._commit(source) == ("unknown", None)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "theirs.py")
     git(tmp_path, "commit", "-qm", "theirs")
-    assert records._commit(source) == ("unknown", None)
+    assert store._commit(source) == ("unknown", None)
     (tmp_path / ".gitignore").write_text(".venv\n")
-    assert records._commit(source) == ("unknown", None)
+    assert store._commit(source) == ("unknown", None)
     shutil.copytree(site / "experiments", tmp_path / "ours" / "experiments")
     git(tmp_path / "ours", "init", "-q")
     git(tmp_path / "ours", "add", ".")
     git(tmp_path / "ours", "commit", "-qm", "ours")
-    ours = tmp_path / "ours" / "experiments" / "records.py"
-    assert records._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
+    ours = tmp_path / "ours" / "experiments" / "records" / "store.py"
+    assert store._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
     ours.write_text("changed")
-    assert records._commit(ours)[1] is True
+    assert store._commit(ours)[1] is True
 
 
 def test_a_record_of_an_installed_package_is_read(finished, tmp_path):
@@ -670,8 +674,8 @@ def test_the_time_left_where_compiling_is_all():
 
 def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(runner.Estimate, "left", lambda self, cells: 240.0 * cells)
-    monkeypatch.setattr(runner.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
+    monkeypatch.setattr(session.Estimate, "left", lambda self, cells: 240.0 * cells)
+    monkeypatch.setattr(session.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
     _, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
     lines = [line.partition(" %; ")[2] for line in out.splitlines() if line.startswith("[")]
     assert lines == ["about 4 min left", ""]

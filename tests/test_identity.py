@@ -10,8 +10,10 @@ import jax
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.experiments import diff, records, status, verify
+from byzsim.experiments import records
 from byzsim.experiments.datasets import DATASETS, Fingerprint, _base, _cache, fingerprint, load
+from byzsim.experiments.records import diff, status
+from byzsim.experiments.run import verify
 
 DATA = Fingerprint("d" * 64)
 BASE = {"rule": "nnm+krum", "attack": "burst+alie", "m": 20, "n_byz": 3, "momentum": "ema", "sharding": "dirichlet"}

@@ -60,7 +60,12 @@ def test_a_wheel_holds_the_package_and_nothing_else(wheel):
         names = content.namelist()
     assert {name.partition("/")[0] for name in names} == {"byzsim", wheel.name.rpartition("-py3")[0] + ".dist-info"}
     assert not [name for name in names if "/bench/" in name or "/tests/" in name or "peers" in name]
-    for name in ("py.typed", "aggregators/krum.py", "experiments/cli.py", "experiments/paper/brsgd_table1.csv"):
+    for name in (
+        "py.typed",
+        "aggregators/krum.py",
+        "experiments/cli/__init__.py",
+        "experiments/tables/published/brsgd_table1.csv",
+    ):
         assert f"byzsim/{name}" in names
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell
-from byzsim.experiments.config import cells
+from byzsim.experiments.plan import cells
 from byzsim.experiments.tables import TABLES
 from byzsim.names import ALIASES, attack_entry, max_f, rule_entry
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS

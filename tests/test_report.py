@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim.experiments import csv_files, figures, report
+from byzsim.experiments import files, report
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.records import load_results
+from byzsim.experiments.report import figures, page
 from rich.console import Console
 
-PAPER = Path(report.__file__).parent / "paper" / "brsgd_table1.csv"
+PAPER = Path(report.__file__).parents[1] / "tables" / "published" / "brsgd_table1.csv"
 LABELS = {"brsgd": "BrSGD", "label_flip": "Label flip_50%", "same": "within one point of the paper"}
 
 
@@ -334,7 +335,7 @@ COMMITTED = {"brsgd_table1": 240, "zoo": 675}  # rows times seeds; at alpha = 0 
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_committed_tables_join_with_their_records(name):
-    folder = Path(report.__file__).parent.parent / "results" / name
+    folder = Path(report.__file__).parents[2] / "results" / name
     rows = pd.read_csv(folder / "table.csv")
     rows = rows.assign(id=rows["ids"].str.split()).explode("id")
     joined = rows.merge(load_results(folder), on="id", suffixes=("", "_there"))
@@ -346,7 +347,7 @@ def test_committed_tables_join_with_their_records(name):
 
 @pytest.mark.parametrize("name", ["rules", "learned"])
 def test_committed_csv_of_rules_has_every_name(name):
-    table = pd.read_csv(Path(report.__file__).parent.parent / "results" / "rules" / f"{name}.csv")
+    table = pd.read_csv(Path(report.__file__).parents[2] / "results" / "rules" / f"{name}.csv")
     assert table["rule"].notna().all() and {"mean", "krum"} <= set(table["rule"])
 
 
@@ -356,13 +357,13 @@ def test_the_valid_records_are_the_last_ones(tmp_path):
     valid = load_results(tmp_path)
     assert dict(zip(valid["seed"], valid["id"], strict=True)) == {0: "newer", 1: lines[1]["id"]}
     assert valid["accuracy"][0] == [0.5, 0.7, 0.84] and valid["versions"][0] == {"jax": "0.10.0"}
-    back = pd.read_csv(io.StringIO(csv_files.text(valid)))
+    back = pd.read_csv(io.StringIO(files.text(valid)))
     assert back["id"].tolist() == valid["id"].tolist() and json.loads(back["accuracy"][0]) == [0.5, 0.7, 0.84]
 
 
 @pytest.mark.parametrize("published", [None, published(gaussian={0.3: 81.5})])
 def test_without_a_published_number_nothing_speaks_of_a_paper(tmp_path, monkeypatch, published):
-    monkeypatch.setattr(report, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
+    monkeypatch.setattr(page, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
     build(tmp_path, swap=("gaussian", "label_flip"))
     build(tmp_path, published=published, swap=("gaussian", "label_flip"))
     assert {p.stem for p in tmp_path.iterdir()} == {"README", "table", "figure3", "accuracies"}

@@ -14,19 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, Cell, Data, grid
-from byzsim.experiments import arguments, records, runner
+from byzsim.experiments import records
 from byzsim.experiments.bench import steps
 from byzsim.experiments.bench.child import Facts, aggregation, parsed, repeated
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.page import made_by
 from byzsim.experiments.bench.scaling import command_line
 from byzsim.experiments.bench.timing import Failed
-from byzsim.experiments.config import Alpha, cells
+from byzsim.experiments.catalogue.rules import pipes
+from byzsim.experiments.cli import arguments
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, unknown
+from byzsim.experiments.plan import Alpha, cells
 from byzsim.experiments.report import write_whole
+from byzsim.experiments.run import session
 from byzsim.experiments.tables import TABLES
-from byzsim.experiments.zoo import pipes
 
 AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
 """seconds for the table, after compilation; times byzfl's steps; of a device copy's bandwidth"""
@@ -126,7 +128,7 @@ def _check(given: Accelerator) -> None:
 
 
 def _peer(python: Path) -> Peer:
-    return Peer(python, threads=runner.cores(), wait="default", limited=_place() == "cpu")
+    return Peer(python, threads=session.cores(), wait="default", limited=_place() == "cpu")
 
 
 def _place() -> str | None:
@@ -170,7 +172,7 @@ def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
     train, test, source = _table_data(given, config.data, say)
     devices, groups = jax.devices(), grid.plan(cells(config), N_CLASSES)
     start = time.perf_counter()
-    chunks = [runner.planned_chunk(group, train, test, devices) for group in groups]
+    chunks = [session.planned_chunk(group, train, test, devices) for group in groups]
 
     def all_of_it(epochs: int) -> float:
         began = time.perf_counter()
@@ -225,7 +227,7 @@ def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[s
     seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.cells)]
     (group,) = grid.plan(seeds, N_CLASSES)
     device = jax.devices()[:1]
-    chunk = runner.planned_chunk(group, train, test, device)
+    chunk = session.planned_chunk(group, train, test, device)
 
     def rate(at_once: int, chunk: int | None) -> Facts:
         marks: list[float] = []

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from byzsim.experiments.figures import save, write_whole
+from byzsim.experiments.catalogue.rules import pipes
 from byzsim.experiments.records import Record
-from byzsim.experiments.zoo import pipes
+from byzsim.experiments.report.figures import save, write_whole
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

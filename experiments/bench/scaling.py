@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS
-from byzsim.experiments import arguments, csv_files, records
+from byzsim.experiments import files, records
 from byzsim.experiments.bench.child import Child, Failed, parsed
 from byzsim.experiments.bench.page import made_by
+from byzsim.experiments.catalogue.rules import pipes
+from byzsim.experiments.cli import arguments
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.figures import mark_quick, save
 from byzsim.experiments.report import write_whole
-from byzsim.experiments.zoo import pipes
+from byzsim.experiments.report.figures import mark_quick, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -274,7 +275,7 @@ def crossings(sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> list[tuple[flo
 
 def write(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: records.Record, folder: Path) -> None:
     """scaling.csv, scaling.md and the figure in `folder`."""
-    write_whole(folder / "scaling.csv", csv_files.text(found).encode())
+    write_whole(folder / "scaling.csv", files.text(found).encode())
     write_whole(folder / "scaling.md", page(found, steps, given, origin).encode())
     save(figure(found, given), folder / "scaling")
 

@@ -33,7 +33,7 @@ Verdict, fixed before any run
 
 import math
 
-from byzsim.experiments.config import Config, Table
+from byzsim.experiments.plan import Config, Table
 
 TOLERANCE = 3.0  # points
 NOTHING_LEARNT = 15.0  # percent; chance is 10

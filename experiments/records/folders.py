@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from byzsim.experiments import records
-from byzsim.experiments.config import SHARED, Config, Table
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.figures import write_whole
-from byzsim.experiments.settings import PARTS
+from byzsim.experiments.plan import SHARED, Config, Table
+from byzsim.experiments.report.figures import write_whole
+from byzsim.experiments.report.settings import PARTS
 from byzsim.experiments.tables import TABLES
 
 FILE = "config.json"

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from byzsim.experiments import arguments, csv_files, folders, harm, hosts, plugins, records, runner, settings, stop
-from byzsim.experiments import diff as differences
+from byzsim.experiments import files, plugins, records
 from byzsim.experiments import report as reports
-from byzsim.experiments import status as states
-from byzsim.experiments import verify as verification
-from byzsim.experiments import zoo as catalogue
-from byzsim.experiments.config import Config, Table, cells
+from byzsim.experiments.catalogue import attacks
+from byzsim.experiments.catalogue import rules as catalogue
+from byzsim.experiments.cli import arguments
 from byzsim.experiments.datasets import DATASETS, describe, fingerprint
 from byzsim.experiments.errors import Incomplete, UserError, unknown
+from byzsim.experiments.plan import Config, Table, cells
+from byzsim.experiments.records import diff as differences
+from byzsim.experiments.records import folders
+from byzsim.experiments.records import status as states
+from byzsim.experiments.report import settings
+from byzsim.experiments.run import hosts, interrupt, session
+from byzsim.experiments.run import verify as verification
 from byzsim.experiments.tables import TABLES
 from rich.console import Console
 
@@ -168,12 +173,12 @@ class Definitions:
 
 def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
-    runner.use_all_cores()
+    session.use_all_cores()
     table, given, folder = _given("run", Run, args)
     words = _words(table, given, folder)
-    runner.keep_compiled()
+    session.keep_compiled()
     with _processes(given):
-        failures = runner.run(
+        failures = session.run(
             table,
             given.config,
             folder,
@@ -194,14 +199,14 @@ def run(args: list[str]) -> None:
 def _write_at_end(table: Table, given: Run, folder: Path) -> None:
     """By one process."""
     if hosts.first():
-        with stop.at_once():
+        with interrupt.at_once():
             _write(table, given, folder, _found(given.config, folder))
 
 
 def _processes(given: Run) -> contextlib.AbstractContextManager[None]:
     where = (given.coordinator, given.processes, given.process)
     if given.distributed:
-        runner.use_all_cores(least=1)
+        session.use_all_cores(least=1)
         return hosts.session(*where)
     if where != (None, None, None):
         raise UserError("--coordinator, --processes and --process are for --distributed, which was not given")
@@ -323,17 +328,17 @@ def diff(args: list[str]) -> int:
     for line in differences.lines(table):
         _say(line)
     if given.csv:
-        _write_file(given.csv, csv_files.text(table))
+        _write_file(given.csv, files.text(table))
     return 0 if differences.same(table) else 1
 
 
 def verify(args: list[str]) -> int:
     """Run some recorded cells again; 1 if any of them differs from its record."""
-    runner.use_all_cores()
+    session.use_all_cores()
     table, given, folder = _given("verify", Verify, args)
     if given.sample < 1:
         raise UserError(f"--sample {given.sample} is below 1")
-    runner.keep_compiled()
+    session.keep_compiled()
     config = given.config
     wanted = cells(config, given.only)
     places = {records.place(cell.as_dict()) for cell in wanted}
@@ -356,7 +361,7 @@ def export(args: list[str]) -> None:
     given = arguments.parsed(Export, args, prog="byzsim export")
     if given.file:
         _check_file(given.file)
-    table = csv_files.text(records.load_results(given.folder, lambda line: print(line, file=sys.stderr)))
+    table = files.text(records.load_results(given.folder, lambda line: print(line, file=sys.stderr)))
     if given.file:
         _write_file(given.file, table)
     else:
@@ -440,7 +445,7 @@ def zoo(args: list[str]) -> None:
     facts = catalogue.measure(given, _say)
     catalogue.write(facts, given, given.results / "rules")
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
-    harm.write(harm.compare(given, _say), given, given.results / "rules")
+    attacks.write(attacks.compare(given, _say), given, given.results / "rules")
     _say(f"written: {given.results / 'rules'}/README.md, rules.csv, learned.md, .csv, .png, .svg")
 
 

@@ -19,7 +19,7 @@ from byzsim.experiments.report import Verdict
 from byzsim.names import canonical
 from tyro.constructors import PrimitiveConstructorSpec
 
-PAPER = Path(__file__).parent / "paper"
+PAPER = Path(__file__).parent / "tables" / "published"
 MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)
 
 
@@ -117,7 +117,7 @@ class Table:
     verdict: Verdict
     """fixed before any run"""
     published: str | None = None
-    """a file in experiments/paper with columns rule, attack, alpha, accuracy (percent), source"""
+    """a file in experiments/tables/published with columns rule, attack, alpha, accuracy (percent), source"""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """how names are printed, and what the marks of `verdict` mean"""
     swap: tuple[str, str] | None = None

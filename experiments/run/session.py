@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import Cell, Curve, Data, grid, names, trial
-from byzsim.experiments import hosts, records, slow_rules, stop
-from byzsim.experiments.checkpoints import Checkpoints, Saved, megabytes
-from byzsim.experiments.config import Config, Table, cells
+from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset, cache_folder, load
 from byzsim.experiments.errors import Incomplete, UserError
-from byzsim.experiments.estimate import Estimate
+from byzsim.experiments.plan import Config, Table, cells
+from byzsim.experiments.run import hosts, interrupt, slow_rules
+from byzsim.experiments.run.checkpoints import Checkpoints, Saved, megabytes
+from byzsim.experiments.run.estimate import Estimate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -148,7 +149,7 @@ class _Session:
         groups = grid.plan(list(missing.values()), self.data.n_classes)
         self.estimate = Estimate(programs=len(groups))
         try:
-            with stop.at_once(lambda: self._stopped(missing)), _progress() as self.bar:
+            with interrupt.at_once(lambda: self._stopped(missing)), _progress() as self.bar:
                 self.bar.add_task("cells", total=self.total, left="")
                 for group in groups:
                     self._run_group(group)
@@ -343,7 +344,7 @@ class _Session:
 
     def _stopped(self, missing: Mapping[str, Cell]) -> str:
         if not hosts.first():
-            return stop.WORDS
+            return interrupt.WORDS
         saved = _saved(self.checkpoints, missing) or "nothing of the cells that were running"
         return (
             f"Stopped. Recorded: {self.finished - len(self.failures)} of {self.total} cells. Saved: {saved}. "

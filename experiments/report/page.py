@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from byzsim import Curve
-from byzsim.experiments import csv_files
+from byzsim.experiments import files
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.figures import (
+from byzsim.experiments.report.figures import (
     CHANCE,
     NO_LABELS,
     QUICK,
@@ -257,7 +257,7 @@ def to_csv(summary: pd.DataFrame, *, origin: Mapping[str, str], quick: bool) -> 
     tidy = summary.round(dict.fromkeys(("mean", "sd", "paper", "difference"), 4))
     if not compared(summary):
         tidy = tidy.drop(columns=["paper", "difference", "verdict"])
-    return csv_files.text(tidy.assign(run=QUICK if quick else "full", **kept))
+    return files.text(tidy.assign(run=QUICK if quick else "full", **kept))
 
 
 TEX = {

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, grid, trial
-from byzsim.experiments import csv_files, records
+from byzsim.experiments import files, records
 from byzsim.experiments.report import write_whole
 
 UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
@@ -105,7 +105,7 @@ def _once(entry: Entry, rows: jax.Array, f: int) -> tuple[jax.Array, jax.Array]:
 def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
     """README.md and rules.csv in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "rules.csv", csv_files.text(facts).encode())
+    write_whole(folder / "rules.csv", files.text(facts).encode())
     write_whole(folder / "README.md", _page(facts, size).encode())
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import tyro
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
-from byzsim.experiments import arguments, plugins
+from byzsim.experiments import plugins
+from byzsim.experiments.cli import arguments
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import unknown
 from byzsim.names import canonical

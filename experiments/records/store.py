@@ -23,7 +23,7 @@ from byzsim import Cell, Curve
 from byzsim.engine import NUMERICS
 from byzsim.experiments.datasets import Dataset, Fingerprint
 from byzsim.experiments.errors import Incomplete, UserError
-from byzsim.experiments.figures import write_whole
+from byzsim.experiments.report.figures import write_whole
 from byzsim.names import own, rule_entry
 from filelock import FileLock, Timeout
 
@@ -172,7 +172,7 @@ def _commit(source: Path) -> tuple[str, bool | None]:
 
     ("unknown", None) for an installed package: the repository around it, if there is one, is somebody else's.
     """
-    root = source.parent.parent
+    root = source.parents[2]
     if _git(source.parent, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", source.name) is None:
         return "unknown", None
     status = _git(root, "status", "--porcelain", "--", "sim", "experiments", "pyproject.toml", "requirements.txt")
@@ -186,7 +186,7 @@ def versions() -> dict[str, str]:
 def code() -> str:
     """SHA-256 of this project's sources."""
     total = hashlib.sha256()
-    for folder in (Path(str(byzsim.__file__)).parent, Path(__file__).parent):
+    for folder in (Path(str(byzsim.__file__)).parent, Path(__file__).parents[1]):
         for path in sorted(folder.rglob("*.py")):
             total.update(path.read_bytes())
     return total.hexdigest()

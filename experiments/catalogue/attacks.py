@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, Round
-from byzsim.experiments import csv_files
-from byzsim.experiments.figures import save
+from byzsim.experiments import files
+from byzsim.experiments.catalogue.rules import Size, origin_line, pipes
 from byzsim.experiments.report import write_whole
-from byzsim.experiments.zoo import Size, origin_line, pipes
+from byzsim.experiments.report.figures import save
 from matplotlib.figure import Figure
 
 # What is compared: fixed strengths first, then what searches a line, then what climbs.
@@ -71,7 +71,7 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     """learned.md, learned.csv, learned.png and .svg in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save(picture(errors), folder / "learned")
-    write_whole(folder / "learned.csv", csv_files.text(errors, float_format="%.4f").encode())
+    write_whole(folder / "learned.csv", files.text(errors, float_format="%.4f").encode())
     best = errors[list(CONTENDERS)].drop(columns="learned").max(axis=1)
     wins = int((errors["learned"] > best).sum())
     alie = int((errors["learned"] > errors["ALIE (z = 1.5)"]).sum())

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from byzsim.experiments.config import Config, Table
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.figures import label
+from byzsim.experiments.plan import Config, Table
+from byzsim.experiments.report.figures import label
 
 PARTS = ("rules", "attacks", "alphas", "seeds")  # which cells are run, and not how
 

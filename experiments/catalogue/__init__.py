@@ -1,0 +1,1 @@
+"""The members as they are: facts measured of every rule, and how far attacks move them."""

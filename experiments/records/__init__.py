@@ -1,0 +1,27 @@
+"""Results as JSON lines, what decides each, and where each comes from."""
+
+from byzsim.experiments.records.store import (
+    MATMUL,
+    RUN_FIELDS,
+    Place,
+    Record,
+    append,
+    cell_of,
+    changes,
+    check_writable,
+    code,
+    exclusive,
+    failure,
+    identifier,
+    identity,
+    label,
+    load_results,
+    matching,
+    origin,
+    place,
+    read,
+    read_folder,
+    reason,
+    record,
+    versions,
+)
