@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, ATTACKS, Data, api, grid
 from byzsim.experiments import cli, plan
-from byzsim.experiments.catalogue.rules import pipes
 from byzsim.experiments.datasets import _debian
+from byzsim.experiments.files import markdown_table
 from byzsim.experiments.run import session
 from byzsim.experiments.tables import TABLES
 from byzsim.names import BUILT_IN
@@ -815,7 +815,7 @@ def page() -> str:
             (f"`{bad.given}`" + f"; {bad.what}" * bool(bad.what), _short(outcome(next(numbers)).message))
             for bad in members
         ]
-        parts += [f"## {area}", pipes(("input", "answer"), rows)]
+        parts += [f"## {area}", markdown_table(("input", "answer"), rows)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -18,12 +18,12 @@ import jax
 import pandas as pd
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.experiments import cli, records, report
-from byzsim.experiments.cli import arguments, commands, listing
+from byzsim.experiments import arguments, cli, records, report
+from byzsim.experiments.cli import commands, listing
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Config, cells, fraction, workers
-from byzsim.experiments.records import folders, store
+from byzsim.experiments.records import folders, provenance
 from byzsim.experiments.report import page, settings
 from byzsim.experiments.run import session
 from byzsim.experiments.run.estimate import Estimate
@@ -611,25 +611,25 @@ def git(folder, *args):
 def test_only_a_repository_of_our_own_sources_gives_a_commit(tmp_path):
     """An installed package inside a user's repository, ignored there or not, is not that repository's code."""
     site = tmp_path / ".venv" / "site-packages"
-    source = site / "experiments" / "records" / "store.py"
+    source = site / "experiments" / "records" / "provenance.py"
     source.parent.mkdir(parents=True)
-    shutil.copy(store.__file__, source)
+    shutil.copy(provenance.__file__, source)
     (tmp_path / "theirs.py").write_text("")
-    assert store._commit(source) == ("unknown", None)
+    assert provenance._commit(source) == ("unknown", None)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "theirs.py")
     git(tmp_path, "commit", "-qm", "theirs")
-    assert store._commit(source) == ("unknown", None)
+    assert provenance._commit(source) == ("unknown", None)
     (tmp_path / ".gitignore").write_text(".venv\n")
-    assert store._commit(source) == ("unknown", None)
+    assert provenance._commit(source) == ("unknown", None)
     shutil.copytree(site / "experiments", tmp_path / "ours" / "experiments")
     git(tmp_path / "ours", "init", "-q")
     git(tmp_path / "ours", "add", ".")
     git(tmp_path / "ours", "commit", "-qm", "ours")
-    ours = tmp_path / "ours" / "experiments" / "records" / "store.py"
-    assert store._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
+    ours = tmp_path / "ours" / "experiments" / "records" / "provenance.py"
+    assert provenance._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
     ours.write_text("changed")
-    assert store._commit(ours)[1] is True
+    assert provenance._commit(ours)[1] is True
 
 
 def test_a_record_of_an_installed_package_is_read(finished, tmp_path):

@@ -23,7 +23,7 @@ import pytest
 from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
 from byzsim.experiments import cli, records
 from byzsim.experiments.errors import Incomplete, UserError
-from byzsim.experiments.records import store
+from byzsim.experiments.records import provenance
 from byzsim.experiments.run import session
 from byzsim.experiments.run.checkpoints import Checkpoints, Saved
 from byzsim.experiments.tables import TABLES
@@ -341,7 +341,7 @@ def test_a_clock_that_jumps_back_decides_nothing(undisturbed, tmp_path, monkeypa
 
     hours = itertools.count(1_700_000_000, -3600)
     monkeypatch.setattr(time, "time", lambda: float(next(hours)))
-    monkeypatch.setattr(store, "datetime", Backwards)
+    monkeypatch.setattr(provenance, "datetime", Backwards)
     smoke(tmp_path)
     assert outcome(tmp_path) == undisturbed
     assert all(0 <= r["seconds"] < 600 for r in records.read(tmp_path / "runs.jsonl"))

@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from byzsim.experiments import records
+from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import environment, page, rules, start, steps
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.timing import Effort
-from byzsim.experiments.cli import arguments
 from byzsim.experiments.errors import unknown
 from byzsim.experiments.run import session
 

@@ -14,19 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, Cell, Data, grid
-from byzsim.experiments import records
+from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import steps
 from byzsim.experiments.bench.child import Facts, aggregation, parsed, repeated
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.page import made_by
 from byzsim.experiments.bench.scaling import command_line
 from byzsim.experiments.bench.timing import Failed
-from byzsim.experiments.catalogue.rules import pipes
-from byzsim.experiments.cli import arguments
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, unknown
+from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.plan import Alpha, cells
-from byzsim.experiments.report import write_whole
 from byzsim.experiments.run import session
 from byzsim.experiments.tables import TABLES
 
@@ -390,7 +388,7 @@ def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str
         f"the same device; aim: {AIMS['training']:g}."
         + " byzfl's products are in TF32, and not compared."
         * (given.precision != "highest"),
-        pipes(header, rows),
+        markdown_table(header, rows),
     ]
 
 
@@ -409,5 +407,5 @@ def _bandwidth(found: Facts, given: Accelerator, judged: bool) -> list[str]:
         f"A {matrix}. A rule's bandwidth: the matrix read once, over the time of one call. A device copy's: the matrix "
         f"read and written, over its time: {found['copy_bytes_per_s'] / 1e9:.1f} GB/s. A rule that must read the "
         f"matrix k times shows at most 1/k of what it moves. Aim: {100 * AIMS['bandwidth']:.0f} % of the copy.",
-        pipes(("rule", "ms", "GB/s", "of a copy"), rows),
+        markdown_table(("rule", "ms", "GB/s", "of a copy"), rows),
     ]

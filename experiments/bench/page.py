@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from byzsim.experiments.catalogue.rules import pipes
+from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.records import Record
-from byzsim.experiments.report.figures import save, write_whole
+from byzsim.experiments.report.figures import save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -117,7 +117,7 @@ def _origin(record: Record) -> str:
 def _table(records: Iterable[Record], *, part: bool = False) -> str:
     header = ["what", "shape", "ours (ms)", "against", "its time (ms)", "ratio", "target", "", "spread", "n", "note"]
     rows = [[*([r["part"]] if part else []), *_row(r)] for r in records]
-    return pipes([*(["part"] if part else []), *header], rows)
+    return markdown_table([*(["part"] if part else []), *header], rows)
 
 
 def _row(record: Record) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, Round
 from byzsim.experiments import files
-from byzsim.experiments.catalogue.rules import Size, origin_line, pipes
-from byzsim.experiments.report import write_whole
+from byzsim.experiments.catalogue.rules import Size, origin_line
+from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.report.figures import save
 from matplotlib.figure import Figure
 
@@ -71,7 +71,7 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     """learned.md, learned.csv, learned.png and .svg in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save(picture(errors), folder / "learned")
-    write_whole(folder / "learned.csv", files.text(errors, float_format="%.4f").encode())
+    write_whole(folder / "learned.csv", files.csv(errors, float_format="%.4f").encode())
     best = errors[list(CONTENDERS)].drop(columns="learned").max(axis=1)
     wins = int((errors["learned"] > best).sum())
     alie = int((errors["learned"] > errors["ALIE (z = 1.5)"]).sum())
@@ -80,7 +80,7 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
         f"# How far attacks move rules\n\n{(compare.__doc__ or '').partition('Rules are')[0].strip()}\n\n"
         f"m = {size.m}, d = {size.d}, {DRAWS} draws. {origin_line('byzsim zoo', size)}\n\n"
         f"The learned attack is above ALIE on {alie} of {len(errors)} rules, above every other attack on {wins}.\n\n"
-        f"{pipes(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
+        f"{markdown_table(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
     )
     write_whole(folder / "learned.md", "\n".join(line.strip() for line in text.split("\n")).encode())
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, Round, grid, trial
 from byzsim.experiments import files, records
-from byzsim.experiments.report import write_whole
+from byzsim.experiments.files import markdown_table, write_whole
 
 UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
 BAD = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
@@ -105,7 +105,7 @@ def _once(entry: Entry, rows: jax.Array, f: int) -> tuple[jax.Array, jax.Array]:
 def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
     """README.md and rules.csv in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "rules.csv", files.text(facts).encode())
+    write_whole(folder / "rules.csv", files.csv(facts).encode())
     write_whole(folder / "README.md", _page(facts, size).encode())
 
 
@@ -119,11 +119,11 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
         "beside it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's "
         "own or with redundant work, to which it does not apply. published: the upper bound in the literature, from "
         "memory where the rule's docstring says so. non-finite rows: what becomes of max_f of them (at least one).",
-        pipes(facts.columns, facts.fillna("").astype(str).to_numpy()),
+        markdown_table(facts.columns, facts.fillna("").astype(str).to_numpy()),
     ]
     for title, zoo in listed:
         rows = [(name, entry.summary, entry.source, " ".join(sorted(entry.traits))) for name, entry in zoo.items()]
-        parts += [f"## {title}", pipes(("name", "what", "source", "traits"), rows)]
+        parts += [f"## {title}", markdown_table(("name", "what", "source", "traits"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -136,13 +136,6 @@ def origin_line(command: str, size: Size) -> str:
         f"Made by `{command} --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}` at commit {commit}, on "
         f"{origin['device']}, with {versions}."
     )
-
-
-def pipes(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
-    """A markdown table."""
-    words = [list(map(str, header)), *[[str(word).replace("|", "\\|") for word in row] for row in rows]]
-    lines = ["| " + " | ".join(row) + " |" for row in words]
-    return "\n".join([lines[0], "|" + " --- |" * len(words[0]), *lines[1:]])
 
 
 # Of 20,000 drawn matrices the one on which most readings of the rules differ.
@@ -179,7 +172,7 @@ def definitions(names: Sequence[str] = ()) -> str:
                 for r in entry.readings
             ]
             header = ("reading", "options", "what it computes", "who", "on the example")
-            parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", pipes(header, rows)]
+            parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", markdown_table(header, rows)]
     return "\n\n".join(parts) + "\n"
 
 

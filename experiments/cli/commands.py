@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from byzsim.experiments import files, plugins, records
+from byzsim.experiments import arguments, files, plugins, records
 from byzsim.experiments import report as reports
 from byzsim.experiments.catalogue import attacks
 from byzsim.experiments.catalogue import rules as catalogue
-from byzsim.experiments.cli import arguments
 from byzsim.experiments.datasets import DATASETS, describe, fingerprint
 from byzsim.experiments.errors import Incomplete, UserError, unknown
-from byzsim.experiments.plan import Config, Table, cells
+from byzsim.experiments.plan import Config, Table, cells, changed
 from byzsim.experiments.records import diff as differences
 from byzsim.experiments.records import folders
 from byzsim.experiments.records import status as states
@@ -235,7 +234,7 @@ def report(args: list[str]) -> None:
         raise UserError(f"{folder} has records, but none of these cells: `byzsim report {folder}` is of those it has")
     text = _write(table, given, folder, found)
     if given.inject:
-        reports.write_whole(given.inject, _injected(given.inject, table, text).encode())
+        files.write_whole(given.inject, _injected(given.inject, table, text).encode())
 
 
 def _injected(page: Path, table: Table, text: str) -> str:
@@ -278,7 +277,9 @@ def _write(table: Table, given: Reported, folder: Path, found: Sequence[records.
     }
     printed: dict[str, Any] = {"title": title, "quick": given.quick, "labels": labels}
     try:
-        text = reports.build(source=table.source, records=found, folder=folder, swap=table.swap, **printed, **common)
+        text = reports.build(
+            source=table.source, records=found, folder=folder, appendix=table.appendix, **printed, **common
+        )
     except OSError as error:
         raise Incomplete(
             f"cannot write the report into {folder}: {error.strerror}. The records are kept; `byzsim report` makes it."
@@ -328,7 +329,7 @@ def diff(args: list[str]) -> int:
     for line in differences.lines(table):
         _say(line)
     if given.csv:
-        _write_file(given.csv, files.text(table))
+        _write_file(given.csv, files.csv(table))
     return 0 if differences.same(table) else 1
 
 
@@ -361,7 +362,7 @@ def export(args: list[str]) -> None:
     given = arguments.parsed(Export, args, prog="byzsim export")
     if given.file:
         _check_file(given.file)
-    table = files.text(records.load_results(given.folder, lambda line: print(line, file=sys.stderr)))
+    table = files.csv(records.load_results(given.folder, lambda line: print(line, file=sys.stderr)))
     if given.file:
         _write_file(given.file, table)
     else:
@@ -411,7 +412,7 @@ def _of_folder(kind: type[Given], folder: Path, args: list[str], prog: str) -> t
         raise UserError(f"the settings of {folder} cannot be read: {error}") from None
     own = _named(dataclasses.replace(own, config=_seeds(kind, own.config)))
     given = _named(arguments.parsed(kind, args, default=own, prog=prog), own.plugins)
-    differ = settings.changed(own.config, given.config)
+    differ = changed(own.config, given.config)
     differ += [f"--{name}" for name in ("quick", "results", "name") if getattr(own, name) != getattr(given, name)]
     if differ:
         raise UserError(f"{folder} has its settings, which {', '.join(differ)} would change: name the table instead")
@@ -473,7 +474,7 @@ def _check_file(path: Path) -> None:
 
 def _write_file(path: Path, text: str) -> None:
     try:
-        reports.write_whole(path, text.encode())
+        files.write_whole(path, text.encode())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 

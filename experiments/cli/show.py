@@ -8,8 +8,7 @@ from typing import Any
 
 import tyro
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
-from byzsim.experiments import plugins
-from byzsim.experiments.cli import arguments
+from byzsim.experiments import arguments, plugins
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import unknown
 from byzsim.names import canonical
@@ -55,7 +54,7 @@ def pages(args: list[str]) -> Iterator[str]:
 
 
 def _page(name: str) -> Iterator[str]:
-    from byzsim.experiments.tables import TABLES  # with pandas and matplotlib
+    from byzsim.experiments.tables import TABLES  # with pandas
 
     name = canonical(name)
     for kind, zoo in ZOOS.items():

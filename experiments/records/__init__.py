@@ -1,27 +1,21 @@
-"""Results as JSON lines, what decides each, and where each comes from."""
+"""Results as JSON lines, one for each cell and seed, from `byzsim.experiments import records`.
 
-from byzsim.experiments.records.store import (
+`identities`: what decides a result, as a hash. `schema`: the fields of a record. `store`: the files, and their lock.
+`provenance`: commit, versions, device. `folders`: the names of folders, and config.json. `diff`, `status`: comparisons.
+"""
+
+from byzsim.experiments.records.identities import (
     MATMUL,
-    RUN_FIELDS,
     Place,
     Record,
-    append,
     cell_of,
     changes,
-    check_writable,
-    code,
-    exclusive,
-    failure,
     identifier,
     identity,
     label,
-    load_results,
     matching,
-    origin,
     place,
-    read,
-    read_folder,
-    reason,
-    record,
-    versions,
 )
+from byzsim.experiments.records.provenance import code, origin, versions
+from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record
+from byzsim.experiments.records.store import append, check_writable, exclusive, load_results, read, read_folder

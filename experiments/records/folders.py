@@ -10,9 +10,8 @@ from typing import Any
 
 from byzsim.experiments import records
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.plan import SHARED, Config, Table
-from byzsim.experiments.report.figures import write_whole
-from byzsim.experiments.report.settings import PARTS
+from byzsim.experiments.files import write_whole
+from byzsim.experiments.plan import PARTS, SHARED, Config, Table
 from byzsim.experiments.tables import TABLES
 
 FILE = "config.json"
