@@ -18,7 +18,6 @@ from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import steps
 from byzsim.experiments.bench.child import Facts, aggregation, parsed, repeated
 from byzsim.experiments.bench.environment import Peer
-from byzsim.experiments.bench.page import made_by
 from byzsim.experiments.bench.scaling import command_line
 from byzsim.experiments.bench.timing import Failed
 from byzsim.experiments.datasets import load
@@ -342,7 +341,7 @@ def page(found: Facts, given: Accelerator) -> str:
     memory = f", {found['memory'] / 1e9:.1f} GB for JAX" if found["memory"] else ""
     parts = [
         f"# On an accelerator: {found['device']}" + " (quick run, not a result)" * given.quick,
-        made_by(command_line("accelerator", given), found["origin"]),
+        records.made_by(command_line("accelerator", given), found["origin"]),
         f"Platform {found['platform']}{memory}. Matrix products of the models in precision "
         f'"{given.precision}"; means and distances always in float32.'
         + " This is a CPU: the aims, which are for accelerators, are not judged." * (found["platform"] == "cpu")

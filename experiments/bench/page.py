@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from byzsim.experiments.files import markdown_table, write_whole
-from byzsim.experiments.records import Record
+from byzsim.experiments.records import Record, made_by
 from byzsim.experiments.report.figures import save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -81,13 +81,6 @@ def shortfall(record: Record) -> float:
     if record["sense"] == ">=":
         return record["target"] / max(record["ratio"], 1e-9)
     return record["ratio"] / record["target"]
-
-
-def made_by(command: str, origin: Record) -> str:
-    """How a page was made: command, commit, device, versions."""
-    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
-    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    return f"Made by `{command}` at commit {commit}, on {origin['device']}, with {versions}."
 
 
 def _origin(record: Record) -> str:

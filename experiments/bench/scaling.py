@@ -12,7 +12,6 @@ import pandas as pd
 from byzsim import AGGREGATORS
 from byzsim.experiments import arguments, files, records
 from byzsim.experiments.bench.child import Child, Failed, parsed
-from byzsim.experiments.bench.page import made_by
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.report.figures import mark_quick, save
@@ -282,7 +281,7 @@ def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: recor
     """The findings, in words and tables."""
     parts = [
         "# How cost grows" + " (quick run, not a result)" * given.quick,
-        made_by(command_line("scaling", given), origin),
+        records.made_by(command_line("scaling", given), origin),
         "![Time and memory against the number of workers and of coordinates](scaling.png)",
         "## Slopes",
         f"Time is taken to grow as a power. Slope: least squares of log time on log m at d = {given.at_d:,}, and on "

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, Round
 from byzsim.experiments import files
-from byzsim.experiments.catalogue.rules import Size, origin_line
+from byzsim.experiments.catalogue.rules import Size, made_by
 from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.report.figures import save
 from matplotlib.figure import Figure
@@ -78,7 +78,7 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     shown = [[f"{x:.2f}" if isinstance(x, float) else x for x in row] for row in errors.to_numpy()]
     text = (
         f"# How far attacks move rules\n\n{(compare.__doc__ or '').partition('Rules are')[0].strip()}\n\n"
-        f"m = {size.m}, d = {size.d}, {DRAWS} draws. {origin_line('byzsim zoo', size)}\n\n"
+        f"m = {size.m}, d = {size.d}, {DRAWS} draws. {made_by(size)}\n\n"
         f"The learned attack is above ALIE on {alie} of {len(errors)} rules, above every other attack on {wins}.\n\n"
         f"{markdown_table(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
     )

@@ -113,7 +113,7 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
     listed = [("Pre-rules", PRE_RULES), ("Attacks", ATTACKS), ("Modifiers of attacks", MODIFIERS)]
     parts = [
         "# The zoo",
-        origin_line("byzsim zoo", size),
+        made_by(size),
         "## Aggregation rules",
         "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `byzsim.robustness` with the f "
         "beside it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's "
@@ -127,15 +127,9 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def origin_line(command: str, size: Size) -> str:
-    """How a page was made: command, commit, device, versions."""
-    origin = records.origin()
-    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
-    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    return (
-        f"Made by `{command} --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}` at commit {commit}, on "
-        f"{origin['device']}, with {versions}."
-    )
+def made_by(size: Size) -> str:
+    """How a page of the catalogue was made."""
+    return records.made_by(f"byzsim zoo --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}", records.origin())
 
 
 # Of 20,000 drawn matrices the one on which most readings of the rules differ.

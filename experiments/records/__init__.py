@@ -16,6 +16,6 @@ from byzsim.experiments.records.identities import (
     matching,
     place,
 )
-from byzsim.experiments.records.provenance import code, origin, versions
+from byzsim.experiments.records.provenance import code, made_by, origin, versions
 from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record
 from byzsim.experiments.records.store import append, check_writable, exclusive, load_results, read, read_folder

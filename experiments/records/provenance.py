@@ -3,9 +3,11 @@
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import byzsim
 import jax
@@ -41,6 +43,13 @@ def _commit(source: Path) -> tuple[str, bool | None]:
         return "unknown", None
     status = _git(root, "status", "--porcelain", "--", "sim", "experiments", "pyproject.toml", "requirements.txt")
     return _git(root, "rev-parse", "HEAD") or "unknown", None if status is None else bool(status)
+
+
+def made_by(command: str, origin: Mapping[str, Any]) -> str:
+    """How a page was made: command, commit, device, versions."""
+    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    return f"Made by `{command}` at commit {commit}, on {origin['device']}, with {versions}."
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Records as one row a cell: means and spreads over seeds, beside the paper's numbers; and what they say of their origin.
+"""Records as one row a cell, beside the paper's number, and what the records say of their origin.
 
 Accuracies are percent on the test set at the final epoch; the best epoch is never reported.
 """
