@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fnmatch
 import importlib.metadata
 import inspect
 import json
@@ -545,10 +546,50 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_name_too_long_for_a_folder(tmp_path, capsys):
-    shares = [f"0.{i:03}" for i in range(0, 500, 5)]
-    code, _, err = run(["run", "smoke", "--m", "200", "--alphas", *shares, "--results", tmp_path], capsys)
-    assert code == 2 and "File name too long" in err and "or a shorter name with --name" in err
+MANY = ["--rules", *list(AGGREGATORS)[:18], "--attacks", *list(ATTACKS)[:7]]
+
+
+def folder_of(results, *options):
+    return commands._given("run", commands.Run, ["smoke", *options, "--results", str(results)])[2]
+
+
+def test_a_name_too_long_for_a_folder_is_shortened(tmp_path, capsys):
+    folder = fabricated(tmp_path, MANY)
+    assert re.fullmatch(r"brsgd_table1\+rules=[a-z_-]+\+more-[0-9a-f]{8}", folder.name) and len(folder.name) <= 80
+    assert fnmatch.fnmatch(f"results/{folder.name}/", "results/*+*/")  # as .gitignore has it
+    table, given, _ = commands._given("status", commands.Status, ["brsgd_table1", *MANY])
+    folders.write(folder, table, given.config, quick=False, words={"title": None, "labels": [], "plugins": []})
+    assert commands._given("report", commands.Report, ["brsgd_table1", *MANY, "--results", str(tmp_path)])[2] == folder
+    of_folder = commands._given("report", commands.Report, [str(folder)])
+    assert of_folder[2] == folder and dataclasses.replace(of_folder[1].config, seeds=(0,)) == given.config
+    (folder / "config.json").unlink()
+    code, _, err = run(["report", folder], capsys)
+    assert code == 2 and "a part of its settings: name the table" in err
+
+
+def test_shortened_names_differ_where_settings_do(tmp_path):
+    more = {folder_of(tmp_path, *MANY, *each).name for each in ([], ["--lr", "0.1"], ["--quick"], ["--alphas", "0.2"])}
+    assert len(more) == 4
+    assert folder_of(tmp_path, *MANY, "--seeds", "0", "1").name in more
+    assert folder_of(tmp_path, "--m", "200", "--lr", "1e-05").name == "smoke+m=200+lr=1e-05"
+    assert folder_of(tmp_path, "--options", f"softmax.x={'y' * 300}").name.startswith("smoke+more-")
+
+
+def test_a_folder_with_a_whole_long_name_stays_in_use(tmp_path):
+    options = ["--rules", *list(AGGREGATORS)[:12]]
+    whole = tmp_path / f"smoke+rules={'-'.join(options[1:])}"
+    short = folder_of(tmp_path, *options)
+    whole.mkdir()
+    assert len(whole.name) > 80 >= len(short.name) and folder_of(tmp_path, *options) == whole
+    table, known = folders.remembered(whole)
+    assert table.name == "smoke" and known == [*options, "--plugins"]
+
+
+def test_a_name_of_ones_own_can_be_too_long(tmp_path, capsys):
+    code, _, err = run(["run", "smoke", "--name", "x" * 300, "--results", tmp_path], capsys)
+    assert code == 2 and "at most 255 bytes" in err
+    code, _, err = run(["run", "smoke", "--results", tmp_path / ("x" * 300)], capsys)
+    assert code == 2 and "File name too long" in err and "--results FOLDER" in err
     code, _, err = run(["report", "x" * 300], capsys)
     assert code == 2 and "unknown table 'xxx" in err and not list(tmp_path.iterdir())
 

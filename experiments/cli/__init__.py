@@ -47,6 +47,7 @@ One cell of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,a
 
 Results go to results/TABLE. A run with overrides goes to a folder of its own, results/TABLE+what=value, so it never
 mixes with the table's own results; more seeds, and parts of the table (--only), do go to results/TABLE.
+A long name is shortened to its first words and a hash, results/TABLE+what=value+more-1a2b3c4d.
 --name FOLDER calls it otherwise; --title TEXT and --labels NAME=TEXT ... are for its report.
 """
 

@@ -427,7 +427,7 @@ def _folder(table: Table, given: Where) -> Path:
     """In --results, by the name given, or else called after all that was changed about the table."""
     base = _base(table, given.quick)
     if given.name is None:
-        return given.results / folders.composed(table, base, given.config, quick=given.quick)
+        return folders.place(given.results, table, base, given.config, quick=given.quick)
     folders.check_name(given.name)
     folder = given.results / given.name
     folders.refuse_other(folder, table, given.config, quick=given.quick)

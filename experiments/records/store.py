@@ -1,7 +1,6 @@
 """runs.jsonl and failures.jsonl: records are appended whole and never rewritten, by one process at a time."""
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Callable, Generator, Iterable
@@ -120,8 +119,7 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER"
-            + (", or a shorter name with --name." if error.errno == errno.ENAMETOOLONG else ".")
+            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER."
         ) from None
 
 
