@@ -29,7 +29,7 @@ from byzsim import AGGREGATORS, ATTACKS, Data, api, grid
 from byzsim.experiments import cli, plan
 from byzsim.experiments.datasets import _debian
 from byzsim.experiments.files import markdown_table
-from byzsim.experiments.run import session
+from byzsim.experiments.run import devices
 from byzsim.experiments.tables import TABLES
 from byzsim.names import BUILT_IN
 
@@ -777,7 +777,7 @@ def _alone(folder: Path) -> Iterator[None]:
         stack.enter_context(contextlib.chdir(folder))
         stack.enter_context(mock.patch.dict(os.environ, places))
         for name in ("use_all_cores", "keep_compiled"):  # settings of the process
-            stack.enter_context(mock.patch.object(session, name, lambda **_: None))
+            stack.enter_context(mock.patch.object(devices, name, lambda **_: None))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(mock.patch.object(sys, "dont_write_bytecode", True))
         stack.enter_context(mock.patch("urllib.request.urlopen", _unreachable))

@@ -26,7 +26,7 @@ from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Config, cells, fraction, workers
 from byzsim.experiments.records import folders, provenance
 from byzsim.experiments.report import page, settings
-from byzsim.experiments.run import session
+from byzsim.experiments.run import display
 from byzsim.experiments.run.estimate import Estimate
 from byzsim.experiments.tables import TABLES
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
@@ -715,8 +715,8 @@ def test_the_time_left_where_compiling_is_all():
 
 def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(session.Estimate, "left", lambda self, cells: 240.0 * cells)
-    monkeypatch.setattr(session.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
+    monkeypatch.setattr(Estimate, "left", lambda self, cells: 240.0 * cells)
+    monkeypatch.setattr(display.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
     _, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
     lines = [line.partition(" %; ")[2] for line in out.splitlines() if line.startswith("[")]
     assert lines == ["about 4 min left", ""]

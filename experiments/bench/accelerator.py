@@ -24,7 +24,7 @@ from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.plan import Alpha, cells
-from byzsim.experiments.run import session
+from byzsim.experiments.run.devices import cores, planned_chunk
 from byzsim.experiments.tables import TABLES
 
 AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
@@ -125,7 +125,7 @@ def _check(given: Accelerator) -> None:
 
 
 def _peer(python: Path) -> Peer:
-    return Peer(python, threads=session.cores(), wait="default", limited=_place() == "cpu")
+    return Peer(python, threads=cores(), wait="default", limited=_place() == "cpu")
 
 
 def _place() -> str | None:
@@ -169,7 +169,7 @@ def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
     train, test, source = _table_data(given, config.data, say)
     devices, groups = jax.devices(), grid.plan(cells(config), N_CLASSES)
     start = time.perf_counter()
-    chunks = [session.planned_chunk(group, train, test, devices) for group in groups]
+    chunks = [planned_chunk(group, train, test, devices) for group in groups]
 
     def all_of_it(epochs: int) -> float:
         began = time.perf_counter()
@@ -224,7 +224,7 @@ def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[s
     seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.cells)]
     (group,) = grid.plan(seeds, N_CLASSES)
     device = jax.devices()[:1]
-    chunk = session.planned_chunk(group, train, test, device)
+    chunk = planned_chunk(group, train, test, device)
 
     def rate(at_once: int, chunk: int | None) -> Facts:
         marks: list[float] = []

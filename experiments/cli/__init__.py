@@ -7,7 +7,6 @@ import importlib.metadata
 import io
 import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -156,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _command([each for each in args if each != "--debug"]) or 0
     except KeyboardInterrupt as stopped:
         print(f"\n{str(stopped) or interrupt.WORDS}", file=sys.stderr)
-        return 130
+        return interrupt.CODE
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -225,12 +224,7 @@ def script() -> None:
     except SystemExit as end:  # of tyro, after its help
         code = int(end.code or 0)
     code = _printed(code)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; Python's way out would be killed, as if it were not
-    if code == 130:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    interrupt.leave(code)
 
 
 def _printed(code: int) -> int:

@@ -20,7 +20,7 @@ from byzsim.experiments.records import diff as differences
 from byzsim.experiments.records import folders
 from byzsim.experiments.records import status as states
 from byzsim.experiments.report import settings
-from byzsim.experiments.run import hosts, interrupt, session
+from byzsim.experiments.run import devices, hosts, interrupt, session
 from byzsim.experiments.run import verify as verification
 from byzsim.experiments.tables import TABLES
 from rich.console import Console
@@ -172,10 +172,10 @@ class Definitions:
 
 def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
-    session.use_all_cores()
+    devices.use_all_cores()
     table, given, folder = _given("run", Run, args)
     words = _words(table, given, folder)
-    session.keep_compiled()
+    devices.keep_compiled()
     with _processes(given):
         failures = session.run(
             table,
@@ -205,7 +205,7 @@ def _write_at_end(table: Table, given: Run, folder: Path) -> None:
 def _processes(given: Run) -> contextlib.AbstractContextManager[None]:
     where = (given.coordinator, given.processes, given.process)
     if given.distributed:
-        session.use_all_cores(least=1)
+        devices.use_all_cores(least=1)
         return hosts.session(*where)
     if where != (None, None, None):
         raise UserError("--coordinator, --processes and --process are for --distributed, which was not given")
@@ -335,11 +335,11 @@ def diff(args: list[str]) -> int:
 
 def verify(args: list[str]) -> int:
     """Run some recorded cells again; 1 if any of them differs from its record."""
-    session.use_all_cores()
+    devices.use_all_cores()
     table, given, folder = _given("verify", Verify, args)
     if given.sample < 1:
         raise UserError(f"--sample {given.sample} is below 1")
-    session.keep_compiled()
+    devices.keep_compiled()
     config = given.config
     wanted = cells(config, given.only)
     places = {records.place(cell.as_dict()) for cell in wanted}

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import signal
 import sys
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
@@ -41,8 +40,7 @@ def session(
     Raises:
         UserError: nothing is found, or the three do not go together.
     """
-    if interrupt.ours:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a wait for other processes does not hear Python's own handler
+    interrupt.without_python()
     _join(coordinator, processes, process)
     _check_two()
     _meet()
@@ -86,7 +84,7 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
 
 
 def _check_two() -> None:
-    """One CPU device in all would give other bits than several; `session.use_all_cores` has the reason."""
+    """One CPU device in all would give other bits than several; `devices.use_all_cores` has the reason."""
     if jax.device_count() == 1 and jax.devices()[0].platform == "cpu":
         raise UserError("one CPU device in all rounds otherwise than several: set JAX_NUM_CPU_DEVICES=2")
 
