@@ -28,6 +28,7 @@ from byzsim.experiments.records import folders, provenance
 from byzsim.experiments.report import page, settings
 from byzsim.experiments.run import display
 from byzsim.experiments.run.estimate import Estimate
+from byzsim.experiments.run.schedule import Schedule
 from byzsim.experiments.tables import TABLES
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
@@ -711,6 +712,29 @@ def test_the_time_left_where_compiling_is_all():
     estimate = Estimate(programs=1)
     estimate.first.parts, estimate.later.parts, estimate.later.cells, estimate.later.seconds = 1, 1, 1.0, 60.0
     assert [estimate.words(cells) for cells in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
+
+
+def test_batches_are_of_cells_at_one_epoch_the_furthest_first():
+    schedule = Schedule(list("abcdef"), lanes=2)
+    assert schedule.batch({}) == ["a", "b"]
+    assert schedule.batch({"c": 3, "e": 5, "f": 5, "d": 5}) == ["d", "e"]
+    schedule.chunk = 2
+    assert schedule.batch({}) == ["a", "b", "c", "d"]
+    schedule.ended(["a", "b", "c", "d"])
+    assert schedule.batch({}) == ["e", "f"]
+
+
+def test_a_batch_that_fails_is_halved_then_each_cell_is_alone_then_it_is_given_up():
+    schedule = Schedule(list("abcd"), lanes=1, chunk=4)
+    assert "2 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
+    assert "1 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
+    assert (schedule.batch({}), schedule.halved) == (["a"], 2)
+    assert schedule.again(["a"], "why", out_of_memory=True) == ""
+    schedule = Schedule(list("abcd"), lanes=3, chunk=1)
+    assert schedule.again(schedule.batch({}), "it broke", out_of_memory=False).endswith("tried alone: it broke")
+    assert schedule.batch({}) == ["a"] and schedule.batch({"d": 1}) == ["d"] and schedule.alone == {*"abc"}
+    schedule.ended(["a", "b", "c"])
+    assert schedule.batch({}) == ["d"]
 
 
 def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
