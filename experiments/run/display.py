@@ -47,7 +47,7 @@ class Display:
         """A cell has come to its end."""
         self.finished += 1
         left = self.show(self.finished)
-        self.say("; ".join(filter(None, [f"[{self.finished}/{self.total}] {named(cell)}: {result}", left])))
+        self.say("; ".join(filter(None, [f"[{self.finished}/{self.total}] {in_words(cell)}: {result}", left])))
 
     def show(self, done: float) -> str:
         """On the bar, with the time left, which is returned as printed."""
@@ -56,6 +56,6 @@ class Display:
         return left
 
 
-def named(cell: Cell) -> str:
+def in_words(cell: Cell) -> str:
     """A cell as printed."""
     return f"{cell.rule}, {cell.attack}, alpha {cell.alpha:g}, seed {cell.seed}"

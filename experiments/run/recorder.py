@@ -11,7 +11,7 @@ from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import Incomplete
 from byzsim.experiments.run import hosts
-from byzsim.experiments.run.display import named
+from byzsim.experiments.run.display import in_words
 from byzsim.experiments.run.schedule import Schedule
 
 PATIENCE = 60.0  # seconds that finished cells wait for a disk or a folder to be written again
@@ -67,7 +67,7 @@ class Recorder:
                 return records.append(self.folder / name, new)
             except Incomplete as error:
                 if time.monotonic() - began >= PATIENCE:
-                    lost = "; ".join(map(named, cells))
+                    lost = "; ".join(map(in_words, cells))
                     raise Incomplete(
                         f"{error}. Finished but not recorded: {lost}. What was recorded before is as it was. When the "
                         "folder can be written again, the same command goes on from the last checkpoints."

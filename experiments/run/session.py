@@ -11,7 +11,7 @@ from byzsim.experiments.datasets import load
 from byzsim.experiments.plan import Config, Table, cells
 from byzsim.experiments.run import hosts, interrupt, preflight, slow_rules
 from byzsim.experiments.run.checkpoints import Checkpoints, Saved, megabytes
-from byzsim.experiments.run.display import Display, named
+from byzsim.experiments.run.display import Display, in_words
 from byzsim.experiments.run.estimate import Estimate
 from byzsim.experiments.run.executor import Executor, Job
 from byzsim.experiments.run.recorder import Recorder
@@ -190,7 +190,7 @@ def _saved(checkpoints: Checkpoints, missing: Mapping[str, Cell]) -> str:
     epochs = {id: epoch for id, epoch in checkpoints.epochs().items() if id in missing}
     if not epochs:
         return ""
-    named = [f"{named(missing[id])} after epoch {epoch} of {missing[id].epochs}" for id, epoch in epochs.items()]
+    named = [f"{in_words(missing[id])} after epoch {epoch} of {missing[id].epochs}" for id, epoch in epochs.items()]
     more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
     size = megabytes(checkpoints.size(epochs))
     return f"{'; '.join(named[:NAMED])}{more} ({size} in {checkpoints.folder})"
