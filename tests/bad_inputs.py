@@ -6,6 +6,7 @@ python tests/bad_inputs.py docs/bad-inputs.md
 import contextlib
 import functools
 import gzip
+import importlib
 import io
 import json
 import os
@@ -592,7 +593,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
     "byzsim": byzsim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
-    "config": config,
+    "plan": plan,
     "grid": grid, "Path": Path, "channel_first": (np.zeros((64, 1, 8, 8), np.uint8), LABELS),
     "program": mock.Mock(m=4, batch=4),
     "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
@@ -750,7 +751,7 @@ def _call(given: str) -> tuple[int, str]:
         eval(given, dict(SPACE))  # our own text above
     except ValueError as error:
         return 2, str(error)
-    except config.UserError as error:
+    except plan.UserError as error:
         return 2, str(error)
     return 0, "nothing was wrong"
 
@@ -770,7 +771,7 @@ def _alone(folder: Path) -> Iterator[None]:
         (grid, "_compiled"),
         (api, "_aggregating"),
         (api, "_forging"),
-        (sys.modules["byzsim.kappa"], "_compiled"),
+        (importlib.import_module("byzsim.kappa"), "_compiled"),
     ]
     places = {"BYZSIM_CACHE": str(folder / "cache"), "TFDS_DATA_DIR": str(folder / "tfds")}
     with contextlib.ExitStack() as stack:
