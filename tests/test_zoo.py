@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
 from byzsim.experiments import cli
-from byzsim.experiments.catalogue import attacks, rules
+from byzsim.experiments.catalogue import attacks, definitions, rules
 
 ROOT = Path(__file__).parent.parent
 SIZE = rules.Size(m=7, f=1, d=3)
@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "definitions.md"
 @pytest.mark.slow
 def test_the_page_of_definitions_is_what_the_registry_gives():
     """Mend with: byzsim definitions --output docs/definitions.md"""
-    assert PAGE.read_text() == rules.definitions()
+    assert PAGE.read_text() == definitions.page()
 
 
 @pytest.mark.parametrize("members", [AGGREGATORS, PRE_RULES, ATTACKS])
@@ -35,7 +35,7 @@ def test_readings_differ_on_the_example(members):
 
 
 def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(rules, "definitions", lambda names: "# The page\n" + "".join(names))
+    monkeypatch.setattr(definitions, "page", lambda names: "# The page\n" + "".join(names))
     assert cli.main(["definitions", "--output", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text() == "# The page\n"
     assert cli.main(["definitions"]) == 0
@@ -48,7 +48,7 @@ def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys, monkeypat
 
 @pytest.mark.slow
 def test_definitions_of_one_name_are_its_part_of_the_page():
-    page, whole = rules.definitions(["krum"]), PAGE.read_text(encoding="utf-8")
+    page, whole = definitions.page(["krum"]), PAGE.read_text(encoding="utf-8")
     assert page.count("\n## ") == page.count("\n### ") == 1 and "### krum\n" in page
     assert page.partition("### krum\n")[2].strip() in whole
 

@@ -12,6 +12,7 @@ import tyro
 from byzsim.experiments import arguments, files, plugins, records
 from byzsim.experiments import report as reports
 from byzsim.experiments.catalogue import attacks
+from byzsim.experiments.catalogue import definitions as definition_pages
 from byzsim.experiments.catalogue import rules as catalogue
 from byzsim.experiments.datasets import DATASETS, describe, fingerprint
 from byzsim.experiments.errors import Incomplete, UserError, unknown
@@ -453,13 +454,13 @@ def zoo(args: list[str]) -> None:
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
     given = arguments.parsed(Definitions, args, prog="byzsim definitions")
-    names, known = arguments.split(given.names), catalogue.several()
+    names, known = arguments.split(given.names), definition_pages.several()
     for name in names:
         if name not in known:
             raise UserError(f"{unknown('name of several definitions', name, known)} A page in a file: --output FILE.")
     if given.output:
         _check_file(given.output)
-    page = catalogue.definitions(names)
+    page = definition_pages.page(names)
     if given.output:
         _write_file(given.output, page)
     else:
