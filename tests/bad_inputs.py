@@ -6,6 +6,7 @@ python tests/bad_inputs.py docs/bad-inputs.md
 import contextlib
 import functools
 import gzip
+import importlib
 import io
 import json
 import os
@@ -26,10 +27,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, ATTACKS, Data, api, grid
-from byzsim.experiments import cli, config, runner
+from byzsim.experiments import cli, plan
 from byzsim.experiments.datasets import _debian
+from byzsim.experiments.files import markdown_table
+from byzsim.experiments.run import devices
 from byzsim.experiments.tables import TABLES
-from byzsim.experiments.zoo import pipes
 from byzsim.grid import programs
 from byzsim.names import BUILT_IN
 
@@ -83,7 +85,7 @@ def four(name, content):
 
 def record(**changes):
     """A line of runs.jsonl of the smoke table, changed."""
-    found = config.cells(TABLES["smoke"].config)[0].as_dict() | {
+    found = plan.cells(TABLES["smoke"].config)[0].as_dict() | {
         "id": "0", "data": "digits", "quick": False, "beyond_bound": False, "diverged": False, "diverged_epoch": None,
         "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0,
         "commit": "0", "dirty": False, "device": "cpu", "versions": {},
@@ -594,7 +596,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
     "byzsim": byzsim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
-    "config": config,
+    "plan": plan,
     "grid": grid, "Path": Path, "channel_first": (np.zeros((64, 1, 8, 8), np.uint8), LABELS),
     "program": mock.Mock(m=4, batch=4),
     "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
@@ -716,11 +718,11 @@ PYTHON = {
         Bad("byzsim.register('mine', byzsim.Entry(None, source='me'))", "mine cannot be used: TypeError"),
     ],
     "Published tables": [
-        Bad("config._published(Path('gone.csv'))", "cannot read gone.csv"),
-        Bad("config._published(Path('empty.csv'))", "empty.csv is no table with columns", {"empty.csv": ""}, "empty"),
-        Bad("config._published(Path('short.csv'))", "is no table with columns", {"short.csv": "rule\n"}, "one column"),
+        Bad("plan._published(Path('gone.csv'))", "cannot read gone.csv"),
+        Bad("plan._published(Path('empty.csv'))", "empty.csv is no table with columns", {"empty.csv": ""}, "empty"),
+        Bad("plan._published(Path('short.csv'))", "is no table with columns", {"short.csv": "rule\n"}, "one column"),
         Bad(
-            "config._published(Path('words.csv'))",
+            "plan._published(Path('words.csv'))",
             "is no table with columns",
             {"words.csv": "rule,attack,alpha,accuracy,source\nkrum,alie,0.1,high,me\n"},
             "an accuracy that is no number",
@@ -762,7 +764,7 @@ def _call(given: str) -> tuple[int, str]:
         eval(given, dict(SPACE))  # our own text above
     except ValueError as error:
         return 2, str(error)
-    except config.UserError as error:
+    except plan.UserError as error:
         return 2, str(error)
     return 0, "nothing was wrong"
 
@@ -782,14 +784,14 @@ def _alone(folder: Path) -> Iterator[None]:
         (programs, "compiled"),
         (api, "_aggregating"),
         (api, "_forging"),
-        (sys.modules["byzsim.kappa"], "_compiled"),
+        (importlib.import_module("byzsim.kappa"), "_compiled"),
     ]
     places = {"BYZSIM_CACHE": str(folder / "cache"), "TFDS_DATA_DIR": str(folder / "tfds")}
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.chdir(folder))
         stack.enter_context(mock.patch.dict(os.environ, places))
         for name in ("use_all_cores", "keep_compiled"):  # settings of the process
-            stack.enter_context(mock.patch.object(runner, name, lambda **_: None))
+            stack.enter_context(mock.patch.object(devices, name, lambda **_: None))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(mock.patch.object(sys, "dont_write_bytecode", True))
         stack.enter_context(mock.patch("urllib.request.urlopen", _unreachable))
@@ -827,7 +829,7 @@ def page() -> str:
             (f"`{bad.given}`" + f"; {bad.what}" * bool(bad.what), _short(outcome(next(numbers)).message))
             for bad in members
         ]
-        parts += [f"## {area}", pipes(("input", "answer"), rows)]
+        parts += [f"## {area}", markdown_table(("input", "answer"), rows)]
     return "\n\n".join(parts) + "\n"
 
 

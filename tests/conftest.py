@@ -18,7 +18,7 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel_codegen_split_count=1"
 )  # small programs
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
-os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `runner.use_all_cores`, here and in processes that tests start
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `devices.use_all_cores`, here and in processes that tests start
 
 from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
 from hypothesis import settings  # noqa: E402

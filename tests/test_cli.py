@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fnmatch
 import importlib.metadata
 import inspect
 import json
@@ -18,11 +19,16 @@ import jax
 import pandas as pd
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.experiments import arguments, cli, commands, folders, listing, records, report, runner, settings
-from byzsim.experiments.config import Config, cells, fraction, workers
+from byzsim.experiments import arguments, cli, records, report
+from byzsim.experiments.cli import commands, listing
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.estimate import Estimate
+from byzsim.experiments.plan import Config, cells, fraction, workers
+from byzsim.experiments.records import folders, provenance
+from byzsim.experiments.report import page, settings
+from byzsim.experiments.run import display
+from byzsim.experiments.run.estimate import Estimate
+from byzsim.experiments.run.schedule import Schedule
 from byzsim.experiments.tables import TABLES
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
@@ -433,7 +439,7 @@ def fabricated(results, args):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pictures are made, and only their names are written."""
-    monkeypatch.setattr(report, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
+    monkeypatch.setattr(page, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
 
 
 @pytest.mark.parametrize("args", [[], ["--seeds", "3"]])
@@ -545,10 +551,50 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_name_too_long_for_a_folder(tmp_path, capsys):
-    shares = [f"0.{i:03}" for i in range(0, 500, 5)]
-    code, _, err = run(["run", "smoke", "--m", "200", "--alphas", *shares, "--results", tmp_path], capsys)
-    assert code == 2 and "File name too long" in err and "or a shorter name with --name" in err
+MANY = ["--rules", *list(AGGREGATORS)[:18], "--attacks", *list(ATTACKS)[:7]]
+
+
+def folder_of(results, *options):
+    return commands._given("run", commands.Run, ["smoke", *options, "--results", str(results)])[2]
+
+
+def test_a_name_too_long_for_a_folder_is_shortened(tmp_path, capsys):
+    folder = fabricated(tmp_path, MANY)
+    assert re.fullmatch(r"brsgd_table1\+rules=[a-z_-]+\+more-[0-9a-f]{8}", folder.name) and len(folder.name) <= 80
+    assert fnmatch.fnmatch(f"results/{folder.name}/", "results/*+*/")  # as .gitignore has it
+    table, given, _ = commands._given("status", commands.Status, ["brsgd_table1", *MANY])
+    folders.write(folder, table, given.config, quick=False, words={"title": None, "labels": [], "plugins": []})
+    assert commands._given("report", commands.Report, ["brsgd_table1", *MANY, "--results", str(tmp_path)])[2] == folder
+    of_folder = commands._given("report", commands.Report, [str(folder)])
+    assert of_folder[2] == folder and dataclasses.replace(of_folder[1].config, seeds=(0,)) == given.config
+    (folder / "config.json").unlink()
+    code, _, err = run(["report", folder], capsys)
+    assert code == 2 and "a part of its settings: name the table" in err
+
+
+def test_shortened_names_differ_where_settings_do(tmp_path):
+    more = {folder_of(tmp_path, *MANY, *each).name for each in ([], ["--lr", "0.1"], ["--quick"], ["--alphas", "0.2"])}
+    assert len(more) == 4
+    assert folder_of(tmp_path, *MANY, "--seeds", "0", "1").name in more
+    assert folder_of(tmp_path, "--m", "200", "--lr", "1e-05").name == "smoke+m=200+lr=1e-05"
+    assert folder_of(tmp_path, "--options", f"softmax.x={'y' * 300}").name.startswith("smoke+more-")
+
+
+def test_a_folder_with_a_whole_long_name_stays_in_use(tmp_path):
+    options = ["--rules", *list(AGGREGATORS)[:12]]
+    whole = tmp_path / f"smoke+rules={'-'.join(options[1:])}"
+    short = folder_of(tmp_path, *options)
+    whole.mkdir()
+    assert len(whole.name) > 80 >= len(short.name) and folder_of(tmp_path, *options) == whole
+    table, known = folders.remembered(whole)
+    assert table.name == "smoke" and known == [*options, "--plugins"]
+
+
+def test_a_name_of_ones_own_can_be_too_long(tmp_path, capsys):
+    code, _, err = run(["run", "smoke", "--name", "x" * 300, "--results", tmp_path], capsys)
+    assert code == 2 and "at most 255 bytes" in err
+    code, _, err = run(["run", "smoke", "--results", tmp_path / ("x" * 300)], capsys)
+    assert code == 2 and "File name too long" in err and "--results FOLDER" in err
     code, _, err = run(["report", "x" * 300], capsys)
     assert code == 2 and "unknown table 'xxx" in err and not list(tmp_path.iterdir())
 
@@ -611,25 +657,25 @@ def git(folder, *args):
 def test_only_a_repository_of_our_own_sources_gives_a_commit(tmp_path):
     """An installed package inside a user's repository, ignored there or not, is not that repository's code."""
     site = tmp_path / ".venv" / "site-packages"
-    source = site / "experiments" / "records.py"
+    source = site / "experiments" / "records" / "provenance.py"
     source.parent.mkdir(parents=True)
-    shutil.copy(records.__file__, source)
+    shutil.copy(provenance.__file__, source)
     (tmp_path / "theirs.py").write_text("")
-    assert records._commit(source) == ("unknown", None)
+    assert provenance._commit(source) == ("unknown", None)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "theirs.py")
     git(tmp_path, "commit", "-qm", "theirs")
-    assert records._commit(source) == ("unknown", None)
+    assert provenance._commit(source) == ("unknown", None)
     (tmp_path / ".gitignore").write_text(".venv\n")
-    assert records._commit(source) == ("unknown", None)
+    assert provenance._commit(source) == ("unknown", None)
     shutil.copytree(site / "experiments", tmp_path / "ours" / "experiments")
     git(tmp_path / "ours", "init", "-q")
     git(tmp_path / "ours", "add", ".")
     git(tmp_path / "ours", "commit", "-qm", "ours")
-    ours = tmp_path / "ours" / "experiments" / "records.py"
-    assert records._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
+    ours = tmp_path / "ours" / "experiments" / "records" / "provenance.py"
+    assert provenance._commit(ours) == (git(tmp_path / "ours", "rev-parse", "HEAD"), False)
     ours.write_text("changed")
-    assert records._commit(ours)[1] is True
+    assert provenance._commit(ours)[1] is True
 
 
 def test_a_record_of_an_installed_package_is_read(finished, tmp_path):
@@ -672,10 +718,33 @@ def test_the_time_left_where_compiling_is_all():
     assert [estimate.words(cells) for cells in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
 
 
+def test_batches_are_of_cells_at_one_epoch_the_furthest_first():
+    schedule = Schedule(list("abcdef"), lanes=2)
+    assert schedule.batch({}) == ["a", "b"]
+    assert schedule.batch({"c": 3, "e": 5, "f": 5, "d": 5}) == ["d", "e"]
+    schedule.chunk = 2
+    assert schedule.batch({}) == ["a", "b", "c", "d"]
+    schedule.ended(["a", "b", "c", "d"])
+    assert schedule.batch({}) == ["e", "f"]
+
+
+def test_a_batch_that_fails_is_halved_then_each_cell_is_alone_then_it_is_given_up():
+    schedule = Schedule(list("abcd"), lanes=1, chunk=4)
+    assert "2 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
+    assert "1 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
+    assert (schedule.batch({}), schedule.halved) == (["a"], 2)
+    assert schedule.again(["a"], "why", out_of_memory=True) == ""
+    schedule = Schedule(list("abcd"), lanes=3, chunk=1)
+    assert schedule.again(schedule.batch({}), "it broke", out_of_memory=False).endswith("tried alone: it broke")
+    assert schedule.batch({}) == ["a"] and schedule.batch({"d": 1}) == ["d"] and schedule.alone == {*"abc"}
+    schedule.ended(["a", "b", "c"])
+    assert schedule.batch({}) == ["d"]
+
+
 def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(runner.Estimate, "left", lambda self, cells: 240.0 * cells)
-    monkeypatch.setattr(runner.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
+    monkeypatch.setattr(Estimate, "left", lambda self, cells: 240.0 * cells)
+    monkeypatch.setattr(display.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
     _, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
     lines = [line.partition(" %; ")[2] for line in out.splitlines() if line.startswith("[")]
     assert lines == ["about 4 min left", ""]

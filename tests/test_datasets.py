@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from byzsim import ATTACKS, Cell
-from byzsim.experiments import datasets, runner
+from byzsim.experiments import datasets
 from byzsim.experiments.datasets import _cache, _debian, _idx, _sources, _tfds, cifar10, mnist
 from byzsim.experiments.datasets._base import Missing, dataset, digest
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.run import preflight
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -614,7 +615,7 @@ def test_labels_that_nobody_has_are_refused_to_attacks_on_labels():
     tiny = {"model": "softmax", "m": 4, "batch": 4, "rule": "median", "n_byz": 1}
     for attack in (name for name, entry in ATTACKS.items() if "data" in entry.traits):
         with pytest.raises(UserError, match=f"{attack} changes labels, and no image has label 1 of 0 to 2"):
-            runner._check_fit([Cell(**tiny), Cell(**tiny, attack=attack)], gap)
-    runner._check_fit([Cell(**tiny, attack="alie")], gap)
+            preflight.fit([Cell(**tiny), Cell(**tiny, attack=attack)], gap)
+    preflight.fit([Cell(**tiny, attack="alie")], gap)
     digits = datasets.load("digits")
     assert {*digits.train_labels} == {*digits.test_labels} == {*range(digits.n_classes)}

@@ -21,9 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
-from byzsim.experiments import cli, records, runner
-from byzsim.experiments.checkpoints import Checkpoints, Saved
+from byzsim.experiments import cli, records
 from byzsim.experiments.errors import Incomplete, UserError
+from byzsim.experiments.records import provenance
+from byzsim.experiments.run import devices, display, recorder, session
+from byzsim.experiments.run.checkpoints import Checkpoints, Saved
 from byzsim.experiments.tables import TABLES
 from byzsim.grid import Snapshot
 
@@ -36,7 +38,7 @@ ROOT = Path(__file__).parent.parent
 def smoke(folder, say=lambda line: None, **changes):
     table = TABLES["smoke"]
     config = dataclasses.replace(table.config, **CONFIG | changes)
-    return runner.run(table, config, folder, checkpoint=0, say=say)
+    return session.run(table, config, folder, checkpoint=0, say=say)
 
 
 def outcome(folder):
@@ -149,7 +151,7 @@ def interrupted(folder):
             time.sleep(0.5)  # of the thread at work, until the main thread has heard
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner._Session, "_show", stop)
+        patch.setattr(display.Display, "show", stop)
         with pytest.raises(KeyboardInterrupt) as stopped:
             smoke(folder)
     return str(stopped.value)
@@ -262,7 +264,7 @@ def fill(place):
 
 
 def test_a_full_disk_ends_with_what_is_not_recorded_and_harms_nothing(undisturbed, disk, monkeypatch):
-    monkeypatch.setattr(runner, "PATIENCE", 0.6)
+    monkeypatch.setattr(recorder, "PATIENCE", 0.6)
     folder = disk / "results"
     watch = Hindrance("[2/3]", lambda: fill(disk))
     with pytest.raises(Incomplete, match=r"No space left.*not recorded: mean, alie, .*same command goes on"):
@@ -285,7 +287,7 @@ def test_a_disk_that_is_emptied_in_time(undisturbed, disk):
 
 
 def test_a_disk_that_becomes_read_only(undisturbed, disk, monkeypatch):
-    monkeypatch.setattr(runner, "PATIENCE", 0.6)
+    monkeypatch.setattr(recorder, "PATIENCE", 0.6)
 
     def protect():  # by a second mount in front, as the lock file is open in the first
         subprocess.run(["mount", "--bind", disk, disk], check=True)
@@ -301,7 +303,7 @@ def test_a_disk_that_becomes_read_only(undisturbed, disk, monkeypatch):
 
 
 def test_a_folder_that_vanishes_and_comes_back(undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "PATIENCE", 0.6)
+    monkeypatch.setattr(recorder, "PATIENCE", 0.6)
     here, there = tmp_path / "results", tmp_path / "elsewhere"
     with pytest.raises(Incomplete, match=r"No such file.*not recorded: mean, alie"):
         smoke(here, Hindrance("[2/3]", lambda: here.rename(there)))
@@ -339,7 +341,7 @@ def test_a_clock_that_jumps_back_decides_nothing(undisturbed, tmp_path, monkeypa
 
     hours = itertools.count(1_700_000_000, -3600)
     monkeypatch.setattr(time, "time", lambda: float(next(hours)))
-    monkeypatch.setattr(records, "datetime", Backwards)
+    monkeypatch.setattr(provenance, "datetime", Backwards)
     smoke(tmp_path)
     assert outcome(tmp_path) == undisturbed
     assert all(0 <= r["seconds"] < 600 for r in records.read(tmp_path / "runs.jsonl"))
@@ -437,7 +439,7 @@ def test_out_of_memory_halves_the_chunk_and_the_record_says_so(undisturbed, tmp_
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 16457280000 bytes.")
         return real(*args, chunk=None, **how)  # whose program is there already
 
-    monkeypatch.setattr(runner, "planned_chunk", lambda *_: 4)
+    monkeypatch.setattr(devices, "planned_chunk", lambda *_: 4)
     monkeypatch.setattr(grid, "run", tight)
     watch = Hindrance("", None)
     smoke(tmp_path, watch)

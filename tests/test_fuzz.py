@@ -18,12 +18,12 @@ import flax.serialization
 import numpy as np
 import pytest
 from bad_inputs import record
-from byzsim.experiments import config, records
-from byzsim.experiments.checkpoints import Checkpoints, Saved, Unfit
-from byzsim.experiments.config import Config, cells, parse_options
+from byzsim.experiments import plan, records
 from byzsim.experiments.datasets import _cache, _idx, cifar10
 from byzsim.experiments.datasets._base import Missing, dataset
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.plan import Config, cells, parse_options
+from byzsim.experiments.run.checkpoints import Checkpoints, Saved, Unfit
 from byzsim.experiments.tables import TABLES
 from byzsim.grid import Snapshot
 from hypothesis import given
@@ -284,4 +284,4 @@ def test_configurations(changes):
 def test_published_tables(place, content):
     place.write_bytes(content)
     with contextlib.suppress(UserError):
-        assert config._published(place)["accuracy"].dtype == float
+        assert plan._published(place)["accuracy"].dtype == float

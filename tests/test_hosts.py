@@ -10,8 +10,9 @@ import time
 
 import jax
 import pytest
-from byzsim.experiments import cli, hosts, records
+from byzsim.experiments import cli, records
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.run import hosts
 
 RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "20", "--seeds", *"0123456"]
 OFTEN = [*RUN, "--checkpoint", "0"]

@@ -11,8 +11,10 @@ import jax
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.experiments import diff, records, status, verify
+from byzsim.experiments import records
 from byzsim.experiments.datasets import DATASETS, Fingerprint, _base, _cache, fingerprint, load
+from byzsim.experiments.records import diff, identities, status
+from byzsim.experiments.run import verify
 
 DATA = Fingerprint("d" * 64)
 BASE = {"rule": "nnm+krum", "attack": "burst+alie", "m": 20, "n_byz": 3, "momentum": "ema", "sharding": "dirichlet"}
@@ -156,7 +158,7 @@ def test_data_numerics_and_precision_count(monkeypatch):
         ids.append(identifier())
     for constant, value in (("NUMERICS", 10**6), ("MATMUL", "default")):
         with monkeypatch.context() as patch:
-            patch.setattr(records, constant, value)
+            patch.setattr(identities, constant, value)
             ids.append(identifier())
     assert len(set(ids)) == len(ids) and identifier() == ids[0]
 

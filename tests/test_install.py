@@ -46,7 +46,7 @@ def python(wheel, tmp_path_factory):
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    (tmp_path / "byzsim.py").write_text("raise SystemExit('the sim of somebody else')", "utf-8")
+    (tmp_path / "sim.py").write_text("raise SystemExit('the sim of somebody else')", "utf-8")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "__init__.py").write_text(
         "raise SystemExit('the experiments of somebody else')", "utf-8"
@@ -60,7 +60,8 @@ def test_a_wheel_holds_the_package_and_nothing_else(wheel):
         names = content.namelist()
     assert {name.partition("/")[0] for name in names} == {"byzsim", wheel.name.rpartition("-py3")[0] + ".dist-info"}
     assert not [name for name in names if "/bench/" in name or "/tests/" in name or "peers" in name]
-    for name in ("py.typed", "aggregators/krum.py", "experiments/cli.py", "experiments/paper/brsgd_table1.csv"):
+    commands, numbers = "experiments/cli/__init__.py", "experiments/tables/published/brsgd_table1.csv"
+    for name in ("py.typed", "aggregators/krum.py", commands, numbers):
         assert f"byzsim/{name}" in names
 
 
@@ -76,7 +77,7 @@ def test_it_works_beside_modules_of_the_same_names(python, elsewhere):
 
 
 def test_the_source_folder_says_what_to_import():
-    code, said = run(sys.executable, "-c", "import byzsim", cwd=ROOT)
+    code, said = run(sys.executable, "-c", "import sim", cwd=ROOT)
     assert code == 1 and "import byzsim" in said
 
 

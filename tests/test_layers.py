@@ -38,7 +38,54 @@ def test_the_core_imports_little(path):
     assert {module.partition(".")[0] for module in imported(path)} <= ALLOWED
 
 
-@pytest.mark.parametrize("path", sorted((ROOT.parent / "experiments").rglob("*.py")), ids=lambda path: path.name)
+EXPERIMENTS = ROOT.parent / "experiments"
+# From the ground up: each imports only from those before it, and from itself.
+ROOMS = [
+    "errors",
+    "arguments",
+    "files",
+    "plan",
+    "tables",
+    "datasets",
+    "plugins",
+    "records",
+    "run",
+    "report",
+    "catalogue",
+]
+ROOMS += ["bench", "cli"]
+# What help and the listing need, and what is tested without JAX.
+LIGHT = ["errors", "cli/__init__", "cli/listing", "cli/output", "run/__init__", "run/interrupt", "run/schedule"]
+LIGHT += ["run/estimate"]
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.py")), ids=lambda p: str(p.relative_to(EXPERIMENTS)))
+def test_rooms_of_the_harness_have_no_arrow_upward(path):
+    room = path.relative_to(EXPERIMENTS).with_suffix("").parts[0]
+    if room in ROOMS:  # and not the package's own two files
+        modules = [node.module for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)]
+        inside = [module.removeprefix("byzsim.experiments.").partition(".")[0] for module in modules if module]
+        direct = [alias.name for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)
+                  and node.module == "byzsim.experiments" for alias in node.names]  # fmt: skip
+        used = {each for each in (*inside, *direct) if each in ROOMS}
+        assert used <= {*ROOMS[: ROOMS.index(room) + 1]}
+
+
+def test_every_room_has_its_place():
+    rooms = {path.stem for path in EXPERIMENTS.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms - {"__init__", "__main__"} == {*ROOMS}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_is_light_imports_neither_jax_nor_the_core(name):
+    body = tree(EXPERIMENTS / f"{name}.py").body
+    modules = {node.module for node in body if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+    known = ("byzsim", "byzsim.experiments.cli", "byzsim.experiments.errors", "byzsim.experiments.run")
+    assert {each for each in modules if each.partition(".")[0] not in sys.stdlib_module_names} <= {*known}
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.py")), ids=lambda path: path.name)
 def test_text_has_an_encoding_of_its_own(path):
     """Not the locale's: files are read by others, in other places."""
     for node in ast.walk(tree(path)):

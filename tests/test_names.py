@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.experiments.config import cells
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.plan import cells
 from byzsim.experiments.tables import TABLES
 from byzsim.names import ALIASES, attack_entry, max_f, rule_entry
 from byzsim.options import options, resolved, varying

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, Aggregator, Cell, Entry
-from byzsim.experiments import cli, plugins, records, slow_rules
+from byzsim.experiments import cli, plugins, records
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.run import slow_rules
 from byzsim.names import BUILT_IN
 from byzsim.types import attack, stateless
 

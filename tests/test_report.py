@@ -1,5 +1,6 @@
 """The report layer: numbers against hand computations, files read back, marks that must not get lost."""
 
+import functools
 import io
 import json
 import math
@@ -9,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim.experiments import csv_files, figures, report
+from byzsim.experiments import files, report
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.records import load_results
+from byzsim.experiments.report import figures, page
+from byzsim.experiments.report.summary import QUICK
+from byzsim.experiments.tables.brsgd_table1 import exchanged, swap_test
 from rich.console import Console
 
-PAPER = Path(report.__file__).parent / "paper" / "brsgd_table1.csv"
+PAPER = Path(report.__file__).parents[1] / "tables" / "published" / "brsgd_table1.csv"
+EXCHANGED = functools.partial(exchanged, rows=("gaussian", "label_flip"))
 LABELS = {"brsgd": "BrSGD", "label_flip": "Label flip_50%", "same": "within one point of the paper"}
 
 
@@ -166,7 +171,7 @@ def swap(scaling, label_flip, paper=PRINTED, attacks=("scaling", "label_flip")):
         if final != ""
     ]
     summary = summarise(records, attacks=attacks, alphas=[0, 0.1, 0.25], paper=published(**paper))
-    return report.swap_test(summary)
+    return swap_test(summary)
 
 
 def test_swap_as_printed():
@@ -241,7 +246,7 @@ def build(folder, records=None, quick=False, **other):
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     folder = tmp_path_factory.mktemp("full") / "toy"
-    build(folder, swap=("gaussian", "label_flip"))
+    build(folder, appendix=EXCHANGED)
     return folder
 
 
@@ -334,7 +339,7 @@ COMMITTED = {"brsgd_table1": 240, "zoo": 728}  # rows times seeds; at alpha = 0 
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_committed_tables_join_with_their_records(name):
-    folder = Path(report.__file__).parent.parent / "results" / name
+    folder = Path(report.__file__).parents[2] / "results" / name
     rows = pd.read_csv(folder / "table.csv")
     rows = rows.assign(id=rows["ids"].str.split()).explode("id")
     joined = rows.merge(load_results(folder), on="id", suffixes=("", "_there"))
@@ -346,7 +351,7 @@ def test_committed_tables_join_with_their_records(name):
 
 @pytest.mark.parametrize("name", ["rules", "learned"])
 def test_committed_csv_of_rules_has_every_name(name):
-    table = pd.read_csv(Path(report.__file__).parent.parent / "results" / "rules" / f"{name}.csv")
+    table = pd.read_csv(Path(report.__file__).parents[2] / "results" / "rules" / f"{name}.csv")
     assert table["rule"].notna().all() and {"mean", "krum"} <= set(table["rule"])
 
 
@@ -356,15 +361,15 @@ def test_the_valid_records_are_the_last_ones(tmp_path):
     valid = load_results(tmp_path)
     assert dict(zip(valid["seed"], valid["id"], strict=True)) == {0: "newer", 1: lines[1]["id"]}
     assert valid["accuracy"][0] == [0.5, 0.7, 0.84] and valid["versions"][0] == {"jax": "0.10.0"}
-    back = pd.read_csv(io.StringIO(csv_files.text(valid)))
+    back = pd.read_csv(io.StringIO(files.csv(valid)))
     assert back["id"].tolist() == valid["id"].tolist() and json.loads(back["accuracy"][0]) == [0.5, 0.7, 0.84]
 
 
 @pytest.mark.parametrize("published", [None, published(gaussian={0.3: 81.5})])
 def test_without_a_published_number_nothing_speaks_of_a_paper(tmp_path, monkeypatch, published):
-    monkeypatch.setattr(report, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
-    build(tmp_path, swap=("gaussian", "label_flip"))
-    build(tmp_path, published=published, swap=("gaussian", "label_flip"))
+    monkeypatch.setattr(page, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
+    build(tmp_path, appendix=EXCHANGED)
+    build(tmp_path, published=published, appendix=EXCHANGED)
     assert {p.stem for p in tmp_path.iterdir()} == {"README", "table", "figure3", "accuracies"}
     for path in tmp_path.glob("*.[mct][dse]*"):
         assert not re.search(r"paper|Source|same|off\b|differen|exchanged|verdict", path.read_text()), path
@@ -375,8 +380,8 @@ def test_without_a_published_number_nothing_speaks_of_a_paper(tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", ["README.md", "table.md", "table.csv", "table.tex"])
 def test_quick_is_marked_in_every_text(full, quick, name):
-    assert report.QUICK in (quick / name).read_text()
-    assert report.QUICK not in (full / name).read_text()
+    assert QUICK in (quick / name).read_text()
+    assert QUICK not in (full / name).read_text()
 
 
 @pytest.mark.parametrize("name", ["figure3.svg", "differences.svg"])
@@ -386,7 +391,7 @@ def test_quick_is_marked_in_every_figure(full, quick, name):
 
 
 def test_a_second_report_is_the_same_bytes(full, tmp_path):
-    build(tmp_path, swap=("gaussian", "label_flip"))
+    build(tmp_path, appendix=EXCHANGED)
     assert all(p.read_bytes() == (full / p.name).read_bytes() for p in tmp_path.iterdir())
 
 
@@ -409,10 +414,10 @@ def test_report_before_the_first_run(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "table.md"
-    figures.write_whole(path, b"old")
-    monkeypatch.setattr(figures.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full disk")))
+    files.write_whole(path, b"old")
+    monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full disk")))
     with pytest.raises(OSError, match="full disk"):
-        figures.write_whole(path, b"new")
+        files.write_whole(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -422,7 +427,7 @@ def test_console(short):
     report.print_table(summarise([record()], paper=published(gaussian={0.1: 83.5})), console, quick=short)
     text = console.file.getvalue()
     assert "84.0 / 83.50 same" in text and "mean ± sample standard deviation" in text
-    assert (report.QUICK in text) == short
+    assert (QUICK in text) == short
 
 
 # ----------------------------------------------------------------------------------------------- figures

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from byzsim import AGGREGATORS, Cell, grid
-from byzsim.experiments import cli, runner
+from byzsim.experiments import cli
 from byzsim.experiments.bench import accelerator, scaling
 from byzsim.experiments.bench.child import Child, Failed, parsed
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.run.devices import PLANNED, planned_chunk
 from byzsim.grid import memory, placement
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
@@ -325,7 +326,7 @@ class Accelerated:
 def test_a_cpu_and_a_device_that_tells_nothing_run_one_cell_after_another(world):
     (group,) = grid.plan([Cell(model="softmax", m=4, batch=4)], world.n_classes)
     for device in (jax.devices()[0], Accelerated(None), Accelerated({})):
-        assert runner.planned_chunk(group, world.train, world.test, [device]) is None
+        assert planned_chunk(group, world.train, world.test, [device]) is None
 
 
 def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
@@ -334,8 +335,8 @@ def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
     monkeypatch.setattr(placement, "Mesh", lambda devices, axes: devices)
 
     def planned(limit, devices=1):
-        stats = {"bytes_limit": limit / runner.PLANNED}
-        return runner.planned_chunk(group, world.train, world.test, [Accelerated(stats)] * devices)
+        stats = {"bytes_limit": limit / PLANNED}
+        return planned_chunk(group, world.train, world.test, [Accelerated(stats)] * devices)
 
     assert planned(10_000) == 12 and planned(10_000, devices=2) == 6
     assert planned(901) == 6  # 8 fit: two batches of 6

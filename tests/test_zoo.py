@@ -6,10 +6,11 @@ import byzsim
 import pandas as pd
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
-from byzsim.experiments import cli, harm, zoo
+from byzsim.experiments import cli
+from byzsim.experiments.catalogue import attacks, definitions, rules
 
 ROOT = Path(__file__).parent.parent
-SIZE = zoo.Size(m=7, f=1, d=3)
+SIZE = rules.Size(m=7, f=1, d=3)
 
 
 PAGE = ROOT / "docs" / "definitions.md"
@@ -18,7 +19,7 @@ PAGE = ROOT / "docs" / "definitions.md"
 @pytest.mark.slow
 def test_the_page_of_definitions_is_what_the_registry_gives():
     """Mend with: byzsim definitions --output docs/definitions.md"""
-    assert PAGE.read_text() == zoo.definitions()
+    assert PAGE.read_text() == definitions.page()
 
 
 @pytest.mark.parametrize("members", [AGGREGATORS, PRE_RULES, ATTACKS])
@@ -34,7 +35,7 @@ def test_variants_differ_on_the_example(members):
 
 
 def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(zoo, "definitions", lambda names: "# The page\n" + "".join(names))
+    monkeypatch.setattr(definitions, "page", lambda names: "# The page\n" + "".join(names))
     assert cli.main(["definitions", "--output", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text() == "# The page\n"
     assert cli.main(["definitions"]) == 0
@@ -47,32 +48,32 @@ def test_definitions_go_to_a_file_or_to_the_terminal(tmp_path, capsys, monkeypat
 
 @pytest.mark.slow
 def test_definitions_of_one_name_are_its_part_of_the_page():
-    page, whole = zoo.definitions(["krum"]), PAGE.read_text(encoding="utf-8")
+    page, whole = definitions.page(["krum"]), PAGE.read_text(encoding="utf-8")
     assert page.count("\n## ") == page.count("\n### ") == 1 and "### krum\n" in page
     assert page.partition("### krum\n")[2].strip() in whole
 
 
 @pytest.mark.slow
 def test_what_becomes_of_bad_rows():
-    assert zoo.non_finite(AGGREGATORS["mean"], SIZE) == "passed on"
-    assert zoo.non_finite(AGGREGATORS["krum"], SIZE) == "left out"
+    assert rules.non_finite(AGGREGATORS["mean"], SIZE) == "passed on"
+    assert rules.non_finite(AGGREGATORS["krum"], SIZE) == "left out"
 
 
 @pytest.mark.parametrize(("kappa", "shown"), [(0.75, "0.75"), (1e7, "unbounded")])
 def test_facts_of_a_rule(kappa, shown, monkeypatch):
     monkeypatch.setattr(byzsim, "robustness", lambda *_, **__: byzsim.Robustness(kappa, "alie", "normal", 2.5))
-    facts = zoo._facts("median", AGGREGATORS["median"], SIZE)
+    facts = rules._facts("median", AGGREGATORS["median"], SIZE)
     assert (facts["max_f"], facts["f"], facts["cost"]) == (3, 1, "O(m d)")
     assert (facts["kappa"], facts["published"], facts["found by"]) == (shown, "2.5", "alie, honest: normal")
 
 
 def test_what_has_no_kappa_has_an_empty_place():
-    assert zoo._facts("zeno", AGGREGATORS["zeno"], SIZE)["kappa"] is None
+    assert rules._facts("zeno", AGGREGATORS["zeno"], SIZE)["kappa"] is None
 
 
 def test_pages_name_every_member_with_its_source(tmp_path):
     facts = pd.DataFrame({"rule": list(AGGREGATORS), "source": [e.source for e in AGGREGATORS.values()]})
-    zoo.write(facts, SIZE, tmp_path)
+    rules.write(facts, SIZE, tmp_path)
     page = (tmp_path / "README.md").read_text()
     for members in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS):
         for name, entry in members.items():
@@ -82,15 +83,15 @@ def test_pages_name_every_member_with_its_source(tmp_path):
 
 def test_harm_is_measured_from_the_honest_mean():
     """Against the mean, ALIE moves the output by f / m times z standard deviations of each coordinate."""
-    error = harm._error("mean", "alie", {"z": 1.5}, 2, zoo.Size(m=10, f=2, d=2000))
+    error = attacks._error("mean", "alie", {"z": 1.5}, 2, rules.Size(m=10, f=2, d=2000))
     assert error == pytest.approx(0.2 * 1.5, rel=0.02)
 
 
 def test_the_comparison_is_written(tmp_path):
-    names = list(harm.CONTENDERS)
+    names = list(attacks.CONTENDERS)
     errors = pd.DataFrame([{"rule": r, "f": 1} | dict.fromkeys(names, x) for r, x in (("mean", 0.5), ("krum", 2.0))])
     errors.loc[0, "learned"] = 0.75
-    harm.write(errors, SIZE, tmp_path)
+    attacks.write(errors, SIZE, tmp_path)
     text = (tmp_path / "learned.md").read_text()
     assert "above ALIE on 1 of 2 rules, above every other attack on 1." in text
     assert {path.name for path in tmp_path.iterdir()} == {"learned.md", "learned.csv", "learned.png", "learned.svg"}

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from byzsim.experiments import arguments, records, runner
+from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import environment, page, rules, start, steps
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.timing import Effort
 from byzsim.experiments.errors import unknown
+from byzsim.experiments.run import devices
 
 PARTS = ("start", "gradients", "steps", "memory", "attacks", "rules")
 FIELDS = frozenset({"part", "what", "ratio", "date"})
@@ -82,7 +83,7 @@ def run(options: Options, say: Callable[[str], object]) -> None:
             raise unknown("part", part, PARTS)
     folder = options.results / ("bench+quick" if options.quick else "bench")
     records.check_writable(folder)
-    runner.use_all_cores()
+    devices.use_all_cores()
     load = round(os.getloadavg()[0], 2)  # before anything of ours
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -97,7 +98,7 @@ def run(options: Options, say: Callable[[str], object]) -> None:
 
 
 def _peer(options: Options, say: Callable[[str], object]) -> Peer:
-    return environment.fastest(environment.make(options.environment, say), runner.cores())
+    return environment.fastest(environment.make(options.environment, say), devices.cores())
 
 
 def _common(options: Options, peer: Peer | None, load: float) -> dict[str, Any]:

@@ -14,19 +14,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, Cell, Data, grid
-from byzsim.experiments import arguments, records, runner
+from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import steps
 from byzsim.experiments.bench.child import Facts, aggregation, parsed, repeated
 from byzsim.experiments.bench.environment import Peer
-from byzsim.experiments.bench.page import made_by
 from byzsim.experiments.bench.scaling import command_line
 from byzsim.experiments.bench.timing import Failed
-from byzsim.experiments.config import Alpha, cells
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.report import write_whole
+from byzsim.experiments.files import markdown_table, write_whole
+from byzsim.experiments.plan import Alpha, cells
+from byzsim.experiments.run.devices import cores, planned_chunk
 from byzsim.experiments.tables import TABLES
-from byzsim.experiments.zoo import pipes
 
 AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
 """seconds for the table, after compilation; times byzfl's steps; of a device copy's bandwidth"""
@@ -126,7 +125,7 @@ def _check(given: Accelerator) -> None:
 
 
 def _peer(python: Path) -> Peer:
-    return Peer(python, threads=runner.cores(), wait="default", limited=_place() == "cpu")
+    return Peer(python, threads=cores(), wait="default", limited=_place() == "cpu")
 
 
 def _place() -> str | None:
@@ -170,7 +169,7 @@ def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
     train, test, source = _table_data(given, config.data, say)
     devices, groups = jax.devices(), grid.plan(cells(config), N_CLASSES)
     start = time.perf_counter()
-    chunks = [runner.planned_chunk(group, train, test, devices) for group in groups]
+    chunks = [planned_chunk(group, train, test, devices) for group in groups]
 
     def all_of_it(epochs: int) -> float:
         began = time.perf_counter()
@@ -225,7 +224,7 @@ def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[s
     seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.cells)]
     (group,) = grid.plan(seeds, N_CLASSES)
     device = jax.devices()[:1]
-    chunk = runner.planned_chunk(group, train, test, device)
+    chunk = planned_chunk(group, train, test, device)
 
     def rate(at_once: int, chunk: int | None) -> Facts:
         marks: list[float] = []
@@ -342,7 +341,7 @@ def page(found: Facts, given: Accelerator) -> str:
     memory = f", {found['memory'] / 1e9:.1f} GB for JAX" if found["memory"] else ""
     parts = [
         f"# On an accelerator: {found['device']}" + " (quick run, not a result)" * given.quick,
-        made_by(command_line("accelerator", given), found["origin"]),
+        records.made_by(command_line("accelerator", given), found["origin"]),
         f"Platform {found['platform']}{memory}. Matrix products of the models in precision "
         f'"{given.precision}"; means and distances always in float32.'
         + " This is a CPU: the aims, which are for accelerators, are not judged." * (found["platform"] == "cpu")
@@ -388,7 +387,7 @@ def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str
         f"the same device; aim: {AIMS['training']:g}."
         + " byzfl's products are in TF32, and not compared."
         * (given.precision != "highest"),
-        pipes(header, rows),
+        markdown_table(header, rows),
     ]
 
 
@@ -407,5 +406,5 @@ def _bandwidth(found: Facts, given: Accelerator, judged: bool) -> list[str]:
         f"A {matrix}. A rule's bandwidth: the matrix read once, over the time of one call. A device copy's: the matrix "
         f"read and written, over its time: {found['copy_bytes_per_s'] / 1e9:.1f} GB/s. A rule that must read the "
         f"matrix k times shows at most 1/k of what it moves. Aim: {100 * AIMS['bandwidth']:.0f} % of the copy.",
-        pipes(("rule", "ms", "GB/s", "of a copy"), rows),
+        markdown_table(("rule", "ms", "GB/s", "of a copy"), rows),
     ]

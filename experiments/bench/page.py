@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from byzsim.experiments.figures import save, write_whole
-from byzsim.experiments.records import Record
-from byzsim.experiments.zoo import pipes
+from byzsim.experiments.files import markdown_table, write_whole
+from byzsim.experiments.records import Record, made_by
+from byzsim.experiments.report.figures import save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -83,13 +83,6 @@ def shortfall(record: Record) -> float:
     return record["ratio"] / record["target"]
 
 
-def made_by(command: str, origin: Record) -> str:
-    """How a page was made: command, commit, device, versions."""
-    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
-    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    return f"Made by `{command}` at commit {commit}, on {origin['device']}, with {versions}."
-
-
 def _origin(record: Record) -> str:
     peers = record["peers"]
     command = f"byzsim bench{' --quick' if record['quick'] else ''}"
@@ -117,7 +110,7 @@ def _origin(record: Record) -> str:
 def _table(records: Iterable[Record], *, part: bool = False) -> str:
     header = ["what", "shape", "ours (ms)", "against", "its time (ms)", "ratio", "target", "", "spread", "n", "note"]
     rows = [[*([r["part"]] if part else []), *_row(r)] for r in records]
-    return pipes([*(["part"] if part else []), *header], rows)
+    return markdown_table([*(["part"] if part else []), *header], rows)
 
 
 def _row(record: Record) -> list[str]:

@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS
-from byzsim.experiments import arguments, csv_files, records
+from byzsim.experiments import arguments, files, records
 from byzsim.experiments.bench.child import Child, Failed, parsed
-from byzsim.experiments.bench.page import made_by
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.figures import mark_quick, save
-from byzsim.experiments.report import write_whole
-from byzsim.experiments.zoo import pipes
+from byzsim.experiments.files import markdown_table, write_whole
+from byzsim.experiments.report.figures import mark_quick, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -274,7 +272,7 @@ def crossings(sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> list[tuple[flo
 
 def write(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: records.Record, folder: Path) -> None:
     """scaling.csv, scaling.md and the figure in `folder`."""
-    write_whole(folder / "scaling.csv", csv_files.text(found).encode())
+    write_whole(folder / "scaling.csv", files.csv(found).encode())
     write_whole(folder / "scaling.md", page(found, steps, given, origin).encode())
     save(figure(found, given), folder / "scaling")
 
@@ -283,7 +281,7 @@ def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: recor
     """The findings, in words and tables."""
     parts = [
         "# How cost grows" + " (quick run, not a result)" * given.quick,
-        made_by(command_line("scaling", given), origin),
+        records.made_by(command_line("scaling", given), origin),
         "![Time and memory against the number of workers and of coordinates](scaling.png)",
         "## Slopes",
         f"Time is taken to grow as a power. Slope: least squares of log time on log m at d = {given.at_d:,}, and on "
@@ -346,7 +344,7 @@ def _slopes(found: pd.DataFrame, given: Scaling) -> str:
             slope = slope_of(found, rule, along, given)
             row += [_words(slope), verdict(slope, exponent(cost, along))]
         rows.append(row)
-    return pipes(("rule", "claim", "whose", "slope in m", "", "slope in d", ""), rows)
+    return markdown_table(("rule", "claim", "whose", "slope in m", "", "slope in d", ""), rows)
 
 
 def _words(slope: Slope | None) -> str:
@@ -375,7 +373,7 @@ def _memory(found: pd.DataFrame, given: Scaling) -> str:
             ends = line.iloc[[0, -1]] if len(line) else line
             row.append(", ".join(f"{each['copies']:.2f} ({along} = {each[along]:,})" for _, each in ends.iterrows()))
         rows.append(row)
-    return pipes(("rule", f"at d = {given.at_d:,}", f"at m = {given.at_m}"), rows)
+    return markdown_table(("rule", f"at d = {given.at_d:,}", f"at m = {given.at_m}"), rows)
 
 
 def _steps(steps: pd.DataFrame) -> str:
@@ -385,7 +383,7 @@ def _steps(steps: pd.DataFrame) -> str:
         numbers = (f"{row['step_s']:.3g}", f"{row['first_s']:.3g}", f"{row['peak'] / 1e9:.2f}") if done else ("–",) * 3
         rows.append((row["rule"], row["m"], row["batch"], *numbers, row["left_out"]))
     header = ("rule", "m", "batch", "step (s)", "first epoch, with compilation (s)", "peak memory (GB)", "not done")
-    return pipes(header, rows)
+    return markdown_table(header, rows)
 
 
 def _left_out(found: pd.DataFrame) -> str:
@@ -395,7 +393,7 @@ def _left_out(found: pd.DataFrame) -> str:
     rows = []
     for (rule, why), part in missing.groupby(["rule", "left_out"], sort=True):
         rows.append((rule, "; ".join(f"{m:,} x {d:,}" for m, d in zip(part["m"], part["d"], strict=True)), why))
-    return pipes(("rule", "m x d", "why"), rows)
+    return markdown_table(("rule", "m x d", "why"), rows)
 
 
 OURS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "markersize": 4, "linewidth": 1.8}

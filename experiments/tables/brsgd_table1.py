@@ -32,21 +32,108 @@ Verdict, fixed before any run
 """
 
 import math
+from typing import Any, NamedTuple
 
-from byzsim.experiments.config import Config, Table
+import numpy as np
+import pandas as pd
+from byzsim.experiments.files import markdown_table
+from byzsim.experiments.plan import NO_LABELS, Config, Labels, Table, label
 
+CHANCE = 10.0  # percent: ten classes, equally frequent
 TOLERANCE = 3.0  # points
-NOTHING_LEARNT = 15.0  # percent; chance is 10
+NOTHING_LEARNT = 15.0  # percent
+EXCHANGED = ("scaling", "label_flip")  # whose published rows may be exchanged
+MARGIN = 1.0  # points; a smaller difference between two distances decides nothing
+MISSING = "–"
 
 
 def verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) -> str:
     """✓, ▲ or ▼ for one cell; accuracies in percent, `mean` NaN if every run diverged."""
     del sd
     lost = n_diverged / n
-    ours = (0.0 if math.isnan(mean) else mean) * (1 - lost) + 10.0 * lost
+    ours = (0.0 if math.isnan(mean) else mean) * (1 - lost) + CHANCE * lost
     if abs(ours - paper) <= TOLERANCE or max(ours, paper) <= NOTHING_LEARNT:
         return "✓"
     return "▲" if ours > paper else "▼"
+
+
+class SwapTest(NamedTuple):
+    """`table`: one row for all rules and one per rule, distances in points; `conclusion`: a sentence."""
+
+    table: pd.DataFrame
+    conclusion: str
+
+
+def swap_test(summary: pd.DataFrame, labels: Labels = NO_LABELS, rows: tuple[str, str] = EXCHANGED) -> SwapTest:
+    """Is our table nearer to the published one as printed, or with the rows of two attacks exchanged?
+
+    Over the cells of both attacks that the paper has, but alpha = 0: there both of ours are the same run,
+    as far from one row as from the other. Distances are the mean absolute (mad) and the root mean square
+    (rms) difference in points; a diverged run counts as chance level, 10 %. A rule is decided only if no
+    cell is missing, both distances agree, and the mads are at least 1 point apart.
+    """
+    row_a, row_b = rows
+    cells = _pairs(summary, row_a, row_b)
+    parts = {"all": cells} | dict(iter(cells.groupby("rule", sort=False)))
+    table = pd.DataFrame([{"rule": str(rule), **_distances(part)} for rule, part in parts.items()])
+    return SwapTest(table, _conclude(table, label(row_a, labels), label(row_b, labels), labels))
+
+
+def _pairs(summary: pd.DataFrame, row_a: str, row_b: str) -> pd.DataFrame:
+    """Columns rule, ours (NaN if not run), printed, exchanged; a row per cell with both published numbers."""
+    published = summary.set_index(["rule", "alpha", "attack"])["paper"]
+    lost = (summary["n_diverged"] / summary["n"]).where(summary["n"] > 0)
+    ours = summary["mean"].fillna(0) * (1 - lost) + CHANCE * lost
+    cells = summary.assign(ours=ours, printed=summary["paper"])
+    cells = cells[cells["attack"].isin([row_a, row_b]) & (cells["alpha"] > 0)]
+    other = {row_a: row_b, row_b: row_a}
+    keys = zip(cells["rule"], cells["alpha"], cells["attack"].map(other), strict=True)
+    cells = cells.assign(exchanged=[published.get(key, math.nan) for key in keys])
+    return cells.dropna(subset=["printed", "exchanged"])[["rule", "ours", "printed", "exchanged"]]
+
+
+def _distances(cells: pd.DataFrame) -> dict[str, Any]:
+    gaps = {row: (cells["ours"] - cells[row]).dropna() for row in ("printed", "exchanged")}
+    out: dict[str, Any] = {"cells": len(cells), "missing": int(cells["ours"].isna().sum())}
+    out |= {f"mad_{row}": gap.abs().mean() for row, gap in gaps.items()}
+    out |= {f"rms_{row}": np.sqrt((gap**2).mean()) for row, gap in gaps.items()}
+    mad, rms = (out[f"{d}_printed"] - out[f"{d}_exchanged"] for d in ("mad", "rms"))
+    decided = out["missing"] == 0 and abs(mad) >= MARGIN and mad * rms > 0
+    return out | {"nearer": ("exchanged" if mad > 0 else "as printed") if decided else "cannot tell"}
+
+
+def _conclude(table: pd.DataFrame, a: str, b: str, labels: Labels) -> str:
+    whole, rules = table.iloc[0], table.iloc[1:]
+    undecided = f"Whether the rows {a} and {b} are exchanged: cannot tell"
+    if whole["cells"] == 0:
+        return f"{undecided}, the paper has no cells of both."
+    if whole["missing"]:
+        return f"{undecided}, {whole['missing']} of {whole['cells']} cells are not run."
+    nearer = f"Our rows {a} and {b} are nearer to the published ones"
+    verdicts = {
+        "exchanged": f"{nearer} exchanged than as printed",
+        "as printed": f"{nearer} as printed than exchanged",
+        "cannot tell": undecided,
+    }
+    by_rule = ", ".join(f"{label(r['rule'], labels)} {r['nearer']}" for _, r in rules.iterrows())
+    return (
+        f"{verdicts[whole['nearer']]}: mean absolute difference {whole['mad_printed']:.1f} points as printed "
+        f"and {whole['mad_exchanged']:.1f} exchanged (RMS {whole['rms_printed']:.1f} and "
+        f"{whole['rms_exchanged']:.1f}) over {whole['cells']} cells, diverged runs counted as chance level, "
+        f"{CHANCE:g} %; by rule: {by_rule}."
+    )
+
+
+def exchanged(summary: pd.DataFrame, labels: Labels, rows: tuple[str, str] = EXCHANGED) -> str:
+    """The section of the report about `swap_test`; "" where one of both attacks was not asked for."""
+    if not {*rows} <= {*summary["attack"]}:
+        return ""
+    test = swap_test(summary, labels, rows)
+    table = test.table.round(1).astype(object).fillna(MISSING)
+    table["rule"] = [label(rule, labels) for rule in table["rule"]]
+    head = ["Rules", "Cells", "Not run", "MAD printed", "exchanged", "RMS printed", "exchanged", "Nearer"]
+    shown = markdown_table(head, table.to_numpy())
+    return f"## Are two rows of the paper exchanged?\n\n{test.conclusion}\n\n{shown}\n"
 
 
 ENTRY = Table(
@@ -81,5 +168,5 @@ ENTRY = Table(
         "▲": "ours is higher",
         "▼": "ours is lower",
     },
-    swap=("scaling", "label_flip"),
+    appendix=exchanged,
 )

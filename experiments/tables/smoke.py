@@ -3,7 +3,7 @@
 Noise, which ends the mean and no other rule; and an attack that tries the rule in use, against which Krum falls too.
 """
 
-from byzsim.experiments.config import Config, Table
+from byzsim.experiments.plan import Config, Table
 
 
 def no_verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) -> str:

@@ -1,7 +1,7 @@
 """Every rule under every attack, briefly: what breaks, and what learns at all in 20 steps."""
 
 from byzsim import AGGREGATORS, ATTACKS
-from byzsim.experiments.config import Config, Table
+from byzsim.experiments.plan import Config, Table
 from byzsim.experiments.tables.smoke import no_verdict
 
 ENTRY = Table(

@@ -6,15 +6,16 @@ are Okabe and Ito's, or a purple-orange scale, and line styles, markers and numb
 
 import io
 import itertools
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from byzsim.experiments.files import write_whole
+from byzsim.experiments.plan import NO_LABELS, Labels, label
+from byzsim.experiments.report.summary import QUICK, Record, percent, runs_of
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -23,16 +24,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-Record = Mapping[str, Any]
-Labels = Mapping[str, str]  # a rule's, attack's or verdict's name -> what is printed for it
-NO_LABELS: Labels = MappingProxyType({})
-
-QUICK = "QUICK RUN, NOT A RESULT"
 CHANCE = 10.0  # percent: ten classes, equally frequent
 LIMIT = 20.0  # points; the difference at which the map's colour scale ends
 SCALE = ScalarMappable(Normalize(-LIMIT, LIMIT), "PuOr")
 ACCURACY = ScalarMappable(Normalize(0, 100), "viridis")
-
 # One per alpha, in order: the first (no attack) is plain black; all differ in colour, dashes and marker.
 STYLES: list[dict[str, Any]] = [
     {"color": "#000000", "linestyle": "-", "marker": "o"},
@@ -43,32 +38,6 @@ STYLES: list[dict[str, Any]] = [
     {"color": "#CC79A7", "linestyle": (0, (8, 2)), "marker": "P"},
 ]
 DIVERGED: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 1.8, "linestyle": "none"}
-
-
-def label(name: str, labels: Labels) -> str:
-    """What is printed for a rule, attack or verdict: its label, or the name with spaces for underscores."""
-    return labels.get(name, name.replace("_", " "))
-
-
-def percent(alpha: float) -> str:
-    """A fraction 0..1 as a percentage without needless digits: 0.25 -> "25 %"."""
-    return f"{100 * alpha:.4g} %"
-
-
-def runs_of(records: Sequence[Record], rule: str, attack: str, alpha: float) -> list[Record]:
-    """The runs of one cell, one per seed. Without attackers every attack's cell is the same run, "none"."""
-    name = attack if alpha > 0 else "none"
-    return [r for r in records if (r["rule"], r["attack"]) == (rule, name) and np.isclose(r["alpha"], alpha)]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a reader, or a crash half-way, never meets a part of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -89,11 +58,6 @@ def mark_quick(figure: Figure, quick: bool) -> None:
     if quick:
         band = {"facecolor": "#D55E00", "edgecolor": "none", "pad": 3}
         figure.suptitle(QUICK, fontsize=18, weight="bold", color="white", bbox=band, gid="quick")
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Accuracy over epochs
-# ---------------------------------------------------------------------------------------------------------
 
 
 def figure3(
@@ -173,11 +137,6 @@ def _legend(alphas: Sequence[float]) -> list[Line2D]:
     ]
     chance = Line2D([], [], color="0.5", linewidth=0.8, label=f"chance ({CHANCE:g} %)")
     return [*curves, Line2D([], [], color="0.3", **DIVERGED, label="diverged"), chance]
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Ours minus the paper's
-# ---------------------------------------------------------------------------------------------------------
 
 
 def heatmap(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -> Figure:

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from byzsim.experiments import arguments, csv_files, folders, harm, hosts, plugins, records, runner, settings, stop
-from byzsim.experiments import diff as differences
+from byzsim.experiments import arguments, files, plugins, records
 from byzsim.experiments import report as reports
-from byzsim.experiments import status as states
-from byzsim.experiments import verify as verification
-from byzsim.experiments import zoo as catalogue
-from byzsim.experiments.config import Config, Table, cells
+from byzsim.experiments.catalogue import attacks
+from byzsim.experiments.catalogue import definitions as definition_pages
+from byzsim.experiments.catalogue import rules as catalogue
 from byzsim.experiments.datasets import DATASETS, describe, fingerprint
 from byzsim.experiments.errors import Incomplete, UserError, unknown
+from byzsim.experiments.plan import Config, Table, cells, changed
+from byzsim.experiments.records import diff as differences
+from byzsim.experiments.records import folders
+from byzsim.experiments.records import status as states
+from byzsim.experiments.report import settings
+from byzsim.experiments.run import devices, hosts, interrupt, session
+from byzsim.experiments.run import verify as verification
 from byzsim.experiments.tables import TABLES
 from rich.console import Console
 
@@ -168,12 +173,12 @@ class Definitions:
 
 def run(args: list[str]) -> None:
     """Run what has no record yet, then report."""
-    runner.use_all_cores()
+    devices.use_all_cores()
     table, given, folder = _given("run", Run, args)
     words = _words(table, given, folder)
-    runner.keep_compiled()
+    devices.keep_compiled()
     with _processes(given):
-        failures = runner.run(
+        failures = session.run(
             table,
             given.config,
             folder,
@@ -194,14 +199,14 @@ def run(args: list[str]) -> None:
 def _write_at_end(table: Table, given: Run, folder: Path) -> None:
     """By one process."""
     if hosts.first():
-        with stop.at_once():
+        with interrupt.at_once():
             _write(table, given, folder, _found(given.config, folder))
 
 
 def _processes(given: Run) -> contextlib.AbstractContextManager[None]:
     where = (given.coordinator, given.processes, given.process)
     if given.distributed:
-        runner.use_all_cores(least=1)
+        devices.use_all_cores(least=1)
         return hosts.session(*where)
     if where != (None, None, None):
         raise UserError("--coordinator, --processes and --process are for --distributed, which was not given")
@@ -230,7 +235,7 @@ def report(args: list[str]) -> None:
         raise UserError(f"{folder} has records, but none of these cells: `byzsim report {folder}` is of those it has")
     text = _write(table, given, folder, found)
     if given.inject:
-        reports.write_whole(given.inject, _injected(given.inject, table, text).encode())
+        files.write_whole(given.inject, _injected(given.inject, table, text).encode())
 
 
 def _injected(page: Path, table: Table, text: str) -> str:
@@ -273,7 +278,9 @@ def _write(table: Table, given: Reported, folder: Path, found: Sequence[records.
     }
     printed: dict[str, Any] = {"title": title, "quick": given.quick, "labels": labels}
     try:
-        text = reports.build(source=table.source, records=found, folder=folder, swap=table.swap, **printed, **common)
+        text = reports.build(
+            source=table.source, records=found, folder=folder, appendix=table.appendix, **printed, **common
+        )
     except OSError as error:
         raise Incomplete(
             f"cannot write the report into {folder}: {error.strerror}. The records are kept; `byzsim report` makes it."
@@ -323,17 +330,17 @@ def diff(args: list[str]) -> int:
     for line in differences.lines(table):
         _say(line)
     if given.csv:
-        _write_file(given.csv, csv_files.text(table))
+        _write_file(given.csv, files.csv(table))
     return 0 if differences.same(table) else 1
 
 
 def verify(args: list[str]) -> int:
     """Run some recorded cells again; 1 if any of them differs from its record."""
-    runner.use_all_cores()
+    devices.use_all_cores()
     table, given, folder = _given("verify", Verify, args)
     if given.sample < 1:
         raise UserError(f"--sample {given.sample} is below 1")
-    runner.keep_compiled()
+    devices.keep_compiled()
     config = given.config
     wanted = cells(config, given.only)
     places = {records.place(cell.as_dict()) for cell in wanted}
@@ -356,7 +363,7 @@ def export(args: list[str]) -> None:
     given = arguments.parsed(Export, args, prog="byzsim export")
     if given.file:
         _check_file(given.file)
-    table = csv_files.text(records.load_results(given.folder, lambda line: print(line, file=sys.stderr)))
+    table = files.csv(records.load_results(given.folder, lambda line: print(line, file=sys.stderr)))
     if given.file:
         _write_file(given.file, table)
     else:
@@ -406,7 +413,7 @@ def _of_folder(kind: type[Given], folder: Path, args: list[str], prog: str) -> t
         raise UserError(f"the settings of {folder} cannot be read: {error}") from None
     own = _named(dataclasses.replace(own, config=_seeds(kind, own.config)))
     given = _named(arguments.parsed(kind, args, default=own, prog=prog), own.plugins)
-    differ = settings.changed(own.config, given.config)
+    differ = changed(own.config, given.config)
     differ += [f"--{name}" for name in ("quick", "results", "name") if getattr(own, name) != getattr(given, name)]
     if differ:
         raise UserError(f"{folder} has its settings, which {', '.join(differ)} would change: name the table instead")
@@ -421,7 +428,7 @@ def _folder(table: Table, given: Where) -> Path:
     """In --results, by the name given, or else called after all that was changed about the table."""
     base = _base(table, given.quick)
     if given.name is None:
-        return given.results / folders.composed(table, base, given.config, quick=given.quick)
+        return folders.place(given.results, table, base, given.config, quick=given.quick)
     folders.check_name(given.name)
     folder = given.results / given.name
     folders.refuse_other(folder, table, given.config, quick=given.quick)
@@ -440,20 +447,20 @@ def zoo(args: list[str]) -> None:
     facts = catalogue.measure(given, _say)
     catalogue.write(facts, given, given.results / "rules")
     print(facts.drop(columns=["traits", "found by"]).fillna("").to_string(index=False))
-    harm.write(harm.compare(given, _say), given, given.results / "rules")
+    attacks.write(attacks.compare(given, _say), given, given.results / "rules")
     _say(f"written: {given.results / 'rules'}/README.md, rules.csv, learned.md, .csv, .png, .svg")
 
 
 def definitions(args: list[str]) -> None:
     """Print or write the page of names that stand for several definitions."""
     given = arguments.parsed(Definitions, args, prog="byzsim definitions")
-    names, known = arguments.split(given.names), catalogue.several()
+    names, known = arguments.split(given.names), definition_pages.several()
     for name in names:
         if name not in known:
             raise UserError(f"{unknown('name of several definitions', name, known)} A page in a file: --output FILE.")
     if given.output:
         _check_file(given.output)
-    page = catalogue.definitions(names)
+    page = definition_pages.page(names)
     if given.output:
         _write_file(given.output, page)
     else:
@@ -468,7 +475,7 @@ def _check_file(path: Path) -> None:
 
 def _write_file(path: Path, text: str) -> None:
     try:
-        reports.write_whole(path, text.encode())
+        files.write_whole(path, text.encode())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 

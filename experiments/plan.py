@@ -6,21 +6,22 @@ import inspect
 import itertools
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
 from byzsim.cell import Momentum, Sharding
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.report import Verdict
 from byzsim.names import canonical
 from byzsim.options import resolved
 from tyro.constructors import PrimitiveConstructorSpec
 
-PAPER = Path(__file__).parent / "paper"
+PAPER = Path(__file__).parent / "tables" / "published"
+PARTS = ("rules", "attacks", "alphas", "seeds")  # which cells are run, and not how
 MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)
 
 
@@ -104,6 +105,33 @@ class Config:
         return dataclasses.replace(self, rules=rules, attacks=attacks)
 
 
+def changed(base: Config, config: Config) -> list[str]:
+    """Settings of the cells that differ, in words such as "lr 0.03 -> 0.1"; which cells there are is none of them."""
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in PARTS]
+    pairs = {name: (_value(base, name), _value(config, name)) for name in names}
+    return [f"{name} {_text(a)} -> {_text(b)}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _value(config: Config, name: str) -> object:
+    value = getattr(config, name)
+    return sorted(value) if name == "options" else value
+
+
+def _text(value: object) -> str:
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+
+
+# (mean, sd, seeds, seeds that diverged, the paper's number), accuracies in percent -> the mark to print.
+Verdict = Callable[[float, float, int, int, float], str]
+Labels = Mapping[str, str]  # a rule's, attack's or verdict's name -> what is printed for it
+NO_LABELS: Labels = MappingProxyType({})
+
+
+def label(name: str, labels: Labels) -> str:
+    """What is printed for a rule, attack or verdict: its label, or the name with spaces for underscores."""
+    return labels.get(name, name.replace("_", " "))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of a paper, or of ours: what is run, and what it is compared with."""
@@ -118,11 +146,11 @@ class Table:
     verdict: Verdict
     """fixed before any run"""
     published: str | None = None
-    """a file in experiments/paper with columns rule, attack, alpha, accuracy (percent), source"""
-    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """a file in experiments/tables/published with columns rule, attack, alpha, accuracy (percent), source"""
+    labels: Labels = dataclasses.field(default_factory=dict)
     """how names are printed, and what the marks of `verdict` mean"""
-    swap: tuple[str, str] | None = None
-    """two attacks whose published rows may be exchanged"""
+    appendix: Callable[[pd.DataFrame, Labels], str] | None = None
+    """a section of this table's own for its report, of the summary that is printed; "" where there is nothing to say"""
 
     def paper(self) -> pd.DataFrame | None:
         """The published numbers.

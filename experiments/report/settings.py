@@ -5,27 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from byzsim.experiments.config import Config, Table
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.figures import label
-
-PARTS = ("rules", "attacks", "alphas", "seeds")  # which cells are run, and not how
-
-
-def changed(base: Config, config: Config) -> list[str]:
-    """Settings of the cells that differ, in words such as "lr 0.03 -> 0.1"; which cells there are is none of them."""
-    names = [field.name for field in dataclasses.fields(Config) if field.name not in PARTS]
-    pairs = {name: (_value(base, name), _value(config, name)) for name in names}
-    return [f"{name} {_text(a)} -> {_text(b)}" for name, (a, b) in pairs.items() if a != b]
-
-
-def _value(config: Config, name: str) -> object:
-    value = getattr(config, name)
-    return sorted(value) if name == "options" else value
-
-
-def _text(value: object) -> str:
-    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+from byzsim.experiments.plan import Config, Table, changed, label
 
 
 def published(table: Table, config: Config, *, quick: bool) -> pd.DataFrame | None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
-from byzsim.experiments import folders, records
-from byzsim.experiments.config import cells
+from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint, fingerprint
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.records import Record
+from byzsim.experiments.plan import cells
+from byzsim.experiments.records import Record, folders
 from byzsim.experiments.tables import TABLES
 
 STATES = ("done", "failed", "stale", "missing")

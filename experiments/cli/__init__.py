@@ -7,13 +7,13 @@ import importlib.metadata
 import io
 import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from byzsim.experiments import listing, output, stop
+from byzsim.experiments.cli import listing, output
 from byzsim.experiments.errors import Incomplete, UserError, unknown
+from byzsim.experiments.run import interrupt
 
 USAGE = """\
 byzsim: Byzantine-robust distributed training, and the papers' tables.
@@ -46,6 +46,7 @@ One cell of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,a
 
 Results go to results/TABLE. A run with overrides goes to a folder of its own, results/TABLE+what=value, so it never
 mixes with the table's own results; more seeds, and parts of the table (--only), do go to results/TABLE.
+A long name is shortened to its first words and a hash, results/TABLE+what=value+more-1a2b3c4d.
 --name FOLDER calls it otherwise; --title TEXT and --labels NAME=TEXT ... are for its report.
 """
 
@@ -152,9 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
     try:
         return _command([each for each in args if each != "--debug"]) or 0
-    except KeyboardInterrupt as interrupt:
-        print(f"\n{str(interrupt) or stop.WORDS}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"\n{str(stopped) or interrupt.WORDS}", file=sys.stderr)
+        return interrupt.CODE
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -215,7 +216,7 @@ def _has_device() -> bool:
 
 def script() -> None:
     """The process `byzsim`: ends with the exit code, after Ctrl-C at once, without waiting for what XLA computes."""
-    stop.ours = True
+    interrupt.ours = True
     output.guard()
     os.environ.update(OURS)  # before JAX and Matplotlib read them
     try:
@@ -223,12 +224,7 @@ def script() -> None:
     except SystemExit as end:  # of tyro, after its help
         code = int(end.code or 0)
     code = _printed(code)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; Python's way out would be killed, as if it were not
-    if code == 130:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    interrupt.leave(code)
 
 
 def _printed(code: int) -> int:
@@ -270,8 +266,8 @@ def _helped(name: str) -> bool:
 
 def _loaded(name: str) -> Callable[[list[str]], int | None]:
     def command(args: list[str]) -> int | None:
-        with stop.at_once():
-            from byzsim.experiments import commands  # with JAX and all else, which takes seconds
+        with interrupt.at_once():
+            from byzsim.experiments.cli import commands  # with JAX and all else, which takes seconds
 
         return getattr(commands, name)(args)
 
@@ -290,8 +286,8 @@ def _list(args: list[str]) -> None:
 def _show(args: list[str]) -> None:
     if not args or (args[0].startswith("-") and not HELPS & {*args}):
         raise UserError("show what? byzsim show NAME, with NAME one that byzsim list has")
-    with stop.at_once():
-        from byzsim.experiments import show  # with JAX
+    with interrupt.at_once():
+        from byzsim.experiments.cli import show  # with JAX
 
     for line in show.pages(args):
         print(line)
@@ -300,7 +296,7 @@ def _show(args: list[str]) -> None:
 def _own(modules: list[str]) -> list[tuple[str, list[listing.Member]]]:
     if not modules:
         return []
-    with stop.at_once():
+    with interrupt.at_once():
         from byzsim.experiments import plugins  # with JAX
 
     found = plugins.load(modules)

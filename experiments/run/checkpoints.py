@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from byzsim.cell import MOST
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.figures import write_whole
+from byzsim.experiments.files import write_whole
 from byzsim.grid import Snapshot
 
 ARRAY = np.ndarray | np.generic

@@ -1,6 +1,7 @@
 """Folders of results: how they are called, and config.json, from which a folder knows what it holds."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -9,25 +10,41 @@ from pathlib import Path
 from typing import Any
 
 from byzsim.experiments import records
-from byzsim.experiments.config import SHARED, Config, Table
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.figures import write_whole
-from byzsim.experiments.settings import PARTS
+from byzsim.experiments.files import write_whole
+from byzsim.experiments.plan import PARTS, SHARED, Config, Table
 from byzsim.experiments.tables import TABLES
 
 FILE = "config.json"
+LONGEST = 80  # bytes of a folder's name
+SHORTENED = re.compile(r".+\+more-[0-9a-f]{8}")
 FIELDS = tuple(field.name for field in dataclasses.fields(Config))
 
 
-def composed(table: Table, base: Config, config: Config, *, quick: bool) -> str:
-    """The table's name, with what was changed about it behind; more seeds change nothing about it."""
-    changed = ["quick"] if quick else []
-    for name in FIELDS:
-        value = getattr(config, name)
-        if name != "seeds" and value != getattr(base, name):
-            text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            changed.append(f"{name}={text}".replace("/", "_"))
-    return "+".join([table.name, *changed])
+def place(results: Path, table: Table, base: Config, config: Config, *, quick: bool) -> Path:
+    """The folder of these settings: the table's name, and what was changed about it behind; more seeds change nothing.
+
+    Where that is more than `LONGEST` bytes, its first words and a hash of the changes stand for it, as file systems
+    take no more than 255. A folder of an earlier version, which has the whole name, stays in use.
+    """
+    pairs = [(name, getattr(config, name)) for name in FIELDS if name != "seeds"]
+    changed = [(name, value) for name, value in pairs if value != getattr(base, name)]
+    whole = "+".join([table.name, *["quick"] * quick, *(_word(name, value) for name, value in changed)])
+    if len(os.fsencode(whole)) <= LONGEST or os.path.exists(results / whole):
+        return results / whole
+    digest = hashlib.sha256(json.dumps([quick, changed]).encode()).hexdigest()[:8]
+    return results / f"{_first_words(whole, LONGEST - 14)}+more-{digest}"
+
+
+def _word(name: str, value: Any) -> str:
+    text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"{name}={text}".replace("/", "_")
+
+
+def _first_words(text: str, size: int) -> str:
+    """Such as fit into so many bytes, numbers whole; there is one at least, the table's name."""
+    ends = [found.start() for found in re.finditer(r"\+|-(?=[^\W\d])", text)]
+    return text[: max(end for end in ends if end == ends[0] or len(os.fsencode(text[:end])) <= size)]
 
 
 def write(folder: Path, table: Table, config: Config, *, quick: bool, words: Mapping[str, Any]) -> None:
@@ -113,6 +130,8 @@ def _argument(name: str, value: Any) -> list[str]:
 
 def _by_name(folder: Path) -> dict[str, Any]:
     """From TABLE, TABLE+quick, TABLE+batch=32 and so on."""
+    if SHORTENED.fullmatch(folder.resolve().name):
+        raise UserError(f"{folder} has no {FILE}, and its name has a part of its settings: name the table instead")
     name, *parts = re.split(rf"\+(?=quick(?:\+|$)|(?:{'|'.join(FIELDS)})=)", folder.resolve().name)
     if name not in TABLES:
         raise UserError(f"{folder} has no {FILE}, and its name does not begin with a table's: name the table instead")
@@ -124,10 +143,11 @@ def _by_name(folder: Path) -> dict[str, Any]:
 
 def check_name(name: str) -> None:
     """Raises UserError for what is no name of a folder, or that of one which other commands or tables write to."""
-    if not re.fullmatch(r"\w[\w. =-]*", name) or name in {*TABLES, "rules", "bench"}:
+    if not re.fullmatch(r"\w[\w. =-]*", name) or name in {*TABLES, "rules", "bench"} or len(os.fsencode(name)) > 255:
         taken = ", ".join([*TABLES, "rules", "bench"])
         raise UserError(
-            f"--name {name!r}: expected letters, digits, spaces and any of . - _ = for a folder, and none of {taken}"
+            f"--name {name!r}: expected letters, digits, spaces and any of . - _ = for a folder, at most 255 bytes, "
+            f"and none of {taken}"
         )
 
 

@@ -55,7 +55,7 @@ def pages(args: list[str]) -> Iterator[str]:
 
 
 def _page(name: str) -> Iterator[str]:
-    from byzsim.experiments.tables import TABLES  # with pandas and matplotlib
+    from byzsim.experiments.tables import TABLES  # with pandas
 
     name = canonical(name)
     for kind, zoo in ZOOS.items():

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import signal
 import sys
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
@@ -17,8 +16,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim.experiments import stop
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.run import interrupt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 SILENCE = 20  # seconds after which a process that is not heard of counts as dead; JAX's own default is 100
@@ -41,8 +40,7 @@ def session(
     Raises:
         UserError: nothing is found, or the three do not go together.
     """
-    if stop.ours:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a wait for other processes does not hear Python's own handler
+    interrupt.without_python()
     _join(coordinator, processes, process)
     _check_two()
     _meet()
@@ -86,7 +84,7 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
 
 
 def _check_two() -> None:
-    """One CPU device in all would give other bits than several; `runner.use_all_cores` has the reason."""
+    """One CPU device in all would give other bits than several; `devices.use_all_cores` has the reason."""
     if jax.device_count() == 1 and jax.devices()[0].platform == "cpu":
         raise UserError("one CPU device in all rounds otherwise than several: set JAX_NUM_CPU_DEVICES=2")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import byzsim
 
-FOLDERS = {"byzsim.experiments": Path(__file__).parent, "byzsim": Path(str(byzsim.__file__)).parent}
+FOLDERS = {"byzsim.experiments": Path(__file__).parents[1], "byzsim": Path(str(byzsim.__file__)).parent}
 PACKAGES = {
     "aggregation rules": "byzsim.aggregators",
     "pre-rules, as in nnm+krum": "byzsim.pre_rules",

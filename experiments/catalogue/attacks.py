@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, oneshot
-from byzsim.experiments import csv_files
-from byzsim.experiments.figures import save
-from byzsim.experiments.report import write_whole
-from byzsim.experiments.zoo import Size, origin_line, pipes
+from byzsim.experiments import files
+from byzsim.experiments.catalogue.rules import Size, made_by
+from byzsim.experiments.files import markdown_table, write_whole
+from byzsim.experiments.report.figures import save
 from matplotlib.figure import Figure
 
 # What is compared: fixed strengths first, then what searches a line, then what climbs.
@@ -67,16 +67,16 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     """learned.md, learned.csv, learned.png and .svg in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save(picture(errors), folder / "learned")
-    write_whole(folder / "learned.csv", csv_files.text(errors, float_format="%.4f").encode())
+    write_whole(folder / "learned.csv", files.csv(errors, float_format="%.4f").encode())
     best = errors[list(CONTENDERS)].drop(columns="learned").max(axis=1)
     wins = int((errors["learned"] > best).sum())
     alie = int((errors["learned"] > errors["ALIE (z = 1.5)"]).sum())
     shown = [[f"{x:.2f}" if isinstance(x, float) else x for x in row] for row in errors.to_numpy()]
     text = (
         f"# How far attacks move rules\n\n{(compare.__doc__ or '').partition('Rules are')[0].strip()}\n\n"
-        f"m = {size.m}, d = {size.d}, {DRAWS} draws. {origin_line('byzsim zoo', size)}\n\n"
+        f"m = {size.m}, d = {size.d}, {DRAWS} draws. {made_by(size)}\n\n"
         f"The learned attack is above ALIE on {alie} of {len(errors)} rules, above every other attack on {wins}.\n\n"
-        f"{pipes(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
+        f"{markdown_table(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
     )
     write_whole(folder / "learned.md", "\n".join(line.strip() for line in text.split("\n")).encode())
 

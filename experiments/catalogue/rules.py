@@ -1,8 +1,7 @@
-"""The catalogue, measured: every rule with its facts, and the definitions that differ between sources, side by side."""
+"""The catalogue, measured: every rule with its facts."""
 
 import dataclasses
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, oneshot, process, trial
-from byzsim.experiments import csv_files, records
-from byzsim.experiments.report import write_whole
+from byzsim.experiments import files, records
+from byzsim.experiments.files import markdown_table, write_whole
 
 UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
 BAD = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
@@ -98,7 +97,7 @@ def non_finite(entry: Entry, size: Size) -> str:
 def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
     """README.md and rules.csv in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "rules.csv", csv_files.text(facts).encode())
+    write_whole(folder / "rules.csv", files.csv(facts).encode())
     write_whole(folder / "README.md", _page(facts, size).encode())
 
 
@@ -106,90 +105,20 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
     listed = [("Pre-rules", PRE_RULES), ("Attacks", ATTACKS), ("Modifiers of attacks", MODIFIERS)]
     parts = [
         "# The zoo",
-        origin_line("byzsim zoo", size),
+        made_by(size),
         "## Aggregation rules",
         "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `byzsim.robustness` with the f "
         "beside it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's "
         "own or with redundant work, to which it does not apply. published: the upper bound in the literature, from "
         "memory where the rule's docstring says so. non-finite rows: what becomes of max_f of them (at least one).",
-        pipes(facts.columns, facts.fillna("").astype(str).to_numpy()),
+        markdown_table(facts.columns, facts.fillna("").astype(str).to_numpy()),
     ]
     for title, zoo in listed:
         rows = [(name, entry.summary, entry.source, " ".join(sorted(entry.traits))) for name, entry in zoo.items()]
-        parts += [f"## {title}", pipes(("name", "what", "source", "traits"), rows)]
+        parts += [f"## {title}", markdown_table(("name", "what", "source", "traits"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def origin_line(command: str, size: Size) -> str:
-    """How a page was made: command, commit, device, versions."""
-    origin = records.origin()
-    commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
-    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    return (
-        f"Made by `{command} --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}` at commit {commit}, on "
-        f"{origin['device']}, with {versions}."
-    )
-
-
-def pipes(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
-    """A markdown table."""
-    words = [list(map(str, header)), *[[str(word).replace("|", "\\|") for word in row] for row in rows]]
-    lines = ["| " + " | ".join(row) + " |" for row in words]
-    return "\n".join([lines[0], "|" + " --- |" * len(words[0]), *lines[1:]])
-
-
-# Of 20,000 drawn matrices the one on which most variants of the rules differ.
-EXAMPLE = [[12, 7], [2, 6], [12, 1], [-4, 6], [0, -4], [4, 9], [1, -2], [-2, -1]]
-EXAMPLE_F = 1
-
-
-def several() -> list[str]:
-    """The names that stand for several definitions."""
-    return [name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.variants]
-
-
-def definitions(names: Sequence[str] = ()) -> str:
-    """The page of these of the names that stand for `several` definitions, or all; what each gives on a small input."""
-    parts = [
-        "# Definitions that differ",
-        "One name, several definitions: each is a variant, which stands for the options beside it: on the command "
-        "line --options MEMBER.variant=NAME, in Python variant=NAME (of the last part of nnm+krum). The first is the "
-        "default, and the original paper's unless the member's docstring says why it is not. Made from the registry by "
-        "`byzsim definitions`. The last column is what each gives on the matrix below.",
-        f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
-        "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
-        f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
-        "two Byzantine workers would have been, and (1, 1) as the full gradient; shown "
-        "is what the first sends, in the first step, to `median`. "
-        "Pre-rules stand before `median`.",
-    ]
-    zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
-    for title, zoo in zoos.items():
-        shown = {name: zoo[name] for name in names or several() if name in zoo}
-        parts += [f"## {title}"] * bool(shown)
-        for name, entry in shown.items():
-            rows = [
-                (r.name, _options(r.options), r.formula, r.source, _shown(title, name, r.options))
-                for r in entry.variants
-            ]
-            header = ("variant", "options", "what it computes", "who", "on the example")
-            parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", pipes(header, rows)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _options(given: Mapping[str, Any]) -> str:
-    return "`" + ", ".join(f"{key}={value!r}" for key, value in given.items()) + "`" if given else "default"
-
-
-def _shown(title: str, name: str, given: Mapping[str, Any]) -> str:
-    if title == "Attacks":
-        if "data" in ATTACKS[name].traits:
-            return "labels"
-        vector = byzsim.attack(
-            name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], full_gradient=[1.0, 1.0], rule="median", **given
-        )[0]
-    else:
-        rule = f"{name}+median" if title == "Pre-rules" else name
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a pre-rule may leave too few rows for f
-            vector = byzsim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
-    return "(" + ", ".join(f"{float(x):.3g}" for x in vector) + ")"
+def made_by(size: Size) -> str:
+    """How a page of the catalogue was made."""
+    return records.made_by(f"byzsim zoo --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}", records.origin())

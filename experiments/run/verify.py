@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from byzsim import Cell
-from byzsim.experiments import diff, records, runner
-from byzsim.experiments.config import Config, Table
+from byzsim.experiments import records
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.records import Record
+from byzsim.experiments.plan import Config, Table
+from byzsim.experiments.records import Record, diff
+from byzsim.experiments.run import session
 
 TOLERANCE = 5.0  # points of final accuracy, where bits are not promised; docs/reproducibility.md
 DECIDING = ("jax", "jaxlib", "flax", "optax", "numpy")  # versions that may move bits
@@ -47,7 +48,7 @@ def verify(
     these = [_cell(each) for each in chosen]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        runner.run(table, config, folder, these=these, quick=quick, data_dir=data_dir, say=say)
+        session.run(table, config, folder, these=these, quick=quick, data_dir=data_dir, say=say)
         again = {records.place(each): each for each in records.read(folder / "runs.jsonl", say)}
     return [judge(each, again.get(records.place(each))) for each in chosen]
 

@@ -1,0 +1,164 @@
+"""The fields of a record: how a line is made of a run that ended or failed, and what a line has to hold."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from byzsim import Cell, Curve
+from byzsim.experiments.records.identities import Record, identifier
+from byzsim.experiments.records.provenance import now
+from byzsim.names import rule_entry
+
+
+def record(
+    cell: Cell,
+    curve: Curve,
+    *,
+    table: str,
+    quick: bool,
+    decides: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    seconds: float,
+    chunk: int | None = None,
+    halved: int = 0,
+    per_cell: int = 1,
+) -> Record:
+    """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged.
+
+    Args:
+        chunk: cells at once under vmap on each device; None: one after another.
+        halved: how often the chunk was halved since memory ran out.
+        per_cell: devices that shared the cell.
+    """
+    finite = curve.accuracy[np.isfinite(curve.accuracy)]
+    return {
+        "table": table,
+        "quick": quick,
+        "id": identifier(decides),
+        **decides,
+        "max_f": cell.max_f,
+        "beyond_bound": cell.beyond_bound,
+        **{name: _plain(values) for name, values in _series(cell, curve).items()},
+        "final_accuracy": None if curve.diverged else _plain(curve.accuracy)[-1],
+        "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
+        "diverged": curve.diverged,
+        "diverged_epoch": curve.diverged_epoch,
+        "digest": curve.digest,
+        "mode": _mode(chunk, halved, per_cell),
+        **origin,
+        "seconds": round(seconds, 2),
+        "time": now(),
+    }
+
+
+def failure(
+    decides: Mapping[str, Any],
+    error: Exception,
+    *,
+    origin: Mapping[str, Any],
+    chunk: int | None,
+    halved: int,
+    per_cell: int = 1,
+) -> Record:
+    """One line of failures.jsonl: the cell as in runs.jsonl, and what became of it instead of a result."""
+    return {
+        "id": identifier(decides),
+        **decides,
+        "failed": reason(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        "mode": _mode(chunk, halved, per_cell),
+        **origin,
+        "time": now(),
+    }
+
+
+def _mode(chunk: int | None, halved: int, per_cell: int) -> str:
+    """In how far bits are promised, in words."""
+    how = "cell by cell" if chunk is None else f"{chunk} cells under vmap"
+    how += f", each over {per_cell} devices" if per_cell > 1 else ""
+    return f"{how}, halved {halved} times as memory ran out" if halved else how
+
+
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
+    """A curve's measurements; whom a rule kept, and how many it shortened, only for rules that do such a thing."""
+    series = {name: values for name, values in curve._asdict().items() if isinstance(values, np.ndarray)}
+    traits = rule_entry(cell.rule).traits
+    if "filter" not in traits:
+        del series["honest_dropped"], series["byz_kept"]
+    if "clips" not in traits:
+        del series["clipped"]
+    return series
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [round(float(value), 6) if np.isfinite(value) else None for value in values]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()  # so no lone surrogates, which no file can hold
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_series(value: Any) -> bool:
+    return isinstance(value, list) and all(x is None or _is_number(x) for x in value)
+
+
+RUN_KINDS: dict[str, Callable[[Any], object]] = {
+    "id": _is_text,
+    "rule": _is_text,
+    "attack": _is_text,
+    "alpha": _is_number,
+    "n_byz": _is_whole,
+    "seed": _is_whole,
+    "beyond_bound": _is_flag,
+    "quick": _is_flag,
+    "diverged": _is_flag,
+    "diverged_epoch": lambda value: value is None or _is_whole(value),
+    "accuracy": lambda value: _is_series(value) and value,
+    "final_accuracy": lambda value: value is None or _is_number(value),
+    "data": _is_text,
+    "seconds": _is_number,
+    "commit": _is_text,
+    "dirty": lambda value: value is None or _is_flag(value),
+    "device": _is_text,
+    "versions": lambda value: isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])),
+}
+RUN_FIELDS = frozenset(RUN_KINDS)
+KINDS = {
+    **dict.fromkeys(Curve._fields, _is_series),
+    **RUN_KINDS,
+    "mode": _is_text,
+    "digest": _is_text,
+    "failed": lambda value: isinstance(value, str),
+}
+
+
+def wrong(parsed: Any, fields: frozenset[str]) -> str:
+    """What is wrong with it, if anything is."""
+    if not isinstance(parsed, dict):
+        return "no JSON object"
+    missing = sorted(fields - parsed.keys())
+    if missing:
+        return f"without {', '.join(missing)}"
+    odd = [name for name in sorted(parsed.keys() & KINDS.keys()) if not KINDS[name](parsed[name])]
+    if fields >= RUN_FIELDS and not odd and parsed["diverged"] != (parsed["final_accuracy"] is None):
+        odd = ["final_accuracy"]
+    return f"{', '.join(odd)} of another kind" if odd else ""
