@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import spread
 from byzsim.types import Traced
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 __all__ = [
     "gram",
@@ -105,7 +105,7 @@ def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
     return jnp.where(finite, scale * relative, jnp.inf)
 
 
-def row_sum(term: Callable[..., Float[Array, " d"]], *arrays: Array) -> Float[Array, " d"]:
+def row_sum(term: Callable[..., Num[Array, " d"]], *arrays: Array) -> Num[Array, " d"]:
     """sum_i term(a_i, b_i, ...) over the leading axis, upwards. One read.
 
     Written out row by row, so that XLA makes one loop over the columns of terms and sum together. A product with
@@ -325,7 +325,7 @@ def subsets(m: int, size: int) -> Bool[np.ndarray, "n m"]:
     return masks
 
 
-def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
+def mix(weights: Float[Array | np.ndarray, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
     """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
     usable, weights = usable_rows(grads), weights.astype(grads.dtype, copy=False)
 
@@ -378,7 +378,9 @@ def _merge_exchange(m: int):
 NETWORK = 128  # rows: beyond, a network takes longer to compile than it saves
 
 
-def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Sequence[Float[Array, " d"]]:
+def order_statistics(
+    grads: Float[Array, "m d"], wanted: Sequence[int]
+) -> Float[Array, "k d"] | Sequence[Float[Array, " d"]]:
     """The rows of the column-wise sorted matrix that stand at the few `wanted` ranks (0 is the smallest).
 
     NaN counts as +inf. O(md log^2 m). Up to `NETWORK` rows a sorting network, for rows with one use: one read.
@@ -628,7 +630,7 @@ def per_row(f: Callable[..., Array], *arrays: Array) -> Array:
     return jax.lax.map(lambda each: f(*each), arrays)
 
 
-def midpoint(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " d"]:
+def midpoint(low: Float[Array, "*d"], high: Float[Array, "*d"]) -> Float[Array, "*d"]:
     """The mean of two values without overflow; an infinity when either is one.
 
     >>> print(midpoint(jnp.array([1.0, 3e38]), jnp.array([4.0, 3.2e38])))

@@ -208,7 +208,7 @@ def test_the_full_gradient_is_over_all_examples(world):
     program, knobs = world.plan()
     params = world.start(program, knobs, world.train).params
     exact = softmax_gradient(world, np.asarray(params, float), np.arange(64))[1]
-    np.testing.assert_allclose(engine.full_gradient(program, params, world.train), exact, atol=1e-6)
+    np.testing.assert_allclose(engine.full_gradient(program, params, world.train, ()), exact, atol=1e-6)
 
 
 def test_an_attack_sees_the_rule_and_the_loss_after_the_step(world):

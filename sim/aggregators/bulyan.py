@@ -18,7 +18,8 @@ from byzsim.ops import (
     window,
     window_share,
 )
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.types import Aggregator, Entry, Reading, Round, checked, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 Selection = Literal["iterative", "once", "means_drop_best", "iterative_means"]
 
@@ -65,7 +66,7 @@ def bulyan(
         2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m, f = len(grads), rnd.f
         squared = sq_distances(grads)
         size = jnp.maximum(m - 2 * f - (2 if theta == "m-2f-2" else 0), 1)
@@ -85,7 +86,9 @@ def bulyan(
     return stateless(rule)
 
 
-def _best(squared, f, definition, size):
+def _best(
+    squared: Float[Array, "m m"], f: Int[Array, ""] | int, definition: KrumDefinition, size: Int[Array, ""]
+) -> Bool[Array, " m"]:
     """The usable ones of the `size` rows of smallest score, as a mask."""
     usable = jnp.isfinite(jnp.diagonal(squared))
     score = krum_scores(squared, f, definition, jnp.ones(len(squared), bool))

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import HIGHEST, masked_mean, preference, share
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.types import Aggregator, Entry, Reading, Round, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -25,7 +26,7 @@ def cge(*, combine: Literal["mean", "sum"] = "mean") -> Aggregator:
         (arXiv 2101.09337).
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         squared = jnp.einsum("md,md->m", grads, grads, precision=HIGHEST)
         usable = jnp.isfinite(squared)
         shortest = preference(jnp.where(usable, squared, jnp.inf), usable) < jnp.maximum(len(grads) - rnd.f, 1)

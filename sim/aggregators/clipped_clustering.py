@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from byzsim.ops import gram, midpoint, norms, share, usable_rows, weighted_sum
-from byzsim.types import Aggregator, Count, Entry, Info, Positive, Reading, checked
+from byzsim.types import Aggregator, Count, Entry, Info, Positive, Reading, Round, checked
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -49,11 +49,11 @@ def clipped_clustering(
         IEEE Transactions on Big Data, 2023; github lishenghui/blades.
     """
 
-    def init(m, d):
+    def init(m: int, d: int) -> State:
         del d
         return State(jnp.full((history, m), jnp.inf), jnp.int32(0))
 
-    def apply(grads, state, rnd):
+    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
         del rnd
         usable = usable_rows(grads)
         length = jnp.where(usable, norms(grads), jnp.inf)

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import deviation_gram, masked_mean, ranks, share, top_direction, usable_rows
-from byzsim.types import Aggregator, Count, Entry, Reading, Traced, checked, stateless
+from byzsim.types import Aggregator, Count, Entry, Reading, Round, Traced, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -38,7 +39,7 @@ def dnc(
         for federated learning", NDSS 2021.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         (m, d), usable = grads.shape, usable_rows(grads)
         dropped = jnp.ceil(c * rnd.f - 1e-4) if rounding == "up" else jnp.floor(c * rnd.f + 1e-4)
 

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim.ops import groups, per_row, share, usable_rows, weighted_sum
-from byzsim.types import Aggregator, Count, Entry, Traced, checked, stateless
+from byzsim.types import Aggregator, Count, Entry, Round, Traced, checked, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 
 @checked
@@ -34,7 +35,7 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         gradients", ICML 2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         m = len(grads)
         usable = usable_rows(grads)
@@ -47,7 +48,9 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
     return stateless(rule)._replace(load=r)
 
 
-def _votes(grads, usable, group, tolerance):
+def _votes(
+    grads: Float[Array, "m d"], usable: Bool[Array, " m"], group: np.ndarray, tolerance: Traced
+) -> Int[Array, " m"]:
     """How many usable rows of its group each row agrees with, itself among them; each pair of a group is read once."""
     one, other = np.nonzero(np.triu(group[:, None] == group, k=1))
     size = jnp.where(usable, per_row(lambda row: jnp.abs(row).max(), grads), 0.0)

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 from byzsim.ops import norms, per_row, row_sum, times, usable_rows
-from byzsim.types import Aggregator, Count, Entry, checked, stateless
+from byzsim.types import Aggregator, Count, Entry, Round, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -22,7 +23,7 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
     References: Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         own = jax.grad(rnd.server_loss(server_batch))(rnd.params)
         length = jnp.linalg.norm(own)
         usable = usable_rows(grads)

@@ -1,7 +1,8 @@
 """Geometric median, by Weiszfeld's iteration."""
 
 from byzsim.ops import WeiszfeldStart, usable_rows, weiszfeld
-from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
+from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Round, Traced, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -35,7 +36,7 @@ def geometric_median(
         Tohoku Mathematical Journal, 1937.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         return weiszfeld(grads, usable_rows(grads), start, steps=steps, nu=nu, tolerance=tolerance)
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 from byzsim.ops import mix, usable_rows, weiszfeld
-from byzsim.types import Aggregator, Count, Entry, Positive, Traced, checked, stateless
+from byzsim.types import Aggregator, Count, Entry, Positive, Round, Traced, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -32,7 +33,7 @@ def geometric_median_of_means(
         descent", Proceedings of the ACM on Measurement and Analysis of Computing Systems (POMACS), 2017.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         group = np.arange(len(grads)) // size
         members = (np.arange(group[-1] + 1)[:, None] == group).astype(grads.dtype)

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import SHRINK, deviation_gram, downweight, top_direction, usable_rows, weighted_sum
-from byzsim.types import Aggregator, Entry, NotNegative, Positive, Reading, checked, stateless
+from byzsim.types import Aggregator, Entry, NotNegative, Positive, Reading, Round, checked, stateless
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -47,7 +48,7 @@ def iterative_filtering(
         Stanford 2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         (m, d), usable = grads.shape, usable_rows(grads)
         gram = deviation_gram(grads, usable)
         if definition == "rcl":
@@ -73,7 +74,7 @@ def iterative_filtering(
     return stateless(rule)
 
 
-def _typical(gram, usable, d):
+def _typical(gram: Float[Array, "m m"], usable: Bool[Array, " m"], d: int) -> Float[Array, ""]:
     """Half the median squared distance of usable pairs, spread over the dimensions that they span; 0 without pairs."""
     norms = jnp.diagonal(gram)
     pair = jnp.triu(usable & usable[:, None], k=1)

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 from byzsim.ops import KrumDefinition, krum_scores, preference, sq_distances
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.types import Aggregator, Entry, Reading, Round, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -28,7 +29,7 @@ def krum(*, definition: KrumDefinition = "blanchard2017") -> Aggregator:
         gradient descent", NeurIPS 2017.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import middle_ranks, midpoint, nearest_start, ranks, row_sum, sorted_rows, window, window_share
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.types import Aggregator, Entry, Reading, Round, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -26,7 +27,7 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
     References: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         ordered = sorted_rows(grads)
         low, high = (ordered[rank] for rank in middle_ranks(m))

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import powered, preference, sq_distances
-from byzsim.types import Aggregator, Entry, checked, stateless
+from byzsim.types import Aggregator, Entry, Round, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -24,7 +25,7 @@ def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
         2018 (as "GeoMed"); Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings", 2017.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))

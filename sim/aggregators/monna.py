@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, preference, share, usable_rows
-from byzsim.types import Aggregator, Entry, Reading, checked, stateless
+from byzsim.types import Aggregator, Entry, Reading, Round, checked, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -29,7 +30,7 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
         gradient overhead", ICML 2023.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         usable = usable_rows(grads)
         if trusted == "server":

@@ -5,7 +5,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import KrumDefinition, krum_scores, krum_winners, masked_mean, preference, share, sq_distances
-from byzsim.types import Aggregator, Count, Entry, Reading, checked, stateless
+from byzsim.types import Aggregator, Count, Entry, Reading, Round, checked, stateless
+from jaxtyping import Array, Float
 
 Definition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
 DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {
@@ -45,7 +46,7 @@ def multi_krum(*, definition: Definition = "blanchard2017", q: Count | None = No
     """
     score, default_q = DEFINITIONS[definition]
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from byzsim.noise import normals
 from byzsim.ops import masked_mean, median_machine, share, sq_distances, usable_rows
-from byzsim.types import Aggregator, Count, Entry, Info, Reading, Traced, checked
+from byzsim.types import Aggregator, Count, Entry, Info, Reading, Round, Traced, checked
 from jaxtyping import Array, Bool, Float, Int, Key
 
 Threshold = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
@@ -140,11 +140,11 @@ def safeguard(
     n_guards = 2 if guards == "double" else 1
     given = (th1, th0) if guards == "double" else (th0,)
 
-    def init(m, d):
+    def init(m: int, d: int) -> State:
         sums = tuple(jnp.zeros((m, d)) for _ in range(n_guards))
         return State(jnp.ones(m, bool), sums, tuple(jnp.asarray(th, float) for th in given))
 
-    def apply(grads, state, rnd):
+    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
         k_noise, *k_guards = _keys(rnd.key, n_guards)
         windows = [t1 or 6 * rnd.epoch, t0 or rnd.epoch] if guards == "double" else [window]
         state = _restarted(state, rnd.step, windows, readmit)  # line 1

@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import HIGHEST, midpoint, share, squared, weighted_sum
-from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Traced, checked, stateless
+from byzsim.types import Aggregator, Count, Entry, Positive, Reading, Round, Traced, checked, stateless
 from jaxtyping import Array, Bool, Float
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
@@ -64,7 +64,7 @@ def signguard(
         filtering", ICDCS 2022.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         squares = squared(grads)
         usable = jnp.isfinite(squares)
         positive = usable & (squares > 0)

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import alie_z, masked_mean, masked_std
-from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.types import Attack, Entry, Reading, Round, Traced, checked, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -32,7 +33,7 @@ def alie(
     References: Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         mean = masked_mean(sent, ~byz)
         shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(sent, ~byz, mean, ddof=ddof)

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import HIGHEST, krum_scores, masked_mean, norms, preference, sq_distances
-from byzsim.types import Attack, Entry, Natural, Reading, Traced, checked, collusion
+from byzsim.types import Attack, Entry, Natural, Reading, Round, Traced, checked, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -42,7 +43,7 @@ def fang_krum(
         Security 2020 (arXiv 1911.11815).
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         mean = masked_mean(sent, ~byz)
         sign = jnp.sign(mean)
         centre = mean if base == "mean" else jnp.zeros_like(mean)
@@ -78,7 +79,7 @@ def _krum_selects(honest, squared, byz, sign, f):
     return selects
 
 
-def _upper_bound(honest, squared, byz):
+def _upper_bound(honest: Float[Array, "m d"], squared: Float[Array, "m m"], byz: Bool[Array, " m"]) -> Float[Array, ""]:
     """lambda_0"""
     m, d = honest.shape
     nearest = krum_scores(squared, 0, "torchjd", alive=~byz).min()  # distances to the r - 2 nearest of r honest rows

@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.noise import normals
-from byzsim.types import Attack, Entry, Reading, Traced, attack, checked
+from byzsim.types import Attack, Entry, Reading, Round, State, Traced, attack, checked
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -21,7 +22,9 @@ def gaussian(*, sigma: Traced = 200.0, mode: Literal["replace", "add"] = "replac
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Xie et al., ICML 2019.
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         byzantine = jnp.argsort(~byz)
 
         def forge(k, rows):

@@ -3,7 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.types import Attack, Entry, attack, checked
+from byzsim.types import Attack, Entry, Round, State, attack, checked
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -15,7 +16,9 @@ def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
     References: the "Inf" attack of byzfl (Gonzalez et al., 2025).
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         del byz, rnd
         return jnp.full_like(sent, jnp.inf if sign == "plus" else -jnp.inf), state
 

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import masked_mean
-from byzsim.types import Attack, Entry, Reading, Traced, checked, collusion
+from byzsim.types import Attack, Entry, Reading, Round, Traced, checked, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -20,7 +21,7 @@ def inner_product(*, epsilon: Traced = 0.1, convention: Literal["negated", "one_
         manipulation", UAI 2019.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         times = -epsilon if convention == "negated" else 1 - epsilon
         return times * masked_mean(sent, ~byz)

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import largest_step, masked_mean, perturbation, shift_terms, sq_distances
-from byzsim.types import Attack, Entry, Positive, Reading, checked, collusion
+from byzsim.types import Attack, Entry, Positive, Reading, Round, checked, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -32,7 +33,7 @@ def min_sum(
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         mean = masked_mean(sent, ~byz)
         p = perturbation(direction, sent, byz, mean)

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean, masked_std
-from byzsim.types import Attack, Entry, Reading, checked, collusion
+from byzsim.types import Attack, Entry, Reading, Round, checked, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -28,7 +29,7 @@ def optimal_alie(
         Baruch, Baruch, Goldberg, NeurIPS 2019.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         mean = masked_mean(sent, ~byz)
         sigma = masked_std(sent, ~byz, mean, ddof=ddof)
         towards = sigma if sign == "plus" else -sigma

@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import LINE_SEARCHES, harm_of, line_maximize, masked_mean
-from byzsim.types import Attack, Entry, Reading, checked, collusion
+from byzsim.types import Attack, Entry, Reading, Round, checked, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -27,7 +28,7 @@ def optimal_inner_product(
         Xie, Koyejo, Gupta, UAI 2019.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         mean = masked_mean(sent, ~byz)
         start = jnp.zeros_like(mean) if convention == "negated" else mean
         x = line_maximize(lambda x: harm_of(start - x * mean, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])

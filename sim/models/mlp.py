@@ -5,6 +5,7 @@ from typing import Literal
 import flax.linen as nn
 from byzsim.models._layers import ACTIVATIONS, unit_images
 from byzsim.types import Count, Entry, checked
+from jaxtyping import Array, Float, UInt8
 
 
 class MLP(nn.Module):
@@ -13,7 +14,7 @@ class MLP(nn.Module):
     activation: str
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
         x = unit_images(images)
         x = ACTIVATIONS[self.activation](nn.Dense(self.hidden)(x.reshape(len(x), -1)))
         return nn.Dense(self.n_classes)(x)

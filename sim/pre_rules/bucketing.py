@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 from byzsim.pre_rules._mixing import mixing
-from byzsim.types import Count, Entry, PreRule, Reading, checked
+from byzsim.types import Count, Entry, PreRule, Reading, Round, checked
+from jaxtyping import Array, Float
 
 
 @checked
@@ -28,7 +29,7 @@ def bucketing(*, s: Count = 2) -> PreRule:
         (arXiv 2006.09365).
     """
 
-    def weights(grads, rnd):
+    def weights(grads: Float[Array, "m d"], rnd: Round) -> Float[Array, "k m"]:
         m = len(grads)
         order = jax.random.permutation(rnd.key, m)
         bucket = jnp.arange(m) // s
