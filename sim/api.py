@@ -42,8 +42,11 @@ def aggregate(
 ) -> Float[Array, " d"] | Float[Array, "rounds d"]:
     """What `rule` makes of one round of gradients, or of several in order if it remembers.
 
-    >>> aggregate("krum", [[0.0, 1.0], [0.1, 1.0], [0.0, 1.1], [0.1, 1.1], [9.0, -9.0]], f=1)
-    >>> aggregate("nnm+krum", gradients, f=2, variant="byzfl")
+    >>> gradients = [[0.0, 1.0], [0.5, 1.0], [0.0, 1.5], [0.5, 1.5], [9.0, -9.0]]
+    >>> print(aggregate("krum", gradients, f=1))
+    [0. 1.]
+    >>> print(aggregate("nnm+krum", gradients, f=1, variant="byzfl"))
+    [0.25 1.25]
 
     Args:
         rule: a name in `byzsim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
@@ -138,8 +141,12 @@ def attack(
 ) -> Float[Array, "n_byz d"] | Float[Array, "rounds n_byz d"]:
     """What `n_byz` Byzantine workers send under an attack when the others send `honest`.
 
-    >>> attack("alie", honest, n_byz=3, z=1.5)
-    >>> attack("optimal_inner_product", honest, n_byz=3, rule="krum")
+    >>> honest = [[1.0, 0.0], [3.0, 0.0], [1.0, 4.0], [3.0, 4.0]]
+    >>> print(attack("alie", honest, n_byz=2, z=1.5))  # the mean [2, 2] less 1.5 standard deviations [1, 2]
+    [[ 0.5 -1. ]
+     [ 0.5 -1. ]]
+    >>> attack("optimal_inner_product", honest, n_byz=1, rule="median").shape
+    (1, 2)
 
     Args:
         name: in `byzsim.ATTACKS`, behind those of modifiers if wanted, joined by "+".
@@ -286,7 +293,10 @@ def simulate(
 ) -> Curve:
     """Train one cell and measure it after every epoch.
 
-    >>> simulate((x, y), (x_test, y_test), rule="krum", attack="alie", m=10, n_byz=2, model="softmax", epochs=3)
+    >>> images, labels = np.repeat(np.uint8([0, 255] * 20), 16).reshape(40, 4, 4), np.arange(40) % 2  # black and white
+    >>> data, cell = (images, labels), {"m": 5, "n_byz": 1, "batch": 4, "model": "softmax", "lr": 0.5}
+    >>> simulate(data, data, rule="median", attack="sign_flip", epochs=3, **cell).accuracy.tolist()
+    [1.0, 1.0, 1.0]
 
     Args:
         train, test: (images, labels): uint8 (n, h, w) or (n, h, w, c), and whole numbers from 0, (n,). Classes are the

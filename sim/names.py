@@ -53,7 +53,8 @@ ALIASES = {
 def chain(*parts: Any) -> Any:
     """A rule with pre-rules before it, or an attack with modifiers, from the outermost to the rule itself.
 
-    >>> chain(nnm(), krum())
+    >>> chain(PRE_RULES["nnm"].make(), AGGREGATORS["krum"].make()).init(7, 3)  # a rule, here one without a memory
+    ()
 
     Args:
         parts: any number of `PreRule` and one `Aggregator`, or of `Modifier` and one `Attack`.

@@ -16,7 +16,16 @@ M, D = 8, 5  # of the trial
 def register(name: str, entry: Entry) -> None:
     """Add a rule or an attack of one's own; what its factory makes says which of both it is.
 
+    >>> import jax.numpy as jnp
+    >>> from byzsim import aggregate, types
+    >>> def shortest():
+    ...     def rule(grads, rnd):
+    ...         best = jnp.argmin(jnp.square(grads).sum(axis=1))
+    ...         return grads[best], jnp.arange(len(grads)) == best
+    ...     return types.stateless(rule)
     >>> register("shortest", Entry(shortest, source="this notebook", max_f=lambda m: (m - 1) // 2))
+    >>> print(aggregate("shortest", [[3.0, 4.0], [1.0, 1.0], [0.0, 9.0]], f=1))
+    [1. 1.]
 
     Args:
         name: what it is called from then on; one that was registered before is replaced.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from byzsim import ATTACKS, Round, oneshot
 from byzsim.attacks._search import alie_z
-from zoo import reference
+from zoo import called, known_answers, quickly, reference
 
 BYZ = np.isin(np.arange(8), [1, 4, 6])  # of 2 attackers and fewer ALIE's z_max is 0
 ROWS = np.random.default_rng(5).normal(size=(8, 11)).astype(np.float32)
@@ -44,10 +44,10 @@ def a_round(key, t, byz, d):
 
 
 @functools.cache
-def compiled_rounds(name, options):
-    made = ATTACKS[name].make(**dict(options))
+def compiled_rounds(call, jit):
+    def run(options, rounds, byz, key):
+        made = call(**options)
 
-    def run(rounds, byz, key):
         def step(state, now):
             t, rows = now
             rows, state = made.grads(rows, byz, state, a_round(key, t, byz, rows.shape[-1]))
@@ -55,12 +55,13 @@ def compiled_rounds(name, options):
 
         return jax.lax.scan(step, made.init(*rounds.shape[1:]), (jnp.arange(len(rounds)), rounds))[1]
 
-    return jax.jit(run)
+    return jit(run)
 
 
 def forged_rounds(name, *, rounds, byz=BYZ, key=0, **options):
-    run = compiled_rounds(name, tuple(options.items()))
-    return np.asarray(run(jnp.asarray(rounds), jnp.asarray(byz), jax.random.key(key)))
+    call, traced = called("attacks", name, options)
+    run = compiled_rounds(call, quickly if options else jax.jit)
+    return np.asarray(run(traced, jnp.asarray(rounds), jnp.asarray(byz), jax.random.key(key)))
 
 
 def forged(name, *, rows=ROWS, **how):
@@ -138,14 +139,11 @@ def test_only_stochastic_attacks_read_the_key(attack):
 @pytest.mark.parametrize(("attack", "option"), TRACED)
 def test_traced_strength_is_static_strength(attack, option):
     others = next(given for given in reference("attacks", attack).OPTIONS if option in given)  # with which it counts
-    traced = jax.jit(lambda strength: forged_in_jit(attack, others | {option: strength}))
-    np.testing.assert_allclose(traced(3.0)[BYZ], forged(attack, **others | {option: 3.0})[BYZ], rtol=1e-6)
-    assert (traced(2.0)[BYZ] != traced(3.0)[BYZ]).any()
-
-
-def forged_in_jit(attack, options):
-    made, rnd = ATTACKS[attack].make(**options), a_round(jax.random.key(0), 0, BYZ, ROWS.shape[1])
-    return made.grads(jnp.asarray(ROWS), jnp.asarray(BYZ), made.init(*ROWS.shape), rnd)[0]
+    made, rnd = ATTACKS[attack].make(**others | {option: 3.0}), a_round(jax.random.key(0), 0, BYZ, ROWS.shape[1])
+    static = quickly(lambda sent, byz: made.grads(sent, byz, made.init(*ROWS.shape), rnd)[0])(ROWS, BYZ)
+    twice, thrice = (forged(attack, **others | {option: strength}) for strength in (2.0, 3.0))
+    np.testing.assert_allclose(thrice[BYZ], static[BYZ], rtol=2e-6, atol=1e-7)  # two programs
+    assert (twice[BYZ] != thrice[BYZ]).any()
 
 
 def test_every_attack_is_documented_and_keyword_only(attack):
@@ -158,7 +156,7 @@ def test_every_attack_is_documented_and_keyword_only(attack):
 
 
 CHOICES = [(name, options) for name in ATTACKS for options in reference("attacks", name).OPTIONS]
-GOLDEN = [(name, golden) for name in ATTACKS for golden in getattr(reference("attacks", name), "GOLDEN", [])]
+GOLDEN = list(known_answers("attacks"))
 
 
 def context(rows, byz, t, key):
@@ -208,30 +206,32 @@ def test_like_the_reference(attack, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "golden"), GOLDEN, ids=lambda value: value if isinstance(value, str) else "")
-def test_known_answers(name, golden):
+@pytest.mark.parametrize(
+    ("name", "golden", "through_jax"), GOLDEN, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_known_answers(name, golden, through_jax):
     rows, byz = np.array(golden["rows"], float), np.array(golden["byz"], bool)
     rounds = rows if rows.ndim == 3 else rows[None]
     previous = np.array(golden.get("previous", np.zeros(rows.shape[-1])), float)
     near = golden.get("tolerance", 1e-6)
 
-    made, ours, given = ATTACKS[name].make(**golden["options"]), [], []
-    state = made.init(*rounds.shape[1:])
-    for t, sent in enumerate(rounds):
-        rnd = a_round(jax.random.key(0), t, byz, rows.shape[-1])
-        rnd = rnd._replace(previous=jnp.float32(previous), aggregate=lambda rows: rows.mean(axis=0))
-        forged_rows, state = jax.jit(lambda sent, state, rnd=rnd: made.grads(sent, byz, state, rnd))(sent, state)
-        ours.append(forged_rows[byz])
-        known = context(sent, byz, t, jax.random.key(0))
+    given = [context(sent, byz, t, jax.random.key(0)) for t, sent in enumerate(rounds)]
+    for known in given:
         known.previous, known.aggregate = previous, lambda rows: sum(rows) / len(rows)
-        given.append(known)
-    ours = ours if rows.ndim == 3 else ours[0]
-    np.testing.assert_allclose(ours, golden["output"], rtol=near, atol=near, err_msg=golden["source"])
-
     loop = getattr(reference("attacks", name), name)
     known = {"ctx": given if rows.ndim == 3 else given[0]} if "ctx" in inspect.signature(loop).parameters else {}
     slow = loop(list(rows) if rows.ndim == 3 else rows, byz, **golden["options"], **known)
     np.testing.assert_allclose(slow, golden["output"], rtol=near, atol=near, err_msg=golden["source"])
+    if not through_jax:
+        return
+    made, mask, ours = ATTACKS[name].make(**golden["options"]), jnp.asarray(byz), []
+    state = made.init(*rounds.shape[1:])
+    for t, sent in enumerate(rounds):
+        rnd = a_round(jax.random.key(0), t, byz, rows.shape[-1])
+        rnd = rnd._replace(previous=jnp.float32(previous), aggregate=lambda rows: rows.mean(axis=0))
+        forged_rows, state = quickly(lambda sent, state, rnd=rnd: made.grads(sent, mask, state, rnd))(sent, state)
+        ours.append(forged_rows[byz])
+    np.testing.assert_allclose(ours if rows.ndim == 3 else ours[0], golden["output"], rtol=near, atol=near)
 
 
 @pytest.mark.parametrize(
@@ -328,5 +328,6 @@ def test_gaussian_noise_does_not_depend_on_who_else_attacks():
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_label_flip_mirrors_the_labels(n_classes):
     labels = jnp.arange(n_classes)[None]
-    flipped = ATTACKS["label_flip"].make().labels(labels, n_classes, None)
+    rnd = Round(jax.random.key(0), jnp.int32(0), jnp.int32(1))
+    flipped = ATTACKS["label_flip"].make().labels(labels, n_classes, rnd)
     np.testing.assert_array_equal(flipped, labels[:, ::-1])

@@ -1,8 +1,11 @@
-"""From a name to its zoo and to its reference loop."""
+"""From a name to its zoo, to its reference loop, and to a program that is cheap to compile."""
 
+import functools
 import importlib
 
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+import jax
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, grid
+from byzsim.options import options as checked_options
 
 ZOOS = {"aggregators": AGGREGATORS, "attacks": ATTACKS, "pre_rules": PRE_RULES, "modifiers": MODIFIERS}
 
@@ -14,3 +17,29 @@ def of(kind):
 def reference(kind, name):
     """The module with the member's float64 loop."""
     return importlib.import_module(f"reference.{kind}.{name}")
+
+
+quickly = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
+"""`jax.jit` for a program that runs a few times: it compiles in little more than half the time, to slower code. What is
+shipped, the defaults of each member, is also compiled as users compile it."""
+
+
+def called(kind, name, options):
+    """(factory with its static options, the traced ones), as in a run: option sets with equal static parts are one
+    program."""
+    entry = of(kind)[name]
+    return grid.call(entry.make, checked_options(name, entry, options))
+
+
+def known_answers(kind):
+    """(name, known answer, whether it goes through JAX too) of every member of a zoo.
+
+    All are compared with the float64 loop, and JAX with the loop for each of the member's OPTIONS; so through JAX goes
+    one answer of each member, and what has other options.
+    """
+    for name in of(kind):
+        module = reference(kind, name)
+        for i, golden in enumerate(getattr(module, "GOLDEN", [])):
+            yield name, golden, i == 0 or golden["options"] not in module.OPTIONS

@@ -5,7 +5,8 @@ from typing import Literal
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, middle_ranks, midpoint, order_statistics, per_row, preference, share, usable_rows
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -34,7 +35,7 @@ def aksel(
     References: Boussetta, El-Mhamdi, Guerraoui, Maurer, Rouault, "AKSEL: fast Byzantine SGD", OPODIS 2020.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         low, high = order_statistics(grads, middle_ranks(m))
         median = low if middle == "lower" else midpoint(low, high)

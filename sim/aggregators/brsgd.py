@@ -16,7 +16,7 @@ from byzsim.ops import (
     usable_rows,
 )
 from byzsim.options import Fraction, checked
-from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Traced, Variant, stateless
 from jaxtyping import Array, Bool, Float, Int
 
 Threshold = Literal["majority", "half"]
@@ -70,10 +70,10 @@ def brsgd(
         FTL-IJCAI 2021, arXiv 2108.06658.
     """
 
-    def usable_of(grads):
+    def usable_of(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
         return usable_rows(grads) if non_finite == "drop" else jnp.ones(len(grads), bool)
 
-    def code(grads, rnd):
+    def code(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         usable, quarter = usable_of(grads), len(grads) // 4
         mask = _larger_side(grads, _larger_side(grads, usable[:, None]))
@@ -82,7 +82,7 @@ def brsgd(
         kept = _top(jnp.where(first, -outside, -jnp.inf), len(grads) - 2 * quarter) & first & usable
         return masked_mean(grads, kept), share(kept)
 
-    def paper(grads, rnd):
+    def paper(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         usable, m = usable_of(grads), len(grads)
         low, high = order_statistics(grads, middle_ranks(m))

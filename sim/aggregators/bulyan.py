@@ -9,7 +9,8 @@ from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
 from byzsim.ops.order import at_rank, nearest_start, window, window_share
 from byzsim.ops.rows import mix
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 Selection = Literal["iterative", "once", "means_drop_best", "iterative_means"]
 
@@ -56,7 +57,7 @@ def bulyan(
         2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m, f = len(grads), rnd.f
         squared = sq_distances(grads)
         # first stage: the rows of V, which of them are there, and whose rows they are made of (origin, a row each)
@@ -78,7 +79,9 @@ def bulyan(
     return stateless(rule)
 
 
-def _best(squared, f, definition, size):
+def _best(
+    squared: Float[Array, "m m"], f: Int[Array, ""] | int, definition: KrumDefinition, size: Int[Array, ""]
+) -> Bool[Array, " m"]:
     """The usable ones of the `size` rows of smallest score, as a mask."""
     usable = jnp.isfinite(jnp.diagonal(squared))
     score = krum_scores(squared, f, definition, jnp.ones(len(squared), bool))

@@ -1,6 +1,6 @@
 """ByzantineSGD: ban for good who has drifted away from the majority."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from byzsim.aggregators._median_machine import at_majority, median_machine
@@ -59,10 +59,10 @@ def byzantine_sgd(
     References: Alistarh, Allen-Zhu, Li, "Byzantine stochastic gradient descent", NeurIPS 2018.
     """
 
-    def init(m, d):
+    def init(m: int, d: int) -> State:
         return State(jnp.ones(m, bool), jnp.zeros(m), jnp.zeros((m, d)), jnp.zeros(d))
 
-    def apply(grads, state, rnd):
+    def apply(grads: Float[Array, "m d"], state: State, rnd: Any) -> tuple[Float[Array, " d"], State, Info]:
         m, usable = len(grads), usable_rows(grads)
         rows = jnp.where(usable[:, None], grads, 0.0)
         first = jnp.where(rnd.step == 0, rnd.params, state.first)

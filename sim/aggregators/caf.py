@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops import usable_rows, weighted_sum
 from byzsim.ops.spectra import deviation_gram, downweight, top_direction
-from byzsim.types import Aggregator, Entry, stateless
+from byzsim.types import Aggregator, Entry, Round, stateless
+from jaxtyping import Array, Float
 
 
 def caf() -> Aggregator:
@@ -30,7 +31,7 @@ def caf() -> Aggregator:
         ICML 2025.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m, usable = len(grads), usable_rows(grads)
         gram = deviation_gram(grads, usable)
         enough = m - 2 * jnp.clip(rnd.f, 0, (m - 1) // 2) + 1e-4

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, median, middle_ranks, norms, order_statistics, per_row, row_sum, usable_rows
 from byzsim.ops.rows import times
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Info, Variant
+from byzsim.types import Aggregator, Entry, Info, Round, State, Variant
+from jaxtyping import Array, Bool, Float
 
 Start = Literal["previous", "mean", "median", "lower_median", "zero"]
 
@@ -41,7 +42,7 @@ def centered_clipping(
     References: Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
     """
 
-    def apply(grads, state, rnd):
+    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
         del rnd
         m, usable = len(grads), usable_rows(grads)
 
@@ -62,7 +63,7 @@ def centered_clipping(
     return Aggregator(lambda m, d: jnp.zeros(d) if start == "previous" else (), apply)
 
 
-def _start(start, grads, usable):
+def _start(start: str, grads: Float[Array, "m d"], usable: Bool[Array, " m"]) -> Float[Array, " d"]:
     if start == "zero":
         return jnp.zeros(grads.shape[1], grads.dtype)
     if start == "mean":

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, preference, share
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -27,7 +28,7 @@ def cge(*, combine: Literal["mean", "sum"] = "mean") -> Aggregator:
         (arXiv 2101.09337).
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         squared = jnp.einsum("md,md->m", grads, grads, precision=HIGHEST)
         usable = jnp.isfinite(squared)
         shortest = preference(jnp.where(usable, squared, jnp.inf), usable) < jnp.maximum(len(grads) - rnd.f, 1)

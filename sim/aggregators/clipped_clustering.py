@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops import gram, midpoint, norms, share, usable_rows, weighted_sum
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Info, Variant
+from byzsim.types import Aggregator, Entry, Info, Round, Variant
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -50,11 +50,11 @@ def clipped_clustering(
         IEEE Transactions on Big Data, 2023; github lishenghui/blades.
     """
 
-    def init(m, d):
+    def init(m: int, d: int) -> State:
         del d
         return State(jnp.full((history, m), jnp.inf), jnp.int32(0))
 
-    def apply(grads, state, rnd):
+    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
         del rnd
         usable = usable_rows(grads)
         length = jnp.where(usable, norms(grads), jnp.inf)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, ranks, share, usable_rows
 from byzsim.ops.spectra import deviation_gram, top_direction
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Traced, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -40,7 +41,7 @@ def dnc(
         for federated learning", NDSS 2021.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         (m, d), usable = grads.shape, usable_rows(grads)
         dropped = jnp.ceil(c * rnd.f - 1e-4) if rounding == "up" else jnp.floor(c * rnd.f + 1e-4)
 

@@ -6,7 +6,8 @@ import numpy as np
 from byzsim.ops import per_row, share, usable_rows, weighted_sum
 from byzsim.ops.sets import groups
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Traced, stateless
+from byzsim.types import Aggregator, Entry, Round, Traced, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 
 @checked
@@ -36,7 +37,7 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         gradients", ICML 2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         m = len(grads)
         usable = usable_rows(grads)
@@ -49,7 +50,9 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
     return stateless(rule)._replace(load=r)
 
 
-def _votes(grads, usable, group, tolerance):
+def _votes(
+    grads: Float[Array, "m d"], usable: Bool[Array, " m"], group: np.ndarray, tolerance: Traced
+) -> Int[Array, " m"]:
     """How many usable rows of its group each row agrees with, itself among them; each pair of a group is read once."""
     one, other = np.nonzero(np.triu(group[:, None] == group, k=1))
     size = jnp.where(usable, per_row(lambda row: jnp.abs(row).max(), grads), 0.0)

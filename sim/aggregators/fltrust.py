@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from byzsim.ops import norms, per_row, row_sum, usable_rows
 from byzsim.ops.rows import times
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, stateless
+from byzsim.types import Aggregator, Entry, Round, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -24,7 +25,7 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
     References: Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         own = jax.grad(rnd.server_loss(server_batch))(rnd.params)
         length = jnp.linalg.norm(own)
         usable = usable_rows(grads)

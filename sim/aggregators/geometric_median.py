@@ -3,7 +3,8 @@
 from byzsim.aggregators._weiszfeld import WeiszfeldStart, weiszfeld
 from byzsim.ops import usable_rows
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Traced, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -37,7 +38,7 @@ def geometric_median(
         Tohoku Mathematical Journal, 1937.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         return weiszfeld(grads, usable_rows(grads), start, steps=steps, nu=nu, tolerance=tolerance)
 

@@ -5,7 +5,8 @@ from byzsim.aggregators._weiszfeld import weiszfeld
 from byzsim.ops import usable_rows
 from byzsim.ops.rows import mix
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Traced, stateless
+from byzsim.types import Aggregator, Entry, Round, Traced, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -35,7 +36,7 @@ def geometric_median_of_means(
         descent", Proceedings of the ACM on Measurement and Analysis of Computing Systems (POMACS), 2017.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         group = np.arange(len(grads)) // size
         members = (np.arange(group[-1] + 1)[:, None] == group).astype(grads.dtype)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import usable_rows, weighted_sum
 from byzsim.ops.spectra import SHRINK, deviation_gram, downweight, top_direction
 from byzsim.options import NotNegative, Positive, checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -49,7 +50,7 @@ def iterative_filtering(
         Stanford 2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         (m, d), usable = grads.shape, usable_rows(grads)
         gram = deviation_gram(grads, usable)
         if definition == "rcl":
@@ -75,7 +76,7 @@ def iterative_filtering(
     return stateless(rule)
 
 
-def _typical(gram, usable, d):
+def _typical(gram: Float[Array, "m m"], usable: Bool[Array, " m"], d: int) -> Float[Array, ""]:
     """Half the median squared distance of usable pairs, spread over the dimensions that they span; 0 without pairs."""
     norms = jnp.diagonal(gram)
     pair = jnp.triu(usable & usable[:, None], k=1)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from byzsim.ops import preference, sq_distances
 from byzsim.ops.krum import KrumDefinition, krum_scores
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -30,7 +31,7 @@ def krum(*, definition: KrumDefinition = "blanchard2017") -> Aggregator:
         gradient descent", NeurIPS 2017.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))

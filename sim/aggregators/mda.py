@@ -8,7 +8,8 @@ import numpy as np
 from byzsim.ops import masked_mean, ranks, share, sq_distances
 from byzsim.ops.sets import subsets
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 LARGEST = 20
 """workers of which all subsets are tried: at most C(20, 11) = 167960 for one f, and 431910 for all f in a grid"""
@@ -36,7 +37,7 @@ def mda(*, search: Literal["exact", "ball"] = "exact") -> Aggregator:
         ValueError: more than 20 workers with search="exact".
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         if search == "exact" and m > LARGEST:
             raise ValueError(f"mda tries all subsets of at most {LARGEST} workers, not of {m}: take search='ball'")
@@ -49,12 +50,12 @@ def mda(*, search: Literal["exact", "ball"] = "exact") -> Aggregator:
     return stateless(rule)
 
 
-def _diameter(squared, kept):
+def _diameter(squared: Float[Array, "m m"], kept: Bool[Array, " m"]) -> Float[Array, ""]:
     """The squared diameter of the rows in a mask."""
     return jnp.where(kept & kept[:, None], squared, 0.0).max()
 
 
-def _smallest(squared, dropped):
+def _smallest(squared: Float[Array, "m m"], dropped: Int[Array, ""]) -> Bool[Array, " m"]:
     """The mask of m - `dropped` rows of smallest diameter; subsets travel as bits of a number, unpacked in chunks."""
     workers = jnp.arange(len(squared))
 
@@ -72,7 +73,7 @@ def _smallest(squared, dropped):
     return jax.lax.switch(dropped, [branch(f) for f in range((len(squared) - 1) // 2 + 1)])
 
 
-def _smallest_ball(squared, dropped):
+def _smallest_ball(squared: Float[Array, "m m"], dropped: Int[Array, ""]) -> Bool[Array, " m"]:
     """Of the m - `dropped` rows nearest to each row, those of smallest diameter, as a mask."""
     order = ranks(squared.at[jnp.diag_indices(len(squared))].add(-1.0))  # itself comes first
     balls = order < len(squared) - dropped

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from byzsim.ops import middle_ranks, midpoint, ranks, row_sum, sorted_rows
 from byzsim.ops.order import nearest_start, window, window_share
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -28,7 +29,7 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
     References: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         ordered = sorted_rows(grads)
         low, high = (ordered[rank] for rank in middle_ranks(m))

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 from byzsim.ops.rows import HIGHEST
-from byzsim.types import Aggregator, Entry, stateless
+from byzsim.types import Aggregator, Entry, Round, stateless
+from jaxtyping import Array, Float
 
 
 def mean() -> Aggregator:
@@ -15,7 +16,7 @@ def mean() -> Aggregator:
     Choices: non-finite rows pass straight into the output; that is what this baseline is for.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         ones = jnp.ones(len(grads), grads.dtype)
         return jnp.einsum("m,md->d", ones, grads, precision=HIGHEST) / len(grads), ones / len(grads)

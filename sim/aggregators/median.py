@@ -5,7 +5,8 @@ from typing import Literal
 import jax.numpy as jnp
 from byzsim.ops import middle_ranks, midpoint, order_statistics, per_row
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -26,7 +27,7 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
         rates", ICML 2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         low, high = order_statistics(grads, middle_ranks(len(grads)))
         high = low if middle == "lower" else high

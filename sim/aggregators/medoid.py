@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import preference, sq_distances
 from byzsim.ops.distances import powered
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, stateless
+from byzsim.types import Aggregator, Entry, Round, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -26,7 +27,7 @@ def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
         2018 (as "GeoMed"); Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings", 2017.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         del rnd
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, preference, share, usable_rows
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -30,7 +31,7 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
         gradient overhead", ICML 2023.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         usable = usable_rows(grads)
         if trusted == "server":

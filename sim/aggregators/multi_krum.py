@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, preference, share, sq_distances
 from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Variant, stateless
+from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from jaxtyping import Array, Float
 
 Definition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
 DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {
@@ -46,7 +47,7 @@ def multi_krum(*, definition: Definition = "blanchard2017", q: Count | None = No
     """
     score, default_q = DEFINITIONS[definition]
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from byzsim.ops import sorted_rows
 from byzsim.ops.order import nearest_start, window, window_share
-from byzsim.types import Aggregator, Entry, stateless
+from byzsim.types import Aggregator, Entry, Round, stateless
+from jaxtyping import Array, Float
 
 
 def phocas() -> Aggregator:
@@ -22,7 +23,7 @@ def phocas() -> Aggregator:
         arXiv 1805.09682.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         ordered = sorted_rows(grads)
         dropped = jnp.minimum(rnd.f, (m - 1) // 2)

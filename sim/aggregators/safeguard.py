@@ -10,7 +10,7 @@ from byzsim.aggregators._median_machine import median_machine
 from byzsim.ops import masked_mean, share, sq_distances, usable_rows
 from byzsim.ops.random import normals
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Info, Traced, Variant
+from byzsim.types import Aggregator, Entry, Info, Round, Traced, Variant
 from jaxtyping import Array, Bool, Float, Int, Key
 
 Threshold = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
@@ -142,11 +142,11 @@ def safeguard(
     n_guards = 2 if guards == "double" else 1
     given = (th1, th0) if guards == "double" else (th0,)
 
-    def init(m, d):
+    def init(m: int, d: int) -> State:
         sums = tuple(jnp.zeros((m, d)) for _ in range(n_guards))
         return State(jnp.ones(m, bool), sums, tuple(jnp.asarray(th, float) for th in given))
 
-    def apply(grads, state, rnd):
+    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
         k_noise, *k_guards = _keys(rnd.key, n_guards)
         windows = [t1 or 6 * rnd.epoch, t0 or rnd.epoch] if guards == "double" else [window]
         state = _restarted(state, rnd.step, windows, readmit)  # line 1

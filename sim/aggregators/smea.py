@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, share, usable_rows
 from byzsim.ops.sets import subsets
 from byzsim.ops.spectra import deviation_gram, top_direction
-from byzsim.types import Aggregator, Entry, stateless
+from byzsim.types import Aggregator, Entry, Round, stateless
+from jaxtyping import Array, Float
 
 LARGEST = 16
 """workers of which all subsets are tried: at most C(16, 7) = 11440 for one f, and 39203 for all f in a grid"""
@@ -30,7 +31,7 @@ def smea() -> Aggregator:
         ValueError: more than 16 workers.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         if m > LARGEST:
             raise ValueError(f"smea tries all subsets of at most {LARGEST} workers, not of {m}")

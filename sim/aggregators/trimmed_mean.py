@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 from byzsim.ops import window_of
-from byzsim.types import Aggregator, Entry, stateless
+from byzsim.types import Aggregator, Entry, Round, stateless
+from jaxtyping import Array, Float
 
 
 def trimmed_mean() -> Aggregator:
@@ -21,7 +22,7 @@ def trimmed_mean() -> Aggregator:
         rates", ICML 2018.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         dropped = jnp.minimum(rnd.f, (m - 1) // 2)
         return window_of(grads, dropped, m - 2 * dropped)

@@ -1,11 +1,12 @@
 """Zeno: rank the gradients by what they do to the server's own loss."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, ranks, share, usable_rows
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
+from jaxtyping import Array, Float
 
 
 @checked
@@ -30,7 +31,7 @@ def zeno(*, server_batch: Count = 4, rho: Traced = 5e-4, norm: Literal["sum", "m
         fault-tolerance", ICML 2019.
     """
 
-    def rule(grads, rnd):
+    def rule(grads: Float[Array, "m d"], rnd: Any) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         loss, m = rnd.server_loss(server_batch), len(grads)
         before, usable = loss(rnd.params), usable_rows(grads)
 

@@ -5,7 +5,8 @@ from typing import Literal
 from byzsim.attacks._search import alie_z
 from byzsim.ops import masked_mean, masked_std
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, collusion
+from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -34,7 +35,7 @@ def alie(
     References: Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         mean = masked_mean(sent, ~byz)
         shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(sent, ~byz, mean, ddof=ddof)

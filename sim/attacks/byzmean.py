@@ -5,7 +5,8 @@ from typing import Literal
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, weighted_sum
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, attack, once
+from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack, once
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -29,7 +30,9 @@ def byzmean(
         filtering" (SignGuard), ICDCS 2022; github JianXu95/SignGuard.
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         del rnd
         zero = jnp.zeros(sent.shape[1], sent.dtype)
         hidden, push = once(lambda: vectors(sent, byz), byz, (zero, zero))

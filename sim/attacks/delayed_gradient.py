@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 from byzsim.options import Count, checked
-from byzsim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, Round, State, attack
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -29,7 +30,9 @@ def delayed_gradient(*, delay: Count = 1000, copies: Count = 1) -> Attack:
         raise ValueError(f"delayed_gradient: copies={copies!r} is not a whole number from 1 to the delay of {delay}")
     gap = -(-delay // copies)
 
-    def grads(sent, byz, kept, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], kept: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         del byz
         place = rnd.step // gap % (copies + 1)
         kept = kept.at[place].set(jnp.where(rnd.step % gap == 0, sent, kept[place]))

@@ -8,7 +8,8 @@ from byzsim.ops import masked_mean, norms, preference, sq_distances
 from byzsim.ops.krum import krum_scores
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import Natural, checked
-from byzsim.types import Attack, Entry, Traced, Variant, collusion
+from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -45,7 +46,7 @@ def fang_krum(
         Security 2020 (arXiv 1911.11815).
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         mean = masked_mean(sent, ~byz)
         sign = jnp.sign(mean)
         centre = mean if base == "mean" else jnp.zeros_like(mean)
@@ -81,7 +82,7 @@ def _krum_selects(honest, squared, byz, sign, f):
     return selects
 
 
-def _upper_bound(honest, squared, byz):
+def _upper_bound(honest: Float[Array, "m d"], squared: Float[Array, "m m"], byz: Bool[Array, " m"]) -> Float[Array, ""]:
     """lambda_0"""
     m, d = honest.shape
     nearest = krum_scores(squared, 0, "torchjd", alive=~byz).min()  # distances to the r - 2 nearest of r honest rows

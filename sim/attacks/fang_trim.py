@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, order_statistics
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, attack
+from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -40,7 +41,9 @@ def fang_trim(
         Security 2020 (arXiv 1911.11815).
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         known = byz if knowledge == "partial" else ~byz
         mean = masked_mean(sent, known)
         sign = jnp.sign(mean)
@@ -66,14 +69,16 @@ def fang_trim(
     return attack(grads=grads, own=knowledge == "partial")
 
 
-def _range(rows, known):
+def _range(rows: Float[Array, "m d"], known: Bool[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
     """The smallest and the largest entry of each column among the `known` rows."""
     (low,) = order_statistics(jnp.where(known[:, None], rows, jnp.inf), [0])
     (high,) = order_statistics(jnp.where(known[:, None], rows, -jnp.inf), [len(rows) - 1])
     return low, high
 
 
-def _beyond(sign, near, factor):
+def _beyond(
+    sign: Float[Array, " d"], near: Float[Array, " d"], factor: Float[Array, "*#d"] | float
+) -> Float[Array, " d"]:
     """`near` moved against `sign` by a factor of at least 1."""
     return jnp.where(sign * near < 0, near * factor, near / factor)
 

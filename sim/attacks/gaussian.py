@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops.random import normals
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, attack
+from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -22,7 +23,9 @@ def gaussian(*, sigma: Traced = 200.0, mode: Literal["replace", "add"] = "replac
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Xie et al., ICML 2019.
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         byzantine = jnp.argsort(~byz)
 
         def forge(k, rows):

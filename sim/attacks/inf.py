@@ -4,7 +4,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, Round, State, attack
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -16,7 +17,9 @@ def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
     References: the "Inf" attack of byzfl (Gonzalez et al., 2025).
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         del byz, rnd
         return jnp.full_like(sent, jnp.inf if sign == "plus" else -jnp.inf), state
 

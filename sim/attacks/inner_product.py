@@ -4,7 +4,8 @@ from typing import Literal
 
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, collusion
+from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -21,7 +22,7 @@ def inner_product(*, epsilon: Traced = 0.1, convention: Literal["negated", "one_
         manipulation", UAI 2019.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         times = -epsilon if convention == "negated" else 1 - epsilon
         return times * masked_mean(sent, ~byz)

@@ -1,6 +1,7 @@
 """Honest work on inverted labels."""
 
-from byzsim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, Round, attack
+from jaxtyping import Array, Int
 
 
 def label_flip() -> Attack:
@@ -11,7 +12,7 @@ def label_flip() -> Attack:
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Allen-Zhu et al., ICLR 2021, section 5.
     """
 
-    def labels(labels, n_classes, rnd):
+    def labels(labels: Int[Array, "*b"], n_classes: int, rnd: Round) -> Int[Array, "*b"]:
         del rnd
         return n_classes - 1 - labels
 

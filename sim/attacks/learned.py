@@ -51,7 +51,7 @@ def learned(
     References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         mean = masked_mean(sent, ~byz)
         centre = mean if within == "distance" else jnp.zeros_like(mean)
         radius = budget * jnp.where(byz, 0.0, per_row(lambda row: jnp.linalg.norm(row - centre), sent)).max()

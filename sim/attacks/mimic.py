@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, weighted_sum
 from byzsim.ops.random import normals
 from byzsim.options import Count, Natural, checked
-from byzsim.types import Attack, Entry, Variant, attack
-from jaxtyping import Array, Float, Int
+from byzsim.types import Attack, Entry, Round, Variant, attack
+from jaxtyping import Array, Bool, Float, Int
 
 
 class State(NamedTuple):
@@ -47,7 +47,9 @@ def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned",
         (arXiv 2006.09365); github epfml/byzantine-robust-noniid-optimizer.
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         if target not in ("learned", "drawn"):
             place = 0 if target == "first" else target
             if place >= len(sent):
@@ -59,7 +61,7 @@ def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned",
         state = State(*(jnp.where(rnd.step < warmup, new, old) for new, old in zip(learned, state, strict=True)))
         return jnp.broadcast_to(sent[state.target], sent.shape), state
 
-    def init(m, d):
+    def init(m: int, d: int) -> State:
         del m
         return State(jnp.zeros(d), jnp.zeros(d), jnp.int32(0))
 
@@ -79,7 +81,7 @@ def _learn(sent, byz, state, t, draw):
     return State(mean, z, jnp.argmax(products).astype(jnp.int32))
 
 
-def _unit(vector):
+def _unit(vector: Float[Array, " d"]) -> Float[Array, " d"]:
     length = jnp.linalg.norm(vector)
     return vector / jnp.where(length > 0, length, 1.0)
 

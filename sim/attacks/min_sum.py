@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from byzsim.attacks._search import largest_step, perturbation, shift_terms
 from byzsim.ops import masked_mean, sq_distances
 from byzsim.options import Positive, checked
-from byzsim.types import Attack, Entry, Variant, collusion
+from byzsim.types import Attack, Entry, Round, Variant, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -34,7 +35,7 @@ def min_sum(
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         mean = masked_mean(sent, ~byz)
         p = perturbation(direction, sent, byz, mean)

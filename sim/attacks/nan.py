@@ -1,7 +1,8 @@
 """Rows that are no numbers."""
 
 import jax.numpy as jnp
-from byzsim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, Round, State, attack
+from jaxtyping import Array, Bool, Float
 
 
 def nan() -> Attack:
@@ -10,7 +11,9 @@ def nan() -> Attack:
     References: the "nan" attack of github LPD-EPFL/ByzantineMomentum.
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         del byz, rnd
         return jnp.full_like(sent, jnp.nan), state
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import per_row, weighted_sum
 from byzsim.ops.random import normals
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, attack, collusion
+from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -27,11 +28,13 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
-    def paper(sent, byz, rnd):
+    def paper(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         return -factor * weighted_sum((~byz).astype(sent.dtype), sent)
 
-    def code(sent, byz, state, rnd):
+    def code(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         def draw(i):
             return noise * normals(jax.random.fold_in(rnd.key, i), sent.shape[1])
 

@@ -5,7 +5,8 @@ from typing import Literal
 from byzsim.attacks._search import LINE_SEARCHES, harm_of, line_maximize
 from byzsim.ops import masked_mean, masked_std
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Variant, collusion
+from byzsim.types import Attack, Entry, Round, Variant, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -30,7 +31,7 @@ def optimal_alie(
         Baruch, Baruch, Goldberg, NeurIPS 2019.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         mean = masked_mean(sent, ~byz)
         sigma = masked_std(sent, ~byz, mean, ddof=ddof)
         towards = sigma if sign == "plus" else -sigma

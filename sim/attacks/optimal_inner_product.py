@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from byzsim.attacks._search import LINE_SEARCHES, harm_of, line_maximize
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Variant, collusion
+from byzsim.types import Attack, Entry, Round, Variant, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -29,7 +30,7 @@ def optimal_inner_product(
         Xie, Koyejo, Gupta, UAI 2019.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         mean = masked_mean(sent, ~byz)
         start = jnp.zeros_like(mean) if convention == "negated" else mean
         x = line_maximize(lambda x: harm_of(start - x * mean, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])

@@ -1,7 +1,8 @@
 """Honest work on labels drawn at random."""
 
 import jax
-from byzsim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, Round, attack
+from jaxtyping import Array, Int
 
 
 def random_labels() -> Attack:
@@ -15,7 +16,7 @@ def random_labels() -> Attack:
         poisoning, for instance Zhang, Bengio, Hardt, Recht, Vinyals, ICLR 2017.
     """
 
-    def labels(labels, n_classes, rnd):
+    def labels(labels: Int[Array, "*b"], n_classes: int, rnd: Round) -> Int[Array, "*b"]:
         return jax.random.randint(rnd.key, labels.shape, 0, n_classes, labels.dtype)
 
     return attack(labels=labels)

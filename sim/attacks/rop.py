@@ -5,7 +5,8 @@ from byzsim.attacks._search import alie_z
 from byzsim.ops import masked_mean, norms
 from byzsim.ops.rows import divided
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, collusion
+from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -32,7 +33,8 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         in federated learning", IEEE TIFS 2024 (arXiv 2208.09894); github CRYPTO-KU/FL-Byzantine-Library.
     """
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
+        assert rnd.previous is not None
         last, mean = rnd.previous, masked_mean(sent, ~byz)
         reference = _unit(jnp.where((last == 0).all(), mean, lamb * last + (1 - lamb) * mean))
         ones = jnp.ones_like(mean)
@@ -46,7 +48,7 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
     return collusion(vector)
 
 
-def _unit(vector):
+def _unit(vector: Float[Array, " d"]) -> Float[Array, " d"]:
     """The vector at length 1; zero stays zero."""
     length = norms(vector[None])
     return divided(vector[None], jnp.where(length > 0, length, 1.0))[0]

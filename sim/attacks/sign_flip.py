@@ -5,7 +5,8 @@ from typing import Literal
 import jax.numpy as jnp
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Variant, attack, collusion
+from byzsim.types import Attack, Entry, Round, Variant, attack, collusion
+from jaxtyping import Array, Bool, Float
 
 
 @checked
@@ -24,7 +25,7 @@ def sign_flip(*, of: Literal["own", "mean", "first"] = "own") -> Attack:
     if of == "own":
         return attack(grads=lambda sent, byz, state, rnd: (-sent, state))
 
-    def vector(sent, byz, rnd):
+    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
         del rnd
         return -(masked_mean(sent, ~byz) if of == "mean" else sent[jnp.argmax(byz)])
 

@@ -1,7 +1,8 @@
 """Nothing at all."""
 
 import jax.numpy as jnp
-from byzsim.types import Attack, Entry, attack
+from byzsim.types import Attack, Entry, Round, State, attack
+from jaxtyping import Array, Bool, Float
 
 
 def zero_gradient() -> Attack:
@@ -11,7 +12,9 @@ def zero_gradient() -> Attack:
         2021, section 5.
     """
 
-    def grads(sent, byz, state, rnd):
+    def grads(
+        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+    ) -> tuple[Float[Array, "m d"], State]:
         del byz, rnd
         return jnp.zeros_like(sent), state
 

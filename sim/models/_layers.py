@@ -58,7 +58,7 @@ _largest.defvjp(
 )
 
 
-def _patches(x: Float[Array, "c h w n"], size: int, hp: int, wp: int) -> Float[Array, "size*size*c hp*wp*n"]:
+def _patches(x: Float[Array, "c h w n"], size: int, hp: int, wp: int) -> Float[Array, "patch place"]:
     """Patches of size x size pixels at stride 2, one a column: (row, column, c)."""
     parts = [x[:, i : i + 2 * hp : 2, j : j + 2 * wp : 2] for i in range(size) for j in range(size)]
     return jnp.stack(parts).reshape(size * size * len(x), -1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from byzsim.models._layers import ACTIVATIONS, ConvPool, unit_images
 from byzsim.options import checked
 from byzsim.types import Entry
+from jaxtyping import Array, Float, UInt8
 
 
 class LeNet(nn.Module):
@@ -16,7 +17,7 @@ class LeNet(nn.Module):
     workers_in_turn: ClassVar[bool] = True  # on a CPU: one worker's patches stay in its cache, all workers' do not
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
         act = ACTIVATIONS[self.activation]
         x = unit_images(images).transpose(3, 1, 2, 0)
         x = jnp.pad(x, ((0, 0), (self.padding,) * 2, (self.padding,) * 2, (0, 0)))

@@ -6,6 +6,7 @@ import flax.linen as nn
 from byzsim.models._layers import ACTIVATIONS, unit_images
 from byzsim.options import Count, checked
 from byzsim.types import Entry
+from jaxtyping import Array, Float, UInt8
 
 
 class MLP(nn.Module):
@@ -14,7 +15,7 @@ class MLP(nn.Module):
     activation: str
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
         x = unit_images(images)
         x = ACTIVATIONS[self.activation](nn.Dense(self.hidden)(x.reshape(len(x), -1)))
         return nn.Dense(self.n_classes)(x)

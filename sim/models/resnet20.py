@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from byzsim.models._layers import unit_images
 from byzsim.options import Count, checked
 from byzsim.types import Entry
+from jaxtyping import Array, Float, UInt8
 
 
 class Block(nn.Module):
@@ -14,7 +15,7 @@ class Block(nn.Module):
     groups: int
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 features"]:
         y = nn.Conv(self.features, (3, 3), self.stride, padding=1, use_bias=False)(x)
         y = jax.nn.relu(nn.GroupNorm(self.groups)(y))
         y = nn.Conv(self.features, (3, 3), padding=1, use_bias=False)(y)
@@ -29,7 +30,7 @@ class ResNet20(nn.Module):
     groups: int
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
         x = nn.Conv(16, (3, 3), padding=1, use_bias=False)(unit_images(images))
         x = jax.nn.relu(nn.GroupNorm(self.groups)(x))
         for features in (16, 32, 64):

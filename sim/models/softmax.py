@@ -3,13 +3,14 @@
 import flax.linen as nn
 from byzsim.models._layers import unit_images
 from byzsim.types import Entry
+from jaxtyping import Array, Float, UInt8
 
 
 class Softmax(nn.Module):
     n_classes: int
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
         x = unit_images(images)
         return nn.Dense(self.n_classes)(x.reshape(len(x), -1))
 

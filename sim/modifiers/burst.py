@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 from byzsim.options import Count, Natural, checked
-from byzsim.types import Attack, Entry, Modifier
+from byzsim.types import Attack, Entry, Modifier, Round, State
+from jaxtyping import Array, Bool, Float, Int
 
 
 @checked
@@ -25,14 +26,16 @@ def burst(*, on: Count = 10, off: Natural = 10, first: Natural = 0) -> Modifier:
         lengths here are ours.
     """
 
-    def active(rnd):
+    def active(rnd: Round) -> Bool[Array, ""]:
         return (rnd.step >= first) & ((rnd.step - first) % (on + off) < on)
 
-    def wrap(inner):
-        def labels(labels, n_classes, rnd):
+    def wrap(inner: Attack) -> Attack:
+        def labels(labels: Int[Array, "*b"], n_classes: int, rnd: Round) -> Int[Array, "*b"]:
             return jnp.where(active(rnd), inner.labels(labels, n_classes, rnd), labels)
 
-        def grads(sent, byz, state, rnd):
+        def grads(
+            sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        ) -> tuple[Float[Array, "m d"], State]:
             forged, state = inner.grads(sent, byz, state, rnd)
             return jax.lax.select(jnp.broadcast_to(active(rnd), sent.shape), forged, sent), state
 

@@ -11,7 +11,9 @@ from byzsim.ops.rows import blocked, per_row, row_sum
 from jaxtyping import Array, Bool, Float, Int
 
 
-def order_statistics(grads: Float[Array, "m d"], wanted: Sequence[int]) -> Sequence[Float[Array, " d"]]:
+def order_statistics(
+    grads: Float[Array, "m d"], wanted: Sequence[int]
+) -> Float[Array, "k d"] | Sequence[Float[Array, " d"]]:
     """The rows of the column-wise sorted matrix that stand at the few `wanted` ranks (0 is the smallest).
 
     NaN counts as +inf. O(md log^2 m). Up to `NETWORK` rows a sorting network, for rows with one use: one read.
@@ -284,7 +286,7 @@ def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Floa
     return inside / jnp.where(inside.sum() > 0, inside.sum(), 1.0)
 
 
-def midpoint(low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " d"]:
+def midpoint(low: Float[Array, "*d"], high: Float[Array, "*d"]) -> Float[Array, "*d"]:
     """The mean of two values without overflow; an infinity when either is one.
 
     >>> print(midpoint(jnp.array([1.0, 3e38]), jnp.array([4.0, 3.2e38])))

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from byzsim import spread
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
 
@@ -74,7 +75,7 @@ def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
     return jnp.where(finite, scale * relative, jnp.inf)
 
 
-def row_sum(term: Callable[..., Float[Array, " d"]], *arrays: Array) -> Float[Array, " d"]:
+def row_sum(term: Callable[..., Num[Array, " d"]], *arrays: Array) -> Num[Array, " d"]:
     """sum_i term(a_i, b_i, ...) over the leading axis, upwards. One read.
 
     Written out row by row, so that XLA makes one loop over the columns of terms and sum together. A product with
@@ -129,7 +130,7 @@ def times(w: Float[Array, ""], row: Float[Array, " d"]) -> Float[Array, " d"]:
     return jnp.where(w == 0, 0.0, w * jnp.where(w == 0, 0.0, row))
 
 
-def mix(weights: Float[Array, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
+def mix(weights: Float[Array | np.ndarray, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
     """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
     usable, weights = usable_rows(grads), weights.astype(grads.dtype, copy=False)
 

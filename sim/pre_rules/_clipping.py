@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from byzsim.ops import norms
 from byzsim.ops.rows import divided
-from byzsim.types import Aggregator, PreRule, Round
+from byzsim.types import Aggregator, Info, PreRule, Round, State, Traced
 from jaxtyping import Array, Float
 
 
@@ -17,8 +17,8 @@ def clipped_to(limit: Callable[[Float[Array, " m"], Round], Float[Array, ""] | f
     added to those that were shortened.
     """
 
-    def wrap(rule):
-        def apply(grads, state, rnd):
+    def wrap(rule: Aggregator) -> Aggregator:
+        def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
             length = norms(grads)
             most = limit(length, rnd)
             aggregate, state, info = rule.apply(_cut(grads, length, most), state, rnd)
@@ -29,7 +29,7 @@ def clipped_to(limit: Callable[[Float[Array, " m"], Round], Float[Array, ""] | f
     return wrap
 
 
-def _cut(grads, length, limit):
+def _cut(grads: Float[Array, "m d"], length: Float[Array, " m"], limit: Traced) -> Float[Array, "m d"]:
     long = length > limit
     lost = long & jnp.isinf(length)
     rows = jnp.where(lost[:, None], 0.0, grads)

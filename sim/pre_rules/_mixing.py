@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from byzsim.ops.rows import mix
-from byzsim.types import Aggregator, PreRule, Round
+from byzsim.types import Aggregator, Info, PreRule, Round, State
 from jaxtyping import Array, Float
 
 
@@ -18,8 +18,8 @@ def mixing(
     The function's key is the first of jax.random.split(rnd.key), the rule's the second.
     """
 
-    def wrap(rule):
-        def apply(grads, state, rnd):
+    def wrap(rule: Aggregator) -> Aggregator:
+        def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
             own, inner = jax.random.split(rnd.key)
             w = weights(grads, rnd._replace(key=own))
             aggregate, state, info = rule.apply(mix(w, grads), state, rnd._replace(key=inner))

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 from byzsim.pre_rules._clipping import clipped_to
-from byzsim.types import Entry, PreRule
+from byzsim.types import Entry, PreRule, Round
+from jaxtyping import Array, Float
 
 
 def arc() -> PreRule:
@@ -23,7 +24,7 @@ def arc() -> PreRule:
         Byzantine-resilient distributed learning").
     """
 
-    def limit(norms, rnd):
+    def limit(norms: Float[Array, " m"], rnd: Round) -> Float[Array, ""]:
         m = len(norms)
         return jnp.sort(norms)[m - 1 - 2 * rnd.f * (m - rnd.f) // m]
 

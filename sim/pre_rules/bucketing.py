@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from byzsim.options import Count, checked
 from byzsim.pre_rules._mixing import mixing
-from byzsim.types import Entry, PreRule, Variant
+from byzsim.types import Entry, PreRule, Round, Variant
+from jaxtyping import Array, Float
 
 
 @checked
@@ -29,7 +30,7 @@ def bucketing(*, s: Count = 2) -> PreRule:
         (arXiv 2006.09365).
     """
 
-    def weights(grads, rnd):
+    def weights(grads: Float[Array, "m d"], rnd: Round) -> Float[Array, "k m"]:
         m = len(grads)
         order = jax.random.permutation(rnd.key, m)
         bucket = jnp.arange(m) // s

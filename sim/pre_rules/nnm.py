@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from byzsim.ops import ranks, sq_distances
 from byzsim.pre_rules._mixing import mixing
-from byzsim.types import Entry, PreRule
+from byzsim.types import Entry, PreRule, Round
+from jaxtyping import Array, Float
 
 
 def nnm() -> PreRule:
@@ -20,7 +21,7 @@ def nnm() -> PreRule:
         Byzantine ML under heterogeneity", AISTATS 2023.
     """
 
-    def weights(grads, rnd):
+    def weights(grads: Float[Array, "m d"], rnd: Round) -> Float[Array, "k m"]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
