@@ -4,8 +4,10 @@ BIN := .venv/bin
 SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
+TYPED := aggregators attacks modifiers pre_rules models ops engine shards spread
+comma := ,
 
-.PHONY: setup links reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults check fmt notebook clean
+.PHONY: setup links reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults test-types check fmt notebook clean
 
 setup: .venv/ready
 
@@ -43,6 +45,11 @@ test: setup
 
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow and not faults"
+
+# Shapes and dtypes by the annotations, checked whenever something is traced; factories are then wrapped, so not in every test.
+test-types: setup
+	$(BIN)/python -m pytest -n 2 --dist loadscope --jaxtyping-packages=$(subst $() ,$(comma),$(TYPED:%=byzsim.%)),beartype.beartype \
+	  tests/test_aggregators.py tests/test_attacks.py tests/test_engine.py tests/test_models.py
 
 test-faults: setup
 	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_hosts.py

@@ -20,15 +20,6 @@ os.environ["XLA_FLAGS"] = (
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `devices.use_all_cores`, here and in processes that tests start
 
-import jaxtyping  # noqa: E402
-
-# What computes is held to its annotations, shapes and dtypes included, whenever it is traced. The doors are not: they
-# take anything, and refuse it in words of their own, which other tests read.
-DOORS = {"api", "arrays", "cell", "kappa", "names", "options", "registration", "types"}
-SIM = Path(__file__).parent.parent / "sim"
-CHECKED = {each.stem for each in SIM.iterdir() if each.suffix == ".py" or (each / "__init__.py").exists()} - DOORS
-jaxtyping.install_import_hook([f"byzsim.{name}" for name in CHECKED - {"__init__"}], "beartype.beartype")
-
 from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
 from hypothesis import settings  # noqa: E402
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round, ops
+from byzsim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round
+from byzsim.ops import order
 from zoo import called, known_answers, of, quickly, reference
 
 CHOICES = [
@@ -159,7 +160,7 @@ def test_like_the_reference(kind, name, options, m):
 @pytest.mark.parametrize("name", ["median", "trimmed_mean", "meamed", "phocas", "bulyan", "aksel", "brsgd"])
 def test_more_workers_than_a_sorting_network_takes(name):
     options = {"selection": "once"} if name == "bulyan" else {}
-    m, f, near = ops.NETWORK + 1, 20, getattr(reference("aggregators", name), "TOLERANCE", 1e-5)
+    m, f, near = order.NETWORK + 1, 20, getattr(reference("aggregators", name), "TOLERANCE", 1e-5)
     for case in ("normal", "tied", "outliers", "bad"):
         rows = inputs(m)[case].astype(np.float32).astype(np.float64)
         ours, exact = (of_rows("aggregators", name, rows, f, options) for of_rows in (output, expected))
