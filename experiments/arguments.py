@@ -16,7 +16,7 @@ Given = TypeVar("Given")
 WITH_COMMAS = frozenset({"--options", "--only", "--labels"})  # which read commas themselves, or have them in text
 
 
-def parsed(kind: type[Given], args: Sequence[str], *, prog: str, **default: Any) -> Given:
+def parse_args(kind: type[Given], args: Sequence[str], *, prog: str, **default: Any) -> Given:
     """`tyro.cli`, with one message instead of a box for what it cannot read; lists also take commas, paths a ~.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The exceptions that end a command with a message and no traceback."""
+"""The exceptions that end a command with a message and without a traceback, and words that messages share."""
 
 from collections.abc import Iterable
 
@@ -6,13 +6,18 @@ from byzsim import nearest
 
 
 class UserError(Exception):
-    """What was given, what was expected, and what to do, before anything is begun: exit code 2."""
+    """The input cannot be used: what was given, what was expected, what to do. Nothing has begun. Exit code 2."""
 
 
 class Incomplete(Exception):
-    """Some of the work could not be done or kept; the rest is. What is missing and how to go on: exit code 1."""
+    """Some of the work failed or could not be written; the rest is done. What is missing, how to continue. Code 1."""
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in `known`, with the nearest names first."""
     return UserError(nearest.unknown(kind, given, known))
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{count} {noun}{'s' * (count != 1)}"

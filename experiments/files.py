@@ -1,4 +1,4 @@
-"""What every file of ours is made with: writing it whole, tables as markdown, tables as CSV."""
+"""Writing files: atomically, tables as markdown, tables as CSV."""
 
 import json
 import os
@@ -7,19 +7,42 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from byzsim.experiments.errors import UserError
 
 MEMBERS = ("rule", "attack")
-TAKEN = frozenset({"", "none", "null", "na", "n/a", "<na>", "#n/a", "true", "false"})  # for something else than text
+NOT_TEXT = frozenset({"", "none", "null", "na", "n/a", "<na>", "#n/a", "true", "false"})  # to readers of CSV
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a reader, or a crash half-way, never meets a part of it."""
+    """Write a file atomically: readers see the old file or the whole new one, also after a crash."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Check that a file can be there, before the work whose result it is to hold.
+
+    Raises:
+        UserError: the path is a folder, or is in a folder that does not exist.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder, or its parent folder does not exist")
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file that the user has named.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def markdown_table(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
@@ -30,33 +53,29 @@ def markdown_table(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
-    """CSV that any reader gets back as it was, `pandas.read_csv(path)` without options among them.
+    """CSV from which any reader restores the values, also `pandas.read_csv(path)` without options.
 
-    Floats are in full, or as said; lists and dicts are JSON.
-
-    A rule or attack whose name readers take for something else, as the attacks nan, inf and none, is written with what
-    it is: "nan (attack)".
+    Floats have all digits unless `float_format` says otherwise; lists and dicts are JSON. A rule or attack whose name
+    readers would not take as text, such as the attacks nan, inf and none, is written with its kind: "nan (attack)".
     """
-    safe = {name: [_member(value, name) for value in frame[name]] for name in MEMBERS if name in frame}
-    nested = {name: frame[name].map(_flat) for name in frame if frame[name].map(_is_nested).any()}
+    safe = {name: [_as_text(value, name) for value in frame[name]] for name in MEMBERS if name in frame}
+    nested = {name: frame[name].map(_as_json) for name in frame if frame[name].map(_is_nested).any()}
     return frame.assign(**safe, **nested).to_csv(index=False, float_format=float_format)
 
 
-def _member(name: str, kind: str) -> str:
-    return f"{name} ({kind})" if _is_taken(name) else name
-
-
-def _is_taken(name: str) -> bool:
+def _as_text(name: str, kind: str) -> str:
     try:
         float(name)
     except ValueError:
-        return name.lower() in TAKEN
-    return True  # a number, or nan or inf
+        is_text = name.lower() not in NOT_TEXT
+    else:
+        is_text = False  # a number, nan or inf
+    return name if is_text else f"{name} ({kind})"
 
 
 def _is_nested(value: Any) -> bool:
     return isinstance(value, list | dict)
 
 
-def _flat(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     return json.dumps(value) if _is_nested(value) else value

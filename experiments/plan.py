@@ -74,8 +74,8 @@ class Config:
     model: str = "lenet"
     m: int = 20
     """workers"""
-    declared: Literal["known", "bounded"] = "known"
-    """the f that the rule is told: n_byz itself, or at most what its guarantee covers"""
+    declared_f: Literal["true", "capped"] = "true"
+    """the f that the rule is given: n_byz, or n_byz capped at the rule's guarantee"""
     batch: int = 8
     """samples in a worker's batch"""
     epochs: int = 1
@@ -221,7 +221,7 @@ def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) ->
         }
     try:
         cell = Cell(**fields)
-        return cell if config.declared == "known" else dataclasses.replace(cell, f=min(n_byz, cell.max_f))
+        return cell if config.declared_f == "true" else dataclasses.replace(cell, f=min(n_byz, cell.max_f))
     except ValueError as error:
         raise UserError(f"{error}{_own(rule, attack)}") from None
 

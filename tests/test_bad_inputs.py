@@ -8,6 +8,7 @@ import bad_inputs
 import pytest
 from bad_inputs import AREAS, BAD, outcome
 from byzsim.experiments import cli, records
+from byzsim.experiments.cli.commands import list as list_command
 
 PAGE = Path(__file__).parent.parent / "docs" / "bad-inputs.md"
 
@@ -43,7 +44,7 @@ def test_an_error_of_ours_is_one_line_and_exit_code_70(monkeypatch, capsys):
     def broken(args):
         raise KeyError("a slip\nof ours")
 
-    monkeypatch.setattr(cli, "_list", broken)
+    monkeypatch.setattr(list_command, "main", broken)
     assert cli.main(["list"]) == 70
     said = capsys.readouterr().err
     assert said.startswith("byzsim: KeyError: ") and "an error in byzsim" in said and "--debug" in said
@@ -64,7 +65,7 @@ def test_too_little_memory_is_no_error_of_ours(monkeypatch, capsys, error):
     def full(args):
         raise error
 
-    monkeypatch.setattr(cli, "_list", full)
+    monkeypatch.setattr(list_command, "main", full)
     assert cli.main(["list"]) == 2
     assert "out of memory" in capsys.readouterr().err
 

@@ -9,15 +9,15 @@ import pytest
 from byzsim import AGGREGATORS, PRE_RULES, Cell, grid
 from byzsim.experiments import bench, cli
 from byzsim.experiments.bench import environment, page, rules, start, steps
-from byzsim.experiments.bench.findings import Finding
-from byzsim.experiments.bench.timing import Effort, Failed, Timing, interleaved, local
+from byzsim.experiments.bench.comparison import Comparison
+from byzsim.experiments.bench.timing import Budget, Failed, Timing, interleaved, local
 from byzsim.experiments.errors import UserError
 from byzsim.options import options
 
 
 def finding(**changed):
     common = {"part": "rules", "what": "median", "shape": "20 x 5", "sense": ">=", "other": "byzfl", "target": 8.0}
-    return Finding(**common | {"ours": Timing(2.0, 0.1, 5), "theirs": Timing(20.0, 0.2, 3)} | changed)
+    return Comparison(**common | {"ours": Timing(2.0, 0.1, 5), "theirs": Timing(20.0, 0.2, 3)} | changed)
 
 
 def record(**changed):
@@ -45,7 +45,7 @@ def test_sides_take_turns_and_medians_come_out():
 
         return run
 
-    times, failures = interleaved({"a": side("a", 0.01), "b": side("b", 0.05)}, Effort(3, 10.0, 0.04))
+    times, failures = interleaved({"a": side("a", 0.01), "b": side("b", 0.05)}, Budget(3, 10.0, 0.04))
     assert not failures
     assert times["a"].ms == pytest.approx(10) and times["b"].ms == pytest.approx(50)
     assert turns == [("a", 1), ("a", 1), ("b", 1), ("b", 1), *[("a", 4), ("b", 1)] * 3]
@@ -62,7 +62,7 @@ def test_a_slow_side_is_called_once_and_a_failing_one_explains():
     def failing(n):
         raise Failed("out of memory")
 
-    times, failures = interleaved({"slow": slow, "failing": failing}, Effort(5, 1.0, 0.01))
+    times, failures = interleaved({"slow": slow, "failing": failing}, Budget(5, 1.0, 0.01))
     assert calls == [1] and times["slow"] == Timing(100_000.0, 0.0, 1)
     assert failures == {"failing": "out of memory"} and "failing" not in times
 
@@ -95,11 +95,11 @@ def test_a_wrong_rule_is_caught(tmp_path):
 
     grads = rules.matrix((5, 7))
     np.save(tmp_path / "matrix.npy", grads)
-    (twin, _) = rules.TWINS["median"]
+    (twin, _) = rules.PEER_IMPLEMENTATIONS["median"]
     job = rules._job(twin, grads, tmp_path / "matrix.npy")
     with pytest.raises(UserError, match="median against byzfl Median"):
         rules._check("median", twin, np.median(grads, axis=0), job, Wrong(), tmp_path, 1.0)
-    rules._check("mean", rules.TWINS["mean"][0], np.mean(grads, axis=0), job, Wrong(), tmp_path, 1.0)
+    rules._check("mean", rules.PEER_IMPLEMENTATIONS["mean"][0], np.mean(grads, axis=0), job, Wrong(), tmp_path, 1.0)
 
 
 @pytest.mark.parametrize(("model", "shape"), [("lenet", (28, 28)), ("resnet20", (32, 32, 3))])
@@ -118,7 +118,7 @@ def test_parameters_go_to_torch_and_back(model, shape):
 def test_settings_and_twins_are_known_here():
     for setting in steps.SETTINGS:
         assert setting.cell(8).f == steps.F
-    for name, twins in rules.TWINS.items():
+    for name, twins in rules.PEER_IMPLEMENTATIONS.items():
         for twin in twins:
             options(name, rules._entry(name), twin.options)
     assert rules.READS.keys() | rules.PRODUCTS.keys() <= AGGREGATORS.keys() | PRE_RULES.keys()

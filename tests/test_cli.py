@@ -20,7 +20,14 @@ import pandas as pd
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
 from byzsim.experiments import arguments, cli, records, report
-from byzsim.experiments.cli import commands, listing
+from byzsim.experiments.cli import listing, options
+from byzsim.experiments.cli.commands import list as list_command
+from byzsim.experiments.cli.commands import report as report_command
+from byzsim.experiments.cli.commands.diff import Diff
+from byzsim.experiments.cli.commands.report import Report
+from byzsim.experiments.cli.commands.run import Run
+from byzsim.experiments.cli.commands.status import Status
+from byzsim.experiments.cli.commands.verify import Verify
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Config, cells, fraction, workers
@@ -101,12 +108,12 @@ def test_help_tells_the_truth(capsys):
             assert rest[0] in TABLES
         if command == "show" and "--plugins" not in rest:
             assert {part for name in rest for part in name.split("+")} <= known
-    config = arguments.parsed(commands.Run, ["--m", "11", "--alphas", "0", "2/11"], prog="", default=smoke()).config
+    config = arguments.parse_args(Run, ["--m", "11", "--alphas", "0", "2/11"], prog="", default=smoke()).config
     assert {cell.n_byz for cell in cells(config)} == {0, 2}
 
 
 def smoke():
-    return commands.Run(config=TABLES["smoke"].config)
+    return Run(config=TABLES["smoke"].config)
 
 
 def test_version(capsys):
@@ -131,7 +138,7 @@ def test_show_says_all_that_the_registry_has(zoo, capsys):
 def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
     code, out, _ = run(["show", "nnm+krum"], capsys)
     assert code == 0 and out.startswith("nnm: pre-rule") and "\nkrum: aggregation rule" in out
-    assert "f = 8 of m = 20 workers, f = 4 of m = 11" in out  # m >= 2f + 3
+    assert "f <= 8 for m = 20 workers, f <= 4 for m = 11" in out  # m >= 2f + 3
     assert "--rules krum --options krum.variant=byzfl\n" in out
     assert "byzsim.aggregate(\"krum\", gradients, f=2, variant='byzfl')" in out
     assert "in single options: krum.definition=byzfl\n" in out
@@ -229,32 +236,32 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, capsys, name):
 
     monkeypatch.setenv(name, "cuda")
     monkeypatch.setattr(jax, "devices", absent)
-    monkeypatch.setattr(cli, "_list", absent)
+    monkeypatch.setattr(list_command, "main", absent)
     code, _, err = run(["list"], capsys)
     assert code == 2 and f"{name}=cuda" in err and f"set {name}=cpu" in err
-    assert "which table?" in run(["run"], capsys)[2]
+    assert "no table given" in run(["run"], capsys)[2]
 
 
 def test_a_setting_that_jax_refuses_is_named(monkeypatch, capsys):
     def refused(args):
         raise ValueError("invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'")
 
-    monkeypatch.setattr(cli, "_list", refused)
+    monkeypatch.setattr(list_command, "main", refused)
     assert run(["list"], capsys)[0] == 70
     monkeypatch.setenv("JAX_ENABLE_X64", "maybe")
     code, _, err = run(["list"], capsys)
-    assert code == 2 and "JAX_ENABLE_X64=maybe, in the environment" in err
+    assert code == 2 and "rejects the environment variable JAX_ENABLE_X64=maybe" in err
 
 
 def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert arguments.parsed(commands.Run, ["--results=~/res"], prog="", default=smoke()).results == tmp_path / "res"
-    for command in (commands.Report, commands.Status, commands.Verify, commands.Run):
+    assert arguments.parse_args(Run, ["--results=~/res"], prog="", default=smoke()).results == tmp_path / "res"
+    for command in (Report, Status, Verify, Run):
         paths = [field.name for field in dataclasses.fields(command) if "Path" in str(field.type)]
         args = [arg for name in paths for arg in ("--" + name.replace("_", "-"), f"~/{name}")]
-        given = arguments.parsed(command, args, prog="", default=command(config=TABLES["smoke"].config))
+        given = arguments.parse_args(command, args, prog="", default=command(config=TABLES["smoke"].config))
         assert {getattr(given, name) for name in paths} == {tmp_path / name for name in paths} and paths
-    given = arguments.parsed(commands.Diff, ["~/a", "~", "--csv=~/c"], prog="")
+    given = arguments.parse_args(Diff, ["~/a", "~", "--csv=~/c"], prog="")
     assert (given.a, given.b, given.csv) == (tmp_path / "a", tmp_path, tmp_path / "c")
 
 
@@ -263,13 +270,13 @@ def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch, tmp_path, capsys)
     ["--rules krum median --seeds 0 1", "--rules krum,median --seeds=0,1", "--rules=krum, median --seeds 0, 1,"],
 )
 def test_lists_take_spaces_and_commas(words):
-    config = arguments.parsed(commands.Run, words.split(), prog="", default=smoke()).config
+    config = arguments.parse_args(Run, words.split(), prog="", default=smoke()).config
     assert (config.rules, config.seeds) == (("krum", "median"), (0, 1))
 
 
 def test_commas_of_options_and_conditions_are_left_to_them():
     words = "--options drift.z=1,2 --only rule=krum,attack=alie --plugins a,b"
-    given = arguments.parsed(commands.Run, words.split(), prog="", default=smoke())
+    given = arguments.parse_args(Run, words.split(), prog="", default=smoke())
     assert (given.config.options, given.only) == (("drift.z=1,2",), ("rule=krum,attack=alie",))
     assert given.plugins == ("a", "b")
 
@@ -331,7 +338,7 @@ def test_verify_says_where_the_curves_part(finished, tmp_path, capsys):
     changed = {"digest": "0" * 16, "loss": [second["loss"][0], second["loss"][1] + 0.01]}
     code, out, _ = run(["verify", *SMOKE, "--results", edited(finished, tmp_path, **changed)], capsys)
     assert code == 1 and "1 of 2 agree" in out
-    assert "mean, gaussian, alpha 0.2, seed 0: DIFFERENT" in out and "they part in epoch 2: loss" in out
+    assert "mean, gaussian, alpha 0.2, seed 0: DIFFERENT" in out and "they first differ in epoch 2: loss" in out
 
 
 def test_diff_ends_as_the_program_diff_does(finished, tmp_path, capsys):
@@ -417,14 +424,14 @@ PART = ["--rules", "brsgd", "--attacks", "scaling", "label_flip", "--alphas", "0
 OVERRIDES = [
     "--model softmax", "--data digits", "--m 10", "--batch 32", "--epochs 2", "--steps 5", "--lr 0.1",
     "--optimizer adam", "--momentum ema", "--momentum-beta 0.5", "--sharding dirichlet", "--dirichlet-alpha 0.5",
-    "--declared bounded", "--options brsgd.reading=code", "--options scaling.factor=2", "--options lenet.padding=0",
+    "--declared-f capped", "--options brsgd.reading=code", "--options scaling.factor=2", "--options lenet.padding=0",
     "--quick",
 ]  # fmt: skip
 
 
 def fabricated(results, args):
     """Records of these cells, as if they had been run, and the folder that has them."""
-    _, given, folder = commands._given("run", commands.Run, ["brsgd_table1", *args, "--results", str(results)])
+    _, given, folder = options.read("run", Run, ["brsgd_table1", *args, "--results", str(results)])
     folder.mkdir()
     rest = {
         "data": given.config.data, "quick": given.quick, "beyond_bound": False, "diverged": False,
@@ -507,7 +514,7 @@ def test_a_folder_is_enough(finished, capsys):
     code, out, _ = run(["status", folder, "--only", SMOKE[2]], capsys)
     assert code == 0 and "2 cells: 2 done" in out
     code, _, err = run(["status", folder, "--epochs", "3"], capsys)
-    assert code == 2 and "has its settings, which epochs 2 -> 3 would change" in err
+    assert code == 2 and "are fixed, and epochs 2 -> 3 would change them" in err
     code, _, err = run(["status", folder / "gone"], capsys)
     assert code == 2 and "no folder" in err
 
@@ -542,7 +549,7 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
     code, _, err = run(["run", *SMOKE, "--lr", "0.1", *where], capsys)
     assert code == 2 and "holds records of other settings than these: lr 0.5 -> 0.1" in err
     code, _, err = run(["report", *SMOKE[:1], "--epochs", "2", "--rules", "krum", *where], capsys)
-    assert code == 2 and "has records, but none of these cells" in err
+    assert code == 2 and "are of other runs than those asked for" in err
     (tmp_path / "mine" / "config.json").unlink()
     code, _, err = run(["run", *SMOKE[:3], "--epochs", "3", *where], capsys)
     assert code == 2 and "other settings than these: epochs 2 -> 3" in err
@@ -554,18 +561,18 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
 MANY = ["--rules", *list(AGGREGATORS)[:18], "--attacks", *list(ATTACKS)[:7]]
 
 
-def folder_of(results, *options):
-    return commands._given("run", commands.Run, ["smoke", *options, "--results", str(results)])[2]
+def folder_of(results, *changes):
+    return options.read("run", Run, ["smoke", *changes, "--results", str(results)])[2]
 
 
 def test_a_name_too_long_for_a_folder_is_shortened(tmp_path, capsys):
     folder = fabricated(tmp_path, MANY)
     assert re.fullmatch(r"brsgd_table1\+rules=[a-z_-]+\+more-[0-9a-f]{8}", folder.name) and len(folder.name) <= 80
     assert fnmatch.fnmatch(f"results/{folder.name}/", "results/*+*/")  # as .gitignore has it
-    table, given, _ = commands._given("status", commands.Status, ["brsgd_table1", *MANY])
+    table, given, _ = options.read("status", Status, ["brsgd_table1", *MANY])
     folders.write(folder, table, given.config, quick=False, words={"title": None, "labels": [], "plugins": []})
-    assert commands._given("report", commands.Report, ["brsgd_table1", *MANY, "--results", str(tmp_path)])[2] == folder
-    of_folder = commands._given("report", commands.Report, [str(folder)])
+    assert options.read("report", Report, ["brsgd_table1", *MANY, "--results", str(tmp_path)])[2] == folder
+    of_folder = options.read("report", Report, [str(folder)])
     assert of_folder[2] == folder and dataclasses.replace(of_folder[1].config, seeds=(0,)) == given.config
     (folder / "config.json").unlink()
     code, _, err = run(["report", folder], capsys)
@@ -581,13 +588,13 @@ def test_shortened_names_differ_where_settings_do(tmp_path):
 
 
 def test_a_folder_with_a_whole_long_name_stays_in_use(tmp_path):
-    options = ["--rules", *list(AGGREGATORS)[:12]]
-    whole = tmp_path / f"smoke+rules={'-'.join(options[1:])}"
-    short = folder_of(tmp_path, *options)
+    changes = ["--rules", *list(AGGREGATORS)[:12]]
+    whole = tmp_path / f"smoke+rules={'-'.join(changes[1:])}"
+    short = folder_of(tmp_path, *changes)
     whole.mkdir()
-    assert len(whole.name) > 80 >= len(short.name) and folder_of(tmp_path, *options) == whole
+    assert len(whole.name) > 80 >= len(short.name) and folder_of(tmp_path, *changes) == whole
     table, known = folders.remembered(whole)
-    assert table.name == "smoke" and known == [*options, "--plugins"]
+    assert table.name == "smoke" and known == [*changes, "--plugins"]
 
 
 def test_a_name_of_ones_own_can_be_too_long(tmp_path, capsys):
@@ -601,14 +608,14 @@ def test_a_name_of_ones_own_can_be_too_long(tmp_path, capsys):
 
 def test_a_report_is_of_the_seeds_asked_for(undrawn, tmp_path, capsys):
     folder = fabricated(tmp_path, [*PART, "--seeds", "0", "1", "2"])
-    table, given, _ = commands._given("run", commands.Run, ["brsgd_table1", *PART, "--results", str(tmp_path)])
-    commands._write(table, given, folder, commands._found(given.config, folder))
+    request = options.read("run", Run, ["brsgd_table1", *PART, "--results", str(tmp_path)])
+    report_command.write(request, report_command.recorded(request))
     out = capsys.readouterr().out
-    assert "of the seeds asked for, 0, and leaves out the records of seeds 1, 2" in out and "┃" in out
+    assert "covers the seeds asked for, 0. The folder also has records of seeds 1, 2" in out and "┃" in out
     table = pd.read_csv(folder / "table.csv")
     assert set(table["seeds"]) == {0} and set(table["n"]) == {1} and table["sd"].isna().all()
     code, out, _ = run(["report", folder], capsys)
-    assert code == 0 and "leaves out" not in out and "50.0 ± 0.0 / 84.33" in out
+    assert code == 0 and "covers the seeds" not in out and "50.0 ± 0.0 / 84.33" in out
     assert set(pd.read_csv(folder / "table.csv")["seeds"]) == {"0, 1, 2"}
 
 
@@ -714,31 +721,37 @@ def test_the_time_left_where_compiling_is_all():
     found = timed(5, 1, 1, compiling=30.0, running=1.0)
     assert [left for left, _ in found] == [None, *(pytest.approx(true, abs=1e-6) for _, true in found[1:])]
     estimate = Estimate(programs=1)
-    estimate.first.parts, estimate.later.parts, estimate.later.cells, estimate.later.seconds = 1, 1, 1.0, 60.0
-    assert [estimate.words(cells) for cells in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
+    estimate.first.parts, estimate.later.parts, estimate.later.runs, estimate.later.seconds = 1, 1, 1.0, 60.0
+    assert [estimate.text(runs) for runs in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
 
 
 def test_batches_are_of_cells_at_one_epoch_the_furthest_first():
     schedule = Schedule(list("abcdef"), lanes=2)
-    assert schedule.batch({}) == ["a", "b"]
-    assert schedule.batch({"c": 3, "e": 5, "f": 5, "d": 5}) == ["d", "e"]
+    assert schedule.next_batch({}) == ["a", "b"]
+    assert schedule.next_batch({"c": 3, "e": 5, "f": 5, "d": 5}) == ["d", "e"]
     schedule.chunk = 2
-    assert schedule.batch({}) == ["a", "b", "c", "d"]
-    schedule.ended(["a", "b", "c", "d"])
-    assert schedule.batch({}) == ["e", "f"]
+    assert schedule.next_batch({}) == ["a", "b", "c", "d"]
+    schedule.finish(["a", "b", "c", "d"])
+    assert schedule.next_batch({}) == ["e", "f"]
 
 
 def test_a_batch_that_fails_is_halved_then_each_cell_is_alone_then_it_is_given_up():
     schedule = Schedule(list("abcd"), lanes=1, chunk=4)
-    assert "2 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
-    assert "1 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
-    assert (schedule.batch({}), schedule.halved) == (["a"], 2)
-    assert schedule.again(["a"], "why", out_of_memory=True) == ""
+    assert "runs 2 at once" in schedule.retry(schedule.next_batch({}), "why", out_of_memory=True)
+    assert "runs 1 at once" in schedule.retry(schedule.next_batch({}), "why", out_of_memory=True)
+    assert (schedule.next_batch({}), schedule.n_halvings) == (["a"], 2)
+    assert schedule.retry(["a"], "why", out_of_memory=True) == ""
     schedule = Schedule(list("abcd"), lanes=3, chunk=1)
-    assert schedule.again(schedule.batch({}), "it broke", out_of_memory=False).endswith("tried alone: it broke")
-    assert schedule.batch({}) == ["a"] and schedule.batch({"d": 1}) == ["d"] and schedule.alone == {*"abc"}
-    schedule.ended(["a", "b", "c"])
-    assert schedule.batch({}) == ["d"]
+    assert schedule.retry(schedule.next_batch({}), "it broke", out_of_memory=False).endswith(
+        "tried individually: it broke"
+    )
+    assert (
+        schedule.next_batch({}) == ["a"]
+        and schedule.next_batch({"d": 1}) == ["d"]
+        and schedule.run_individually == {*"abc"}
+    )
+    schedule.finish(["a", "b", "c"])
+    assert schedule.next_batch({}) == ["d"]
 
 
 def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
@@ -753,16 +766,16 @@ def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
 
 def test_beyond_the_bound_is_a_warning(finished, capsys):
     _, out, _ = run(["run", *SMOKE, "--results", finished], capsys)
-    assert "warning: mean is guaranteed up to f = 0 of m = 10 workers" in out
+    assert "warning: mean's guarantee covers f <= 0 for m = 10 workers" in out
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_list", interrupted)
+    monkeypatch.setattr(list_command, "main", interrupted)
     code, _, err = run(["list"], capsys)
-    assert code == 130 and "the same command goes on" in err
+    assert code == 130 and "the same command continues" in err
 
 
 def test_the_published_table_and_more_is_asked_for():
@@ -789,7 +802,7 @@ def test_the_verdict_of_the_table():
 
 
 def test_declared_f_can_be_kept_within_the_bound():
-    config = Config(rules=("krum",), attacks=("scaling",), alphas=(0.5,), declared="bounded")
+    config = Config(rules=("krum",), attacks=("scaling",), alphas=(0.5,), declared_f="capped")
     assert [(c.n_byz, c.f) for c in cells(config)] == [(10, 8)]
 
 

@@ -77,7 +77,7 @@ def load(tmp_path):
 
     def load(recipe=RECIPE, *, data_dir=None):
         load.said = []
-        return _sources.load(recipe, cache_dir=None, data_dir=data_dir, say=load.said.append)
+        return _sources.load(recipe, cache_dir=None, data_dir=data_dir, log=load.said.append)
 
     load.cache = tmp_path / "cache" / "tiny.npz"
     return load
@@ -101,7 +101,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_describe_says_what_it_is_and_where_it_is_kept(monkeypatch, files, load):
     entry = datasets.Entry(lambda **places: _sources.load(RECIPE, **places), "little squares", "nobody (2000)")
     monkeypatch.setitem(datasets.DATASETS, "tiny", entry)
-    text = datasets.describe("tiny", data_dir=files, say=lambda line: None)
+    text = datasets.describe("tiny", data_dir=files, log=lambda line: None)
     for part in (
         "little squares",
         "nobody",
@@ -321,7 +321,7 @@ def test_a_cache_that_cannot_be_written_is_said_aloud_and_leaves_nothing(monkeyp
 
 
 def test_the_order_of_sources():
-    titles = [source.title for source in _sources.sources(DEBIAN, data_dir="somewhere", say=print)]
+    titles = [source.title for source in _sources.sources(DEBIAN, data_dir="somewhere", log=print)]
     assert titles == [
         "prepared TFDS folder",
         "the folder given",
@@ -329,7 +329,7 @@ def test_the_order_of_sources():
         "TFDS download",
         "Debian package",
     ]
-    assert [source.title for source in _sources.sources(RECIPE, data_dir=None, say=print)] == [
+    assert [source.title for source in _sources.sources(RECIPE, data_dir=None, log=print)] == [
         titles[0],
         titles[3],
     ]
@@ -506,7 +506,7 @@ def test_the_real_mnist_is_restored_byte_for_byte(monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
     monkeypatch.setenv("TFDS_DATA_DIR", REAL_TFDS)
     builder = tfds.builder_from_directory(_tfds.prepared("mnist"))
-    test = _tfds._split(builder, "test", say=lambda line: None)
+    test = _tfds._split(builder, "test", log=lambda line: None)
     sums = mnist.RECIPE.judge.keywords["sha256"]
     for name, array in (("t10k-images-idx3-ubyte", test.images), ("t10k-labels-idx1-ubyte", test.labels)):
         assert hashlib.sha256(_idx.serialise(array)).hexdigest() == sums[name]
@@ -600,7 +600,7 @@ def test_cifar10_without_a_checksum_is_judged_by_shape_and_counts(monkeypatch):
 
 
 def test_digits_are_always_the_same_split():
-    data = datasets.load("digits", say=pytest.fail)
+    data = datasets.load("digits", log=pytest.fail)
     assert data.train_images.shape == (1437, 8, 8) and data.test_images.shape == (360, 8, 8)
     assert data.digest == "6b47055a4b69ed2695f5a0076e471d4754becf9f3bea88cd963bcf20736fdf56"
     assert set(np.unique(data.train_images)) == {round(k * 255 / 16) for k in range(17)}
@@ -615,7 +615,7 @@ def test_labels_that_nobody_has_are_refused_to_attacks_on_labels():
     tiny = {"model": "softmax", "m": 4, "batch": 4, "rule": "median", "n_byz": 1}
     for attack in (name for name, entry in ATTACKS.items() if "data" in entry.traits):
         with pytest.raises(UserError, match=f"{attack} changes labels, and no image has label 1 of 0 to 2"):
-            preflight.fit([Cell(**tiny), Cell(**tiny, attack=attack)], gap)
-    preflight.fit([Cell(**tiny, attack="alie")], gap)
+            preflight.check_fit([Cell(**tiny), Cell(**tiny, attack=attack)], gap)
+    preflight.check_fit([Cell(**tiny, attack="alie")], gap)
     digits = datasets.load("digits")
     assert {*digits.train_labels} == {*digits.test_labels} == {*range(digits.n_classes)}

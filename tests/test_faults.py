@@ -23,9 +23,10 @@ import pytest
 from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
 from byzsim.experiments import cli, records
 from byzsim.experiments.errors import Incomplete, UserError
+from byzsim.experiments.plan import cells
 from byzsim.experiments.records import provenance
 from byzsim.experiments.run import devices, display, recorder, session
-from byzsim.experiments.run.checkpoints import Checkpoints, Saved
+from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints
 from byzsim.experiments.tables import TABLES
 from byzsim.grid import Snapshot
 
@@ -35,10 +36,10 @@ CHANGING = ("time", "seconds", "commit", "dirty")  # somebody may be at work in 
 ROOT = Path(__file__).parent.parent
 
 
-def smoke(folder, say=lambda line: None, **changes):
-    table = TABLES["smoke"]
-    config = dataclasses.replace(table.config, **CONFIG | changes)
-    return session.run(table, config, folder, checkpoint=0, say=say)
+def smoke(folder, log=lambda line: None, **changes):
+    config = dataclasses.replace(TABLES["smoke"].config, **CONFIG | changes)
+    settings = session.Settings(table="smoke", data=config.data, checkpoint=0)
+    return session.run(cells(config), folder, settings, log=log)
 
 
 def outcome(folder):
@@ -116,7 +117,7 @@ def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path
     checkpoints = Checkpoints(tmp_path / "checkpoints", {}, pytest.fail)
     for done, found in kept.items():
         for i, snapshot in enumerate(found):
-            checkpoints.save(str(i), Saved(snapshot, 1.0))
+            checkpoints.save(str(i), Checkpoint(snapshot, 1.0))
         saved = [
             checkpoints.load(
                 str(i), lambda epochs, knobs=knobs: grid.template(group.program, knobs, world.train, epochs)
@@ -160,11 +161,11 @@ def interrupted(folder):
 @pytest.mark.slow
 def test_ctrl_c_says_what_is_saved_and_the_next_start_goes_on(undisturbed, tmp_path):
     said = interrupted(tmp_path)
-    assert "Recorded: 2 of 3 cells. Saved: mean, alie, alpha 0.2, seed 0 after epoch 5 of 10 (" in said
-    assert "The same command goes on" in said
+    assert "Recorded: 2 of 3 runs. Saved: mean, alie, alpha 0.2, seed 0 after epoch 5 of 10 (" in said
+    assert "The same command continues" in said
     watch = Hindrance("", None)
     smoke(tmp_path, watch)
-    assert "going on with mean, alie, alpha 0.2, seed 0 after epoch 5 of 10 (" in watch.text
+    assert "continuing with mean, alie, alpha 0.2, seed 0 after epoch 5 of 10 (" in watch.text
     assert outcome(tmp_path) == undisturbed and not (tmp_path / "checkpoints").exists()
 
 
@@ -192,7 +193,7 @@ def kept(tmp_path, monkeypatch):
     watch = Hindrance("", None)
     checkpoints = Checkpoints(tmp_path / "checkpoints", {"jax": "1"}, watch)
     for epochs in (1, 2, 3):
-        checkpoints.save("abc", Saved(snapshot(epochs), 1.5 * epochs))
+        checkpoints.save("abc", Checkpoint(snapshot(epochs), 1.5 * epochs))
     return checkpoints
 
 
@@ -204,7 +205,7 @@ def load(checkpoints):
 def test_two_checkpoints_are_kept_of_a_cell_and_none_once_it_is_recorded(kept):
     assert sorted(path.name for path in kept.folder.iterdir()) == ["abc.000002.msgpack", "abc.000003.msgpack"]
     assert load(kept) == (3, 4.5) and kept.epochs() == {"abc": 3}
-    assert kept.size() == sum(path.stat().st_size for path in kept.folder.iterdir()) <= kept.largest
+    assert kept.size() == sum(path.stat().st_size for path in kept.folder.iterdir()) <= kept.peak_bytes
     kept.drop({"abcd"})
     assert load(kept) == (3, 4.5)
     kept.drop({"abc"})
@@ -223,33 +224,33 @@ BROKEN = {
     "empty": (lambda path: path.write_bytes(b""), "is corrupt"),
     "another cell's": (
         lambda path: path.write_bytes(path.with_name("abd.000003.msgpack").read_bytes()),
-        "is of another cell, abd",
+        "belongs to another run, abd",
     ),
 }
 
 
 @pytest.mark.parametrize(("harm", "words"), BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_checkpoint_is_never_used(kept, harm, words):
-    kept.save("abd", Saved(snapshot(3), 9.0))
+    kept.save("abd", Checkpoint(snapshot(3), 9.0))
     last = kept.folder / "abc.000003.msgpack"
     harm(last)
     assert load(kept) == (2, 3.0)
-    assert words in kept.say.text and str(last) in kept.say.text and not last.exists()
+    assert words in kept.log.text and str(last) in kept.log.text and not last.exists()
 
 
 def test_a_checkpoint_of_other_versions_or_shapes_is_not_used(kept):
-    kept.made_by = {"jax": "2"}
-    assert load(kept) is None and "was made by jax 1 and not 2" in kept.say.text
-    kept.save("abc", Saved(snapshot(3), 1.0))
+    kept.environment = {"jax": "2"}
+    assert load(kept) is None and "was made with jax 1, not 2" in kept.log.text
+    kept.save("abc", Checkpoint(snapshot(3), 1.0))
     other = Snapshot({"params": np.zeros(5, np.float32), "step": np.int32(0)}, {"loss": np.zeros(3)})
-    assert kept.load("abc", lambda epochs: other) is None and "shapes" in kept.say.text
+    assert kept.load("abc", lambda epochs: other) is None and "shapes" in kept.log.text
 
 
 def test_checkpoints_of_other_cells_are_said_with_their_size(undisturbed, tmp_path):
     interrupted(tmp_path)
     watch = Hindrance("", None)
     smoke(tmp_path, watch, seeds=(1,), attacks=("gaussian",), alphas=(0.0,))
-    assert "also has checkpoints of 1 other cells (" in watch.text
+    assert "also has checkpoints of 1 run that this command does not include (" in watch.text
     smoke(tmp_path)
     assert undisturbed.items() <= outcome(tmp_path).items() and not (tmp_path / "checkpoints").exists()
 
@@ -264,12 +265,12 @@ def fill(place):
 
 
 def test_a_full_disk_ends_with_what_is_not_recorded_and_harms_nothing(undisturbed, disk, monkeypatch):
-    monkeypatch.setattr(recorder, "PATIENCE", 0.6)
+    monkeypatch.setattr(recorder, "WRITE_RETRY_SECONDS", 0.6)
     folder = disk / "results"
     watch = Hindrance("[2/3]", lambda: fill(disk))
-    with pytest.raises(Incomplete, match=r"No space left.*not recorded: mean, alie, .*same command goes on"):
+    with pytest.raises(Incomplete, match=r"No space left.*not recorded: mean, alie, .*same command continues"):
         smoke(folder, watch)
-    assert "cannot write checkpoints" in watch.text and "trying again" in watch.text
+    assert "cannot write checkpoints" in watch.text and "retrying" in watch.text
     assert outcome(folder).items() < undisturbed.items() and len(outcome(folder)) == 2
     fill(disk)
     with pytest.raises(UserError, match="No space left"):
@@ -282,12 +283,12 @@ def test_a_full_disk_ends_with_what_is_not_recorded_and_harms_nothing(undisturbe
 def test_a_disk_that_is_emptied_in_time(undisturbed, disk):
     folder = disk / "results"
     watch = Hindrance("[2/3]", lambda: fill(disk))
-    smoke(folder, lambda line: (watch(line), "trying again" in line and (disk / "filler").unlink()))
+    smoke(folder, lambda line: (watch(line), "retrying" in line and (disk / "filler").unlink()))
     assert outcome(folder) == undisturbed
 
 
 def test_a_disk_that_becomes_read_only(undisturbed, disk, monkeypatch):
-    monkeypatch.setattr(recorder, "PATIENCE", 0.6)
+    monkeypatch.setattr(recorder, "WRITE_RETRY_SECONDS", 0.6)
 
     def protect():  # by a second mount in front, as the lock file is open in the first
         subprocess.run(["mount", "--bind", disk, disk], check=True)
@@ -303,7 +304,7 @@ def test_a_disk_that_becomes_read_only(undisturbed, disk, monkeypatch):
 
 
 def test_a_folder_that_vanishes_and_comes_back(undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr(recorder, "PATIENCE", 0.6)
+    monkeypatch.setattr(recorder, "WRITE_RETRY_SECONDS", 0.6)
     here, there = tmp_path / "results", tmp_path / "elsewhere"
     with pytest.raises(Incomplete, match=r"No such file.*not recorded: mean, alie"):
         smoke(here, Hindrance("[2/3]", lambda: here.rename(there)))
@@ -404,7 +405,7 @@ def test_a_cell_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_pa
         assert "these rows are too much" in failed[0]["traceback"]
         out, err = capsys.readouterr()
         assert "gaussian, alpha 0.2, seed 0: FAILED" in out
-        assert err.startswith("byzsim: 1 cells failed, all others are recorded") and "failures.jsonl" in err
+        assert err.startswith("byzsim: 1 run failed; all other runs are recorded") and "failures.jsonl" in err
     assert "gaussian" not in (folder / "runs.jsonl").read_text()
 
 
@@ -425,7 +426,7 @@ def test_where_all_cells_fail_there_still_is_an_end(tmp_path, monkeypatch, capsy
 
     monkeypatch.setitem(AGGREGATORS, "broken", Entry(broken, source="here", digest="0"))
     assert cli.main(["run", "smoke", "--rules", "broken", "--results", str(tmp_path)]) == 1
-    assert "3 cells failed" in capsys.readouterr().err
+    assert "3 runs failed" in capsys.readouterr().err
     (folder,) = tmp_path.iterdir()
     assert "ZeroDivisionError" in (folder / "failures.jsonl").read_text()
 
@@ -443,7 +444,7 @@ def test_out_of_memory_halves_the_chunk_and_the_record_says_so(undisturbed, tmp_
     monkeypatch.setattr(grid, "run", tight)
     watch = Hindrance("", None)
     smoke(tmp_path, watch)
-    assert tried[:3] == [4, 2, 1] and "out of memory: from here on 1 cells at once" in watch.text
+    assert tried[:3] == [4, 2, 1] and "out of memory: from now on each device runs 1 at once" in watch.text
     same = {id: r | {"mode": "1 cells under vmap, halved 2 times as memory ran out"} for id, r in undisturbed.items()}
     assert outcome(tmp_path) == same and not (tmp_path / "failures.jsonl").exists()
 
@@ -543,7 +544,7 @@ def test_stopped_at_twenty_moments_the_records_are_those_of_an_undisturbed_run(h
             tables += 1
         else:
             assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[how], err
-            assert how == signal.SIGKILL or ("Traceback" not in err and "same command goes on" in err)
+            assert how == signal.SIGKILL or ("Traceback" not in err and "same command continues" in err)
             stopped += 1
             torn += half_written(folder)
     assert tables and results(tmp_path / f"table{tables - 1}") == expected
@@ -579,4 +580,4 @@ cli.script()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Recorded: 0 of 1 cells. Saved: nothing of the cells that were running. The same command goes on" in err
+    assert "Recorded: 0 of 1 runs. Saved: nothing of the unfinished runs. The same command continues" in err

@@ -23,7 +23,7 @@ from byzsim.experiments.datasets import _cache, _idx, cifar10
 from byzsim.experiments.datasets._base import Missing, dataset
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Config, cells, parse_options
-from byzsim.experiments.run.checkpoints import Checkpoints, Saved, Unfit
+from byzsim.experiments.run.checkpoints import Checkpoint, CheckpointRejected, Checkpoints
 from byzsim.experiments.tables import TABLES
 from byzsim.grid import Snapshot
 from hypothesis import given
@@ -194,7 +194,7 @@ def snapshot(epochs):
 def checkpoints(tmp_path_factory):
     """With one of cell abc, after two epochs."""
     kept = Checkpoints(tmp_path_factory.mktemp("fuzz") / "checkpoints", {"jax": "1"}, lambda line: None)
-    kept.save("abc", Saved(snapshot(2), 1.5))
+    kept.save("abc", Checkpoint(snapshot(2), 1.5))
     return kept
 
 
@@ -202,7 +202,7 @@ def restored(checkpoints, place, content):
     place.write_bytes(hashlib.sha256(content).digest() + content)
     try:
         return checkpoints._read(place, "abc", snapshot)
-    except Unfit as why:
+    except CheckpointRejected as why:
         assert str(why)
         return None
 
@@ -216,13 +216,13 @@ def test_checkpoints(checkpoints, place, data):
     if changed == whole:
         assert checkpoints._read(place, "abc", snapshot).seconds == 1.5
     else:
-        with pytest.raises(Unfit, match="corrupt"):
+        with pytest.raises(CheckpointRejected, match="corrupt"):
             checkpoints._read(place, "abc", snapshot)
     saved = restored(checkpoints, place, data.draw(anything_like(whole[32:])))
     assert saved is None or saved.snapshot.epochs == 2
 
 
-@given(st.sampled_from(["cell", "epoch", "seconds", "made_by", "leaves"]), JSON)
+@given(st.sampled_from(["run", "epoch", "seconds", "environment", "leaves"]), JSON)
 def test_checkpoints_with_any_value_in_a_field(checkpoints, place, field, value):
     (file,) = checkpoints.folder.iterdir()
     stored = flax.serialization.msgpack_restore(file.read_bytes()[32:])

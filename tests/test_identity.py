@@ -129,7 +129,7 @@ def test_equal_cells_written_differently_are_one(a, b):
 
 
 @pytest.mark.parametrize(("kind", "name", "entry"), MEMBERS, ids=lambda each: each if isinstance(each, str) else "")
-def test_a_variant_is_the_cell_of_its_options(kind, name, entry):
+def test_a_variant_is_the_config_of_its_options(kind, name, entry):
     for variant in () if "+" in name else entry.variants:  # of several parts the variant is the last one's
         cell = Cell(**{kind: name, f"{kind}_args": {"variant": variant.name}})
         single = Cell(**{kind: name, f"{kind}_args": variant.options})
@@ -170,7 +170,7 @@ def test_a_fingerprint_is_the_digest_of_what_would_be_loaded(monkeypatch, tmp_pa
     monkeypatch.setitem(DATASETS, "digits", DATASETS["digits"]._replace(load=lambda **places: small))
     assert fingerprint("digits").digest == small.digest
     _cache.write(tmp_path / "mnist.npz", small)
-    assert fingerprint("mnist").digest == load("mnist", say=lambda line: None).digest == small.digest
+    assert fingerprint("mnist").digest == load("mnist", log=lambda line: None).digest == small.digest
     (tmp_path / "digits.npz").write_bytes(b"torn")
     assert fingerprint("digits").digest == small.digest
 
@@ -243,11 +243,14 @@ def test_diff_sorts_cells_by_what_became_of_them():
 
 def test_where_curves_part():
     a = {"accuracy": [0.1, 0.2, 0.3], "loss": [1e10, 2.0, None]}
-    assert diff.parting(a, a) is None
-    assert diff.parting(a, a | {"loss": [1e10 + 1e3, 2.0, None]}) is None  # float32 knows no more
-    assert diff.parting(a, a | {"loss": [1e10, 2.1, 3.0]}) == (2, ("loss",))
-    assert diff.parting(a, a | {"accuracy": [0.1, 0.2, 0.4], "loss": [1e10, 2.0, 1.0]}) == (3, ("accuracy", "loss"))
-    assert diff.parting(a, {"accuracy": [0.1], "loss": [1e10]}) == (2, ("accuracy", "loss"))
+    assert diff.first_difference(a, a) is None
+    assert diff.first_difference(a, a | {"loss": [1e10 + 1e3, 2.0, None]}) is None  # float32 knows no more
+    assert diff.first_difference(a, a | {"loss": [1e10, 2.1, 3.0]}) == (2, ("loss",))
+    assert diff.first_difference(a, a | {"accuracy": [0.1, 0.2, 0.4], "loss": [1e10, 2.0, 1.0]}) == (
+        3,
+        ("accuracy", "loss"),
+    )
+    assert diff.first_difference(a, {"accuracy": [0.1], "loss": [1e10]}) == (2, ("accuracy", "loss"))
 
 
 def without(found, *names):

@@ -55,8 +55,16 @@ ROOMS = [
 ]
 ROOMS += ["bench", "cli"]
 # What help and the listing need, and what is tested without JAX.
-LIGHT = ["errors", "cli/__init__", "cli/listing", "cli/output", "run/__init__", "run/interrupt", "run/schedule"]
-LIGHT += ["run/estimate"]
+LIGHT = [
+    "errors",
+    "cli/__init__",
+    "cli/help",
+    "cli/listing",
+    "cli/output",
+    "cli/commands/__init__",
+    "cli/commands/list",
+]
+LIGHT += ["run/__init__", "run/interrupt", "run/schedule", "run/estimate"]
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.py")), ids=lambda p: str(p.relative_to(EXPERIMENTS)))
@@ -81,8 +89,8 @@ def test_what_is_light_imports_neither_jax_nor_the_core(name):
     body = tree(EXPERIMENTS / f"{name}.py").body
     modules = {node.module for node in body if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
-    known = ("byzsim", "byzsim.experiments.cli", "byzsim.experiments.errors", "byzsim.experiments.run")
-    assert {each for each in modules if each.partition(".")[0] not in sys.stdlib_module_names} <= {*known}
+    known = {"byzsim", *(f"byzsim.experiments.{part}" for part in ("cli", "cli.help", "cli.listing", "errors", "run"))}
+    assert {each for each in modules if each.partition(".")[0] not in sys.stdlib_module_names} <= known
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.py")), ids=lambda path: path.name)

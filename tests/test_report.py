@@ -50,7 +50,8 @@ def published(**cells):
 
 
 def summarise(records, *, rules=("brsgd",), attacks=("gaussian",), alphas=(0.1,), paper=None):
-    return report.summarise(records, rules=rules, attacks=attacks, alphas=alphas, published=paper, verdict=verdict)
+    layout = report.Layout(rules=rules, attacks=attacks, alphas=alphas, published=paper, verdict=verdict)
+    return report.summarise(records, layout)
 
 
 def only(summary):
@@ -130,7 +131,7 @@ def test_all_diverged():
 def test_missing_cell():
     cell = only(summarise([], paper=published(gaussian={0.1: 83.5})))
     assert cell["n"] == 0 and cell["paper"] == 83.5 and cell["verdict"] == "" and cell["n_byz"] is pd.NA
-    assert report.grid(summarise([])).loc[0, "brsgd"] == "–"
+    assert report.printed_grid(summarise([])).loc[0, "brsgd"] == "–"
 
 
 def test_honest_run_belongs_to_every_attack():
@@ -143,15 +144,19 @@ def test_verdict_sees_the_cell_and_only_published_ones():
     calls = []
     report.summarise(
         [record(final=0.8), record(seed=1, final=None), record(alpha=0.25)],
-        rules=["brsgd"], attacks=["gaussian"], alphas=[0.1, 0.25, 0.5],
-        published=published(gaussian={0.1: 83.5, 0.5: 80.0}),
-        verdict=lambda *cell: calls.append(cell) or "seen",
-    )  # fmt: skip
+        report.Layout(
+            rules=["brsgd"],
+            attacks=["gaussian"],
+            alphas=[0.1, 0.25, 0.5],
+            published=published(gaussian={0.1: 83.5, 0.5: 80.0}),
+            verdict=lambda *cell: calls.append(cell) or "seen",
+        ),
+    )
     np.testing.assert_allclose(calls, [(80, math.nan, 2, 1, 83.5)])
 
 
 def test_a_seed_twice_names_the_setting_that_differs():
-    with pytest.raises(UserError, match=r"seed 0 \(they differ in lr\)"):
+    with pytest.raises(UserError, match="have seed 0 and differ in lr"):
         summarise([record(), record(lr=0.1)])
 
 
@@ -237,10 +242,10 @@ def toy_records(**other):
 def build(folder, records=None, quick=False, **other):
     records = toy_records(quick=quick) if records is None else records
     paper = published(gaussian={0.1: 81.5, 0.5: 40.0}, label_flip={0.1: 60.0})
-    return report.build(
-        title="A toy & its table_1", source="Table 1", records=records, verdict=verdict,
-        folder=folder, quick=quick, labels=LABELS, **(GRID | {"published": paper} | other),
-    )  # fmt: skip
+    appendix = other.pop("appendix", None)
+    layout = report.Layout(**GRID | {"published": paper, "verdict": verdict} | other)
+    wording = report.Wording(title="A toy & its table_1", source="Table 1", quick=quick, labels=LABELS)
+    return report.build(records, folder, layout, wording, appendix=appendix)
 
 
 @pytest.fixture(scope="module")
@@ -259,10 +264,10 @@ def quick(tmp_path_factory):
 
 def test_every_file_is_there_and_no_temporary_one(full):
     names = {"README.md", "table.md", "table.csv", "table.tex"}
-    names |= {f"{stem}.{kind}" for stem in ("figure3", "differences") for kind in ("png", "svg")}
+    names |= {f"{stem}.{kind}" for stem in ("curves", "differences") for kind in ("png", "svg")}
     assert {p.name for p in full.iterdir()} == names
     assert all(p.stat().st_size > 500 for p in full.iterdir())
-    assert (full / "figure3.png").read_bytes().startswith(b"\x89PNG")
+    assert (full / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_markdown_rows(full):
@@ -290,7 +295,7 @@ def test_markdown_says_where_it_comes_from(full):
 def test_readme_shows_pictures_and_swap_test(full):
     text = (full / "README.md").read_text()
     assert all((full / name).exists() for name in re.findall(r"\]\((\S+)\)", text))
-    assert "](figure3.png)" in text and "](differences.png)" in text
+    assert "](curves.png)" in text and "](differences.png)" in text
     assert "## Are two rows of the paper exchanged?" in text
 
 
@@ -370,7 +375,7 @@ def test_without_a_published_number_nothing_speaks_of_a_paper(tmp_path, monkeypa
     monkeypatch.setattr(page, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
     build(tmp_path, appendix=EXCHANGED)
     build(tmp_path, published=published, appendix=EXCHANGED)
-    assert {p.stem for p in tmp_path.iterdir()} == {"README", "table", "figure3", "accuracies"}
+    assert {p.stem for p in tmp_path.iterdir()} == {"README", "table", "curves", "accuracies"}
     for path in tmp_path.glob("*.[mct][dse]*"):
         assert not re.search(r"paper|Source|same|off\b|differen|exchanged|verdict", path.read_text()), path
     text = (tmp_path / "table.md").read_text()
@@ -384,7 +389,7 @@ def test_quick_is_marked_in_every_text(full, quick, name):
     assert QUICK not in (full / name).read_text()
 
 
-@pytest.mark.parametrize("name", ["figure3.svg", "differences.svg"])
+@pytest.mark.parametrize("name", ["curves.svg", "differences.svg"])
 def test_quick_is_marked_in_every_figure(full, quick, name):
     assert 'id="quick"' in (quick / name).read_text()
     assert 'id="quick"' not in (full / name).read_text()
@@ -424,7 +429,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("short", [False, True])
 def test_console(short):
     console = Console(file=io.StringIO(), width=160)
-    report.print_table(summarise([record()], paper=published(gaussian={0.1: 83.5})), console, quick=short)
+    report.print_table(
+        summarise([record()], paper=published(gaussian={0.1: 83.5})), console, report.Wording(quick=short)
+    )
     text = console.file.getvalue()
     assert "84.0 / 83.50 same" in text and "mean ± sample standard deviation" in text
     assert (QUICK in text) == short
@@ -434,7 +441,7 @@ def test_console(short):
 
 
 def curves(records, alphas=(0.1,)):
-    figure = figures.figure3(records, rules=["brsgd"], attacks=["gaussian"], alphas=alphas, quick=False)
+    figure = figures.accuracy_curves(records, rules=["brsgd"], attacks=["gaussian"], alphas=alphas, quick=False)
     axis = figure.axes[0]
     lines = [line for line in axis.get_lines() if line.get_marker() != "None"]  # all but the chance level
     return axis, lines
@@ -469,7 +476,7 @@ def test_heatmap_words_and_hatches():
     records = [record(), record(alpha=0.25, final=None), record(alpha=0.45), record(alpha=0.5, final=0.3)]
     records += [record(alpha=0.5, seed=1, final=None)]
     paper = published(gaussian={0: 85.0, 0.1: 83.5, 0.25: 10.0, 0.5: 80.0})
-    figure = figures.heatmap(summarise(records, alphas=[0, 0.1, 0.25, 0.45, 0.5], paper=paper), quick=False)
+    figure = figures.difference_map(summarise(records, alphas=[0, 0.1, 0.25, 0.45, 0.5], paper=paper), quick=False)
     axis = figure.axes[0]
     assert [t.get_text() for t in axis.texts] == ["–", "+0.5", "div.", "", "−50.0*"]
     assert [bool(tile.get_hatch()) for tile in axis.patches] == [False, False, False, True, False]
@@ -534,14 +541,12 @@ def test_a_rule_that_never_acts_is_said(tmp_path, series, idle):
     run = record(alpha=0.1) | series
     summary = summarise([run], alphas=(run["alpha"],))
     assert only(summary)["idle"] == idle
-    report.build(
-        title="toy", source="", records=[run], rules=["brsgd"], attacks=["gaussian"], alphas=[run["alpha"]],
-        published=None, verdict=verdict, folder=tmp_path, quick=False, labels=LABELS,
-    )  # fmt: skip
+    layout = report.Layout(rules=["brsgd"], attacks=["gaussian"], alphas=[run["alpha"]], verdict=verdict)
+    report.build([run], tmp_path, layout, report.Wording(title="toy", labels=LABELS))
     for name in ("README.md", "table.md", "table.tex"):
         assert (report.NEVER in (tmp_path / name).read_text("utf-8")) == idle, name
     page = (tmp_path / "README.md").read_text("utf-8")
-    assert ("In 1 cell, marked °, in no step of any run" in page and "BrSGD under gaussian (10 %)" in page) == idle
+    assert ("In 1 cell, marked °, the rule dropped no worker" in page and "BrSGD under gaussian (10 %)" in page) == idle
 
 
 def test_series_are_no_settings():

@@ -10,9 +10,9 @@ import pytest
 from byzsim import AGGREGATORS, Cell, grid
 from byzsim.experiments import cli
 from byzsim.experiments.bench import accelerator, scaling
-from byzsim.experiments.bench.child import Child, Failed, parsed
+from byzsim.experiments.bench.worker import Failed, WorkerProcess, parsed
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.run.devices import PLANNED, planned_chunk
+from byzsim.experiments.run.devices import MEMORY_FRACTION, planned_chunk
 from byzsim.grid import memory, placement
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
@@ -125,13 +125,13 @@ def test_what_would_take_too_long_or_too_much_is_left_out():
     given = scaling.Scaling(
         rules=("mean", "median"), workers=(10, 20, 40), coordinates=(100, 200), at_d=100, at_m=10, limit=20, memory=7e-6
     )
-    child = Answers()
-    found = scaling.measure(given, child, lambda line: None).set_index(["rule", "m", "d"])
+    worker = Answers()
+    found = scaling.measure(given, worker, lambda line: None).set_index(["rule", "m", "d"])
     why = found["left_out"].to_dict()
     assert why["mean", 10, 100] == "" and why["mean", 20, 100] == "a matrix of more than 7e-06 GB"
     assert why["median", 10, 100] == "it died"
     given = scaling.dataclasses.replace(given, memory=4)
-    why = scaling.measure(given, child, lambda line: None).set_index(["rule", "m", "d"])["left_out"].to_dict()
+    why = scaling.measure(given, worker, lambda line: None).set_index(["rule", "m", "d"])["left_out"].to_dict()
     assert why["mean", 40, 100] == "predicted to take more than 20 s" and why["mean", 20, 100] == ""
     assert why["median", 10, 200] == why["median", 40, 100] == "it died, as at a smaller size"
 
@@ -147,18 +147,18 @@ def test_a_rule_with_options():
 
 @pytest.mark.slow
 def test_a_child_that_fails_says_why_and_is_replaced():
-    child = Child(8.0)
+    worker = WorkerProcess(8.0)
     try:
         with pytest.raises(Failed, match="not done after 0"):
-            child.ask("origin", limit=0)
+            worker.ask("origin", limit=0)
         with pytest.raises(Failed, match="all subsets of at most 20 workers, not of 21"):
-            child.ask("aggregation", "mda", 21, 1, 1, limit=60)
-        assert child._process.is_alive()
-        child._process.kill()
+            worker.ask("aggregation", "mda", 21, 1, 1, limit=60)
+        assert worker._process.is_alive()
+        worker._process.kill()
         with pytest.raises(Failed, match="the process died"):
-            child.ask("origin", limit=60)
+            worker.ask("origin", limit=60)
     finally:
-        child.end()
+        worker.end()
 
 
 # Pages
@@ -335,7 +335,7 @@ def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
     monkeypatch.setattr(placement, "Mesh", lambda devices, axes: devices)
 
     def planned(limit, devices=1):
-        stats = {"bytes_limit": limit / PLANNED}
+        stats = {"bytes_limit": limit / MEMORY_FRACTION}
         return planned_chunk(group, world.train, world.test, [Accelerated(stats)] * devices)
 
     assert planned(10_000) == 12 and planned(10_000, devices=2) == 6

@@ -14,9 +14,9 @@ from typing import Any
 
 from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import environment, page, rules, start, steps
+from byzsim.experiments.bench.comparison import Comparison
 from byzsim.experiments.bench.environment import Peer
-from byzsim.experiments.bench.findings import Finding
-from byzsim.experiments.bench.timing import Effort
+from byzsim.experiments.bench.timing import Budget
 from byzsim.experiments.errors import unknown
 from byzsim.experiments.run import devices
 
@@ -41,7 +41,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Suite:
     """How much is measured."""
 
     batches: tuple[int, ...]
@@ -49,17 +49,17 @@ class Plan:
     shapes: tuple[rules.Shape, ...]
     n_steps: int
     """in an epoch of ours"""
-    step: Effort
-    rule: Effort
+    step: Budget
+    rule: Budget
     limit: float
     """seconds for one call of a peer's rule"""
 
 
-FULL = Plan((8, 32), steps.SETTINGS, rules.SHAPES, 40, Effort(11, 30), Effort(11, 3), 20)
-QUICK = Plan((8,), steps.SETTINGS[1:2], rules.SHAPES[:1], 10, Effort(5, 4), Effort(5, 0.4, 0.01), 3)
+FULL = Suite((8, 32), steps.SETTINGS, rules.SHAPES, 40, Budget(11, 30), Budget(11, 3), 20)
+QUICK = Suite((8,), steps.SETTINGS[1:2], rules.SHAPES[:1], 10, Budget(5, 4), Budget(5, 0.4, 0.01), 3)
 
 
-def main(args: list[str], say: Callable[[str], object]) -> None:
+def main(args: list[str], log: Callable[[str], object]) -> None:
     """The benchmark that is named first, or else the one against the peers."""
     from byzsim.experiments.bench import accelerator, scaling  # children of `scaling` import this package too
 
@@ -67,12 +67,12 @@ def main(args: list[str], say: Callable[[str], object]) -> None:
     if args and not args[0].startswith("-"):
         if args[0] not in others:
             raise unknown("benchmark", args[0], others)
-        others[args[0]](args[1:], say)
+        others[args[0]](args[1:], log)
     else:
-        run(arguments.parsed(Options, args, prog="byzsim bench"), say)
+        run(arguments.parse_args(Options, args, prog="byzsim bench"), log)
 
 
-def run(options: Options, say: Callable[[str], object]) -> None:
+def run(options: Options, log: Callable[[str], object]) -> None:
     """Measure what `options` says; each finding is said and recorded at once, so that a killed run keeps its own.
 
     Raises:
@@ -83,22 +83,23 @@ def run(options: Options, say: Callable[[str], object]) -> None:
             raise unknown("part", part, PARTS)
     folder = options.results / ("bench+quick" if options.quick else "bench")
     records.check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     devices.use_all_cores()
     load = round(os.getloadavg()[0], 2)  # before anything of ours
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        peer = stack.enter_context(_peer(options, say)) if options.peers else None
+        peer = stack.enter_context(_peer(options, log)) if options.peers else None
         common = _common(options, peer, load)
         for finding in _findings(options, QUICK if options.quick else FULL, peer, scratch):
-            say(finding.line())
+            log(finding.line())
             records.append(folder / "ours.jsonl", [finding.record() | common])
-    found = records.read(folder / "ours.jsonl", say, fields=FIELDS)
+    found = records.read(folder / "ours.jsonl", log, fields=FIELDS)
     page.write([r for r in found if r["date"] == found[-1]["date"]], folder)
-    say(f"written: {folder}/ours.jsonl, README.md, bench.png, bench.svg")
+    log(f"written: {folder}/ours.jsonl, README.md, bench.png, bench.svg")
 
 
-def _peer(options: Options, say: Callable[[str], object]) -> Peer:
-    return environment.fastest(environment.make(options.environment, say), devices.cores())
+def _peer(options: Options, log: Callable[[str], object]) -> Peer:
+    return environment.fastest(environment.make(options.environment, log), devices.cores())
 
 
 def _common(options: Options, peer: Peer | None, load: float) -> dict[str, Any]:
@@ -107,8 +108,8 @@ def _common(options: Options, peer: Peer | None, load: float) -> dict[str, Any]:
     return {"quick": options.quick, "date": now, "load": load, "peers": peer and peer.versions, **records.origin()}
 
 
-def _findings(options: Options, plan: Plan, peer: Peer | None, scratch: Path) -> Iterator[Finding]:
-    parts: dict[str, Callable[[], Iterator[Finding]]] = {
+def _findings(options: Options, plan: Suite, peer: Peer | None, scratch: Path) -> Iterator[Comparison]:
+    parts: dict[str, Callable[[], Iterator[Comparison]]] = {
         "start": lambda: _start(options.quick),
         "gradients": lambda: steps.gradients(plan.batches, peer, scratch, plan.step),
         "steps": lambda: steps.steps(plan.batches, plan.settings, peer, scratch, plan.step, plan.n_steps),
@@ -121,7 +122,7 @@ def _findings(options: Options, plan: Plan, peer: Peer | None, scratch: Path) ->
             yield from parts[name]()
 
 
-def _start(quick: bool) -> Iterator[Finding]:
+def _start(quick: bool) -> Iterator[Comparison]:
     yield from start.start(1 if quick else 5)
     if not quick:
         yield from start.cache()

@@ -16,10 +16,10 @@ import numpy as np
 from byzsim import AGGREGATORS, Cell, Data, grid
 from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import steps
-from byzsim.experiments.bench.child import Facts, aggregation, parsed, repeated
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.scaling import command_line
 from byzsim.experiments.bench.timing import Failed
+from byzsim.experiments.bench.worker import Facts, aggregation, parsed, repeated
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.files import markdown_table, write_whole
@@ -94,18 +94,19 @@ QUICK: dict[str, Any] = {
 }
 
 
-def command(args: list[str], say: Callable[[str], object]) -> None:
+def command(args: list[str], log: Callable[[str], object]) -> None:
     """`byzsim bench accelerator`."""
     default = Accelerator(**QUICK, quick=True) if "--quick" in args else Accelerator()
-    given = arguments.parsed(Accelerator, args, default=default, prog="byzsim bench accelerator")
+    given = arguments.parse_args(Accelerator, args, default=default, prog="byzsim bench accelerator")
     _check(given)
     folder = given.results / ("bench+quick" if given.quick else "bench")
     records.check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack, jax.default_matmul_precision(given.precision):
         peer = stack.enter_context(_peer(given.peer_python)) if given.peer_python else None
-        found = measure(given, peer, say)
+        found = measure(given, peer, log)
     write(found, given, folder)
-    say(f"written: {folder}/{_name()}.json, .md")
+    log(f"written: {folder}/{_name()}.json, .md")
 
 
 def _check(given: Accelerator) -> None:
@@ -133,18 +134,18 @@ def _place() -> str | None:
     return {"gpu": "cuda:0", "cpu": "cpu"}.get(jax.default_backend())
 
 
-def measure(given: Accelerator, peer: Peer | None, say: Callable[[str], object]) -> Facts:
+def measure(given: Accelerator, peer: Peer | None, log: Callable[[str], object]) -> Facts:
     """Everything, with where it comes from; plain JSON values."""
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("bytes_limit")
     found: Facts = {"origin": records.origin(), "device": device.device_kind, "platform": device.platform}
     found |= {"memory": memory, "given": _plain(given), "aims": AIMS, "peers": peer and peer.versions}
     if "table" in given.parts:
-        found["table"] = table(given, say)
+        found["table"] = table(given, log)
     if "training" in given.parts:
-        found["training"] = [training(given, batch, peer, say) for batch in given.batches]
+        found["training"] = [training(given, batch, peer, log) for batch in given.batches]
     if "bandwidth" in given.parts:
-        found["bandwidth"] = bandwidth(given, say)
+        found["bandwidth"] = bandwidth(given, log)
     return found
 
 
@@ -157,7 +158,7 @@ def _plain(given: Accelerator) -> Facts:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
+def table(given: Accelerator, log: Callable[[str], object]) -> Facts:
     """BrSGD's Table 1, every cell and seed, in this process: programs one after another, their cells side by side.
 
     Every program first does one epoch, which compiles it; then the whole table is timed from its first epoch on.
@@ -166,7 +167,7 @@ def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
     if given.quick:
         config = dataclasses.replace(config, model="softmax", m=4, rules=("mean",), attacks=("gaussian",), epochs=2)
     config = dataclasses.replace(config, steps=given.table_steps)
-    train, test, source = _table_data(given, config.data, say)
+    train, test, source = _table_data(given, config.data, log)
     devices, groups = jax.devices(), grid.plan(cells(config), N_CLASSES)
     start = time.perf_counter()
     chunks = [planned_chunk(group, train, test, devices) for group in groups]
@@ -180,7 +181,7 @@ def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
     all_of_it(1)
     compile_s = time.perf_counter() - start
     seconds, runs = all_of_it(config.epochs), sum(len(group.cells) for group in groups)
-    say(f"table: {runs} runs in {seconds:.1f} s, after {compile_s:.1f} s with compilation")
+    log(f"table: {runs} runs in {seconds:.1f} s, after {compile_s:.1f} s with compilation")
     return {
         "runs": runs,
         "programs": len(groups),
@@ -192,15 +193,15 @@ def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
     }
 
 
-def _table_data(given: Accelerator, name: str, say: Callable[[str], object]) -> tuple[Data, Data, str]:
+def _table_data(given: Accelerator, name: str, log: Callable[[str], object]) -> tuple[Data, Data, str]:
     if not given.random_data:
         try:
-            found = load(name, say=say)
+            found = load(name, log=log)
             arrays = (found.train_images, found.train_labels, found.test_images, found.test_labels)
             train, test = Data(*map(jnp.asarray, arrays[:2])), Data(*map(jnp.asarray, arrays[2:]))
             return train, test, name
         except UserError as error:
-            say(f"random images instead of {name}: {error}")
+            log(f"random images instead of {name}: {error}")
     n_train, n_test = (400, 20) if given.quick else (60_000, 10_000)
     return random_images(n_train, 28, 28), random_images(n_test, 28, 28), f"random images of the size of {name}"
 
@@ -212,7 +213,7 @@ def random_images(n: int, *shape: int) -> Data:
     return Data(jnp.asarray(images), jnp.asarray(np.arange(n) % N_CLASSES, jnp.uint8))
 
 
-def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[str], object]) -> Facts:
+def training(given: Accelerator, batch: int, peer: Peer | None, log: Callable[[str], object]) -> Facts:
     """Steps per second of one cell alone, of as many at once as memory and `cells` allow, and of byzfl.
 
     The means over three epochs of `steps` steps after one that does not count, the middle one of them; an epoch ends
@@ -250,7 +251,7 @@ def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[s
     byzfl = _byzfl(given, batch, shape, peer)
     found = {"batch": batch, "alone": alone, "together": together, "byzfl": byzfl}
     many = f"{together['cell_steps_per_s']:.3g} cell steps/s with {together['cells']} at once"
-    say(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(byzfl)}")
+    log(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(byzfl)}")
     return found
 
 
@@ -289,12 +290,12 @@ def _peer_words(found: Facts) -> str:
     return f"byzfl {found['steps_per_s']:.3g} steps/s" if "steps_per_s" in found else f"skipped: {found['skipped']}"
 
 
-def bandwidth(given: Accelerator, say: Callable[[str], object]) -> Facts:
+def bandwidth(given: Accelerator, log: Callable[[str], object]) -> Facts:
     """Bytes per second, of a copy (the matrix read and written) and of each rule (the matrix read once)."""
     m, d = given.rows, given.coordinates
     copy_ms = _copy_ms(m, d, given.repeats)
     copy = 2 * 4 * m * d / (copy_ms / 1000)
-    say(f"copy: {copy / 1e9:.1f} GB/s")
+    log(f"copy: {copy / 1e9:.1f} GB/s")
     rules = []
     for rule in given.rules or tuple(AGGREGATORS):
         try:
@@ -304,7 +305,7 @@ def bandwidth(given: Accelerator, say: Callable[[str], object]) -> Facts:
             continue
         achieved = 4 * m * d / (facts["ms"] / 1000)
         rules.append({"rule": rule, **facts, "bytes_per_s": achieved, "of_copy": achieved / copy})
-        say(f"{rule}: {achieved / 1e9:.1f} GB/s, {achieved / copy:.0%} of a copy")
+        log(f"{rule}: {achieved / 1e9:.1f} GB/s, {achieved / copy:.0%} of a copy")
     return {"m": m, "d": d, "copy_ms": copy_ms, "copy_bytes_per_s": copy, "rules": rules}
 
 
@@ -341,7 +342,7 @@ def page(found: Facts, given: Accelerator) -> str:
     memory = f", {found['memory'] / 1e9:.1f} GB for JAX" if found["memory"] else ""
     parts = [
         f"# On an accelerator: {found['device']}" + " (quick run, not a result)" * given.quick,
-        records.made_by(command_line("accelerator", given), found["origin"]),
+        records.provenance_line(command_line("accelerator", given), found["origin"]),
         f"Platform {found['platform']}{memory}. Matrix products of the models in precision "
         f'"{given.precision}"; means and distances always in float32.'
         + " This is a CPU: the aims, which are for accelerators, are not judged." * (found["platform"] == "cpu")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from byzsim.experiments.bench.timing import Failed, Side
+from byzsim.experiments.bench.timing import Candidate, Failed
 from byzsim.experiments.errors import UserError
 
 HERE = Path(__file__).parent
@@ -18,7 +18,7 @@ PINS = HERE / "peers.txt"
 ALONE = "byzfl"  # installed without its dependencies; those that it needs here have pins of their own
 
 
-def make(folder: Path, say: Callable[[str], object]) -> Path:
+def make(folder: Path, log: Callable[[str], object]) -> Path:
     """The peers' Python in `folder`; makes the environment unless it was made from the same pins before.
 
     pip's own configuration decides where packages come from.
@@ -30,7 +30,7 @@ def make(folder: Path, say: Callable[[str], object]) -> Path:
     ready, pins = folder / "ready.txt", PINS.read_text(encoding="utf-8")
     if ready.exists() and ready.read_text(encoding="utf-8") == pins:
         return python
-    say(f"making the peers' environment in {folder} (once; a few minutes)")
+    log(f"making the peers' environment in {folder} (once; a few minutes)")
     wanted = [line for line in pins.splitlines() if line and not line.startswith("#")]
     try:
         venv.create(folder, with_pip=True)
@@ -125,7 +125,7 @@ class Peer:
         request = {"job": dict(job), "repeat": repeat, "limit": limit, "out": str(out) if out else None}
         return self._ask(request)["seconds"]
 
-    def side(self, job: Mapping[str, Any], *, limit: float = 60.0) -> Side:
+    def side(self, job: Mapping[str, Any], *, limit: float = 60.0) -> Candidate:
         """A job as one side of a comparison."""
         return lambda n: self.run(job, repeat=n, limit=limit)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from byzsim.experiments.files import markdown_table, write_whole
-from byzsim.experiments.records import Record, made_by
+from byzsim.experiments.records import Record, provenance_line
 from byzsim.experiments.report.figures import save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def _origin(record: Record) -> str:
     peers = record["peers"]
     command = f"byzsim bench{' --quick' if record['quick'] else ''}"
     lines = [
-        made_by(command, record),
+        provenance_line(command, record),
         f"Begun {record['date']}, with {record['load']:.1f} processes at work on average in the minute before.",
     ]
     if peers:

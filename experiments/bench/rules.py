@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round, oneshot
+from byzsim.experiments.bench.comparison import Comparison
 from byzsim.experiments.bench.environment import Peer
-from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.steps import check_same
-from byzsim.experiments.bench.timing import Effort, Failed, Side, interleaved, local
+from byzsim.experiments.bench.timing import Budget, Candidate, Failed, interleaved, local
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import options
 
@@ -23,7 +23,7 @@ DISTANT = {"fang_krum", "min_max", "min_sum"}  # attacks that are not of O(m d)
 PRODUCTS = {"krum": 2.0, "multi_krum": 2.0, "medoid": 2.0, "nnm": 3.0}  # target in times of G @ G.T
 
 
-class Twin(NamedTuple):
+class PeerImplementation(NamedTuple):
     """The same rule elsewhere."""
 
     where: str
@@ -39,47 +39,49 @@ class Twin(NamedTuple):
 
 COPIED = "byzfl writes into its input; a copy of that counts, as in its own pipeline"
 POWER = "byzfl: one power step from a random vector, ours exact"
-TWINS: dict[str, tuple[Twin, ...]] = {
-    "mean": (Twin("byzfl", "Average", {}, False),),
+PEER_IMPLEMENTATIONS: dict[str, tuple[PeerImplementation, ...]] = {
+    "mean": (PeerImplementation("byzfl", "Average", {}, False),),
     "median": (
-        Twin("byzfl", "Median", {}, False),
-        Twin("torch.median", "torch.median", {"middle": "lower"}, False),
+        PeerImplementation("byzfl", "Median", {}, False),
+        PeerImplementation("torch.median", "torch.median", {"middle": "lower"}, False),
     ),
-    "trimmed_mean": (Twin("byzfl", "TrMean", {}),),
-    "geometric_median": (Twin("byzfl", "GeometricMedian", {}, False),),
-    "krum": (Twin("byzfl", "Krum", {"definition": "byzfl"}),),
-    "multi_krum": (Twin("byzfl", "MultiKrum", {"definition": "byzfl"}),),
-    "centered_clipping": (Twin("byzfl", "CenteredClipping", {}, False),),
-    "mda": (Twin("byzfl", "MDA", {}),),
-    "monna": (Twin("byzfl", "MoNNA", {"trusted": 0}, True, {"idx": 0}),),
-    "meamed": (Twin("byzfl", "Meamed", {}),),
-    "caf": (Twin("byzfl", "CAF", {}, tolerance=None, note=POWER),),
-    "smea": (Twin("byzfl", "SMEA", {}, tolerance=None, note=POWER),),
-    "nnm": (Twin("byzfl", "NNM", {}),),
-    "clipping": (Twin("byzfl", "Clipping", {"clip_at": 2.0}, False, {"c": 2.0}, note=COPIED),),
-    "arc": (Twin("byzfl", "ARC", {}, note=COPIED),),
+    "trimmed_mean": (PeerImplementation("byzfl", "TrMean", {}),),
+    "geometric_median": (PeerImplementation("byzfl", "GeometricMedian", {}, False),),
+    "krum": (PeerImplementation("byzfl", "Krum", {"definition": "byzfl"}),),
+    "multi_krum": (PeerImplementation("byzfl", "MultiKrum", {"definition": "byzfl"}),),
+    "centered_clipping": (PeerImplementation("byzfl", "CenteredClipping", {}, False),),
+    "mda": (PeerImplementation("byzfl", "MDA", {}),),
+    "monna": (PeerImplementation("byzfl", "MoNNA", {"trusted": 0}, True, {"idx": 0}),),
+    "meamed": (PeerImplementation("byzfl", "Meamed", {}),),
+    "caf": (PeerImplementation("byzfl", "CAF", {}, tolerance=None, note=POWER),),
+    "smea": (PeerImplementation("byzfl", "SMEA", {}, tolerance=None, note=POWER),),
+    "nnm": (PeerImplementation("byzfl", "NNM", {}),),
+    "clipping": (PeerImplementation("byzfl", "Clipping", {"clip_at": 2.0}, False, {"c": 2.0}, note=COPIED),),
+    "arc": (PeerImplementation("byzfl", "ARC", {}, note=COPIED),),
 }
 
 
-def rules(shapes: Sequence[Shape], peer: Peer | None, folder: Path, effort: Effort, limit: float) -> Iterator[Finding]:
+def rules(
+    shapes: Sequence[Shape], peer: Peer | None, folder: Path, effort: Budget, limit: float
+) -> Iterator[Comparison]:
     """Every rule and pre-rule at every shape."""
     for shape in shapes:
         path, grads = folder / "matrix.npy", matrix(shape)
         np.save(path, grads)
         for name in (*AGGREGATORS, *PRE_RULES):
-            for twin in TWINS.get(name, (None,)):
+            for twin in PEER_IMPLEMENTATIONS.get(name, (None,)):
                 yield from _rule(name, twin, grads, path, peer, effort, limit)
             jax.clear_caches()  # hundreds of small programs; a process may map only so much code
 
 
-def attacks(shapes: Sequence[Shape], effort: Effort) -> Iterator[Finding]:
+def attacks(shapes: Sequence[Shape], effort: Budget) -> Iterator[Comparison]:
     """Every attack that only looks at the rows: the whole matrix that the rule will see, from the honest work."""
     for shape in shapes:
         grads = matrix(shape)
         for name, entry in ATTACKS.items():
             if not entry.traits & {"data", "rule"} and name != "none":
                 times, _ = interleaved({"ours": _attack_side(name, grads), "read": _read_side(grads)}, effort)
-                yield Finding(
+                yield Comparison(
                     part="attacks",
                     what=name,
                     shape=_text(shape),
@@ -93,7 +95,7 @@ def attacks(shapes: Sequence[Shape], effort: Effort) -> Iterator[Finding]:
                 jax.clear_caches()
 
 
-def memory(shapes: Sequence[Shape]) -> Iterator[Finding]:
+def memory(shapes: Sequence[Shape]) -> Iterator[Comparison]:
     """Bytes that a rule's program needs beyond its input, in copies of the matrix; nothing is run."""
     for shape in shapes:
         for name in (*AGGREGATORS, *PRE_RULES):
@@ -101,7 +103,7 @@ def memory(shapes: Sequence[Shape]) -> Iterator[Finding]:
                 used = copies(name, shape)
             except ValueError:
                 continue  # not for so many workers; `rules` says so
-            yield Finding(
+            yield Comparison(
                 part="memory",
                 what=name,
                 shape=_text(shape),
@@ -144,14 +146,20 @@ def is_linear(cost: str) -> bool:
 
 
 def _rule(
-    name: str, twin: Twin | None, grads: jax.Array, path: Path, peer: Peer | None, effort: Effort, limit: float
-) -> Iterator[Finding]:
+    name: str,
+    twin: PeerImplementation | None,
+    grads: jax.Array,
+    path: Path,
+    peer: Peer | None,
+    effort: Budget,
+    limit: float,
+) -> Iterator[Comparison]:
     given = dict(twin.options) if twin else {}
     job = _job(twin, grads, path) if twin else None
     try:
         program, args = _program(name, given, grads)
     except ValueError as reason:
-        yield Finding(part="rules", what=name, shape=_text(grads.shape), sense="<=", other="-", note=str(reason))
+        yield Comparison(part="rules", what=name, shape=_text(grads.shape), sense="<=", other="-", note=str(reason))
         return
     note = twin.note if twin else ""
     if peer and twin and job and twin.tolerance:
@@ -168,21 +176,21 @@ def _rule(
 
 
 def _rule_findings(
-    what: str, name: str, twin: Twin | None, shape: Any, times: Mapping[str, Any], note: str
-) -> Iterator[Finding]:
+    what: str, name: str, twin: PeerImplementation | None, shape: Any, times: Mapping[str, Any], note: str
+) -> Iterator[Comparison]:
     common: dict[str, Any] = {"part": "rules", "what": what, "shape": _text(shape), "ours": times["ours"]}
     linear = is_linear(_entry(name).cost)
     target = READS.get(name, 4.0) if linear else None
-    if twin is None or twin is TWINS[name][0]:
-        yield Finding(**common, sense="<=", other="one read", theirs=times["read"], target=target)
+    if twin is None or twin is PEER_IMPLEMENTATIONS[name][0]:
+        yield Comparison(**common, sense="<=", other="one read", theirs=times["read"], target=target)
         if "product" in times:
             aim = PRODUCTS.get(name)
-            yield Finding(**common, sense="<=", other="G @ G.T", theirs=times["product"], target=aim)
+            yield Comparison(**common, sense="<=", other="G @ G.T", theirs=times["product"], target=aim)
     if twin is not None:
-        yield Finding(**common, sense=">=", other=twin.where, theirs=times.get("twin"), target=1.0, note=note)
+        yield Comparison(**common, sense=">=", other=twin.where, theirs=times.get("twin"), target=1.0, note=note)
 
 
-def _check(name: str, twin: Twin, ours: Any, job: Any, peer: Peer, folder: Path, limit: float) -> str:
+def _check(name: str, twin: PeerImplementation, ours: Any, job: Any, peer: Peer, folder: Path, limit: float) -> str:
     """Compare the aggregates; what the peer cannot do at this shape will be said by its timing too."""
     out = folder / "aggregate_of_peer.npy"
     try:
@@ -193,7 +201,7 @@ def _check(name: str, twin: Twin, ours: Any, job: Any, peer: Peer, folder: Path,
     return twin.note
 
 
-def _job(twin: Twin, grads: jax.Array, path: Path) -> dict[str, Any]:
+def _job(twin: PeerImplementation, grads: jax.Array, path: Path) -> dict[str, Any]:
     args = {**twin.args, **({"f": byzantine(grads.shape)} if twin.with_f else {})}
     return {"kind": "rule", "name": twin.name, "args": args, "matrix": str(path), "shape": list(grads.shape)}
 
@@ -234,7 +242,7 @@ def _program(name: str, given: Mapping[str, Any], grads: Any) -> tuple[Any, tupl
     return jax.jit(apply, donate_argnums=1, keep_unused=True), (grads, carry, f, vector)
 
 
-def _carried(program: Callable[..., Any], args: tuple[Any, ...]) -> Side:
+def _carried(program: Callable[..., Any], args: tuple[Any, ...]) -> Candidate:
     rows, first, *rest = args
     carry = [first]
 
@@ -245,7 +253,7 @@ def _carried(program: Callable[..., Any], args: tuple[Any, ...]) -> Side:
     return local(call)
 
 
-def _attack_side(name: str, grads: jax.Array) -> Side:
+def _attack_side(name: str, grads: jax.Array) -> Candidate:
     entry = ATTACKS[name]
     made = entry.make(**options(name, entry, {}))
     byz = jnp.arange(len(grads)) < byzantine(grads.shape)
@@ -258,13 +266,13 @@ def _attack_side(name: str, grads: jax.Array) -> Side:
     return _carried(program, (grads, carry, byz, jnp.ones(grads.shape[1])))
 
 
-def _read_side(grads: jax.Array) -> Side:
+def _read_side(grads: jax.Array) -> Candidate:
     """The yardstick: a sum over the workers by a matrix product reads everything once."""
     total = jax.jit(lambda weight, rows: jnp.einsum("m,md->d", weight, rows, precision=HIGHEST))
     return local(functools.partial(total, jnp.ones(len(grads)), grads))
 
 
-def _product_side(grads: jax.Array) -> Side:
+def _product_side(grads: jax.Array) -> Candidate:
     gram = jax.jit(lambda rows: jnp.einsum("id,jd->ij", rows, rows, precision=HIGHEST))
     return local(functools.partial(gram, grads))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS
 from byzsim.experiments import arguments, files, records
-from byzsim.experiments.bench.child import Child, Failed, parsed
+from byzsim.experiments.bench.worker import Failed, WorkerProcess, parsed
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.report.figures import mark_quick, save
@@ -76,22 +76,23 @@ QUICK: dict[str, Any] = {
 }
 
 
-def command(args: list[str], say: Callable[[str], object]) -> None:
+def command(args: list[str], log: Callable[[str], object]) -> None:
     """`byzsim bench scaling`."""
     default = Scaling(**QUICK, quick=True) if "--quick" in args else Scaling()
-    given = arguments.parsed(Scaling, args, default=default, prog="byzsim bench scaling")
+    given = arguments.parse_args(Scaling, args, default=default, prog="byzsim bench scaling")
     _check(given)
     folder = given.results / ("bench+quick" if given.quick else "bench")
     records.check_writable(folder)
-    child = Child(given.cap)
+    folder.mkdir(parents=True, exist_ok=True)
+    worker = WorkerProcess(given.cap)
     try:
-        origin = child.ask("origin", limit=given.step_limit)
-        found = measure(given, child, say)
-        steps = training(given, child, say)
+        origin = worker.ask("origin", limit=given.step_limit)
+        found = measure(given, worker, log)
+        steps = training(given, worker, log)
     finally:
-        child.end()
+        worker.end()
     write(found, steps, given, origin, folder)
-    say(f"written: {folder}/scaling.md, .csv, .png, .svg")
+    log(f"written: {folder}/scaling.md, .csv, .png, .svg")
 
 
 def _check(given: Scaling) -> None:
@@ -112,20 +113,22 @@ def _check(given: Scaling) -> None:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def measure(given: Scaling, child: Child, say: Callable[[str], object]) -> pd.DataFrame:
+def measure(given: Scaling, worker: WorkerProcess, log: Callable[[str], object]) -> pd.DataFrame:
     """One row for each rule and size, measured or with the reason why it is left out; small sizes first."""
     rules = given.rules or (*AGGREGATORS, *VARIANTS)
     sizes = sorted({*((m, given.at_d) for m in given.workers), *((given.at_m, d) for d in given.coordinates)})
     rows: list[dict[str, Any]] = []
     for count, (m, d) in enumerate(sorted(sizes, key=lambda size: size[0] * size[1]), 1):
         for rule in rules:
-            rows.append(_cell(rule, m, d, [row for row in rows if row["rule"] == rule], given, child))
+            rows.append(_cell(rule, m, d, [row for row in rows if row["rule"] == rule], given, worker))
         done = [row for row in rows[-len(rules) :] if not row["left_out"]]
-        say(f"[{count}/{len(sizes)}] m = {m}, d = {d:,}: {len(done)} of {len(rules)} rules measured")
+        log(f"[{count}/{len(sizes)}] m = {m}, d = {d:,}: {len(done)} of {len(rules)} rules measured")
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS)).sort_values(["rule", "m", "d"], ignore_index=True)
 
 
-def _cell(rule: str, m: int, d: int, before: Sequence[dict[str, Any]], given: Scaling, child: Child) -> dict[str, Any]:
+def _cell(
+    rule: str, m: int, d: int, before: Sequence[dict[str, Any]], given: Scaling, worker: WorkerProcess
+) -> dict[str, Any]:
     place = {"rule": rule, "m": m, "d": d, "left_out": ""}
     matrix = 4 * m * d
     if matrix > given.memory * 1e9:
@@ -140,7 +143,7 @@ def _cell(rule: str, m: int, d: int, before: Sequence[dict[str, Any]], given: Sc
             "left_out": why.removesuffix(", as at a smaller size") + ", as at a smaller size" * bool(failed)
         }
     try:
-        facts = child.ask("aggregation", rule, m, d, given.repeats, limit=given.limit)
+        facts = worker.ask("aggregation", rule, m, d, given.repeats, limit=given.limit)
     except Failed as error:
         return place | {"left_out": str(error)}
     return place | facts | {"copies": facts["working"] / matrix}
@@ -155,22 +158,22 @@ def predicted(line: Sequence[tuple[int, float]], size: int) -> float:
     return float(seconds * (size / last) ** max(1.0, power.value if power else 1.0))
 
 
-def training(given: Scaling, child: Child, say: Callable[[str], object]) -> pd.DataFrame:
+def training(given: Scaling, worker: WorkerProcess, log: Callable[[str], object]) -> pd.DataFrame:
     """A training step of the MLP under each of `step_rules`, each in a fresh process."""
     rows: list[dict[str, Any]] = []
     steps, side = (2, 4) if given.quick else (3, 28)
     for rule in given.step_rules:
         if not given.quick:
-            child.end()  # the peak is of a process that has done nothing else
+            worker.end()  # the peak is of a process that has done nothing else
         row: dict[str, Any] = {"rule": rule, "m": given.step_workers, "batch": given.step_batch, "left_out": ""}
         try:
-            row |= child.ask(
+            row |= worker.ask(
                 "training", rule, given.step_workers, given.step_batch, steps, side, limit=given.step_limit
             )
-            say(f"MLP, m = {given.step_workers}, {rule}: {row['step_s']:.3g} s a step, {row['peak'] / 1e9:.2f} GB")
+            log(f"MLP, m = {given.step_workers}, {rule}: {row['step_s']:.3g} s a step, {row['peak'] / 1e9:.2f} GB")
         except Failed as error:
             row["left_out"] = str(error)
-            say(f"MLP, m = {given.step_workers}, {rule}: {error}")
+            log(f"MLP, m = {given.step_workers}, {rule}: {error}")
         rows.append(row)
     return pd.DataFrame(rows, columns=pd.Index(["rule", "m", "batch", "first_s", "step_s", "peak", "left_out"]))
 
@@ -281,7 +284,7 @@ def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: recor
     """The findings, in words and tables."""
     parts = [
         "# How cost grows" + " (quick run, not a result)" * given.quick,
-        records.made_by(command_line("scaling", given), origin),
+        records.provenance_line(command_line("scaling", given), origin),
         "![Time and memory against the number of workers and of coordinates](scaling.png)",
         "## Slopes",
         f"Time is taken to grow as a power. Slope: least squares of log time on log m at d = {given.at_d:,}, and on "

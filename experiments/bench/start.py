@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from byzsim.experiments.bench.findings import Finding
+from byzsim.experiments.bench.comparison import Comparison
 from byzsim.experiments.bench.timing import Timing
 from byzsim.experiments.errors import UserError
 
@@ -28,12 +28,12 @@ print(json.dumps({"code": code, "seconds": sum(seconds), "programs": len(seconds
 """
 
 
-def start(times: int) -> Iterator[Finding]:
+def start(times: int) -> Iterator[Comparison]:
     """Wall clock of `byzsim list`, in fresh processes."""
     walls = [_wall([sys.executable, "-m", "byzsim.experiments", "list"]) for _ in range(times)]
     low, middle, high = np.percentile(walls, [25, 50, 75])
     ours = Timing(1000 * float(middle), float((high - low) / middle), times)
-    yield Finding(
+    yield Comparison(
         part="start",
         what="byzsim list",
         shape="process",
@@ -45,12 +45,12 @@ def start(times: int) -> Iterator[Finding]:
     )
 
 
-def cache() -> Iterator[Finding]:
+def cache() -> Iterator[Comparison]:
     """The table `smoke` in two fresh processes, with caches that are empty before the first."""
     with tempfile.TemporaryDirectory() as scratch:
         env = os.environ | {"BYZSIM_CACHE": f"{scratch}/cache"}
         first, second = (_compiling(env, f"{scratch}/results{i}") for i in (1, 2))
-    yield Finding(
+    yield Comparison(
         part="start",
         what="second start of a table: compile time",
         shape="byzsim run smoke",

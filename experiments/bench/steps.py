@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import Cell, Data, engine, grid
 from byzsim.engine import Knobs, Program, TrainState
+from byzsim.experiments.bench.comparison import Comparison
 from byzsim.experiments.bench.environment import Peer
-from byzsim.experiments.bench.findings import Finding
-from byzsim.experiments.bench.timing import Effort, Side, interleaved, local
+from byzsim.experiments.bench.timing import Budget, Candidate, interleaved, local
 from byzsim.experiments.errors import UserError
 from byzsim.grid import programs
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -167,7 +167,7 @@ class Images:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort: Effort) -> Iterator[Finding]:
+def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort: Budget) -> Iterator[Comparison]:
     """(m, d) gradients at the Table 1 setting, on one device and on all of them at once, against torch."""
     for batch in batches:
         program, knobs, images = _prepared(SETTINGS[0], batch, steps=1)
@@ -180,7 +180,7 @@ def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort:
             sides["torch"] = peer.side(job)
         times, failures = interleaved(sides, effort)
         for where, ours in _readings(times[str(len(devices))], len(devices)):
-            yield Finding(
+            yield Comparison(
                 part="gradients",
                 what=where,
                 shape=f"b = {batch}",
@@ -193,7 +193,7 @@ def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort:
             )
 
 
-def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) -> Side:
+def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) -> Candidate:
     """`n` cells, one on each device, as `grid.run` spreads them."""
     mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",)), jax.sharding.PartitionSpec("cells")
 
@@ -237,8 +237,8 @@ def _tree(program: Program, params: jax.Array, images: Images) -> Any:
 
 
 def steps(
-    batches: tuple[int, ...], settings: tuple[Setting, ...], peer: Peer | None, folder: Path, effort: Effort, n: int
-) -> Iterator[Finding]:
+    batches: tuple[int, ...], settings: tuple[Setting, ...], peer: Peer | None, folder: Path, effort: Budget, n: int
+) -> Iterator[Comparison]:
     """Steps of a whole epoch of `n` steps, divided by n: what `byzsim run` does, against byzfl's training loop."""
     for setting in settings:
         for batch in batches:
@@ -254,11 +254,11 @@ def steps(
             yield from _step_findings(setting, batch, times, failures.get("byzfl", ""))
 
 
-def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note: str) -> Iterator[Finding]:
+def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note: str) -> Iterator[Comparison]:
     ours = {int(name): t for name, t in times.items() if name != "byzfl"}
     most = max(ours)
     for where, timing in _readings(ours[most], most):
-        yield Finding(
+        yield Comparison(
             part="steps",
             what=f"{setting.title}: {where}",
             shape=f"b = {batch}",
@@ -270,7 +270,7 @@ def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note:
             note=note,
         )
     if most > 1:
-        yield Finding(
+        yield Comparison(
             part="devices",
             what=f"{setting.title}: {most} CPU devices",
             shape=f"b = {batch}",
@@ -288,7 +288,7 @@ def _prepared(setting: Setting, batch: int, steps: int) -> tuple[Program, Knobs,
     return group.program, group.knobs[0], Images(batch, steps)
 
 
-def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Side:
+def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Candidate:
     """An epoch of `n` cells, one on each device: the very program that `grid.run` runs; the state goes on and on."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",))
     start, epoch = programs.compiled(program, mesh, None)
@@ -340,7 +340,7 @@ def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder:
     check_same(f"one step of {setting.title}, b = {cell.batch}", after.params - state.params, moved, 10 * TOLERANCE)
 
 
-def _many(side: Side, n: int) -> Side:
+def _many(side: Candidate, n: int) -> Candidate:
     """A side of which one call is n of the given one's."""
     return lambda calls: side(n * calls)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-Side = Callable[[int], float]
+Candidate = Callable[[int], float]
 """n -> seconds of n calls"""
 
 
@@ -26,7 +26,7 @@ class Failed(Exception):
     """Why a side cannot do it, in its own words."""
 
 
-class Effort(NamedTuple):
+class Budget(NamedTuple):
     """How long to look."""
 
     samples: int = 15
@@ -37,7 +37,7 @@ class Effort(NamedTuple):
     """seconds that a sample lasts at least: short calls are repeated in it"""
 
 
-def local(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> Side:
+def local(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> Candidate:
     """A side that runs here, compiled by a first call at once; JAX is waited for after every call."""
     jax.block_until_ready(call())
 
@@ -50,7 +50,7 @@ def local(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counte
     return seconds
 
 
-def interleaved(sides: Mapping[str, Side], effort: Effort) -> tuple[dict[str, Timing], dict[str, str]]:
+def interleaved(sides: Mapping[str, Candidate], effort: Budget) -> tuple[dict[str, Timing], dict[str, str]]:
     """(time of one call of each side, why the others failed). A side's first call warms it and does not count.
 
     One whose call takes more than its part of `effort.seconds` is measured by that one call.
@@ -67,7 +67,7 @@ def interleaved(sides: Mapping[str, Side], effort: Effort) -> tuple[dict[str, Ti
     return {name: _timing(taken[name] or [first[name]]) for name in first}, failures
 
 
-def _first_calls(sides: Mapping[str, Side], part: float) -> tuple[dict[str, float], dict[str, str]]:
+def _first_calls(sides: Mapping[str, Candidate], part: float) -> tuple[dict[str, float], dict[str, str]]:
     """(seconds of one call, the second if the first was short enough; why there is none)."""
     first: dict[str, float] = {}
     failures: dict[str, str] = {}

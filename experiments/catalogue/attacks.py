@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, oneshot
 from byzsim.experiments import files
-from byzsim.experiments.catalogue.rules import Size, made_by
+from byzsim.experiments.catalogue.rules import Size, provenance_line
 from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.report.figures import save
 from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ CONTENDERS: dict[str, tuple[str, Mapping[str, Any]]] = {
 DRAWS = 20
 
 
-def compare(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
+def compare(size: Size, log: Callable[[str], object]) -> pd.DataFrame:
     """Error of each rule under each attack: median over draws of ||aggregate - h|| / sd, h the mean of honest rows.
 
     Honest rows are drawn from N(0.3, I); sd is the root of their mean squared distance to h. Rules are those that are
@@ -41,7 +41,7 @@ def compare(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
         f = max(min(size.f, entry.max_f(size.m)), 1)
         errors = {label: _error(name, attack, args, f, size) for label, (attack, args) in CONTENDERS.items()}
         jax.clear_caches()  # hundreds of small programs; a process may map only so much code
-        say(f"{name}: " + ", ".join(f"{label} {error:.2f}" for label, error in errors.items()))
+        log(f"{name}: " + ", ".join(f"{label} {error:.2f}" for label, error in errors.items()))
         rows.append({"rule": name, "f": f} | errors)
     return pd.DataFrame(rows)
 
@@ -74,7 +74,7 @@ def write(errors: pd.DataFrame, size: Size, folder: Path) -> None:
     shown = [[f"{x:.2f}" if isinstance(x, float) else x for x in row] for row in errors.to_numpy()]
     text = (
         f"# How far attacks move rules\n\n{(compare.__doc__ or '').partition('Rules are')[0].strip()}\n\n"
-        f"m = {size.m}, d = {size.d}, {DRAWS} draws. {made_by(size)}\n\n"
+        f"m = {size.m}, d = {size.d}, {DRAWS} draws. {provenance_line(size)}\n\n"
         f"The learned attack is above ALIE on {alie} of {len(errors)} rules, above every other attack on {wins}.\n\n"
         f"{markdown_table(errors.columns, shown)}\n\n![Error by rule and attack](learned.png)\n"
     )

@@ -41,14 +41,14 @@ def check(size: Size) -> None:
     trial.fits(f"m={size.m} candidates of m rows", 4 * size.m**2 * size.d)
 
 
-def measure(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
+def measure(size: Size, log: Callable[[str], object]) -> pd.DataFrame:
     """One row for each aggregation rule: what the registry says of it, and what is measured."""
     rows = []
     for count, (name, entry) in enumerate(AGGREGATORS.items(), 1):
         facts = _facts(name, entry, size)
         rows.append(facts)
         jax.clear_caches()  # hundreds of small programs; a process may map only so much code
-        say(
+        log(
             f"[{count}/{len(AGGREGATORS)}] {name}: kappa at least {facts['kappa']}, found by {facts['found by'] or '-'}"
         )
     return pd.DataFrame(rows)
@@ -105,7 +105,7 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
     listed = [("Pre-rules", PRE_RULES), ("Attacks", ATTACKS), ("Modifiers of attacks", MODIFIERS)]
     parts = [
         "# The zoo",
-        made_by(size),
+        provenance_line(size),
         "## Aggregation rules",
         "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `byzsim.robustness` with the f "
         "beside it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's "
@@ -119,6 +119,8 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def made_by(size: Size) -> str:
+def provenance_line(size: Size) -> str:
     """How a page of the catalogue was made."""
-    return records.made_by(f"byzsim zoo --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}", records.origin())
+    return records.provenance_line(
+        f"byzsim zoo --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}", records.origin()
+    )

@@ -1,21 +1,22 @@
-"""What a process of our own prints, where the reader of a pipe may have gone and a disk may be full.
+"""What the command prints, although the reader of a pipe may have closed it and a disk may be full.
 
-Results are files, so what cannot be printed is no reason to stop: it is dropped, and the work goes on.
+Results are files, so output that cannot be printed is dropped and the work continues.
 """
 
 import errno
 import io
 import os
 import sys
+from typing import Any
 
 
 class Output(io.FileIO):
-    """A stream's descriptor, silent from the first write on that fails."""
+    """The descriptor of a stream, silent after the first write that fails."""
 
     lost: OSError | None = None
 
-    def write(self, content, /):
-        """All of the content is written or dropped."""
+    def write(self, content: Any, /) -> int:
+        """Write or drop all of the content."""
         if self.lost is None:
             try:
                 return super().write(content)
@@ -25,8 +26,8 @@ class Output(io.FileIO):
 
 
 def guard() -> None:
-    """Let nothing that is printed, nor the flush at the process's end, raise; streams that were closed go nowhere."""
-    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:  # else a file of results could become number 1 or 2
+    """Make printing, and the flush when the process ends, never raise; closed streams lead to the null device."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:  # else a results file could get descriptor 1 or 2
         pass
     os.close(spare)
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -43,8 +44,13 @@ def guard() -> None:
 
 
 def lost() -> str:
-    """Why not all of stdout was written; nothing if it was, or if its reader wanted no more."""
+    """Why some of stdout was not written; "" if all was, or if the reader closed the pipe."""
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     error = raw.lost if isinstance(raw, Output) else None
     return "" if error is None or error.errno == errno.EPIPE else error.strerror or str(error)
+
+
+def log(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)

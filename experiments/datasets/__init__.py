@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist
-from byzsim.experiments.datasets._base import Dataset, Entry, Say
+from byzsim.experiments.datasets._base import Dataset, Entry, Log
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.errors import UserError, unknown
 
@@ -19,7 +19,7 @@ def load(
     *,
     cache_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-    say: Say = print,
+    log: Log = print,
 ) -> Dataset:
     """A data set from the first that has it: cache, TFDS folder, files, internet, Debian package.
 
@@ -27,12 +27,12 @@ def load(
         name: a key of `DATASETS`.
         cache_dir: where decoded arrays are kept; default $BYZSIM_CACHE, else the user's cache folder.
         data_dir: a folder with the original files, read if neither cache nor TFDS folder has the data set.
-        say: takes one short line for each place that is tried.
+        log: takes one short line for each place that is tried.
 
     Raises:
         UserError: the name is unknown, a file in `data_dir` is broken, or no place has the data set.
     """
-    return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, say=say)
+    return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, log=log)
 
 
 def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Entry:
@@ -50,11 +50,11 @@ class Fingerprint(NamedTuple):
     digest: str
 
 
-def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, say: Say = print) -> Fingerprint:
+def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, log: Log = print) -> Fingerprint:
     """The digest that the cache was stored with, in milliseconds and not checked; without a cache, as `load`."""
     _checked(name, data_dir)
     stored = stored_digest(cache_file(name, cache_dir=None))
-    return Fingerprint(stored or load(name, data_dir=data_dir, say=say).digest)
+    return Fingerprint(stored or load(name, data_dir=data_dir, log=log).digest)
 
 
 def describe(
@@ -62,10 +62,10 @@ def describe(
     *,
     cache_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-    say: Say = print,
+    log: Log = print,
 ) -> str:
     """Load a data set as `load` does, which fills the cache, and say in a few lines what it is."""
-    data = load(name, cache_dir=cache_dir, data_dir=data_dir, say=say)
+    data = load(name, cache_dir=cache_dir, data_dir=data_dir, log=log)
     cache = cache_file(name, cache_dir=cache_dir)
     kept = f"{cache} ({cache.stat().st_size / 1e6:.1f} MB)" if cache and cache.is_file() else "none"
     lines = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]  # (n, h, w) or (n, h, w, c)
 Label = NDArray[np.uint8]  # (n,)
 Arrays = tuple[Image, Label, Image, Label]  # train images, train labels, test images, test labels
-Say = Callable[[str], object]  # takes one short line for the user
+Log = Callable[[str], object]  # takes one short line for the user
 
 
 class Dataset(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from byzsim.experiments.datasets import _cache, _debian, _tfds
-from byzsim.experiments.datasets._base import Arrays, Dataset, Missing, Say, dataset
+from byzsim.experiments.datasets._base import Arrays, Dataset, Log, Missing, dataset
 from byzsim.experiments.errors import UserError
 
 
@@ -43,7 +43,7 @@ def load(
     *,
     cache_dir: str | os.PathLike[str] | None,
     data_dir: str | os.PathLike[str] | None,
-    say: Say,
+    log: Log,
 ) -> Dataset:
     """The data set from the first source that has it; kept in the prepared cache if it was not there.
 
@@ -52,25 +52,25 @@ def load(
     """
     cache, failed = _cache.cache_file(recipe.name, cache_dir=cache_dir), []
     kept = Source("prepared cache", partial(_cache.read, cache))
-    for source in (kept, *sources(recipe, data_dir=data_dir, say=say)):
+    for source in (kept, *sources(recipe, data_dir=data_dir, log=log)):
         try:
             data = source.fetch()
         except UserError as why:
             if source.given and not isinstance(why, Missing):
                 raise
             failed.append(f"  {source.title}: {why}")
-            say(f"{recipe.name}:{failed[-1][1:]}")
+            log(f"{recipe.name}:{failed[-1][1:]}")
         else:
-            say(f"{recipe.name}: {source.title}: {data.source}")
+            log(f"{recipe.name}: {source.title}: {data.source}")
             if source is not kept:
-                _keep(cache, data, name=recipe.name, say=say)
+                _keep(cache, data, name=recipe.name, log=log)
             return data
     raise UserError("\n".join([f"no source has the data set {recipe.name!r}. Tried:", *failed, *_mend(recipe)]))
 
 
-def sources(recipe: Recipe, *, data_dir: str | os.PathLike[str] | None, say: Say) -> list[Source]:
+def sources(recipe: Recipe, *, data_dir: str | os.PathLike[str] | None, log: Log) -> list[Source]:
     """Every source of a data set after its cache, in the order in which they are tried."""
-    found = [Source("prepared TFDS folder", partial(_from_tfds, recipe, say=say))]
+    found = [Source("prepared TFDS folder", partial(_from_tfds, recipe, log=log))]
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
         read = partial(_from_folder, recipe, folder, source="the original files in a folder of the user")
@@ -82,13 +82,13 @@ def sources(recipe: Recipe, *, data_dir: str | os.PathLike[str] | None, say: Say
         found.append(Source("installed Debian package", read))
     found.append(Source("TFDS download", partial(_from_internet, recipe)))
     if recipe.debian:
-        found.append(Source("Debian package", partial(_from_debian, recipe, recipe.debian, say=say)))
+        found.append(Source("Debian package", partial(_from_debian, recipe, recipe.debian, log=log)))
     return found
 
 
-def _from_tfds(recipe: Recipe, *, say: Say) -> Dataset:
+def _from_tfds(recipe: Recipe, *, log: Log) -> Dataset:
     folder = _tfds.prepared(recipe.name)
-    train, test = _tfds.read(folder, say=say)
+    train, test = _tfds.read(folder, log=log)
     arrays = (train.images, train.labels, test.images, test.labels)
     truth = recipe.judge(arrays, train.lossy or test.lossy, str(folder))
     return dataset(arrays, n_classes=recipe.n_classes, source=f"TFDS folder {recipe.name}/{folder.name}: {truth}")
@@ -105,21 +105,21 @@ def _from_internet(recipe: Recipe) -> Dataset:
         return _from_folder(recipe, Path(folder), source=f"the original files at {home}")
 
 
-def _from_debian(recipe: Recipe, debian: Debian, *, say: Say) -> Dataset:
-    say(f"{recipe.name}: fetching the Debian package {debian.package}")
+def _from_debian(recipe: Recipe, debian: Debian, *, log: Log) -> Dataset:
+    log(f"{recipe.name}: fetching the Debian package {debian.package}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = _debian.unpack(debian.package, folder=Path(folder))
         source = f"the original files in the Debian package {debian.package}"
         return _from_folder(recipe, root / debian.folder, source=source)
 
 
-def _keep(cache: Path | None, data: Dataset, *, name: str, say: Say) -> None:
+def _keep(cache: Path | None, data: Dataset, *, name: str, log: Log) -> None:
     if cache is None:
         return  # as said when it was looked for
     try:
         _cache.write(cache, data)
     except OSError as error:  # a full disk or a read-only home: slower next time, but no reason to stop
-        say(f"{name}: not kept in {cache} ({error})")
+        log(f"{name}: not kept in {cache} ({error})")
 
 
 def _mend(recipe: Recipe) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from byzsim.experiments.datasets._base import Image, Label, Missing, Say
+from byzsim.experiments.datasets._base import Image, Label, Log, Missing
 from byzsim.experiments.datasets._cache import expanded
 from byzsim.experiments.errors import UserError
 
@@ -48,7 +48,7 @@ def prepared(name: str) -> Path:
     return max(versions, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
 
 
-def read(folder: Path, *, say: Say) -> tuple[Split, Split]:
+def read(folder: Path, *, log: Log) -> tuple[Split, Split]:
     """The train and test splits of a prepared folder, in the order of the original files unless lossy.
 
     Raises:
@@ -59,7 +59,7 @@ def read(folder: Path, *, say: Say) -> tuple[Split, Split]:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(folder)
-        return _split(builder, "train", say=say), _split(builder, "test", say=say)
+        return _split(builder, "train", log=log), _split(builder, "test", log=log)
     except Exception as error:  # whatever TFDS, array_record and Pillow raise: the folder is of no use
         raise UserError(
             f"{folder} cannot be read ({type(error).__name__}: {_first_line(error)}). Expected a whole TFDS "
@@ -106,11 +106,11 @@ def order(n: int, *, split: str) -> list[int]:
     return sorted(range(n), key=lambda index: hashlib.md5(f"{split}{index}".encode()).digest())
 
 
-def _split(builder: Any, split: str, *, say: Say) -> Split:
+def _split(builder: Any, split: str, *, log: Log) -> Split:
     import tensorflow_datasets as tfds
 
     records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    say(f"{builder.name}: decoding {len(records):,} images, about {len(records) // DECODED_PER_SECOND + 1} s")
+    log(f"{builder.name}: decoding {len(records):,} images, about {len(records) // DECODED_PER_SECOND + 1} s")
     every = records.__getitems__(range(len(records)))  # one batch: six times as fast as one by one
     images, labels, lossy = _decode(every)
     # A JPEG copy has no original order to restore; if its own order is by class, the shuffle does good.

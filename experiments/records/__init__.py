@@ -6,16 +6,16 @@
 
 from byzsim.experiments.records.identities import (
     MATMUL,
-    Place,
     Record,
-    cell_of,
+    RunKey,
     changes,
+    config_of,
     identifier,
     identity,
+    key_of,
     label,
     matching,
-    place,
 )
-from byzsim.experiments.records.provenance import code, made_by, origin, versions
+from byzsim.experiments.records.provenance import code, origin, provenance_line, versions
 from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record
 from byzsim.experiments.records.store import append, check_writable, exclusive, load_results, read, read_folder

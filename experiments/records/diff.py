@@ -15,20 +15,20 @@ BITS, ROUNDED, DIFFERENT = "same bits", "same as rounded", "different"
 ONLY = ("only in A", "only in B")
 
 
-class Parting(NamedTuple):
-    """Where two runs' recorded numbers part."""
+class Difference(NamedTuple):
+    """The first epoch in which the recorded numbers of two runs differ."""
 
     epoch: int
     fields: tuple[str, ...]
 
 
-def parting(a: Record, b: Record) -> Parting | None:
-    """The first epoch, from 1, with a difference beyond the records' rounding, and in what; None if there is none."""
+def first_difference(a: Record, b: Record) -> Difference | None:
+    """The first epoch, from 1, with a difference beyond the records' rounding, and the fields; None without one."""
     fields = [name for name in Curve._fields if isinstance(a.get(name), list) and isinstance(b.get(name), list)]
     for epoch in range(max(len(a["accuracy"]), len(b["accuracy"]))):
         differ = tuple(name for name in fields if not _close(a[name][epoch : epoch + 1], b[name][epoch : epoch + 1]))
         if differ:
-            return Parting(epoch + 1, differ)
+            return Difference(epoch + 1, differ)
     return None
 
 
@@ -41,7 +41,7 @@ def verdict(a: Record, b: Record) -> str:
     """By digest where both have one and it is equal, else by the recorded numbers."""
     if "digest" in a and a["digest"] == b.get("digest"):
         return BITS
-    return DIFFERENT if parting(a, b) or a["diverged_epoch"] != b["diverged_epoch"] else ROUNDED
+    return DIFFERENT if first_difference(a, b) or a["diverged_epoch"] != b["diverged_epoch"] else ROUNDED
 
 
 def compare(a: Sequence[Record], b: Sequence[Record]) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> pd.DataFrame:
     A, B are final accuracies in percent, NaN where the run diverged; difference is B - A in points; noise the sample
     standard deviation of A over its seeds, with which a difference is to be compared.
     """
-    ours, theirs = ({records.place(each): each for each in side} for side in (a, b))
+    ours, theirs = ({records.key_of(each): each for each in side} for side in (a, b))
     rows = [_row(where, ours.get(where), theirs.get(where)) for where in {**ours, **theirs}]
     table = pd.DataFrame(rows, columns=[*_row(("", "", 0.0, 0), None, None)])
     table["noise"] = table.groupby(["rule", "attack", "alpha"])["A"].transform("std")
@@ -58,13 +58,13 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> pd.DataFrame:
     return table.assign(order=order).sort_values("order", ascending=False, kind="stable").drop(columns="order")
 
 
-def _row(where: records.Place, a: Record | None, b: Record | None) -> dict[str, object]:
+def _row(where: records.RunKey, a: Record | None, b: Record | None) -> dict[str, object]:
     row = dict(zip(("rule", "attack", "alpha", "seed"), where, strict=True))
     finals = {name: _percent(each) for name, each in (("A", a), ("B", b))}
     row |= finals | {"difference": finals["B"] - finals["A"]}
     if a is None or b is None:
         return row | {"verdict": ONLY[a is None], "epoch": None, "fields": "", "changed": ""}
-    where_from = parting(a, b)
+    where_from = first_difference(a, b)
     return row | {
         "verdict": verdict(a, b),
         "epoch": where_from and where_from.epoch,

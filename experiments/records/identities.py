@@ -50,13 +50,13 @@ def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> 
     wanted = {_key(cell.as_dict(), data_name) for cell in cells}
     latest: dict[tuple[str, int], Record] = {}
     for each in found:
-        cell = cell_of(each)
+        cell = config_of(each)
         if cell and (key := _key(cell.as_dict() | {"sources": each.get("sources")}, each.get("data"))) in wanted:
             latest[key, each["seed"]] = each
     return list(latest.values())
 
 
-def cell_of(found: Record) -> Cell | None:
+def config_of(found: Record) -> Cell | None:
     """The cell of a record; what an older record does not spell out has its default. None if there is no such cell."""
     try:
         return Cell(**{field.name: found[field.name] for field in dataclasses.fields(Cell) if field.name in found})
@@ -70,17 +70,18 @@ def _key(values: Mapping[str, Any], data_name: str | None) -> str:
     return json.dumps(decides, sort_keys=True)
 
 
-Place = tuple[str, str, float, int]
+RunKey = tuple[str, str, float, int]
+"""rule, attack, alpha, seed"""
 
 
-def place(found: Mapping[str, Any]) -> Place:
-    """Where a record stands in its table, whatever else decides it: rule, attack, alpha, seed."""
+def key_of(found: Mapping[str, Any]) -> RunKey:
+    """The run's position in its table and its seed; runs with the same key may differ in other settings."""
     return found["rule"], found["attack"], found["alpha"], found["seed"]
 
 
-def label(where: Place) -> str:
-    """A place as printed."""
-    rule, attack, alpha, seed = where
+def label(key: RunKey) -> str:
+    """A key as printed."""
+    rule, attack, alpha, seed = key
     return f"{rule}, {attack}, alpha {alpha:.4g}, seed {seed}"
 
 

@@ -45,7 +45,7 @@ def _commit(source: Path) -> tuple[str, bool | None]:
     return _git(root, "rev-parse", "HEAD") or "unknown", None if status is None else bool(status)
 
 
-def made_by(command: str, origin: Mapping[str, Any]) -> str:
+def provenance_line(command: str, origin: Mapping[str, Any]) -> str:
     """How a page was made: command, commit, device, versions."""
     commit = f"{origin['commit']}{' (with changes)' if origin['dirty'] else ''}"
     versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())

@@ -21,15 +21,15 @@ def record(
     origin: Mapping[str, Any],
     seconds: float,
     chunk: int | None = None,
-    halved: int = 0,
-    per_cell: int = 1,
+    n_halvings: int = 0,
+    devices_per_run: int = 1,
 ) -> Record:
     """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged.
 
     Args:
-        chunk: cells at once under vmap on each device; None: one after another.
-        halved: how often the chunk was halved since memory ran out.
-        per_cell: devices that shared the cell.
+        chunk: runs at once under vmap on each device; None: one after another.
+        n_halvings: how often the chunk was halved because memory ran out.
+        devices_per_run: devices that shared the run.
     """
     finite = curve.accuracy[np.isfinite(curve.accuracy)]
     return {
@@ -45,7 +45,7 @@ def record(
         "diverged": curve.diverged,
         "diverged_epoch": curve.diverged_epoch,
         "digest": curve.digest,
-        "mode": _mode(chunk, halved, per_cell),
+        "mode": _mode(chunk, n_halvings, devices_per_run),
         **origin,
         "seconds": round(seconds, 2),
         "time": now(),
@@ -58,8 +58,8 @@ def failure(
     *,
     origin: Mapping[str, Any],
     chunk: int | None,
-    halved: int,
-    per_cell: int = 1,
+    n_halvings: int,
+    devices_per_run: int = 1,
 ) -> Record:
     """One line of failures.jsonl: the cell as in runs.jsonl, and what became of it instead of a result."""
     return {
@@ -67,17 +67,17 @@ def failure(
         **decides,
         "failed": reason(error),
         "traceback": "".join(traceback.format_exception(error)),
-        "mode": _mode(chunk, halved, per_cell),
+        "mode": _mode(chunk, n_halvings, devices_per_run),
         **origin,
         "time": now(),
     }
 
 
-def _mode(chunk: int | None, halved: int, per_cell: int) -> str:
-    """In how far bits are promised, in words."""
+def _mode(chunk: int | None, n_halvings: int, devices_per_run: int) -> str:
+    """How runs shared the devices, in the words of all records: bits are promised within one mode."""
     how = "cell by cell" if chunk is None else f"{chunk} cells under vmap"
-    how += f", each over {per_cell} devices" if per_cell > 1 else ""
-    return f"{how}, halved {halved} times as memory ran out" if halved else how
+    how += f", each over {devices_per_run} devices" if devices_per_run > 1 else ""
+    return f"{how}, halved {n_halvings} times as memory ran out" if n_halvings else how
 
 
 def reason(error: Exception) -> str:

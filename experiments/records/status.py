@@ -32,10 +32,10 @@ def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures
     """
     done = {each["id"] for each in found}
     failed = {each["id"]: each["failed"] for each in failures}
-    there = {records.place(each): each for each in found}
+    there = {records.key_of(each): each for each in found}
 
     def state(decides: Mapping[str, Any]) -> tuple[str, str]:
-        name, twin = records.identifier(decides), there.get(records.place(decides))
+        name, twin = records.identifier(decides), there.get(records.key_of(decides))
         if name in done:
             return "done", ""
         if name in failed:
@@ -44,7 +44,7 @@ def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures
             return "missing", ""
         return "stale", ", ".join(records.changes(twin, decides)) or "its fields do not give its id: was it edited?"
 
-    rows = [(*records.place(decides), *state(decides)) for decides in asked]
+    rows = [(*records.key_of(decides), *state(decides)) for decides in asked]
     return pd.DataFrame(rows, columns=["rule", "attack", "alpha", "seed", "state", "why"])
 
 
@@ -97,15 +97,15 @@ def _shown(rows: pd.DataFrame) -> Iterable[str]:
 def _others(found: Sequence[Record], asked: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """Records that belong to no cell that is asked for, or that a newer one has taken the place of."""
     names = {records.identifier(decides) for decides in asked}
-    places = {records.place(decides) for decides in asked}
+    places = {records.key_of(decides) for decides in asked}
     in_table = {where[:3] for where in places}
-    done = {records.place(each) for each in found if each["id"] in names}
-    foreign = [where for each in found if (where := records.place(each)) not in places]
+    done = {records.key_of(each) for each in found if each["id"] in names}
+    foreign = [where for each in found if (where := records.key_of(each)) not in places]
     if seeds := sorted({where[3] for where in foreign if where[:3] in in_table}):
         yield f"foreign: records of these cells under other seeds: {', '.join(map(str, seeds))}"
     if others := [where for where in foreign if where[:3] not in in_table]:
         yield f"foreign: {len(others)} records of cells that are not asked for, such as {records.label(others[0])}"
-    if old := sum(each["id"] not in names and records.place(each) in done for each in found):
+    if old := sum(each["id"] not in names and records.key_of(each) in done for each in found):
         yield f"{old} older records beside newer ones of the same rule, attack, alpha and seed"
 
 
@@ -135,7 +135,7 @@ def overview(results: Path) -> Iterable[str]:
 
 
 def _folder_line(path: Path, digests: Digests) -> str:
-    found = list({records.place(each): each for each in records.read(path)}.values())
+    found = list({records.key_of(each): each for each in records.read(path)}.values())
     known = folders.read(path.parent) or {"plugins": []}
     why = Counter(_stale(each, digests, known["plugins"]) for each in found)
     stale = "; ".join(f"{n} {text}" for text, n in why.most_common() if text)
@@ -148,7 +148,7 @@ def _stale(found: Record, digests: Digests, modules: Sequence[str]) -> str:
     """What has changed since, by the record's own cell, or why that cannot be told."""
     if absent := sorted(set(found.get("sources") or ()) - {*AGGREGATORS, *PRE_RULES, *ATTACKS, *MODIFIERS}):
         return f"not compared ({', '.join(absent)} of a plugin: give --plugins {' '.join(modules or absent)})"
-    cell, data = records.cell_of(found), found["data"]
+    cell, data = records.config_of(found), found["data"]
     if cell is None:
         return "stale (there is no such cell any more)"
     if data not in digests:
@@ -165,7 +165,7 @@ def _stale(found: Record, digests: Digests, modules: Sequence[str]) -> str:
 def _digest(data: str) -> Fingerprint | str:
     """Of a data set, or why there is none."""
     try:
-        return fingerprint(data, say=lambda line: None)
+        return fingerprint(data, log=lambda line: None)
     except UserError as error:
         return str(error).partition("\n")[0].rstrip(".")
 
@@ -175,6 +175,6 @@ def _asked(name: str, found: Collection[Record]) -> list[str]:
     if name not in TABLES:
         return []
     seeds = tuple({each["seed"]: None for each in found})
-    there = {records.place(each) for each in found}
+    there = {records.key_of(each) for each in found}
     asked = cells(dataclasses.replace(TABLES[name].config, seeds=seeds)) if seeds else []
-    return [f"{sum(records.place(cell.as_dict()) not in there for cell in asked)} missing"]
+    return [f"{sum(records.key_of(cell.as_dict()) not in there for cell in asked)} missing"]

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 from byzsim.experiments.errors import Incomplete, UserError
 from byzsim.experiments.files import write_whole
-from byzsim.experiments.records.identities import Record, place
+from byzsim.experiments.records.identities import Record, key_of
 from byzsim.experiments.records.provenance import now
 from byzsim.experiments.records.schema import RUN_FIELDS, wrong
 from filelock import FileLock, Timeout
 
 
-def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
+def read(path: Path, log: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
     """All records of a file, each with these `fields`; none if it is not there.
 
     A torn last line, left by a kill, is said and not counted.
@@ -30,11 +30,11 @@ def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     torn = lines.pop()
     if torn:
-        say(f"{path}: the last line is torn ({len(torn)} bytes, the trace of a killed run); it does not count.")
+        log(f"{path}: the last line is torn ({len(torn)} bytes, the trace of a killed run); it does not count.")
     return [_parsed(line, path, number, fields) for number, line in enumerate(lines, 1)]
 
 
-def read_folder(path: Path, say: Callable[[str], object] = print) -> list[Record]:
+def read_folder(path: Path, log: Callable[[str], object] = print) -> list[Record]:
     """The records of a folder of results, or of a file.
 
     Raises:
@@ -43,10 +43,10 @@ def read_folder(path: Path, say: Callable[[str], object] = print) -> list[Record
     file = path / "runs.jsonl" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"no records in {path}: expected a folder such as results/brsgd_table1, or its runs.jsonl")
-    return read(file, say)
+    return read(file, log)
 
 
-def load_results(folder: str | os.PathLike[str], say: Callable[[str], object] = print) -> pd.DataFrame:
+def load_results(folder: str | os.PathLike[str], log: Callable[[str], object] = print) -> pd.DataFrame:
     """The valid records of a folder of results: a row for each rule, attack, alpha and seed, the last that was written.
 
     Columns are the fields of a record; those with a number for each epoch are lists, options are dicts. runs.jsonl
@@ -56,7 +56,7 @@ def load_results(folder: str | os.PathLike[str], say: Callable[[str], object] = 
     Raises:
         UserError: if there are no records.
     """
-    return pd.DataFrame(list({place(each): each for each in read_folder(Path(folder), say)}.values()))
+    return pd.DataFrame(list({key_of(each): each for each in read_folder(Path(folder), log)}.values()))
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
@@ -105,14 +105,16 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder, and a file in it, before hours go into results that could not be kept.
+    """Check that results can be written, before hours of work, and leave no trace.
+
+    A file is written to the folder, or to the nearest folder above it that exists, and deleted.
 
     Raises:
-        UserError: if either cannot be done.
+        UserError: it cannot be written.
     """
-    probe = folder / f".{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        probe = there / f".{os.getpid()}.part"
         try:
             probe.write_bytes(bytes(4096))
         finally:
@@ -125,15 +127,16 @@ def check_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Generator[None]:
-    """Nobody else runs into this folder meanwhile. The lock is the operating system's, so a crash leaves none behind.
+    """Hold an exclusive lock on the folder, which is made, while the context is open.
 
-    What a killed run left half-written is removed.
+    The lock is the operating system's, so a crash releases it. Half-written files of a killed run are deleted.
 
     Raises:
-        UserError: if another process has the folder, with its id and since when.
+        UserError: another process has the lock; the message has its id and start time.
     """
     holder = folder / ".holder"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout:
         who = holder.read_text(encoding="utf-8", errors="replace") if holder.exists() else "another process"

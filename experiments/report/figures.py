@@ -1,7 +1,7 @@
-"""The pictures of a table: accuracy curves laid out as BrSGD's Figure 3, and a map of ours minus the paper's.
+"""The figures of a table: accuracy curves, a map of accuracies, and a map of the differences to the paper.
 
-Matplotlib's object interface only: no pyplot, so no global figure, no display and nothing to close. Colours
-are Okabe and Ito's, or a purple-orange scale, and line styles, markers and numbers repeat what colours say.
+Only Matplotlib's object interface is used: without pyplot there is no global figure, no display and nothing to close.
+Colours are those of Okabe and Ito, or a purple-orange scale; line styles, markers and numbers repeat their meaning.
 """
 
 import io
@@ -28,7 +28,7 @@ CHANCE = 10.0  # percent: ten classes, equally frequent
 LIMIT = 20.0  # points; the difference at which the map's colour scale ends
 SCALE = ScalarMappable(Normalize(-LIMIT, LIMIT), "PuOr")
 ACCURACY = ScalarMappable(Normalize(0, 100), "viridis")
-# One per alpha, in order: the first (no attack) is plain black; all differ in colour, dashes and marker.
+# One for each alpha, in order: the first (no attack) is solid black; all differ in colour, dashes and marker.
 STYLES: list[dict[str, Any]] = [
     {"color": "#000000", "linestyle": "-", "marker": "o"},
     {"color": "#0072B2", "linestyle": "--", "marker": "s"},
@@ -54,13 +54,13 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def mark_quick(figure: Figure, quick: bool) -> None:
-    """A banner above shortened runs. The gid makes it findable in the SVG, whose text is drawn as paths."""
+    """Add a banner to a figure of shortened runs. Its gid can be found in the SVG, whose text is drawn as paths."""
     if quick:
         band = {"facecolor": "#D55E00", "edgecolor": "none", "pad": 3}
         figure.suptitle(QUICK, fontsize=18, weight="bold", color="white", bbox=band, gid="quick")
 
 
-def figure3(
+def accuracy_curves(
     records: Sequence[Record],
     *,
     rules: Sequence[str],
@@ -69,10 +69,10 @@ def figure3(
     quick: bool,
     labels: Labels = NO_LABELS,
 ) -> Figure:
-    """Test accuracy (%) over epochs: attacks down, rules across, one curve per alpha.
+    """Test accuracy (%) over epochs: a row for each attack, a column for each rule, a curve for each alpha.
 
-    A curve is the mean over the seeds still finite, its band their range. Each run that diverges ends in a
-    cross: at its last finite accuracy, or at zero in the first epoch if it never had one.
+    A curve is the mean over the runs that are still finite, its band their range. A run that diverges ends in a cross,
+    at its last finite accuracy, or at zero in the first epoch if it has none. The layout of BrSGD's Figure 3.
     """
     size = (max(6.5, 1.2 + 2.3 * len(rules)), 1.2 + 1.8 * len(attacks))
     figure = Figure(figsize=size, layout="constrained")
@@ -103,13 +103,13 @@ def _panel(axis: Axes, records: Sequence[Record], rule: str, attack: str, alphas
 
 
 def _accuracies(runs: Sequence[Record]) -> np.ndarray:
-    """Test accuracy in percent, (epochs, runs); NaN from divergence on and past a shorter run's end."""
+    """Test accuracy in percent, (epochs, runs); NaN after divergence and after the end of a shorter run."""
     rows = list(itertools.zip_longest(*(r["accuracy"] for r in runs), fillvalue=None))
     return 100 * np.array(rows, dtype=float).reshape(-1, len(runs))
 
 
 def _curve(axis: Axes, runs: Sequence[Record], style: dict[str, Any], shift: float) -> None:
-    """Mean, range and crosses of one cell; `shift` in [0, 1) keeps markers apart and nests crosses."""
+    """Draw mean, range and crosses of one cell; `shift` in [0, 1) separates markers and nests crosses."""
     curves = _accuracies(runs)
     alive = np.isfinite(curves).any(axis=1)
     epochs, seen = np.flatnonzero(alive) + 1, curves[alive]
@@ -125,7 +125,7 @@ def _curve(axis: Axes, runs: Sequence[Record], style: dict[str, Any], shift: flo
 
 
 def _end(curve: np.ndarray) -> tuple[float, float]:
-    """Epoch (from 1) and value of the last finite point; (1, 0) when there is none."""
+    """Epoch (from 1) and value of the last finite point; (1, 0) if there is none."""
     finite = np.flatnonzero(np.isfinite(curve))
     return (finite[-1] + 1.0, curve[finite[-1]]) if len(finite) else (1.0, 0.0)
 
@@ -139,11 +139,11 @@ def _legend(alphas: Sequence[float]) -> list[Line2D]:
     return [*curves, Line2D([], [], color="0.3", **DIVERGED, label="diverged"), chance]
 
 
-def heatmap(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -> Figure:
-    """Ours minus the paper's accuracy in points: attacks down, alphas across, one panel per rule.
+def difference_map(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -> Figure:
+    """Our accuracy minus the paper's in points: a panel for each rule, a row for each attack, a column for each alpha.
 
-    `summary` is `report.summarise`'s. Hatched: the paper has no number; "div.": every run of ours diverged;
-    a star: some did; "–": not run. Colours end at 20 points either way, the printed numbers do not.
+    Hatched: the paper has no number; "div.": all our runs diverged; "*": some diverged; "–": not run. The colour scale
+    ends at 20 points in both directions; the printed numbers do not.
     """
     rules, attacks = list(summary["rule"].unique()), list(summary["attack"].unique())
     alphas = list(summary["alpha"].unique())
@@ -156,32 +156,32 @@ def heatmap(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -
         axis.set_yticks(range(len(attacks)), [label(a, labels) for a in attacks])
         axis.set(xlim=(-0.5, len(alphas) - 0.5), ylim=(len(attacks) - 0.5, -0.5))
         axis.tick_params(length=0)
-        axis.set_xlabel("Byzantine share α (%)")
+        axis.set_xlabel("Byzantine fraction α (%)")
         for _, cell in summary[summary["rule"] == rule].iterrows():
             _tile(axis, alphas.index(cell["alpha"]), attacks.index(cell["attack"]), cell)
     bar = figure.colorbar(SCALE, ax=list(panels), extend="both", fraction=0.03, pad=0.01)
     bar.set_label("ours − paper (points)")
-    figure.legend(handles=_keys(), loc="outside lower center", ncols=4, frameon=False, handletextpad=0.4)
+    figure.legend(handles=_difference_legend(), loc="outside lower center", ncols=4, frameon=False, handletextpad=0.4)
     mark_quick(figure, quick)
     return figure
 
 
 def accuracy_map(summary: pd.DataFrame, *, quick: bool, labels: Labels = NO_LABELS) -> Figure:
-    """Test accuracy (%) where nothing is published: attacks down, rules across, one panel per alpha.
+    """Test accuracy (%) without published numbers: a panel for each alpha, attacks as rows, rules as columns.
 
-    "div.": every run diverged; "–": not run; a dagger: more attackers than the rule is proved for; a ring: the rule
-    never left anybody out nor shortened a row.
+    "div.": all runs diverged; "–": not run; "†": beyond the rule's guarantee; "°": the rule dropped no worker and
+    shortened no row.
     """
     rules, attacks = list(summary["rule"].unique()), list(summary["attack"].unique())
     alphas = list(summary["alpha"].unique())
-    # Names are as wide as 0.08 inch a letter, and a panel's title is 1.8 inches.
+    # A letter of a name is about 0.08 inches wide, a panel's title 1.8 inches.
     across, down = (0.08 * max(len(label(name, labels)) for name in names) for names in (attacks, rules))
     width = max(2.5, 1.3 + across) + max(0.42 * len(rules), 1.8)
     size = (width, len(alphas) * (max(1.6, 0.6 + down) + 0.32 * len(attacks)))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(alphas), 1, squeeze=False)[:, 0]
     for axis, alpha in zip(panels, alphas, strict=True):
-        axis.set_title(f"Byzantine share {percent(alpha)}", weight="bold")
+        axis.set_title(f"Byzantine fraction α = {percent(alpha)}", weight="bold")
         axis.set_xticks(range(len(rules)), [label(rule, labels) for rule in rules], rotation=90)
         axis.set_yticks(range(len(attacks)), [label(attack, labels) for attack in attacks])
         axis.set(xlim=(-0.5, len(rules) - 0.5), ylim=(len(attacks) - 0.5, -0.5))
@@ -201,22 +201,22 @@ def _accuracy_tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
     words = f"{cell['mean']:.0f}" if known else ("div." if cell["n"] else "–")
     words += "†" if cell["n"] and cell["beyond_bound"] else ""
     words += "°" if cell["idle"] else ""
-    axis.text(x, y, words, ha="center", va="center", fontsize=7, color=_ink(fill))
+    axis.text(x, y, words, ha="center", va="center", fontsize=7, color=_text_colour(fill))
 
 
-def _ink(fill: str) -> str:
-    """Black or white, by Rec. 709 luminance, so that a number is readable on any fill."""
+def _text_colour(fill: str) -> str:
+    """Black or white, whichever is readable on this fill, by Rec. 709 luminance."""
     return "black" if np.dot(mpl.colors.to_rgb(fill), (0.2126, 0.7152, 0.0722)) > 0.45 else "white"
 
 
-def _keys() -> list[Patch | Line2D]:
+def _difference_legend() -> list[Patch | Line2D]:
     hatched = Patch(**_look(np.nan, np.nan), label="no number in the paper")
-    words = {"div.": "all our runs diverged", "*": "some diverged, mean of the others", "–": "not run"}
+    words = {"div.": "all our runs diverged", "*": "some diverged, mean of the rest", "–": "not run"}
     return [hatched, *(Line2D([], [], linestyle="none", label=f"{w}: {means}") for w, means in words.items())]
 
 
 def _look(paper: float, difference: float) -> dict[str, Any]:
-    """A tile's fill: hatched without a published number, white without ours, else the scale's colour."""
+    """The look of a tile: hatched without a published number, white without our number, else the scale's colour."""
     if np.isnan(paper):
         return {"facecolor": "0.93", "edgecolor": "0.8", "hatch": "////", "linewidth": 0}
     fill = "white" if np.isnan(difference) else SCALE.to_rgba(np.array(difference))
@@ -226,10 +226,10 @@ def _look(paper: float, difference: float) -> dict[str, Any]:
 def _tile(axis: Axes, x: int, y: int, cell: pd.Series) -> None:
     look = _look(cell["paper"], cell["difference"])
     axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **look))
-    axis.text(x, y, _words(cell), ha="center", va="center", fontsize=8.8, color=_ink(look["facecolor"]))
+    axis.text(x, y, _tile_text(cell), ha="center", va="center", fontsize=8.8, color=_text_colour(look["facecolor"]))
 
 
-def _words(cell: pd.Series) -> str:
+def _tile_text(cell: pd.Series) -> str:
     if cell["n"] == 0:
         return "–"
     if cell["n"] == cell["n_diverged"]:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 import pandas as pd
-from byzsim.experiments.plan import Labels
 from byzsim.experiments.report.summary import QUICK, compared
-from byzsim.experiments.report.text import BEYOND, IDLE, MISSING, grid, legend
+from byzsim.experiments.report.text import BEYOND, IDLE, MISSING, Wording, legend, printed_grid
 
 TEX = {
     **{c: f"\\{c}" for c in "%_&#${}"},
@@ -33,17 +32,15 @@ TEX = {
 
 
 def _tex(text: str) -> str:
-    """Escaped for pdfLaTeX, which knows European letters; what it does not know becomes "?"."""
+    """Escape for pdfLaTeX, which knows European letters; an unknown character becomes "?"."""
     return "".join(TEX.get(c, c if ord(c) < 0x180 else "?") for c in text)
 
 
-def to_tex(
-    summary: pd.DataFrame, *, title: str, source: str, origin: Mapping[str, str], quick: bool, labels: Labels
-) -> str:
-    """A complete `table` environment; a rule between attacks, legend below, provenance in comments."""
-    table = grid(summary, labels)
-    caption = f"{QUICK}. {title}" if quick else title
-    caption += f". Source of the paper's numbers: {source}." if compared(summary) else "."
+def to_tex(summary: pd.DataFrame, wording: Wording, origin: Mapping[str, str]) -> str:
+    """A complete `table` environment: a line between attacks, the legend below, the provenance in comments."""
+    table = printed_grid(summary, wording.labels)
+    caption = f"{QUICK}. {wording.title}" if wording.quick else wording.title
+    caption += f". Source of the paper's numbers: {wording.source}." if compared(summary) else "."
     return "\n".join(
         [
             "% Needs the packages booktabs, amssymb (check marks) and graphicx (to fit the line).",
@@ -59,7 +56,7 @@ def to_tex(
             *_tex_rows(table),
             r"\bottomrule",
             r"\end{tabular}}",
-            rf"\par\smallskip\footnotesize {_tex(' '.join(legend(summary, labels)))}",
+            rf"\par\smallskip\footnotesize {_tex(' '.join(legend(summary, wording.labels)))}",
             r"\end{table}",
             "",
         ]

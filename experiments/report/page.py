@@ -1,72 +1,66 @@
-"""The report of a table: README.md, table.md, table.csv, table.tex and figures, and the table put into another page.
+"""The report of a table: README.md, table.md, table.csv, table.tex and figures, and a table within another page.
 
-Every number comes from the records given, so two reports of the same records are the same bytes.
+Every number comes from the given records, so two reports of the same records have the same bytes.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
-from byzsim.experiments.errors import UserError
+from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.files import write_whole
-from byzsim.experiments.plan import NO_LABELS, Labels, Verdict, label
-from byzsim.experiments.report.figures import accuracy_map, figure3, heatmap, save
+from byzsim.experiments.plan import Labels, label
+from byzsim.experiments.report.figures import accuracy_curves, accuracy_map, difference_map, save
 from byzsim.experiments.report.latex import to_tex
-from byzsim.experiments.report.summary import Record, compared, percent, provenance, runs_of, summarise
-from byzsim.experiments.report.text import BEYOND, IDLE, NEVER, to_csv, to_markdown
+from byzsim.experiments.report.summary import Layout, Record, compared, percent, provenance, runs_of, summarise
+from byzsim.experiments.report.text import BEYOND, IDLE, NEVER, Wording, to_csv, to_markdown
 from matplotlib.figure import Figure
 
-MOST_PANELS = 60  # of a figure of curves; more could not be read
+MAX_PANELS = 60  # of the figure of curves; more would be unreadable
 
 
 def build(
-    *,
-    title: str,
-    source: str,
     records: Sequence[Record],
-    rules: Sequence[str],
-    attacks: Sequence[str],
-    alphas: Sequence[float],
-    published: pd.DataFrame | None,
-    verdict: Verdict,
     folder: Path,
-    quick: bool,
-    m: int | None = None,
-    labels: Labels = NO_LABELS,
+    layout: Layout,
+    wording: Wording,
+    *,
     appendix: Callable[[pd.DataFrame, Labels], str] | None = None,
 ) -> str:
     """Write README.md, table.md, table.csv, table.tex and the figures (png, svg) into `folder`.
 
-    Returns table.md's text, which fits into another README. `labels` maps names of rules and attacks to
-    what is printed, and verdicts to what they mean; `appendix` gives a section of the table's own, of the summary.
-    Records outside the grid are left out. Where no cell has a published number, nothing speaks of a paper: no source,
-    column, mark, difference or appendix. Raises UserError where quick and full runs are mixed, or where a
-    cell has a seed twice.
+    Records outside the layout are left out. Where no cell has a published number, the report does not mention a paper:
+    no source, column, mark, difference or appendix.
+
+    Args:
+        appendix: makes a section of the table's own from the summary.
+    Returns:
+        The text of table.md, which fits into another page.
+    Raises:
+        UserError: quick and full runs are mixed, or a cell has two runs with the same seed.
     """
-    used = _within(records, rules, attacks, alphas)
-    _refuse_other(used, quick)
-    summary = summarise(used, rules=rules, attacks=attacks, alphas=alphas, published=published, verdict=verdict, m=m)
-    origin = provenance(used)
-    common: dict[str, Any] = {"source": source, "origin": origin, "quick": quick, "labels": labels}
-    body = to_markdown(summary, **common)
-    table = f"**{title}**\n\n{body}"
+    used = _within(records, layout)
+    _refuse_mixed(used, wording.quick)
+    summary, origin, labels = summarise(used, layout), provenance(used), wording.labels
+    body = to_markdown(summary, wording, origin)
+    table = f"**{wording.title}**\n\n{body}"
     extra = appendix(summary, labels) if appendix and compared(summary) else ""
-    pictures = _pictures(used, summary, quick, labels)
+    pictures = _pictures(used, summary, wording)
     shown = "\n".join(f"## {p.title}\n\n![{p.title}]({stem}.png)\n\n{p.text}\n" for stem, p in pictures.items())
     failed = _failed_within_bound(summary, labels) + _never_acted(summary, labels)
     files = {
         "table.md": table,
-        "table.csv": to_csv(summary, origin=origin, quick=quick),
-        "table.tex": to_tex(summary, title=title, **common),
-        "README.md": f"# {title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
+        "table.csv": to_csv(summary, origin=origin, quick=wording.quick),
+        "table.tex": to_tex(summary, wording, origin),
+        "README.md": f"# {wording.title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for stem in PICTURES:
+    for stem in (*PICTURES, *OLD_PICTURES):
         if stem in pictures:
             save(pictures[stem].figure, folder / stem)
-        else:  # of an earlier report, which had it
+        else:  # an earlier report may have made it
             for kind in ("png", "svg"):
                 (folder / f"{stem}.{kind}").unlink(missing_ok=True)
     for name, content in files.items():
@@ -74,34 +68,36 @@ def build(
     return table
 
 
-PICTURES = ("figure3", "differences", "accuracies")
+PICTURES = ("curves", "differences", "accuracies")
+OLD_PICTURES = ("figure3",)  # the name of "curves" before 0.3
 
 
 class Picture(NamedTuple):
-    """A figure with what a README says about it."""
+    """A figure with its title and its description in the README."""
 
     figure: Figure
     title: str
     text: str
 
 
-def _pictures(records: Sequence[Record], summary: pd.DataFrame, quick: bool, labels: Labels) -> dict[str, Picture]:
+def _pictures(records: Sequence[Record], summary: pd.DataFrame, wording: Wording) -> dict[str, Picture]:
+    quick, labels = wording.quick, wording.labels
     rules, attacks, alphas = (list(summary[key].unique()) for key in ("rule", "attack", "alpha"))
     found = {}
-    if len(rules) * len(attacks) <= MOST_PANELS:
-        curves = figure3(records, rules=rules, attacks=attacks, alphas=alphas, quick=quick, labels=labels)
-        found["figure3"] = Picture(
+    if len(rules) * len(attacks) <= MAX_PANELS:
+        curves = accuracy_curves(records, rules=rules, attacks=attacks, alphas=alphas, quick=quick, labels=labels)
+        found["curves"] = Picture(
             curves,
             "Test accuracy over epochs",
-            "Attacks down, rules across, one curve per Byzantine share. Curves are means over seeds, bands their "
-            "range, crosses the ends of diverged runs.",
+            "One row for each attack, one column for each rule, one curve for each α. Curves are means over seeds, "
+            "bands their range; a cross marks the end of a diverged run.",
         )
     if compared(summary):
-        differences = heatmap(summary, quick=quick, labels=labels)
-        text = "In points of test accuracy, per attack, rule and Byzantine share."
+        differences = difference_map(summary, quick=quick, labels=labels)
+        text = "In points of test accuracy, for each attack, rule and α."
         found["differences"] = Picture(differences, "Ours minus the paper's", text)
     else:
-        text = f"Attacks down, rules across. {BEYOND}: more attackers than the rule is proved for."
+        text = f"One row for each attack, one column for each rule. {BEYOND}: beyond the rule's guarantee."
         text += f" {IDLE}: {NEVER}." * bool(summary["idle"].any())
         found["accuracies"] = Picture(
             accuracy_map(summary, quick=quick, labels=labels), "Test accuracy at the final epoch", text
@@ -110,52 +106,51 @@ def _pictures(records: Sequence[Record], summary: pd.DataFrame, quick: bool, lab
 
 
 def _failed_within_bound(summary: pd.DataFrame, labels: Labels) -> str:
-    """A sentence about cells that diverged although the rule is proved for that many attackers."""
+    """A sentence about cells that diverged although the rule's guarantee covers their Byzantine workers."""
     inside = summary[(summary["n"] > 0) & (summary["beyond_bound"] == False)]  # noqa: E712 (missing cells have neither)
     failed = inside[inside["n_diverged"] > 0]
     names = [f"{label(c['rule'], labels)} under {label(c['attack'], labels)}" for _, c in failed.iterrows()]
-    return f"Of {len(inside)} cells with no more attackers than the rule is proved for, {len(failed)} diverged" + (
+    return f"Of {len(inside)} cells within the rule's guarantee, {len(failed)} diverged" + (
         f": {'; '.join(names)}." if names else "."
     )
 
 
 def _never_acted(summary: pd.DataFrame, labels: Labels) -> str:
-    """A sentence about cells in which a rule was the mean of what it got, whatever the attack."""
+    """A sentence about cells in which a filtering or clipping rule behaved as the mean."""
     cells = summary[summary["idle"]]
     names = [
         f"{label(c['rule'], labels)} under {label(c['attack'], labels)} ({percent(c['alpha'])})"
         for _, c in cells.iterrows()
     ]
-    count = f"{len(names)} cell{'s' * (len(names) != 1)}"
-    return f" In {count}, marked {IDLE}, {NEVER}: {'; '.join(names)}." if names else ""
+    return f" In {counted(len(names), 'cell')}, marked {IDLE}, {NEVER}: {'; '.join(names)}." if names else ""
 
 
-def _within(
-    records: Sequence[Record], rules: Sequence[str], attacks: Sequence[str], alphas: Sequence[float]
-) -> list[Record]:
-    """The records that some cell of the grid uses, each once, in their order."""
-    used = {id(r) for cell in product(rules, attacks, alphas) for r in runs_of(records, *cell)}
+def _within(records: Sequence[Record], layout: Layout) -> list[Record]:
+    """The records that a cell of the layout uses, each once, in their order."""
+    places = product(layout.rules, layout.attacks, layout.alphas)
+    used = {id(r) for place in places for r in runs_of(records, *place)}
     return [r for r in records if id(r) in used]
 
 
-def _refuse_other(records: Sequence[Record], quick: bool) -> None:
+def _refuse_mixed(records: Sequence[Record], quick: bool) -> None:
     other = sum(r["quick"] != quick for r in records)
     if other:
         kind, wanted = ("full", "quick") if quick else ("quick", "full")
         raise UserError(
             f"{other} of {len(records)} records are {kind} runs, but this is a report of {wanted} runs. "
-            "Give it one kind only."
+            "A report takes one kind only."
         )
 
 
 def inject(text: str, marker: str, block: str) -> str:
-    """`text` with all between `<!-- TABLE:marker -->` and the next `<!-- /TABLE -->` replaced by `block`.
+    """Replace all between `<!-- TABLE:marker -->` and the next `<!-- /TABLE -->` in `text` by `block`.
 
-    Raises UserError unless the opening mark is there exactly once and a closing mark follows it.
+    Raises:
+        UserError: the opening marker does not occur exactly once, or no closing marker follows it.
     """
     opening, closing = f"<!-- TABLE:{marker} -->", "<!-- /TABLE -->"
     before, found, rest = text.partition(opening)
     _, closed, after = rest.partition(closing)
     if not (found and closed) or opening in rest:
-        raise UserError(f"expected one {opening} and a {closing} after it. Add both where the table goes.")
+        raise UserError(f"the page needs one {opening} and a {closing} after it. Add both where the table belongs.")
     return f"{before}{opening}\n{block.strip()}\n{closing}{after}"

@@ -1,18 +1,18 @@
-"""What of a table was changed, and what follows for its report: title, published numbers, labels."""
+"""What the changed settings of a table mean for its report: title, published numbers, labels."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from byzsim.experiments.errors import UserError, unknown
+from byzsim.experiments.errors import UserError, counted, unknown
 from byzsim.experiments.plan import Config, Table, changed, label
 
 
 def published(table: Table, config: Config, *, quick: bool) -> pd.DataFrame | None:
-    """The published numbers of the cells that are run, where all settings are the table's own; else None.
+    """The published numbers of the cells, if every setting is the table's; otherwise None.
 
-    Other seeds, and a part of the table beside cells of one's own, keep them; a quick run has none.
+    More seeds, a part of the table and additional rules or attacks keep the numbers; a quick run has none.
     """
     paper = None if quick or changed(table.config, config) else table.paper()
     if paper is None:
@@ -23,7 +23,7 @@ def published(table: Table, config: Config, *, quick: bool) -> pd.DataFrame | No
 
 
 def title(table: Table, config: Config, *, quick: bool, labels: Mapping[str, str]) -> str:
-    """The table's own for the table itself, and for a part of it that has published numbers; else what is run."""
+    """The table's title if its settings are unchanged or it still has published numbers; otherwise the settings."""
     own = table.config
     if not quick and dataclasses.replace(config, seeds=own.seeds) == own:
         return table.title
@@ -33,21 +33,21 @@ def title(table: Table, config: Config, *, quick: bool, labels: Mapping[str, str
     return table.title + (f", with {', '.join(further)}" if further else "")
 
 
-USUAL = ("declared", "optimizer", "momentum", "momentum_beta", "sharding", "dirichlet_alpha")
+SELDOM_CHANGED = ("declared_f", "optimizer", "momentum", "momentum_beta", "sharding", "dirichlet_alpha")
 
 
 def described(config: Config) -> str:
-    """A title from the settings; of those that are seldom changed, the ones that are."""
-    epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    """A title made from the settings; those that are seldom changed occur only if they are changed."""
+    epochs = counted(config.epochs, "epoch")
     steps = f" of {config.steps} steps" if config.steps else ""
-    usual = {field.name: field.default for field in dataclasses.fields(Config) if field.name in USUAL}
+    usual = {field.name: field.default for field in dataclasses.fields(Config) if field.name in SELDOM_CHANGED}
     changes = [f"{name} {getattr(config, name)}" for name, value in usual.items() if getattr(config, name) != value]
     size = f"{config.m} workers, batch {config.batch}, {epochs}{steps}, learning rate {config.lr:g}"
     return ", ".join([f"{config.model} on {config.data}", size, *changes, *config.options])
 
 
 def named(table: Table, config: Config, given: Sequence[str]) -> dict[str, str]:
-    """The table's labels, and those given as NAME=TEXT for rules and attacks.
+    """The table's labels and the given ones, NAME=TEXT for rules and attacks.
 
     Raises:
         UserError: for text of another form, or a name that the table does not have.

@@ -1,8 +1,9 @@
-"""Records as one row a cell, beside the paper's number, and what the records say of their origin.
+"""One row for each cell of a table: accuracy over its runs, the published number, and the origin of the records.
 
 Accuracies are percent on the test set at the final epoch; the best epoch is never reported.
 """
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,44 +21,54 @@ QUICK = "QUICK RUN, NOT A RESULT"
 
 
 def percent(alpha: float) -> str:
-    """A fraction 0..1 as a percentage without needless digits: 0.25 -> "25 %"."""
+    """A fraction as a percentage without needless digits: 0.25 -> "25 %"."""
     return f"{100 * alpha:.4g} %"
 
 
 def runs_of(records: Sequence[Record], rule: str, attack: str, alpha: float) -> list[Record]:
-    """The runs of one cell, one per seed. Without attackers every attack's cell is the same run, "none"."""
+    """The runs of one cell, one for each seed. For alpha = 0 the cells of all attacks share the runs of "none"."""
     name = attack if alpha > 0 else "none"
     return [r for r in records if (r["rule"], r["attack"]) == (rule, name) and np.isclose(r["alpha"], alpha)]
 
 
-def summarise(
-    records: Sequence[Record],
-    *,
-    rules: Sequence[str],
-    attacks: Sequence[str],
-    alphas: Sequence[float],
-    published: pd.DataFrame | None,
-    verdict: Verdict,
-    m: int | None = None,
-) -> pd.DataFrame:
-    """One row per (rule, attack, alpha), run or not; accuracies in percent, differences in points.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The cells of a table and what they are compared with."""
 
-    Columns: rule, attack, alpha, n_byz, beyond_bound, n (seeds), n_diverged, mean and sd (ddof = 1) over the
-    seeds that did not diverge, paper, difference (mean - paper), verdict, ids of the records. `verdict` is asked
-    only about cells that were run and published; elsewhere it is "". n_byz of cells that were not run follows from
-    `m`, the number of workers; idle: see `_is_idle`. Raises UserError where a cell has a seed twice.
+    rules: Sequence[str]
+    attacks: Sequence[str]
+    alphas: Sequence[float]
+    m: int | None = None
+    """number of workers; gives n_byz of cells without runs"""
+    published: pd.DataFrame | None = None
+    """columns rule, attack, alpha, accuracy (percent)"""
+    verdict: Verdict = lambda mean, sd, n, n_diverged, paper: ""
+    """the mark of a cell that has runs and a published number"""
+
+
+def summarise(records: Sequence[Record], layout: Layout) -> pd.DataFrame:
+    """One row for each cell (rule, attack, alpha), with or without runs; accuracies in percent, differences in points.
+
+    Columns: rule, attack, alpha, n_byz, beyond_bound, n (seeds), n_diverged, mean and sd (ddof = 1) over the seeds
+    that did not diverge, paper, difference (mean - paper), verdict ("" without runs or a published number), ids of the
+    records, idle (see `_is_idle`).
+
+    Raises:
+        UserError: a cell has two runs with the same seed.
     """
-    paper = _paper(published)
+    paper = _paper(layout.published)
     rows = [
-        _cell(runs_of(records, rule, attack, alpha), rule, attack, alpha, paper, verdict)
-        for rule, attack, alpha in product(rules, attacks, alphas)
+        _row(runs_of(records, rule, attack, alpha), rule, attack, alpha, paper, layout.verdict)
+        for rule, attack, alpha in product(layout.rules, layout.attacks, layout.alphas)
     ]
     summary = pd.DataFrame(rows).astype({"n_byz": "Int64", "beyond_bound": "boolean"})
-    return summary if m is None else summary.fillna({"n_byz": (summary["alpha"] * m).round().astype("Int64")})
+    if layout.m is None:
+        return summary
+    return summary.fillna({"n_byz": (summary["alpha"] * layout.m).round().astype("Int64")})
 
 
 def compared(summary: pd.DataFrame) -> bool:
-    """Does any cell have a published number beside it?"""
+    """Whether any cell has a published number."""
     return bool(summary["paper"].notna().any())
 
 
@@ -69,10 +80,10 @@ def _paper(published: pd.DataFrame | None) -> dict[tuple[str, str, str], float]:
     return {(rule, attack, percent(alpha)): float(accuracy) for rule, attack, alpha, accuracy in rows}
 
 
-def _cell(
+def _row(
     runs: Sequence[Record], rule: str, attack: str, alpha: float, paper: Mapping, verdict: Verdict
 ) -> dict[str, Any]:
-    _refuse_twins(runs)
+    _refuse_duplicates(runs)
     finals = [100 * r["final_accuracy"] for r in runs if not r["diverged"]]
     mean = statistics.fmean(finals) if finals else math.nan
     sd = statistics.stdev(finals) if len(finals) > 1 else math.nan
@@ -97,9 +108,9 @@ def _cell(
 
 
 def _is_idle(run: Record) -> bool:
-    """Under attack all through a run, a rule that leaves workers out or shortens rows did neither: it was the mean.
+    """Whether a filtering or clipping rule under attack behaved as the mean: it dropped no worker and shortened no row.
 
-    A rule that weighs workers, as the geometric median, is no mean without either: Byzantine weight is not their share.
+    A weighting rule, such as the geometric median, differs from the mean by the weight of the Byzantine workers.
     """
     dropped, kept, clipped = (run.get(name) for name in ("honest_dropped", "byz_kept", "clipped"))
     if run["alpha"] == 0 or (dropped is None and clipped is None):
@@ -107,19 +118,19 @@ def _is_idle(run: Record) -> bool:
     n_byz, share = run["n_byz"], run["n_byz"] / run["m"]
     of_the_mean = [(dropped or [], 0), (kept or [], n_byz), (clipped or [], 0), (run["byz_weight"], share)]
     gaps = [abs(value - mean) for values, mean in of_the_mean for value in values if value is not None]
-    return bool(gaps) and max(gaps) < 1e-4  # no number at all: the run diverged in its first epoch
+    return bool(gaps) and max(gaps) < 1e-4  # no gaps: the run diverged in its first epoch
 
 
-def _refuse_twins(runs: Sequence[Record]) -> None:
-    """Two runs of one cell with the same seed differ in a setting: averaging them would mix experiments."""
+def _refuse_duplicates(runs: Sequence[Record]) -> None:
+    """Two runs of a cell with the same seed differ in a setting; their average would mix experiments."""
     seen: dict[int, Record] = {}
     for run in runs:
-        twin = seen.setdefault(run["seed"], run)
-        if twin is not run:
-            differ = ", ".join(k for k in _settings([twin]) if twin[k] != run.get(k)) or "no setting"
+        first = seen.setdefault(run["seed"], run)
+        if first is not run:
+            differ = ", ".join(k for k in _settings([first]) if first[k] != run.get(k)) or "no setting"
             raise UserError(
-                f"two records of {run['rule']}, {run['attack']}, alpha {run['alpha']:g} have seed "
-                f"{run['seed']} (they differ in {differ}). Keep one, or report the two settings apart."
+                f"two records of {run['rule']}, {run['attack']}, alpha {run['alpha']:g} have seed {run['seed']} and "
+                f"differ in {differ}. Keep one of them, or report the two settings separately."
             )
 
 
@@ -129,7 +140,7 @@ DIRTY = " with uncommitted changes"
 
 
 def _settings(records: Sequence[Record]) -> dict[str, Any]:
-    """The settings (all a record holds but its outcome and circumstances) that the records agree on."""
+    """The settings that all records share: their fields without outcomes and circumstances."""
     first = records[0]
     keys = [k for k in first if k not in OUTCOMES + CIRCUMSTANCES]
     return {k: first[k] for k in keys if all(k in r and r[k] == first[k] for r in records)}
@@ -140,7 +151,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def provenance(records: Sequence[Record]) -> dict[str, str]:
-    """What the records say of their origin, as printed: runs, seeds, epochs, commits, devices, versions..."""
+    """The origin of the records as printed: runs, seeds, epochs, commits, devices, versions, settings."""
     if not records:
         return {"Runs": "none yet"}
     return {

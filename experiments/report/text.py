@@ -1,5 +1,6 @@
-"""A summary as printed: markdown, CSV, and on a terminal."""
+"""A summary as printed: markdown, CSV, and a terminal table."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -16,7 +17,7 @@ MISSING = "–"
 
 
 def accuracy_text(cell: pd.Series, most: int) -> str:
-    """Ours as printed; `most` is the largest number of seeds of any cell, and fewer than that is said."""
+    """A cell's accuracy as printed, with its number of seeds if that is below `most`, the largest of any cell."""
     if cell["n"] == 0:
         return MISSING
     finished = cell["n"] - cell["n_diverged"]
@@ -35,8 +36,8 @@ def _cell_text(cell: pd.Series, most: int) -> str:
     return f"{accuracy_text(cell, most)}{paper} {cell['verdict']}".rstrip()
 
 
-def grid(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> pd.DataFrame:
-    """The summary as printed: a row per attack and alpha, a column per rule. All strings."""
+def printed_grid(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> pd.DataFrame:
+    """The summary as strings: one row for each attack and alpha, one column for each rule."""
     most = summary["n"].max()
     rows = []
     for _, cells in summary.groupby(["attack", "alpha"], sort=False):
@@ -47,41 +48,53 @@ def grid(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-PAIR = "ours / the paper's, "
-NEVER = "in no step of any run did the rule leave anybody out or shorten a row"
+NEVER = "the rule dropped no worker and shortened no row in any step of any run"
 
 
 def legend(summary: pd.DataFrame, labels: Labels = NO_LABELS) -> list[str]:
-    """A sentence for every mark the printed table can show."""
+    """One sentence for each mark that the printed table can have."""
     verdicts = [v for v in summary["verdict"].unique() if v in labels]
-    beside, spread = compared(summary), "mean ± sample standard deviation over seeds; without ±, one seed finished."
+    has_paper, spread = compared(summary), "mean ± sample standard deviation over seeds; without ±, one seed finished."
     return [
-        f"Cells: {PAIR if beside else ''}test accuracy in percent at the final epoch.",
-        "α: the share of workers that attack (in brackets, how many).",
-        f"Ours: {spread}" if beside else spread.capitalize(),
-        '"diverged": parameters became non-finite in every run; "(1 of 3 diverged)": mean over the others.',
-        '"(n = 2)": fewer seeds than elsewhere.',
-        f"{BEYOND}: more attackers than the rule is proved for. {MISSING}: not run.",
-        *[f"{IDLE}: {NEVER}: it was the mean. Its thresholds may be too large for these gradients."]
+        f"Cells: {'ours / the paper, ' * has_paper}test accuracy in percent at the final epoch.",
+        "α: the fraction of workers that are Byzantine (their number in brackets).",
+        f"Ours: {spread}" if has_paper else spread.capitalize(),
+        '"diverged": parameters became non-finite in every run; "(1 of 3 diverged)": mean over the remaining runs.',
+        '"(n = 2)": fewer seeds than in other cells.',
+        f"{BEYOND}: more Byzantine workers than the rule's guarantee covers. {MISSING}: not run.",
+        *[f"{IDLE}: {NEVER}, so it was the mean. Its thresholds may be too large for these gradients."]
         * bool(summary["idle"].any()),
-        *["No slash: the paper has no number."] * beside,
+        *["No slash: the paper has no number."] * has_paper,
         *(f"{v}: {labels[v]}." for v in verdicts),
     ]
 
 
-def to_markdown(summary: pd.DataFrame, *, source: str, origin: Mapping[str, str], quick: bool, labels: Labels) -> str:
-    """Table, legend and provenance, without a heading, so that it fits any README."""
-    table = grid(summary, labels)
-    lines = [f"> **{QUICK}.** Shortened runs that only show that everything works.", ""] if quick else []
-    lines += [f"Source of the paper's numbers: {source}.", ""] if compared(summary) else []
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wording:
+    """The words of a report beside its numbers."""
+
+    title: str = ""
+    source: str = ""
+    """of the published numbers"""
+    quick: bool = False
+    """whether the runs are shortened, which every file then says"""
+    labels: Labels = dataclasses.field(default_factory=dict)
+    """how names of rules, attacks and verdicts are printed"""
+
+
+def to_markdown(summary: pd.DataFrame, wording: Wording, origin: Mapping[str, str]) -> str:
+    """Table, legend and provenance, without a heading, so that the text fits into any page."""
+    table = printed_grid(summary, wording.labels)
+    lines = [f"> **{QUICK}.** Shortened runs that only show that everything works.", ""] if wording.quick else []
+    lines += [f"Source of the paper's numbers: {wording.source}.", ""] if compared(summary) else []
     lines += [files.markdown_table(table.columns, table.to_numpy()), ""]
-    lines += [f"- {line}" for line in legend(summary, labels)]
+    lines += [f"- {line}" for line in legend(summary, wording.labels)]
     lines += ["", "; ".join(f"{k}: {v}" for k, v in origin.items()) + ".", ""]
     return "\n".join(lines)
 
 
 def to_csv(summary: pd.DataFrame, *, origin: Mapping[str, str], quick: bool) -> str:
-    """The tidy summary; every row also says whether it is quick and where it comes from."""
+    """The summary as tidy CSV; every row has the kind of run and the origin of its records."""
     kept = {k.lower(): v for k, v in origin.items() if k in ("Seeds", "Commits", "Devices", "Versions")}
     tidy = summary.round(dict.fromkeys(("mean", "sd", "paper", "difference"), 4))
     if not compared(summary):
@@ -89,14 +102,12 @@ def to_csv(summary: pd.DataFrame, *, origin: Mapping[str, str], quick: bool) -> 
     return files.csv(tidy.assign(run=QUICK if quick else "full", **kept))
 
 
-def print_table(
-    summary: pd.DataFrame, console: Console, *, title: str = "", quick: bool = False, labels: Labels = NO_LABELS
-) -> None:
-    """The same table and legend on a terminal."""
-    printed = grid(summary, labels)
-    if title:
-        console.print(title, markup=False, highlight=False)
-    table = Table(title=QUICK if quick else None, title_style="bold red")
+def print_table(summary: pd.DataFrame, console: Console, wording: Wording) -> None:
+    """Print the table and its legend on a terminal."""
+    printed = printed_grid(summary, wording.labels)
+    if wording.title:
+        console.print(wording.title, markup=False, highlight=False)
+    table = Table(title=QUICK if wording.quick else None, title_style="bold red")
     for column in printed.columns:
         table.add_column(column, overflow="fold")
     for _, rows in printed.groupby("Attack", sort=False):
@@ -104,4 +115,4 @@ def print_table(
             table.add_row(*row)
         table.add_section()
     console.print(table)
-    console.print(*legend(summary, labels), sep="\n", markup=False, highlight=False)
+    console.print(*legend(summary, wording.labels), sep="\n", markup=False, highlight=False)

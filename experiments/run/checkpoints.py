@@ -1,8 +1,8 @@
-"""Checkpoints of running cells: at most two files for each, gone once the cell is recorded.
+"""Checkpoints of unfinished runs: at most two files for each run, deleted once the run is recorded.
 
-A file is a SHA-256 and what it is of: flax's msgpack of the snapshot's arrays by name, written whole. Nothing in it is
-ever executed. Not Orbax (0.12.8): it took three times as long for a LeNet cell, left six files, and gave back an array
-with a flipped byte without a word.
+A file is a SHA-256 digest and what it is the digest of: flax's msgpack of the snapshot's arrays by name. It is written
+atomically, and nothing in it is ever executed. Orbax (0.12.8) took three times as long for a LeNet run, left six files,
+and returned an array with a flipped byte without an error.
 """
 
 import contextlib
@@ -23,53 +23,53 @@ from byzsim.experiments.files import write_whole
 from byzsim.grid import Snapshot
 
 ARRAY = np.ndarray | np.generic
-KEPT = 2  # of one cell: if the last cannot be read, there is the one before
+KEEP = 2  # checkpoints of one run: if the last cannot be read, the one before is used
 NAME = re.compile(r"[0-9a-f]+\.[0-9]+\.msgpack")
-KINDS: dict[str, Callable[[Any], bool]] = {
-    "cell": lambda value: isinstance(value, str),
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "run": lambda value: isinstance(value, str),
     "epoch": lambda value: type(value) is int and 1 <= value <= MOST["epochs"],
     "seconds": lambda value: isinstance(value, float) and 0 <= value < np.inf,
-    "made_by": lambda value: isinstance(value, dict) and all(isinstance(each, str) for each in value.values()),
+    "environment": lambda value: isinstance(value, dict) and all(isinstance(each, str) for each in value.values()),
     "leaves": lambda value: isinstance(value, dict) and all(isinstance(each, ARRAY) for each in value.values()),
 }
 
 
-class Saved(NamedTuple):
-    """A cell's checkpoint."""
+class Checkpoint(NamedTuple):
+    """The state of an unfinished run."""
 
     snapshot: Snapshot
     seconds: float
-    """spent on the cell up to here"""
+    """time spent on the run so far"""
 
 
-class Unfit(Exception):
-    """Why a checkpoint is not used."""
+class CheckpointRejected(Exception):
+    """Why a checkpoint is not used, as the end of a sentence that begins with its path."""
 
 
 @dataclasses.dataclass
 class Checkpoints:
-    """A folder of checkpoints, named by cell and epoch. Trouble is said and never raised: a run can go on without."""
+    """A folder of checkpoints, named by run and epoch. Problems are logged and never raised: a run works without."""
 
     folder: Path
-    made_by: Mapping[str, str]
-    """versions and devices; a checkpoint of others is not used, as they may give other bits"""
-    say: Callable[[str], object]
+    environment: Mapping[str, str]
+    """versions and devices; a checkpoint from another environment is rejected, since its bits may differ"""
+    log: Callable[[str], object]
     interval: float = 60.0
     """seconds between two checkpoints of a batch; 0: after every epoch"""
-    largest: int = 0
-    """bytes that the folder has had at most"""
-    silent: bool = False
-    """the last write failed, which has been said"""
+    peak_bytes: int = 0
+    """the largest size that the folder has had"""
+    write_failed: bool = False
+    """whether the last write failed, which has been logged"""
 
     def __post_init__(self):
         if not self.interval >= 0:
             raise UserError(f"--checkpoint {self.interval:g}: expected seconds, 0 (after every epoch) or more")
 
-    def clock(self) -> Callable[[], bool]:
-        """Is it time for a checkpoint? By the monotonic clock, from now."""
+    def make_timer(self) -> Callable[[], bool]:
+        """A function that returns True once in `interval` seconds of the monotonic clock, from now."""
         last = time.monotonic()
 
-        def due() -> bool:
+        def is_due() -> bool:
             nonlocal last
             now = time.monotonic()
             if now - last < self.interval:
@@ -77,120 +77,119 @@ class Checkpoints:
             last = now
             return True
 
-        return due
+        return is_due
 
-    def save(self, cell: str, saved: Saved) -> None:
-        """Write a checkpoint of the cell with this identifier, then remove all but the last `KEPT` of it."""
-        content = self.packed(cell, saved)
+    def save(self, run: str, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint of the run with this identifier, then delete all but its last `KEEP`."""
+        content = self.to_bytes(run, checkpoint)
+        path = self.folder / f"{run}.{checkpoint.snapshot.epochs:06d}.msgpack"
         try:
             self.folder.mkdir(exist_ok=True)
-            write_whole(
-                self.folder / f"{cell}.{saved.snapshot.epochs:06d}.msgpack", hashlib.sha256(content).digest() + content
-            )
-            for old in self._of(cell)[KEPT:]:
+            write_whole(path, hashlib.sha256(content).digest() + content)
+            for old in self._of(run)[KEEP:]:
                 old.unlink()
         except OSError as error:
-            if not self.silent:
-                self.say(f"cannot write checkpoints to {self.folder}: {error.strerror}. The run goes on without.")
-            self.silent = True
+            if not self.write_failed:
+                self.log(f"cannot write checkpoints to {self.folder}: {error.strerror}. Training continues without.")
+            self.write_failed = True
         else:
-            self.silent = False
-            self.largest = max(self.largest, self.size())
+            self.write_failed = False
+            self.peak_bytes = max(self.peak_bytes, self.size())
 
-    def load(self, cell: str, template: Callable[[int], Snapshot]) -> Saved | None:
-        """The last usable checkpoint of a cell; the others are removed, and why is said.
+    def load(self, run: str, template: Callable[[int], Snapshot]) -> Checkpoint | None:
+        """The last usable checkpoint of a run; unusable ones are deleted, and the reason is logged.
 
         Args:
-            template: shapes and dtypes of a snapshot after so many epochs.
+            template: shapes and dtypes of a snapshot after a number of epochs.
         """
-        for path in self._of(cell):
+        for path in self._of(run):
             try:
-                return self._read(path, cell, template)
-            except Unfit as why:
-                self.say(f"checkpoint {path} {why}; it is removed, and the one before counts, or else the beginning")
+                return self._read(path, run, template)
+            except CheckpointRejected as why:
+                self.log(f"checkpoint {path} {why}. It is deleted; the run continues from an earlier one, or restarts.")
                 with contextlib.suppress(OSError):
                     path.unlink()
         return None
 
-    def _read(self, path: Path, cell: str, template: Callable[[int], Snapshot]) -> Saved:
+    def _read(self, path: Path, run: str, template: Callable[[int], Snapshot]) -> Checkpoint:
         try:
             whole = path.read_bytes()
         except OSError as error:
-            raise Unfit(f"cannot be read ({error.strerror})") from None
+            raise CheckpointRejected(f"cannot be read ({error.strerror})") from None
         digest, content = whole[:32], whole[32:]
         if hashlib.sha256(content).digest() != digest:
-            raise Unfit("is corrupt: its digest does not fit its contents")
-        saved, made_by = self._unpacked(cell, content, template)
-        if made_by != self.made_by:
-            raise Unfit(f"was made by {_differing(made_by, self.made_by)}")
-        return saved
+            raise CheckpointRejected("is corrupt: its digest does not match its contents")
+        checkpoint, environment = self._parse(run, content, template)
+        if environment != self.environment:
+            raise CheckpointRejected(f"was made with {_differing(environment, self.environment)}")
+        return checkpoint
 
-    def packed(self, cell: str, saved: Saved) -> bytes:
-        """A checkpoint as it is stored, or sent."""
-        named = jax.tree_util.tree_leaves_with_path(saved.snapshot)
+    def to_bytes(self, run: str, checkpoint: Checkpoint) -> bytes:
+        """A checkpoint as it is stored and broadcast."""
+        named = jax.tree_util.tree_leaves_with_path(checkpoint.snapshot)
         return flax.serialization.msgpack_serialize(
             {
-                "cell": cell,
-                "epoch": saved.snapshot.epochs,
-                "seconds": saved.seconds,
-                "made_by": dict(self.made_by),
+                "run": run,
+                "epoch": checkpoint.snapshot.epochs,
+                "seconds": checkpoint.seconds,
+                "environment": dict(self.environment),
                 "leaves": {jax.tree_util.keystr(path): leaf for path, leaf in named},
             }
         )
 
-    def unpacked(self, cell: str, content: bytes, template: Callable[[int], Snapshot]) -> Saved:
-        """Back from `packed`, whoever has made it.
+    def from_bytes(self, run: str, content: bytes, template: Callable[[int], Snapshot]) -> Checkpoint:
+        """The inverse of `to_bytes`, for a checkpoint of any environment.
 
         Raises:
-            Unfit: it is nothing that this version can go on with.
+            CheckpointRejected: this version cannot continue from it.
         """
-        return self._unpacked(cell, content, template)[0]
+        return self._parse(run, content, template)[0]
 
-    def _unpacked(
-        self, cell: str, content: bytes, template: Callable[[int], Snapshot]
-    ) -> tuple[Saved, Mapping[str, str]]:
+    def _parse(
+        self, run: str, content: bytes, template: Callable[[int], Snapshot]
+    ) -> tuple[Checkpoint, Mapping[str, str]]:
         stored = _contents(content)
-        if stored["cell"] != cell:
-            raise Unfit(f"is of another cell, {stored['cell']}")
+        if stored["run"] != run:
+            raise CheckpointRejected(f"belongs to another run, {stored['run']}")
         expected = template(stored["epoch"])
         names, structure = jax.tree_util.tree_flatten_with_path(expected)
         leaves = stored["leaves"]
         if _shapes(leaves) != _shapes({jax.tree_util.keystr(path): leaf for path, leaf in names}):
-            raise Unfit("does not have the shapes of this version's state")
+            raise CheckpointRejected("does not have the shapes of this version's state")
         ordered = [np.asarray(leaves[jax.tree_util.keystr(path)]) for path, _ in names]
-        return Saved(jax.tree.unflatten(structure, ordered), stored["seconds"]), stored["made_by"]
+        return Checkpoint(jax.tree.unflatten(structure, ordered), stored["seconds"]), stored["environment"]
 
-    def drop(self, cells: Collection[str]) -> None:
-        """Remove the checkpoints of these cells, and the folder with the last one."""
+    def drop(self, runs: Collection[str]) -> None:
+        """Delete the checkpoints of these runs, and the folder if it is empty then."""
         with contextlib.suppress(OSError):
             for path in self._all():
-                if _cell(path) in cells:
+                if _run_of(path) in runs:
                     path.unlink()
             if self.folder.is_dir() and not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
     def epochs(self) -> dict[str, int]:
-        """The last epoch of each cell that has a checkpoint, by the files' names."""
-        return {_cell(path): int(path.name.split(".")[1]) for path in self._all()}
+        """The last epoch of each run that has a checkpoint, by the files' names."""
+        return {_run_of(path): int(path.name.split(".")[1]) for path in self._all()}
 
-    def size(self, cells: Collection[str] | None = None) -> int:
-        """Bytes on the disk, of these cells or of all."""
-        return sum(_bytes(path) for path in self._all() if cells is None or _cell(path) in cells)
+    def size(self, runs: Collection[str] | None = None) -> int:
+        """Bytes on disk, of these runs or of all."""
+        return sum(_bytes(path) for path in self._all() if runs is None or _run_of(path) in runs)
 
-    def _of(self, cell: str) -> list[Path]:
-        """The cell's files, the last epoch first."""
-        return [path for path in reversed(self._all()) if _cell(path) == cell]
+    def _of(self, run: str) -> list[Path]:
+        """The run's files, the last epoch first."""
+        return [path for path in reversed(self._all()) if _run_of(path) == run]
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*.msgpack") if NAME.fullmatch(path.name))
 
 
-def _cell(path: Path) -> str:
+def _run_of(path: Path) -> str:
     return path.name.partition(".")[0]
 
 
 def _bytes(path: Path) -> int:
-    """0 if it has just gone: after a Ctrl-C another thread may still be at it."""
+    """The size of a file; 0 if it has just been deleted by the training thread, which may still work after Ctrl-C."""
     try:
         return path.stat().st_size
     except OSError:
@@ -198,18 +197,18 @@ def _bytes(path: Path) -> int:
 
 
 def _contents(content: bytes) -> dict[str, Any]:
-    """What `save` writes, all of it of the kind that it has there.
+    """The stored fields, each of its type.
 
     Raises:
-        Unfit: for anything else.
+        CheckpointRejected: for anything that `to_bytes` does not make.
     """
     try:
         stored = flax.serialization.msgpack_restore(content)
-        odd = [name for name, fits in KINDS.items() if not fits(stored[name])]
-    except Exception as error:  # bytes that are anything raise nearly anything
-        raise Unfit(f"is no checkpoint ({type(error).__name__})") from error
-    if odd:
-        raise Unfit(f"is no checkpoint ({', '.join(odd)} of another kind)")
+        wrong = [name for name, fits in FIELDS.items() if not fits(stored[name])]
+    except Exception as error:  # arbitrary bytes raise nearly anything
+        raise CheckpointRejected(f"is not a checkpoint of this version ({type(error).__name__})") from error
+    if wrong:
+        raise CheckpointRejected(f"is not a checkpoint ({', '.join(wrong)} of another type)")
     return stored
 
 
@@ -217,11 +216,11 @@ def _shapes(leaves: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dt
     return {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in leaves.items()}
 
 
-def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    keys = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
-    return ", ".join(f"{key} {theirs.get(key)} and not {ours.get(key)}" for key in keys)
+def _differing(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    keys = [key for key in {**found, **expected} if found.get(key) != expected.get(key)]
+    return ", ".join(f"{key} {found.get(key)}, not {expected.get(key)}" for key in keys)
 
 
 def megabytes(size: int) -> str:
-    """Bytes as a person reads them."""
+    """A number of bytes for people to read."""
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -1,4 +1,4 @@
-"""This process's devices: how many JAX sees, how many cells each holds, and where compiled programs are kept."""
+"""This process's devices: how many JAX uses, how many runs each holds, and where compiled programs are kept."""
 
 import os
 from collections.abc import Sequence
@@ -7,65 +7,71 @@ import jax
 from byzsim import Data, grid
 from byzsim.experiments.datasets import cache_folder
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.run import hosts
+from byzsim.experiments.run.distributed import SINGLE, Processes
 
-KEPT = 2 * 10**9  # bytes of compiled programs
-PLANNED = 0.9  # of the memory that JAX may take of an accelerator; the rest is for what XLA's plan does not count
+CACHE_BYTES = 2 * 10**9  # of compiled programs
+MEMORY_FRACTION = 0.9  # of an accelerator's memory; the rest is for allocations that XLA's plan does not count
 
 
 def planned_chunk(
-    group: grid.Group, train: Data, test: Data, devices: Sequence[jax.Device], per_cell: int = 1
+    group: grid.Group,
+    train: Data,
+    test: Data,
+    devices: Sequence[jax.Device],
+    devices_per_run: int = 1,
+    processes: Processes = SINGLE,
 ) -> int | None:
-    """Cells that each device runs at once: as many as its memory holds; None, one after another, on a CPU.
+    """How many runs each device executes at once: as many as its memory holds.
 
-    So too on a device that does not say how much memory it has.
+    None, one after another, on a CPU and on a device that does not report its memory.
 
     Raises:
-        UserError: if not even one cell fits.
+        UserError: not even one run fits.
     """
     mine = next(device for device in devices if device.process_index == jax.process_index())
     stats = None if mine.platform == "cpu" else mine.memory_stats()
-    limit = min(hosts.gathered(int(PLANNED * (stats or {}).get("bytes_limit", 0))))  # one plan for all processes
+    limit = min(processes.all_gather(int(MEMORY_FRACTION * (stats or {}).get("bytes_limit", 0))))  # one plan for all
     if not limit:
         return None
+    fits, why = 0, "not one run fits into the memory of another process"
     try:
-        fits, why = (
-            grid.chunk_within(group.program, group.knobs, train, test, devices=devices, limit=limit, per_cell=per_cell),
-            "",
+        fits = grid.chunk_within(
+            group.program, group.knobs, train, test, devices=devices, limit=limit, per_cell=devices_per_run
         )
     except ValueError as error:
-        fits, why = 0, str(error)
-    chunk = min(hosts.gathered(fits))
+        why = str(error)
+    chunk = min(processes.all_gather(fits))
     if not chunk:
         raise UserError(
-            f"{group.cells[0].rule}: {why or 'not one cell fits into another process'}. Try fewer workers or smaller "
-            "batches, or more devices for each cell (--devices-per-cell)."
+            f"{group.cells[0].rule}: {why}. Try fewer workers, smaller batches, or more devices for each run "
+            "(--devices-per-run)."
         )
     return chunk
 
 
-def use_all_cores(least: int = 2) -> None:
-    """Make every CPU core that this process may use a JAX device, or as many as JAX_NUM_CPU_DEVICES says, at least two.
+def use_all_cores(at_least: int = 2) -> None:
+    """Make each CPU core that this process may use a JAX device (or as many as JAX_NUM_CPU_DEVICES says), at least two.
 
     To be called before JAX starts.
 
-    Two, since a program that is sharded over several devices gives the same bits on any number of them (measured on 2,
-    3 and 4), and others on one: XLA fuses there what it does not fuse here. It is also a quarter faster.
+    At least two, because a program that is sharded over several devices gives the same bits on any number of devices
+    (measured on 2, 3 and 4), but other bits on one, where XLA fuses differently. Two are also a quarter faster.
     """
-    jax.config.update("jax_num_cpu_devices", max(int(os.environ.get("JAX_NUM_CPU_DEVICES", cores())), least))
+    jax.config.update("jax_num_cpu_devices", max(int(os.environ.get("JAX_NUM_CPU_DEVICES", cores())), at_least))
 
 
 def keep_compiled() -> None:
-    """Keep compiled programs in the cache folder, so that a table's second start finds them; to be called before JAX
-    compiles. The least used go where `KEPT` bytes are passed. Where JAX has been told a folder, nothing is changed; nor
-    for a user without a home.
+    """Keep compiled programs in the cache folder, so that the second start of a table finds them.
+
+    To be called before JAX compiles. The least recently used programs are deleted above `CACHE_BYTES`. A folder that
+    JAX is already configured with stays; without a home folder there is no cache.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None and (folder := cache_folder()):
         jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
-        jax.config.update("jax_compilation_cache_max_size", KEPT)
+        jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,11 +1,10 @@
-"""What a run says as cells end: a line for each, and a bar with the time left where somebody is watching."""
+"""What a run prints: a line for each finished run, and on a terminal a progress bar with the time left."""
 
 import dataclasses
 import sys
 from collections.abc import Callable
 
 from byzsim import Cell
-from byzsim.experiments.run import hosts
 from byzsim.experiments.run.estimate import Estimate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,13 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @dataclasses.dataclass
 class Display:
-    """Of so many cells in so many programs; to be entered, as the bar is drawn until it is left."""
+    """The progress of `total` runs. A context manager: the bar is drawn within it."""
 
     total: int
     estimate: Estimate
-    say: Callable[[str], object]
+    log: Callable[[str], object]
+    bar_wanted: bool = True
     finished: int = 0
-    """cells, failed ones among them"""
+    """runs, failed ones included"""
 
     def __enter__(self) -> "Display":
         self.bar = Progress(
@@ -29,33 +29,33 @@ class Display:
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
-            disable=not (sys.stderr.isatty() and hosts.first()),
+            disable=not (self.bar_wanted and sys.stderr.isatty()),
         )
         self.bar.start()
-        self.task = self.bar.add_task("cells", total=self.total, left="")
+        self.task = self.bar.add_task("runs", total=self.total, left="")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def trained(self, cells: int, epochs: int, done: int) -> None:
-        """So many cells side by side have done an epoch, as many of `epochs` as `done`."""
-        self.estimate.done(cells / epochs)
-        self.show(self.finished + cells * done / epochs)
+    def epoch_done(self, runs: int, epochs: int, done: int) -> None:
+        """A batch of `runs` has finished another epoch, `done` of `epochs`."""
+        self.estimate.done(runs / epochs)
+        self.show(self.finished + runs * done / epochs)
 
-    def line(self, cell: Cell, result: str) -> None:
-        """A cell has come to its end."""
+    def log_result(self, cell: Cell, result: str) -> None:
+        """Print that a run has finished, with its result and the time left."""
         self.finished += 1
         left = self.show(self.finished)
-        self.say("; ".join(filter(None, [f"[{self.finished}/{self.total}] {in_words(cell)}: {result}", left])))
+        self.log("; ".join(filter(None, [f"[{self.finished}/{self.total}] {describe(cell)}: {result}", left])))
 
     def show(self, done: float) -> str:
-        """On the bar, with the time left, which is returned as printed."""
-        left = self.estimate.words(self.total - done)
+        """Move the bar to `done` runs; return the time left as printed."""
+        left = self.estimate.text(self.total - done)
         self.bar.update(self.task, completed=done, left=left)
         return left
 
 
-def in_words(cell: Cell) -> str:
-    """A cell as printed."""
+def describe(cell: Cell) -> str:
+    """A run as printed."""
     return f"{cell.rule}, {cell.attack}, alpha {cell.alpha:g}, seed {cell.seed}"

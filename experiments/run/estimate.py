@@ -1,4 +1,4 @@
-"""How long a run will still take, from what it took so far."""
+"""How long a table will still take, from the time it has taken so far."""
 
 import dataclasses
 import time
@@ -9,53 +9,53 @@ from collections.abc import Callable
 class _Spent:
     parts: int = 0
     seconds: float = 0.0
-    cells: float = 0.0
+    runs: float = 0.0
 
 
 @dataclasses.dataclass
 class Estimate:
-    """Time left = programs not begun x mean seconds of compiling + cells left x mean seconds of running.
+    """Time left = programs not begun x mean compile seconds + runs left x mean run seconds.
 
-    Work comes in parts, such as an epoch of a few cells. The first part of a program takes its compiling with it; from
-    all other parts follows what running takes.
+    Work comes in parts, such as an epoch of a few runs. The first part of a program includes its compilation; the later
+    parts give the time of running alone.
     """
 
     programs: int
-    """not begun"""
+    """programs that have not begun"""
     clock: Callable[[], float] = time.monotonic
     first: _Spent = dataclasses.field(default_factory=_Spent)
     later: _Spent = dataclasses.field(default_factory=_Spent)
     compiles: bool = True
-    """the next part compiles"""
+    """whether the next part includes a compilation"""
     since: float = 0.0
 
     def program(self) -> None:
-        """Another one begins."""
+        """Another program begins."""
         self.programs, self.compiles = self.programs - 1, True
 
     def start(self) -> None:
-        """Of work; what went before does not count."""
+        """Work begins; the time before does not count."""
         self.since = self.clock()
 
-    def done(self, cells: float) -> None:
-        """A part is done, as much work as so many whole cells."""
+    def done(self, runs: float) -> None:
+        """A part is done, as much work as `runs` whole runs."""
         now, spent = self.clock(), self.first if self.compiles else self.later
-        spent.parts, spent.seconds, spent.cells = spent.parts + 1, spent.seconds + now - self.since, spent.cells + cells
+        spent.parts, spent.seconds, spent.runs = spent.parts + 1, spent.seconds + now - self.since, spent.runs + runs
         self.since, self.compiles = now, False
 
-    def left(self, cells: float) -> float | None:
-        """Seconds for so many cells and all programs not begun. None: nothing is known yet."""
+    def left(self, runs: float) -> float | None:
+        """Seconds for so many runs and for all programs that have not begun. None: nothing is known yet."""
         if self.later.parts:
-            run = self.later.seconds / self.later.cells
-            compiling = max(0.0, self.first.seconds - run * self.first.cells) / max(1, self.first.parts)
-            return self.programs * compiling + cells * run
-        if self.first.parts > 1:  # programs of a single part each: compiling is in every one
-            return cells * self.first.seconds / self.first.cells
+            seconds = self.later.seconds / self.later.runs
+            compiling = max(0.0, self.first.seconds - seconds * self.first.runs) / max(1, self.first.parts)
+            return self.programs * compiling + runs * seconds
+        if self.first.parts > 1:  # programs of one part each: every part includes a compilation
+            return runs * self.first.seconds / self.first.runs
         return None
 
-    def words(self, cells: float) -> str:
-        """`left`, as printed; "" where there is nothing to say."""
-        left = self.left(cells) if cells > 0 else None
+    def text(self, runs: float) -> str:
+        """`left` as printed; "" where nothing is known or left."""
+        left = self.left(runs) if runs > 0 else None
         if left is None:
             return ""
         return f"about {left / 60:.0f} min left" if left >= 60 else "less than a minute left"

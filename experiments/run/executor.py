@@ -1,4 +1,4 @@
-"""Batches of cells on the devices that there are: from their checkpoints on, and with checkpoints on the way."""
+"""Trains batches of runs on all devices: from their checkpoints on, and with checkpoints on the way."""
 
 import dataclasses
 import time
@@ -11,15 +11,16 @@ import numpy as np
 from byzsim import Cell, Curve, Data, engine, grid
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
-from byzsim.experiments.run import devices, hosts, interrupt
-from byzsim.experiments.run.checkpoints import Checkpoints, Saved
+from byzsim.experiments.run import devices, interrupt
+from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints
+from byzsim.experiments.run.distributed import Processes
 
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-    """A cell with what its program is given."""
+    """A run with its identifier and with what its program is given."""
 
     id: str
     cell: Cell
@@ -27,82 +28,80 @@ class Job:
 
 
 class Executor:
-    """Runs what it is told, of one data set, and knows nothing of what else there is to run."""
+    """Trains the batches that a schedule chooses, on one data set."""
 
-    def __init__(self, data: Dataset, per_cell: int, checkpoints: Checkpoints):
-        self.train = _placed(data.train_images, data.train_labels, per_cell)
-        self.test = _placed(data.test_images, data.test_labels, per_cell)
-        self.per_cell, self.checkpoints = per_cell, checkpoints
+    def __init__(self, data: Dataset, devices_per_run: int, checkpoints: Checkpoints, processes: Processes):
+        self.train = _on_devices(data.train_images, data.train_labels, devices_per_run)
+        self.test = _on_devices(data.test_images, data.test_labels, devices_per_run)
+        self.devices_per_run, self.checkpoints, self.processes = devices_per_run, checkpoints, processes
 
     def lanes(self) -> int:
-        """Cells that run side by side."""
-        return len(jax.devices()) // self.per_cell
+        """Runs that the devices execute side by side."""
+        return len(jax.devices()) // self.devices_per_run
 
     def chunk(self, group: grid.Group) -> int | None:
-        """Cells at once in each lane; see `devices.planned_chunk`."""
-        plan = devices.planned_chunk
-        return _apart(lambda check: plan(group, self.train, self.test, jax.devices(), self.per_cell))
+        """Runs in each lane at once; see `devices.planned_chunk`."""
+        plan, every = devices.planned_chunk, jax.devices()
+        return _in_thread(lambda _: plan(group, self.train, self.test, every, self.devices_per_run, self.processes))
 
     def next(
         self, program: engine.Program, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
-    ) -> tuple[list[Job], list[Saved]]:
-        """The batch that `choose` makes of the epochs at which cells stand, and their checkpoints if they have any.
+    ) -> tuple[list[Job], list[Checkpoint]]:
+        """The batch that `choose` selects, given the epoch of each run's checkpoint, and the batch's checkpoints.
 
-        All as the first process finds them.
+        The primary process reads the checkpoints; every process gets the same batch.
         """
-        return _apart(lambda check: self._next(program, jobs, choose))
+        return _in_thread(lambda _: self._next(program, jobs, choose))
 
     def _next(
         self, program: engine.Program, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
-    ) -> tuple[list[Job], list[Saved]]:
-        saved: dict[str, Saved] = {}
+    ) -> tuple[list[Job], list[Checkpoint]]:
+        found: dict[str, Checkpoint] = {}
 
         def chosen() -> tuple[list[str], bool]:
-            saved.update({job.id: one for job in jobs if (one := self._load(program, job))})
-            batch = choose({id: one.snapshot.epochs for id, one in saved.items()})
-            return batch, batch[0] in saved
+            there = self.checkpoints.epochs()
+            for job in jobs:
+                if job.id in there and (one := self.checkpoints.load(job.id, self._template(program, job))):
+                    found[job.id] = one
+            batch = choose({id: one.snapshot.epochs for id, one in found.items()})
+            return batch, batch[0] in found
 
-        ids, begun = hosts.told(chosen)
+        ids, resumed = self.processes.broadcast(chosen)
         batch = [job for job in jobs if job.id in ids]
-        return batch, [self._told(program, job, saved) for job in batch] if begun else []
+        return batch, [self._broadcast_checkpoint(program, job, found) for job in batch] if resumed else []
 
     def _template(self, program: engine.Program, job: Job) -> Callable[[int], grid.Snapshot]:
         return lambda epochs: grid.template(program, job.knobs, self.train, epochs)
 
-    def _load(self, program: engine.Program, job: Job) -> Saved | None:
-        known = job.id in self.checkpoints.epochs()
-        return self.checkpoints.load(job.id, self._template(program, job)) if known else None
-
-    def _told(self, program: engine.Program, job: Job, saved: Mapping[str, Saved]) -> Saved:
-        """The first process's checkpoint of a cell, on all."""
-        return hosts.sent(
-            lambda: saved[job.id],
-            lambda one: self.checkpoints.packed(job.id, one),
-            lambda content: self.checkpoints.unpacked(job.id, content, self._template(program, job)),
+    def _broadcast_checkpoint(self, program: engine.Program, job: Job, found: Mapping[str, Checkpoint]) -> Checkpoint:
+        return self.processes.broadcast_bytes(
+            lambda: found[job.id],
+            lambda one: self.checkpoints.to_bytes(job.id, one),
+            lambda content: self.checkpoints.from_bytes(job.id, content, self._template(program, job)),
         )
 
     def train_batch(
         self,
         program: engine.Program,
         batch: Sequence[Job],
-        saved: Sequence[Saved],
+        resume: Sequence[Checkpoint],
         chunk: int | None,
         on_epoch: Callable[[int], None],
     ) -> tuple[list[Curve], list[float]]:
-        """(curves, seconds of each cell)"""
-        began, due, epochs = time.monotonic(), self.checkpoints.clock(), batch[0].cell.epochs
+        """Train a batch to its last epoch. Return (history, seconds) of each run."""
+        began, is_due, epochs = time.monotonic(), self.checkpoints.make_timer(), batch[0].cell.epochs
 
         def seconds() -> list[float]:
             spent = (time.monotonic() - began) / len(batch)
-            return [before.seconds + spent for before in saved] or [spent] * len(batch)
+            return [before.seconds + spent for before in resume] or [spent] * len(batch)
 
         def work(check: Callable[[], None]) -> list[Curve]:
             def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
                 check()
-                if done < epochs and hosts.told(due):
+                if done < epochs and self.processes.broadcast(is_due):
                     for job, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
-                        if hosts.first():
-                            self.checkpoints.save(job.id, Saved(snapshot, spent))
+                        if self.processes.is_primary:
+                            self.checkpoints.save(job.id, Checkpoint(snapshot, spent))
 
             return grid.run(
                 program,
@@ -111,25 +110,25 @@ class Executor:
                 self.test,
                 epochs=epochs,
                 devices=jax.devices(),
-                per_cell=self.per_cell,
+                per_cell=self.devices_per_run,
                 chunk=chunk,
                 on_epoch=on_epoch,
-                resume=[one.snapshot for one in saved],
+                resume=[one.snapshot for one in resume],
                 on_state=on_state,
             )
 
-        return _apart(work), seconds()
+        return _in_thread(work), seconds()
 
 
-def _placed(images: np.ndarray, labels: np.ndarray, per_cell: int) -> Data:
-    return grid.everywhere(Data(jnp.asarray(images), jnp.asarray(labels)), jax.devices(), per_cell)
+def _on_devices(images: np.ndarray, labels: np.ndarray, devices_per_run: int) -> Data:
+    return grid.everywhere(Data(jnp.asarray(images), jnp.asarray(labels)), jax.devices(), devices_per_run)
 
 
-def _apart(work: Callable[[Callable[[], None]], T]) -> T:
-    """`interrupt.apart`, with full precision, which is a setting of each thread."""
+def _in_thread(work: Callable[[Callable[[], None]], T]) -> T:
+    """`interrupt.in_thread` with full precision, which JAX sets for each thread."""
 
-    def precisely(check: Callable[[], None]) -> T:
-        with jax.default_matmul_precision(records.MATMUL):  # an accelerator would take TF32 or bf16 without being asked
+    def precise(check: Callable[[], None]) -> T:
+        with jax.default_matmul_precision(records.MATMUL):  # an accelerator's default is TF32 or bf16
             return work(check)
 
-    return interrupt.apart(precisely)
+    return interrupt.in_thread(precise)

@@ -1,14 +1,14 @@
-"""Ctrl-C in a process of our own: a few words, and the end at once, with 130.
+"""Ctrl-C. In the command line's own process it prints one message and ends the process at once, with exit code 130.
 
-KeyboardInterrupt will not do while JAX is at work. Raised in its garbage collector's callback it is lost, raised while
-an extension module is imported it becomes an ImportError or a crash, and an exit would wait for what XLA computes. So:
+KeyboardInterrupt is not enough while JAX works: raised in the callback of JAX's garbage collection it is lost, raised
+during the import of an extension module it becomes an ImportError or a crash, and a normal exit waits for XLA. So:
 
-    while JAX works        `at_once`: a handler of our own says the words and leaves by `os._exit`
-    while a batch trains   `apart`: XLA hears no signal, so it works in a thread, and the main thread waits and hears
-    several processes      `without_python`: a wait for another process hears only the system's own handler
-    at the very end        `leave`: what is done is done, and Python's way out is not to be taken for a kill
+    while JAX works        `exit_on_sigint`: our handler prints the message and calls `os._exit`
+    while a batch trains   `in_thread`: XLA ignores signals, so the batch trains in a thread and the main thread waits
+    several processes      `use_system_handler`: only the system's handler runs during a wait for another process
+    at the very end        `exit_process`: the work is done, so a late Ctrl-C does not change the exit code
 
-A notebook or a test, whose process is not ours, gets its KeyboardInterrupt as ever.
+In a notebook or a test, where the process is not ours, Ctrl-C raises KeyboardInterrupt as usual.
 """
 
 import contextlib
@@ -20,24 +20,25 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn, TypeVar
 
-WORDS = "Stopped. Finished cells are recorded; the same command goes on with the rest."
-CODE = 130
-ours: bool = False  # the command line's process
+MESSAGE = "Stopped. Finished runs are recorded; the same command continues with the rest."
+EXIT_CODE = 130
+is_cli_process: bool = False
+"""whether this process is the command `byzsim`; `cli.script` sets it"""
 
 T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def at_once(words: Callable[[], str] = lambda: WORDS) -> Generator[None]:
-    """Within, Ctrl-C says the words and ends the process: for work that a kill could not harm either."""
-    if not ours:
+def exit_on_sigint(message: Callable[[], str] = lambda: MESSAGE) -> Generator[None]:
+    """Within the context, Ctrl-C prints the message and ends the process. For work that a kill cannot damage either."""
+    if not is_cli_process:
         yield
         return
 
     def end(*_: object) -> None:
-        with contextlib.suppress(OSError):  # nobody may read it
-            os.write(2, f"\n{words()}\n".encode())
-        os._exit(CODE)
+        with contextlib.suppress(OSError):  # stderr may be closed
+            os.write(2, f"\n{message()}\n".encode())
+        os._exit(EXIT_CODE)
 
     before = signal.signal(signal.SIGINT, end)
     try:
@@ -46,10 +47,10 @@ def at_once(words: Callable[[], str] = lambda: WORDS) -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def apart(work: Callable[[Callable[[], None]], T]) -> T:
-    """work(check), in a thread: XLA does not listen to Ctrl-C, a waiting main thread does.
+def in_thread(work: Callable[[Callable[[], None]], T]) -> T:
+    """Return work(check), computed in a thread: XLA does not react to Ctrl-C, but a waiting main thread does.
 
-    After a Ctrl-C the work ends at its next `check()`.
+    After Ctrl-C the work ends at its next call of `check()`.
     """
     stopped = threading.Event()
 
@@ -65,16 +66,16 @@ def apart(work: Callable[[Callable[[], None]], T]) -> T:
         pool.shutdown(wait=False)
 
 
-def without_python() -> None:
-    """From here on Ctrl-C ends the process as the system has it; Python's own handler does not run within a wait."""
-    if ours:
+def use_system_handler() -> None:
+    """From now on Ctrl-C has the system's default effect. Python's handler would not run while a collective waits."""
+    if is_cli_process:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def leave(code: int) -> NoReturn:
-    """End the process with this code; after a Ctrl-C at once, without waiting for what XLA computes."""
+def exit_process(code: int) -> NoReturn:
+    """End the process with this exit code; after Ctrl-C at once, without waiting for XLA."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if code == CODE:
+    if code == EXIT_CODE:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -8,22 +8,22 @@ from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import UserError
 
 
-def bounds(wanted: Sequence[Cell], strict: bool, say: Callable[[str], object]) -> None:
-    """Are there cells beyond their rule's bound? A warning, or where `strict`, an error."""
+def check_bounds(wanted: Sequence[Cell], strict: bool, log: Callable[[str], object]) -> None:
+    """Warn about runs with more Byzantine workers than the rule's guarantee covers; raise if `strict`."""
     worst: dict[str, int] = {}
     for cell in wanted:
         if cell.beyond_bound:
             worst[cell.rule] = max(worst.get(cell.rule, 0), cell.n_byz, cell.f or 0)
     for rule, count in worst.items():
         bound = next(cell.max_f for cell in wanted if cell.rule == rule)
-        guaranteed = f"{rule} is guaranteed up to f = {bound} of m = {wanted[0].m} workers"
+        guarantee = f"{rule}'s guarantee covers f <= {bound} for m = {wanted[0].m} workers"
         if strict:
-            raise UserError(f"{guaranteed}, and a cell has {count}. Leave the cell out, or run without --strict.")
-        say(f"warning: {guaranteed}; cells up to {count} run all the same and are marked as beyond the bound")
+            raise UserError(f"{guarantee}, and a run has {count}. Leave that run out, or start without --strict.")
+        log(f"warning: {guarantee}. Runs with up to {count} Byzantine workers are executed and marked †.")
 
 
-def fit(wanted: Sequence[Cell], data: Dataset) -> int:
-    """Do model, batch, rules and data go together, and into memory? And the number of parameters."""
+def check_fit(wanted: Sequence[Cell], data: Dataset) -> int:
+    """Check that model, batch, rules and data fit together and into memory. Return the number of parameters, d."""
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
         d = trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
@@ -33,17 +33,17 @@ def fit(wanted: Sequence[Cell], data: Dataset) -> int:
     poisoned = [cell.attack for cell in wanted if "data" in names.attack_entry(cell.attack).traits]
     if absent and poisoned:
         raise UserError(
-            f"{poisoned[0]} changes labels, and no image has label {absent[0]} of 0 to {data.n_classes - 1}: it would "
-            "give some that nobody has. Number the classes that are there."
+            f"{poisoned[0]} changes labels, and no image has label {absent[0]} of 0 to {data.n_classes - 1}, so the "
+            "attack would create labels that do not occur. Number the classes that occur from 0 without gaps."
         )
     return d
 
 
-def devices(wanted: Sequence[Cell], per_cell: int) -> None:
-    """Do cells, and the workers of each, divide over the devices?"""
+def check_devices(wanted: Sequence[Cell], devices_per_run: int) -> None:
+    """Check that runs divide over the devices, and the workers of a run over its devices."""
     m, count = wanted[0].m, jax.device_count()
-    if per_cell < 1 or m % per_cell or count % per_cell:
+    if devices_per_run < 1 or m % devices_per_run or count % devices_per_run:
         raise UserError(
-            f"--devices-per-cell {per_cell} has to divide the number of workers, m={m}, and that of devices, {count}. "
-            f"Try {', '.join(str(k) for k in range(1, m + 1) if m % k == 0 and count % k == 0)}."
+            f"--devices-per-run {devices_per_run} has to divide the number of workers, m={m}, and the number of "
+            f"devices, {count}. Try {', '.join(str(k) for k in range(1, m + 1) if m % k == 0 and count % k == 0)}."
         )

@@ -1,4 +1,4 @@
-"""What came of cells, into runs.jsonl or failures.jsonl: a batch whole, by the first of several processes."""
+"""The results and failures of runs, appended to runs.jsonl and failures.jsonl, batch by batch."""
 
 import dataclasses
 import time
@@ -10,16 +10,15 @@ from byzsim import Cell, Curve
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import Incomplete
-from byzsim.experiments.run import hosts
-from byzsim.experiments.run.display import in_words
+from byzsim.experiments.run.display import describe
 from byzsim.experiments.run.schedule import Schedule
 
-PATIENCE = 60.0  # seconds that finished cells wait for a disk or a folder to be written again
+WRITE_RETRY_SECONDS = 60.0  # how long a failed write is retried: a full disk or a lost folder may come back
 
 
 @dataclasses.dataclass
 class Recorder:
-    """Of one start of a table: all that a record says beside the cell and its curve."""
+    """What a record holds beside the run and its history; it is the same for all runs of one start."""
 
     folder: Path
     table: str
@@ -27,52 +26,56 @@ class Recorder:
     data_name: str
     data: Dataset
     origin: records.Record
-    per_cell: int
-    say: Callable[[str], object]
+    devices_per_run: int
+    writes: bool
+    """whether this process writes: the primary does"""
+    log: Callable[[str], object]
     failures: list[records.Record] = dataclasses.field(default_factory=list)
 
     def id(self, cell: Cell) -> str:
-        """What a record of this cell is found by."""
-        return records.identifier(self.decides(cell))
+        """The identifier of this run's record."""
+        return records.identifier(self.identity(cell))
 
-    def decides(self, cell: Cell) -> records.Record:
-        """All that decides the cell's result."""
+    def identity(self, cell: Cell) -> records.Record:
+        """Everything that decides the run's result."""
         return records.identity(cell, self.data_name, self.data)
 
-    def results(self, cells: Sequence[Cell], curves: Sequence[Curve], seconds: Sequence[float], how: Schedule) -> None:
-        """Record a batch that has ended."""
-        common: dict[str, Any] = {"table": self.table, "quick": self.quick, **self._circumstances(how)}
+    def results(
+        self, cells: Sequence[Cell], curves: Sequence[Curve], seconds: Sequence[float], schedule: Schedule
+    ) -> None:
+        """Record a batch that has finished."""
+        common: dict[str, Any] = {"table": self.table, "quick": self.quick, **self._circumstances(schedule)}
         new = [
-            records.record(cell, curve, decides=self.decides(cell), seconds=spent, **common)
+            records.record(cell, curve, decides=self.identity(cell), seconds=spent, **common)
             for cell, curve, spent in zip(cells, curves, seconds, strict=True)
         ]
-        self._keep("runs.jsonl", cells, new)
+        self._append_with_retry("runs.jsonl", cells, new)
 
-    def failed(self, cells: Sequence[Cell], error: Exception, how: Schedule) -> None:
+    def failed(self, cells: Sequence[Cell], error: Exception, schedule: Schedule) -> None:
         """Record a batch that has failed."""
-        new = [records.failure(self.decides(cell), error, **self._circumstances(how)) for cell in cells]
-        self._keep("failures.jsonl", cells, new)
+        new = [records.failure(self.identity(cell), error, **self._circumstances(schedule)) for cell in cells]
+        self._append_with_retry("failures.jsonl", cells, new)
         self.failures += new
 
-    def _circumstances(self, how: Schedule) -> dict[str, Any]:
-        return {"origin": self.origin, "chunk": how.chunk, "halved": how.halved, "per_cell": self.per_cell}
+    def _circumstances(self, schedule: Schedule) -> dict[str, Any]:
+        how = {"chunk": schedule.chunk, "n_halvings": schedule.n_halvings, "devices_per_run": self.devices_per_run}
+        return {"origin": self.origin, **how}
 
-    def _keep(self, name: str, cells: Sequence[Cell], new: Sequence[records.Record]) -> None:
-        """Append records; where that cannot be done, again for `PATIENCE` seconds: disks and folders come back."""
-        if not hosts.first():
+    def _append_with_retry(self, name: str, cells: Sequence[Cell], new: Sequence[records.Record]) -> None:
+        if not self.writes:
             return None
-        began, said = time.monotonic(), False
+        began, announced = time.monotonic(), False
         while True:
             try:
                 return records.append(self.folder / name, new)
             except Incomplete as error:
-                if time.monotonic() - began >= PATIENCE:
-                    lost = "; ".join(map(in_words, cells))
+                if time.monotonic() - began >= WRITE_RETRY_SECONDS:
+                    lost = "; ".join(map(describe, cells))
                     raise Incomplete(
-                        f"{error}. Finished but not recorded: {lost}. What was recorded before is as it was. When the "
-                        "folder can be written again, the same command goes on from the last checkpoints."
+                        f"{error}. Finished but not recorded: {lost}. Earlier records are unchanged. When the folder "
+                        "can be written again, the same command continues from the last checkpoints."
                     ) from None
-                if not said:
-                    self.say(f"{error}: trying again for {PATIENCE:.0f} seconds")
-                said = True
+                if not announced:
+                    self.log(f"{error}: retrying for {WRITE_RETRY_SECONDS:.0f} seconds")
+                announced = True
             time.sleep(0.5)

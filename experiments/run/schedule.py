@@ -1,4 +1,4 @@
-"""Which cells of a program are run next, side by side or alone, as batches end and fail: no JAX, file or clock."""
+"""Which runs of one program are next, together or individually, as batches end and fail: no JAX, file or clock."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -6,43 +6,44 @@ from collections.abc import Collection, Mapping, Sequence
 
 @dataclasses.dataclass
 class Schedule:
-    """What is left of the cells of one program, by their identifiers, and how many are run at once."""
+    """The pending runs of one program, by their identifiers, and how many run at once."""
 
-    left: list[str]
+    pending: list[str]
     lanes: int
-    """cells that the devices run side by side, each on its own devices"""
+    """runs that the devices execute side by side, each run on its own devices"""
     chunk: int | None = None
-    """cells at once in each lane, under vmap; None: one after another"""
-    halved: int = 0
-    """how often the chunk was, since memory ran out"""
-    alone: set[str] = dataclasses.field(default_factory=set)
-    """cells that failed beside others"""
+    """runs in each lane at once, under vmap; None: one after another"""
+    n_halvings: int = 0
+    """how often the chunk was halved because memory ran out"""
+    run_individually: set[str] = dataclasses.field(default_factory=set)
+    """runs that failed in a batch with other runs"""
 
-    def batch(self, epochs: Mapping[str, int]) -> list[str]:
-        """The next cells, of those that stand at one epoch the furthest: so a killed batch is put together as it was.
+    def next_batch(self, epochs: Mapping[str, int]) -> list[str]:
+        """The next runs: those at the most advanced checkpointed epoch, so an interrupted batch is formed again.
 
         Args:
-            epochs: after how many each cell has a checkpoint, where it has one.
+            epochs: the epoch of each run's checkpoint, for the runs that have one.
         """
-        furthest = max(epochs.get(cell, 0) for cell in self.left)
-        level = [cell for cell in self.left if epochs.get(cell, 0) == furthest]
-        if level[0] in self.alone:
+        furthest = max(epochs.get(run, 0) for run in self.pending)
+        level = [run for run in self.pending if epochs.get(run, 0) == furthest]
+        if level[0] in self.run_individually:
             return level[:1]
-        return [cell for cell in level if cell not in self.alone][: self.lanes * (self.chunk or 1)]
+        return [run for run in level if run not in self.run_individually][: self.lanes * (self.chunk or 1)]
 
-    def ended(self, batch: Collection[str]) -> None:
-        """These cells are recorded, with what came of them or as failed."""
-        self.left = [cell for cell in self.left if cell not in batch]
+    def finish(self, batch: Collection[str]) -> None:
+        """Remove the runs of a batch, which are recorded as results or as failures."""
+        self.pending = [run for run in self.pending if run not in batch]
 
-    def again(self, batch: Sequence[str], why: str, *, out_of_memory: bool) -> str:
-        """How the cells of a batch that failed are tried again, in words; "" if no other way is left.
+    def retry(self, batch: Sequence[str], reason: str, *, out_of_memory: bool) -> str:
+        """Plan how a failed batch is tried again and describe it; "" if nothing is left to try.
 
-        Where memory ran out, half as many cells at once; else each cell alone, so that one costs no other its result.
+        Where memory ran out, half as many runs at once; otherwise each run individually, so that one failing run does
+        not cost the other runs their results.
         """
         if out_of_memory and self.chunk and self.chunk > 1:
-            self.chunk, self.halved = self.chunk // 2, self.halved + 1
-            return f"out of memory: from here on {self.chunk} cells at once on each device"
+            self.chunk, self.n_halvings = self.chunk // 2, self.n_halvings + 1
+            return f"out of memory: from now on each device runs {self.chunk} at once"
         if len(batch) > 1:
-            self.alone |= {*batch}
-            return f"{len(batch)} cells failed together, each is tried alone: {why}"
+            self.run_individually |= {*batch}
+            return f"a batch of {len(batch)} runs failed; each run is tried individually: {reason}"
         return ""

@@ -1,97 +1,115 @@
-"""From a table to its records: what is missing is run, in batches of cells, and recorded as soon as it is done."""
+"""From a list of runs to their records: the missing runs are trained in batches, and each batch is recorded at once."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 from byzsim import Cell, Curve, engine, grid
 from byzsim.experiments import records
 from byzsim.experiments.datasets import load
-from byzsim.experiments.plan import Config, Table, cells
-from byzsim.experiments.run import hosts, interrupt, preflight, slow_rules
-from byzsim.experiments.run.checkpoints import Checkpoints, Saved, megabytes
-from byzsim.experiments.run.display import Display, in_words
+from byzsim.experiments.errors import counted
+from byzsim.experiments.run import interrupt, preflight, slow_rules
+from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints, megabytes
+from byzsim.experiments.run.display import Display, describe
+from byzsim.experiments.run.distributed import SINGLE, Processes
 from byzsim.experiments.run.estimate import Estimate
 from byzsim.experiments.run.executor import Executor, Job
 from byzsim.experiments.run.recorder import Recorder
 from byzsim.experiments.run.schedule import Schedule
 
 
-def run(
-    table: Table,
-    config: Config,
-    folder: Path,
-    *,
-    only: Sequence[str] = (),
-    quick: bool = False,
-    data_dir: Path | None = None,
-    checkpoint: float = 60.0,
-    per_cell: int = 1,
-    strict: bool = False,
-    these: Sequence[Cell] | None = None,
-    begin: Callable[[], object] = lambda: None,
-    say: Callable[[str], object] = print,
-) -> list[records.Record]:
-    """Run every cell that `folder` has no record of, and record it there; a killed run's cells go on where they were.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a table's runs are executed and recorded. Only `data` decides results."""
 
-    Of several processes (`hosts.session`) all do the same on their own devices, and only the first one uses `folder`.
+    table: str
+    data: str
+    quick: bool = False
+    data_dir: Path | None = None
+    checkpoint: float = 60.0
+    """seconds between the checkpoints of unfinished runs; 0: after every epoch"""
+    devices_per_run: int = 1
+    strict: bool = False
+    """refuse runs beyond their rule's bound, instead of a warning that names them"""
+
+
+def run(
+    wanted: Sequence[Cell],
+    folder: Path,
+    settings: Settings,
+    *,
+    on_start: Callable[[], object] = lambda: None,
+    processes: Processes = SINGLE,
+    log: Callable[[str], object] = print,
+) -> list[records.Record]:
+    """Execute every run that `folder` has no record of, and record it there; interrupted runs continue.
 
     Args:
-        checkpoint: seconds between the checkpoints of running cells; 0: after every epoch.
-        per_cell: devices that share one cell.
-        strict: refuse cells beyond their rule's bound; else a warning names them.
-        these: run these cells of the table; default: those that `only` leaves.
-        begin: called by the process that uses `folder`, when all is checked and before anything is run.
+        on_start: called in the primary process after all checks and before the first run.
+        processes: all of them do the same on their own devices; only the primary uses `folder`.
     Returns:
-        The cells that failed, as in failures.jsonl.
+        The records of the runs that failed, as in failures.jsonl.
     Raises:
-        UserError: for anything that cannot be run or written, before anything is compiled.
-        Incomplete: a finished cell cannot be recorded.
+        UserError: for anything that cannot be executed or written, before anything is compiled; it leaves no folder.
+        Incomplete: a finished run cannot be recorded.
         KeyboardInterrupt: with what is recorded and what is saved.
     """
-    with contextlib.ExitStack() as held:
-
-        def prepare() -> tuple[Sequence[Cell], Recorder, Checkpoints, set[str], int]:
-            wanted, done = cells(config, only) if these is None else these, set()
-            preflight.devices(wanted, per_cell)
-            preflight.bounds(wanted, strict, say)
-            origin = records.origin()
-            made_by = {**origin["versions"], "device": origin["device"], "devices per cell": str(per_cell)}
-            checkpoints = Checkpoints(folder / "checkpoints", made_by, say, checkpoint)
-            if hosts.first():
-                records.check_writable(folder)
-                held.enter_context(records.exclusive(folder))
-                done = {record["id"] for record in records.read(folder / "runs.jsonl", say)}
-                checkpoints.drop(done)
-            data = load(config.data, data_dir=data_dir, say=say)
-            d = preflight.fit(wanted, data)
-            if hosts.first():
-                begin()
-            recorder = Recorder(folder, table.name, quick, config.data, data, origin, per_cell, say)
-            return wanted, recorder, checkpoints, done, d
-
-        wanted, recorder, checkpoints, here, d = hosts.on_all(prepare)
-        ids = {recorder.id(cell): cell for cell in wanted}
-        versions = repr(recorder.origin["versions"])
-        hosts.agree(command=repr((list(ids), per_cell)), code=records.code(), versions=versions)
-        done = set(hosts.told(lambda: sorted(here)))
+    recorder, checkpoints, d = processes.run_on_all(lambda: _prepare(wanted, folder, settings, processes, log))
+    ids = {recorder.id(cell): cell for cell in wanted}
+    command, versions = repr((list(ids), settings.devices_per_run)), repr(recorder.origin["versions"])
+    processes.check_consistent(command=command, code=records.code(), versions=versions)
+    with contextlib.ExitStack() as stack:
+        opened = _opened(folder, checkpoints, on_start, log) if processes.is_primary else contextlib.nullcontext(set())
+        here = processes.run_on_all(lambda: stack.enter_context(opened))
+        done = set(processes.broadcast(lambda: sorted(here)))
         missing = {id: cell for id, cell in ids.items() if id not in done}
-        say(f"{table.name}: {len(wanted)} cells, {len(wanted) - len(missing)} recorded before, {len(missing)} to run")
-        if hosts.first():
-            _say_saved(checkpoints, missing, say)
-            slow_rules.warn(missing.values(), d, say)
+        recorded = len(wanted) - len(missing)
+        log(f"{settings.table}: {counted(len(wanted), 'run')}, {recorded} recorded before, {len(missing)} to run")
+        if processes.is_primary:
+            _log_checkpoints(checkpoints, missing, log)
+            slow_rules.warn(missing.values(), d, log)
         if missing:
             groups = grid.plan(list(missing.values()), recorder.data.n_classes)
-            executor = Executor(recorder.data, per_cell, checkpoints)
-            display = Display(len(missing), Estimate(programs=len(groups)), say)
-            _Session(missing, groups, executor, recorder, checkpoints, display).run()
+            executor = Executor(recorder.data, settings.devices_per_run, checkpoints, processes)
+            display = Display(len(missing), Estimate(programs=len(groups)), log, bar_wanted=processes.is_primary)
+            _Session(missing, groups, executor, recorder, checkpoints, display, processes).run()
         return recorder.failures
+
+
+def _prepare(
+    wanted: Sequence[Cell], folder: Path, settings: Settings, processes: Processes, log: Callable[[str], object]
+) -> tuple[Recorder, Checkpoints, int]:
+    """Check everything and load the data, without a trace in the file system. Also return the number of parameters."""
+    per_run = settings.devices_per_run
+    preflight.check_devices(wanted, per_run)
+    preflight.check_bounds(wanted, settings.strict, log)
+    origin = records.origin()
+    environment = {**origin["versions"], "device": origin["device"], "devices per run": str(per_run)}
+    checkpoints = Checkpoints(folder / "checkpoints", environment, log, settings.checkpoint)
+    if processes.is_primary:
+        records.check_writable(folder)
+    data = load(settings.data, data_dir=settings.data_dir, log=log)
+    d = preflight.check_fit(wanted, data)
+    names = settings.table, settings.quick, settings.data
+    return Recorder(folder, *names, data, origin, per_run, processes.is_primary, log), checkpoints, d
+
+
+@contextlib.contextmanager
+def _opened(
+    folder: Path, checkpoints: Checkpoints, on_start: Callable[[], object], log: Callable[[str], object]
+) -> Generator[set[str]]:
+    """Lock the folder. Yield the identifiers of the recorded runs, whose checkpoints are no longer needed."""
+    with records.exclusive(folder):
+        done = {record["id"] for record in records.read(folder / "runs.jsonl", log)}
+        checkpoints.drop(done)
+        on_start()
+        yield done
 
 
 @dataclasses.dataclass
 class _Session:
-    """One start of a table: batches of one program after another, each run, resumed or tried again, and recorded."""
+    """One start of a table: the batches of one program after another are trained, retried or resumed, and recorded."""
 
     missing: Mapping[str, Cell]
     groups: Sequence[grid.Group]
@@ -99,18 +117,18 @@ class _Session:
     recorder: Recorder
     checkpoints: Checkpoints
     display: Display
+    processes: Processes
 
     def run(self) -> None:
-        """A line for each cell, and a bar where somebody is watching."""
         try:
-            with interrupt.at_once(self._stopped), self.display:
+            with interrupt.exit_on_sigint(self._stopped), self.display:
                 for group in self.groups:
                     self.display.estimate.program()
                     self._run_group(group)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped()) from None
-        if self.checkpoints.largest:
-            self.display.say(f"checkpoints took up to {megabytes(self.checkpoints.largest)} of disk")
+        if self.checkpoints.peak_bytes:
+            self.display.log(f"checkpoints took up to {megabytes(self.checkpoints.peak_bytes)} on disk")
 
     def _run_group(self, group: grid.Group) -> None:
         pairs = zip(group.cells, group.knobs, strict=True)
@@ -119,89 +137,87 @@ class _Session:
         try:
             schedule.chunk = self.executor.chunk(group)
         except Exception as error:
-            if hosts.lost(error):
+            if self.processes.is_peer_failure(error):
                 raise
-            return self._fail([*jobs.values()], error, schedule)
-        while schedule.left:
-            batch, saved = self.executor.next(group.program, [jobs[id] for id in schedule.left], schedule.batch)
+            return self._record_failure([*jobs.values()], error, schedule)
+        while schedule.pending:
+            pending = [jobs[id] for id in schedule.pending]
+            batch, resume = self.executor.next(group.program, pending, schedule.next_batch)
             try:
-                ended = self._train(group.program, batch, saved, schedule.chunk)
+                results = self._train(group.program, batch, resume, schedule.chunk)
             except Exception as error:
-                if hosts.lost(error):
+                if self.processes.is_peer_failure(error):
                     raise
-                if self._again(batch, error, schedule):
+                if self._retry(batch, error, schedule):
                     continue
-                self._fail(batch, error, schedule)
+                self._record_failure(batch, error, schedule)
             else:
-                self._record(batch, *ended, schedule)
-            schedule.ended([job.id for job in batch])
+                self._record(batch, *results, schedule)
+            schedule.finish([job.id for job in batch])
 
     def _train(
-        self, program: engine.Program, batch: Sequence[Job], saved: Sequence[Saved], chunk: int | None
+        self, program: engine.Program, batch: Sequence[Job], resume: Sequence[Checkpoint], chunk: int | None
     ) -> tuple[list[Curve], list[float]]:
-        epochs = batch[0].cell.epochs
+        size, epochs = len(batch), batch[0].cell.epochs
         self.display.estimate.start()
         return self.executor.train_batch(
-            program, batch, saved, chunk, lambda done: self.display.trained(len(batch), epochs, done)
+            program, batch, resume, chunk, lambda done: self.display.epoch_done(size, epochs, done)
         )
 
-    def _again(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> bool:
-        halved = schedule.halved
-        words = schedule.again([job.id for job in batch], records.reason(error), out_of_memory=_out_of_memory(error))
-        if words:
-            self.display.say(words)
-        self.display.estimate.compiles |= schedule.halved > halved
-        return bool(words)
+    def _retry(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> bool:
+        before = schedule.n_halvings
+        memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        message = schedule.retry([job.id for job in batch], records.reason(error), out_of_memory=memory)
+        if message:
+            self.display.log(message)
+        self.display.estimate.compiles |= schedule.n_halvings > before
+        return bool(message)
 
     def _record(
         self, batch: Sequence[Job], curves: Sequence[Curve], seconds: Sequence[float], schedule: Schedule
     ) -> None:
         self.recorder.results([job.cell for job in batch], curves, seconds, schedule)
-        if hosts.first():
+        if self.processes.is_primary:
             self.checkpoints.drop({job.id for job in batch})
         for job, curve in zip(batch, curves, strict=True):
             diverged = f"diverged in epoch {curve.diverged_epoch}"
-            self.display.line(job.cell, diverged if curve.diverged else f"{100 * curve.accuracy[-1]:.2f} %")
+            self.display.log_result(job.cell, diverged if curve.diverged else f"{100 * curve.accuracy[-1]:.2f} %")
 
-    def _fail(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> None:
+    def _record_failure(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> None:
         self.recorder.failed([job.cell for job in batch], error, schedule)
         for job in batch:
-            self.display.line(job.cell, f"FAILED, {records.reason(error)}")
+            self.display.log_result(job.cell, f"FAILED, {records.reason(error)}")
 
     def _stopped(self) -> str:
-        if not hosts.first():
-            return interrupt.WORDS
-        saved = _saved(self.checkpoints, self.missing) or "nothing of the cells that were running"
+        if not self.processes.is_primary:
+            return interrupt.MESSAGE
+        saved = _checkpointed(self.checkpoints, self.missing) or "nothing of the unfinished runs"
         return (
-            f"Stopped. Recorded: {self.display.finished - len(self.recorder.failures)} of {self.display.total} cells. "
-            f"Saved: {saved}. The same command goes on from there."
+            f"Stopped. Recorded: {self.display.finished - len(self.recorder.failures)} of {self.display.total} runs. "
+            f"Saved: {saved}. The same command continues from there."
         )
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+LISTED = 4  # runs that one line names
 
 
-NAMED = 4  # cells, in one line
-
-
-def _saved(checkpoints: Checkpoints, missing: Mapping[str, Cell]) -> str:
-    """Which of these cells have a checkpoint, after which epoch, and what they take of the disk."""
+def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, Cell]) -> str:
+    """Which of the missing runs have a checkpoint, after which epoch, and the size of the checkpoints on disk."""
     epochs = {id: epoch for id, epoch in checkpoints.epochs().items() if id in missing}
     if not epochs:
         return ""
-    named = [f"{in_words(missing[id])} after epoch {epoch} of {missing[id].epochs}" for id, epoch in epochs.items()]
-    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    named = [f"{describe(missing[id])} after epoch {epoch} of {missing[id].epochs}" for id, epoch in epochs.items()]
+    more = f"; and {len(named) - LISTED} more" if len(named) > LISTED else ""
     size = megabytes(checkpoints.size(epochs))
-    return f"{'; '.join(named[:NAMED])}{more} ({size} in {checkpoints.folder})"
+    return f"{'; '.join(named[:LISTED])}{more} ({size} in {checkpoints.folder})"
 
 
-def _say_saved(checkpoints: Checkpoints, missing: Mapping[str, Cell], say: Callable[[str], object]) -> None:
-    """What is gone on with, and which checkpoints are of other cells."""
-    if saved := _saved(checkpoints, missing):
-        say(f"going on with {saved}")
-    if others := checkpoints.epochs().keys() - missing.keys():
-        say(
-            f"{checkpoints.folder} also has checkpoints of {len(others)} other cells "
-            f"({megabytes(checkpoints.size(others))}), of other seeds, parts or versions: delete what is not wanted"
+def _log_checkpoints(checkpoints: Checkpoints, missing: Mapping[str, Cell], log: Callable[[str], object]) -> None:
+    if resumed := _checkpointed(checkpoints, missing):
+        log(f"continuing with {resumed}")
+    if unused := checkpoints.epochs().keys() - missing.keys():
+        log(
+            f"{checkpoints.folder} also has checkpoints of {counted(len(unused), 'run')} that this command does not "
+            f"include ({megabytes(checkpoints.size(unused))}), such as other seeds or versions. Delete them if they "
+            "are not needed."
         )

@@ -1,4 +1,4 @@
-"""A rule of the user's own that takes many times as long as the median: said before a run, with what would help."""
+"""Warns before a run about a plugin's rule that takes many times as long as the median, and names what would help."""
 
 import ast
 import inspect
@@ -12,35 +12,35 @@ from byzsim import AGGREGATORS, Aggregator, Cell, oneshot
 from byzsim.experiments import plugins
 from byzsim.names import BUILT_IN
 
-MANY = 20.0  # times the median; `ops.sorted_rows` takes about 6, and up to 16 on a busy machine
-ENTRIES = 2**21  # of the largest matrix that is tried
-ENOUGH = 0.3  # seconds in calls of one rule
-SLOW = frozenset({"argsort", "median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile", "sort"})
+SLOW_RATIO = 20.0  # times the median; `ops.sorted_rows` takes about 6, and up to 16 on a busy machine
+MAX_ENTRIES = 2**21  # of the timed matrix
+MAX_SECONDS = 0.3  # in the timed calls of one rule
+SORTING = frozenset(
+    {"argsort", "median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile", "sort"}
+)
 
 
-def warn(cells: Iterable[Cell], d: int, say: Callable[[str], object]) -> None:
-    """One line for each rule from outside that is slow on (m, d) rows; rules of ours are not timed."""
+def warn(cells: Iterable[Cell], d: int, log: Callable[[str], object]) -> None:
+    """Log one line for each plugin's rule that is slow on (m, d) rows; built-in rules are not timed."""
     own = {name: cell for cell in cells if (name := cell.rule.rpartition("+")[2]) not in BUILT_IN}
     for name, cell in own.items():
-        m, width = cell.m, max(min(d, ENTRIES // cell.m), 1)
+        m, width = cell.m, max(min(d, MAX_ENTRIES // cell.m), 1)
         try:
             seconds = _seconds(_made(name, cell), m, width)
-        except Exception:  # it is the user's code: its cells will fail, and say so
+        except Exception:  # the user's code: its runs will fail with this error
             continue
         times = seconds / _seconds(AGGREGATORS["median"].make(), m, width)
-        if times > MANY:
-            say(
+        if times > SLOW_RATIO:
+            log(
                 f"warning: {name} takes about {times:.0f} times as long as median at ({m}, {width}). "
-                f"{_help('; '.join(_lines(AGGREGATORS[name].make)))} See docs/fast-rules.md."
+                f"{_advice('; '.join(_lines(AGGREGATORS[name].make)))} See docs/fast-rules.md."
             )
 
 
-def _help(found: str) -> str:
+def _advice(found: str) -> str:
     if not found:
-        return "Where it sorts, sums or compares workers, byzsim.ops may have the same in less time."
-    return (
-        f"On a CPU this is slow: {found}. Use byzsim.ops.median, byzsim.ops.order_statistics or byzsim.ops.sorted_rows."
-    )
+        return "Where it sorts, sums or compares workers, byzsim.ops may have a faster function."
+    return f"Slow on a CPU: {found}. Use byzsim.ops.median, byzsim.ops.order_statistics or byzsim.ops.sorted_rows."
 
 
 def _made(name: str, cell: Cell) -> Aggregator:
@@ -49,33 +49,31 @@ def _made(name: str, cell: Cell) -> Aggregator:
 
 
 def _seconds(made: Aggregator, m: int, d: int) -> float:
-    """The shortest of up to three calls."""
+    """Seconds of the shortest of up to three calls."""
     rows = np.random.default_rng(0).normal(size=(m, d)).astype(np.float32)
 
     def once(rows: Any, key: Any) -> Any:
         return oneshot.aggregate(made, rows, oneshot.a_round(key, 1, d, server_loss=oneshot.summed))[0]
 
-    given = jax.device_put(rows), jax.random.key(0)
-    compiled, seconds = jax.jit(once).lower(*given).compile(), []
-    while len(seconds) < 3 and sum(seconds) < ENOUGH:
+    inputs = jax.device_put(rows), jax.random.key(0)
+    compiled, seconds = jax.jit(once).lower(*inputs).compile(), []
+    while len(seconds) < 3 and sum(seconds) < MAX_SECONDS:
         began = time.perf_counter()
-        jax.block_until_ready(compiled(*given))
+        jax.block_until_ready(compiled(*inputs))
         seconds.append(time.perf_counter() - began)
     return min(seconds)
 
 
 def _lines(make: Callable[..., Any]) -> Iterator[str]:
-    """Where a plugin's own sources sort along the first axis."""
+    """The lines of a plugin's sources that sort along the first axis."""
     for module, source in plugins.sources(inspect.unwrap(make).__module__).items():
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and _called(node) in SLOW and _along_workers(node):
+            if isinstance(node, ast.Call) and _sorts_workers(node):
                 yield f"{module}, line {node.lineno}: {ast.unparse(node)}"
 
 
-def _called(call: ast.Call) -> str:
-    return getattr(call.func, "attr", getattr(call.func, "id", ""))
-
-
-def _along_workers(call: ast.Call) -> bool:
+def _sorts_workers(call: ast.Call) -> bool:
+    if getattr(call.func, "attr", getattr(call.func, "id", "")) not in SORTING:
+        return False
     axes = [*call.args[1:], *(each.value for each in call.keywords if each.arg == "axis")]
     return any(isinstance(axis, ast.Constant) and axis.value == 0 for axis in axes)

@@ -1,4 +1,4 @@
-"""Recorded cells, run again by the same ways and compared with their records."""
+"""Executes recorded runs again, as `byzsim run` does, and compares them with their records."""
 
 import random
 import tempfile
@@ -9,7 +9,6 @@ from typing import NamedTuple
 from byzsim import Cell
 from byzsim.experiments import records
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import Config, Table
 from byzsim.experiments.records import Record, diff
 from byzsim.experiments.run import session
 
@@ -18,65 +17,56 @@ DECIDING = ("jax", "jaxlib", "flax", "optax", "numpy")  # versions that may move
 
 
 class Verdict(NamedTuple):
-    """What became of one recorded cell."""
+    """The comparison of one recorded run with its repetition."""
 
-    place: records.Place
+    key: records.RunKey
     agrees: bool
     words: str
 
 
 def sample(found: Sequence[Record], size: int, seed: int) -> list[Record]:
-    """So many of the records, each as likely as any other; the same ones for the same seed."""
+    """Draw records uniformly without replacement; the same seed draws the same records."""
     ordered = sorted(found, key=lambda each: each["id"])
     return random.Random(seed).sample(ordered, min(size, len(ordered)))
 
 
-def verify(
-    table: Table,
-    config: Config,
-    chosen: Sequence[Record],
-    *,
-    data_dir: Path | None = None,
-    quick: bool = False,
-    say: Callable[[str], object] = print,
-) -> list[Verdict]:
-    """Run the cells of these records again, all in one run of their own, and compare.
+def verify(chosen: Sequence[Record], settings: session.Settings, log: Callable[[str], object] = print) -> list[Verdict]:
+    """Execute the runs of these records again, in a folder of their own, and compare.
 
     Raises:
-        UserError: for anything that cannot be run, before anything is compiled.
+        UserError: for anything that cannot be executed, before anything is compiled.
     """
-    these = [_cell(each) for each in chosen]
+    wanted = [_run_of(each) for each in chosen]
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        session.run(table, config, folder, these=these, quick=quick, data_dir=data_dir, say=say)
-        again = {records.place(each): each for each in records.read(folder / "runs.jsonl", say)}
-    return [judge(each, again.get(records.place(each))) for each in chosen]
+        session.run(wanted, Path(scratch), settings, log=log)
+        again = {records.key_of(each): each for each in records.read(Path(scratch) / "runs.jsonl", log)}
+    return [judge(each, again.get(records.key_of(each))) for each in chosen]
 
 
-def _cell(found: Record) -> Cell:
-    cell = records.cell_of(found)
+def _run_of(found: Record) -> Cell:
+    cell = records.config_of(found)
     if cell is None:
-        raise UserError(f"{records.label(records.place(found))}: there is no such cell any more")
+        raise UserError(f"{records.label(records.key_of(found))}: this version has no such run")
     return cell
 
 
 def judge(old: Record, new: Record | None) -> Verdict:
-    """Bit for bit where that is promised, else by the recorded numbers or within `TOLERANCE`."""
-    where = records.place(old)
+    """Compare bit for bit where that is promised, else by the recorded numbers or within `TOLERANCE`."""
+    key = records.key_of(old)
     if new is None:
-        return Verdict(where, False, "FAILED when run again")
+        return Verdict(key, False, "FAILED when executed again")
     kind, why = diff.verdict(old, new), _not_promised(old, new)
     if kind == diff.BITS:
-        return Verdict(where, True, f"same bits ({new['digest']})")
+        return Verdict(key, True, f"same bits ({new['digest']})")
     if kind == diff.ROUNDED and "digest" not in old:
-        return Verdict(where, True, "same recorded numbers; the record has no digest, so bits cannot be compared")
+        return Verdict(key, True, "same recorded numbers; the record has no digest, so bits cannot be compared")
     if why:
-        return Verdict(where, _near(old, new), f"{_apart(old, new)}; bits are not promised: {', '.join(why)}")
-    return Verdict(where, False, f"DIFFERENT: {_apart(old, new)}")
+        return Verdict(key, _near(old, new), f"{_difference(old, new)}; bits are not promised: {', '.join(why)}")
+    return Verdict(key, False, f"DIFFERENT: {_difference(old, new)}")
 
 
 def _not_promised(old: Record, new: Record) -> list[str]:
-    """What differs of all that bits depend on; the number of devices is not of it."""
+    """The differences in what bits depend on; bits do not depend on the number of devices."""
     why = [f"{name} {old['versions'].get(name)} -> {new['versions'][name]}" for name in DECIDING
            if old["versions"].get(name) != new["versions"][name]]  # fmt: skip
     modes = old.get("mode", "mode not recorded"), new["mode"]
@@ -90,9 +80,9 @@ def _near(old: Record, new: Record) -> bool:
     return a is b is None or (None not in (a, b) and abs(100 * (a - b)) <= TOLERANCE)
 
 
-def _apart(old: Record, new: Record) -> str:
+def _difference(old: Record, new: Record) -> str:
     a, b = ("diverged" if each["diverged"] else f"{100 * each['final_accuracy']:.2f} %" for each in (old, new))
-    where = diff.parting(old, new)
-    if where is None:
-        return f"recorded {a}, now {b}; only digits that records do not have differ"
-    return f"recorded {a}, now {b}; they part in epoch {where.epoch}: {', '.join(where.fields)}"
+    first = diff.first_difference(old, new)
+    if first is None:
+        return f"recorded {a}, now {b}; only digits beyond the recorded ones differ"
+    return f"recorded {a}, now {b}; they first differ in epoch {first.epoch}: {', '.join(first.fields)}"

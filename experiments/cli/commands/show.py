@@ -1,4 +1,4 @@
-"""What `byzsim show NAME` prints: all that is known of a rule, an attack, a model, a data set or a table."""
+"""`byzsim show`: everything about a rule, an attack, a model, a data set or a table."""
 
 import dataclasses
 import inspect
@@ -10,7 +10,7 @@ import tyro
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
 from byzsim.experiments import arguments, plugins
 from byzsim.experiments.datasets import DATASETS
-from byzsim.experiments.errors import unknown
+from byzsim.experiments.errors import UserError, unknown
 from byzsim.names import canonical
 from byzsim.options import allowed
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
@@ -22,7 +22,7 @@ ZOOS: dict[str, Mapping[str, Entry]] = {
     "modifier of attacks": MODIFIERS,
     "model": MODELS,
 }
-ASKED = {  # how each kind is named on the command line, and in Python
+SELECTED_BY = {  # how each kind is named on the command line, and in Python
     "aggregation rule": ("--rules {}", 'byzsim.aggregate("{}", gradients, f=2{})'),
     "pre-rule": ("--rules {}+krum", 'byzsim.aggregate("{}+krum", gradients, f=2{})'),
     "attack": ("--attacks {}", 'byzsim.attack("{}", honest, n_byz=2{})'),
@@ -34,28 +34,31 @@ SIZES = (20, 11)  # workers, in examples of bounds
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Show:
-    """Say all that is known of rules, pre-rules, attacks, modifiers, models, data sets and tables."""
+    """Log all that is known of rules, pre-rules, attacks, modifiers, models, data sets and tables."""
 
     names: tyro.conf.Positional[tuple[str, ...]]
-    """as byzsim list has them; nnm+krum shows both"""
+    """names as in byzsim list; nnm+krum shows both parts"""
     plugins: tuple[str, ...] = ()
-    """modules with rules and attacks of your own"""
+    """modules with your own rules and attacks"""
 
 
-def pages(args: list[str]) -> Iterator[str]:
-    """The lines for these arguments.
+def main(args: list[str]) -> None:
+    """Print the page of each name.
 
     Raises:
-        UserError: for a name that nothing has, with the nearest ones.
+        UserError: for an unknown name, with the nearest names.
     """
-    given = arguments.parsed(Show, args, prog="byzsim show")
-    plugins.load(given.plugins)
-    for name in (part for each in arguments.split(given.names) for part in each.split("+")):
-        yield from _page(name)
+    if not args or (args[0].startswith("-") and not {"-h", "--help"} & {*args}):
+        raise UserError("no name given: byzsim show NAME, where NAME is one that byzsim list prints")
+    options = arguments.parse_args(Show, args, prog="byzsim show")
+    plugins.load(options.plugins)
+    for name in (part for each in arguments.split(options.names) for part in each.split("+")):
+        for line in _page(name):
+            print(line)
 
 
 def _page(name: str) -> Iterator[str]:
-    from byzsim.experiments.tables import TABLES  # with pandas
+    from byzsim.experiments.tables import TABLES  # imports pandas
 
     name = canonical(name)
     for kind, zoo in ZOOS.items():
@@ -70,18 +73,18 @@ def _page(name: str) -> Iterator[str]:
 
 
 def _member(kind: str, name: str, entry: Entry) -> Iterator[str]:
-    shell, python = ASKED[kind]
+    shell, python = SELECTED_BY[kind]
     yield f"{name}: {kind}. Source: {entry.source}."
-    yield f"\n{inspect.getdoc(entry.make) or 'It has no description.'}\n"
+    yield f"\n{inspect.getdoc(entry.make) or 'No description.'}\n"
     yield f"Command line: {shell.format(name)}"
     yield f"Python:       {python.format(name, '')}"
     yield from _options(name, entry)
     yield from _variants(kind, name, entry)
     if kind in ("aggregation rule", "pre-rule") and entry.max_f is not Entry._field_defaults["max_f"]:
-        bounds = ", ".join(f"f = {entry.max_f(m)} of m = {m} workers" for m in SIZES)
-        yield f"\nGuaranteed up to {bounds}, with its defaults."
+        bounds = ", ".join(f"f <= {entry.max_f(m)} for m = {m} workers" for m in SIZES)
+        yield f"\nGuaranteed for {bounds}, with the defaults."
     if entry.cost:
-        yield f"Cost: of the order of {entry.cost}."
+        yield f"Cost: O({entry.cost})."
     words = ATTACK_TRAITS if kind in ("attack", "modifier of attacks") else RULE_TRAITS
     if entry.traits:
         yield f"With its defaults: {'; '.join(words[each] for each in sorted(entry.traits))}."
@@ -92,7 +95,7 @@ def _options(name: str, entry: Entry) -> Iterator[str]:
     words = allowed(entry.make)
     options = [each for each in inspect.signature(entry.make).parameters.values() if each.default is not each.empty]
     if not options:
-        yield "It has no options."
+        yield "No options."
         return
     yield f"\nOptions, as --options {name}.{options[0].name}={options[0].default} or as keywords in Python:"
     for each in options:
@@ -100,31 +103,31 @@ def _options(name: str, entry: Entry) -> Iterator[str]:
 
 
 def _variants(kind: str, name: str, entry: Entry) -> Iterator[str]:
-    shell, python = ASKED[kind]
+    shell, python = SELECTED_BY[kind]
     if entry.variants:
-        yield "\nVariants: definitions that go by this name, the default first."
+        yield "\nVariants: the definitions that have this name, the default first."
     for each in entry.variants:
         chosen = " ".join(f"{name}.{option}={value}" for option, value in each.options.items())
         single = "".join(f", {option}={value!r}" for option, value in each.options.items())
-        before = kind in ("pre-rule", "modifier of attacks")  # in Python the variant is that of the part after it
+        prefix = kind in ("pre-rule", "modifier of attacks")  # in Python the variant is that of the part after it
         yield f"  {each.name}: {each.formula}  [{each.source}]"
         yield f"      {shell.format(name)} --options {name}.variant={each.name}"
-        yield f"      {python.format(name, single if before else f', variant={each.name!r}')}"
-        yield f"      in single options: {chosen or 'all as by default'}"
+        yield f"      {python.format(name, single if prefix else f', variant={each.name!r}')}"
+        yield f"      in single options: {chosen or 'the defaults'}"
 
 
 def _dataset(name: str) -> Iterator[str]:
     entry = DATASETS[name]
     yield f"{name}: data set. Source: {entry.source}."
     yield f"\n{entry.summary}\n"
-    yield f"Command line: --data {name}; byzsim data {name} gets it and says where it comes from."
+    yield f"Command line: --data {name}; byzsim data {name} loads it and prints its source."
     yield ""
 
 
 def _table(table: Any) -> Iterator[str]:
     yield f"{table.name}: table. {table.title}. Source: {table.source}."
     yield f"\n{inspect.getdoc(sys.modules[f'byzsim.experiments.tables.{table.name}'])}\n"
-    yield f"Command line: byzsim run {table.name}; what each of these means: byzsim run {table.name} --help"
+    yield f"Command line: byzsim run {table.name}; the meaning of each setting: byzsim run {table.name} --help"
     for field in dataclasses.fields(table.config):
         value = getattr(table.config, field.name)
         yield f"  {field.name} = {' '.join(map(str, value)) if isinstance(value, tuple) else value}"

@@ -9,10 +9,11 @@ import sys
 import time
 
 import jax
+import numpy as np
 import pytest
 from byzsim.experiments import cli, records
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.run import hosts
+from byzsim.experiments.run import distributed
 
 RUN = ["run", "smoke", "--only", "rule=mean,attack=gaussian,alpha=0.2", "--epochs", "20", "--seeds", *"0123456"]
 OFTEN = [*RUN, "--checkpoint", "0"]
@@ -29,7 +30,14 @@ def started(folder, environment, *, devices=(1, 1), others=(), run=OFTEN):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    where = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(devices)), "--process"]
+    where = [
+        "--distributed",
+        "--coordinator",
+        f"127.0.0.1:{port}",
+        "--num-processes",
+        str(len(devices)),
+        "--process-id",
+    ]
     return [
         subprocess.Popen(
             [
@@ -94,13 +102,13 @@ def test_a_killed_process_ends_all_and_the_next_start_completes_with_the_same_bi
     kill_after_a_record(processes, 1, path)
     codes, outputs = ended(processes)
     assert codes[0] not in (0, None) and "process 0 of 2: 1 of 2 devices" in outputs[0]
-    assert "the same command goes on with the rest" in outputs[0] or "another task died" in outputs[0]
+    assert "the same command continues with the rest" in outputs[0] or "another task died" in outputs[0]
     before = path.read_bytes()
     assert 2 <= before.count(b"\n") < len(alone)
 
     codes, outputs = ended(start())
     assert codes == [0, 0], outputs
-    assert "going on with mean, gaussian" in outputs[0]
+    assert "continuing with mean, gaussian" in outputs[0]
     assert path.read_bytes().startswith(before) and numbers(path) == alone
     assert not (path.parent / "checkpoints").exists()
     assert "process 1 of 2: 1 of 2 devices" in outputs[1] and "seed" not in outputs[1]
@@ -116,7 +124,7 @@ def test_the_first_process_killed(start, tmp_path, alone):
     assert codes[1] not in (0, None) and "another" in outputs[1]
     codes, outputs = ended(start(devices=(1, 2)))  # not as many on each, so checkpoints are not used
     assert codes == [0, 0] and numbers(path) == alone, outputs
-    assert "was made by device 2 x" in outputs[0]
+    assert "was made with device 2 x" in outputs[0]
 
 
 @pytest.mark.faults
@@ -128,7 +136,7 @@ def test_one_process_completes_what_two_began(start, tmp_path, alone, capfd, how
     codes, _ = ended(processes)
     assert 0 not in codes
     assert cli.main([*RUN, "--results", str(tmp_path / "0")]) == 0
-    assert numbers(path) == alone and "going on with mean, gaussian" in capfd.readouterr().out
+    assert numbers(path) == alone and "continuing with mean, gaussian" in capfd.readouterr().out
 
 
 FAILING = """\
@@ -176,13 +184,27 @@ def test_processes_that_differ_all_say_so_and_end(start, others, message):
         assert re.search(message, output)
 
 
-def test_what_fails_on_one_process_ends_the_others_with_its_words(monkeypatch):
-    monkeypatch.setattr(hosts, "several", lambda: True)
-    monkeypatch.setattr(hosts, "gathered", lambda mine: [["one", None], ["two", "no disk"]])
+@pytest.fixture
+def process(monkeypatch):
+    """Process 0 of two; what the other one sends is to be set."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    return distributed.Distributed()
+
+
+def test_a_single_process_agrees_with_itself():
+    single = distributed.SINGLE
+    assert single.is_primary and single.all_gather(3) == [3] and single.broadcast(lambda: [1]) == [1]
+    assert single.broadcast_bytes(lambda: "x", raised, raised) == "x" and single.run_on_all(lambda: 2) == 2
+    single.check_consistent(command="a")
+    assert not single.is_peer_failure(MemoryError())
+
+
+def test_what_fails_on_one_process_ends_all_with_its_message(process, monkeypatch):
+    monkeypatch.setattr(process, "all_gather", lambda mine: [["one", None], ["two", "no disk"]])
     with pytest.raises(UserError, match="process 1 on two: no disk"):
-        hosts.on_all(lambda: 1)
+        process.run_on_all(lambda: 1)
     with pytest.raises(RuntimeError, match="own"):
-        hosts.on_all(lambda: raised(RuntimeError("own")))
+        process.run_on_all(lambda: raised(RuntimeError("own")))
 
 
 def raised(error):
@@ -198,21 +220,30 @@ def raised(error):
         (ValueError("INVALID: a rule's own words"), False),
     ],
 )
-def test_who_may_have_been_left_behind(monkeypatch, error, expected):
-    assert not hosts.lost(error)
-    monkeypatch.setattr(hosts, "several", lambda: True)
-    assert hosts.lost(error) is expected
+def test_which_errors_may_leave_the_other_processes_behind(process, error, expected):
+    assert process.is_peer_failure(error) is expected
 
 
 def test_one_cpu_device_is_refused(monkeypatch):
-    hosts._check_two()
+    distributed._check_two_devices()
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     with pytest.raises(UserError, match="JAX_NUM_CPU_DEVICES=2"):
-        hosts._check_two()
+        distributed._check_two_devices()
 
 
-def test_another_command_on_another_host_is_refused(monkeypatch):
-    told = [["one", {"command": "a", "data": "x"}], ["two", {"command": "b", "data": "x"}]]
-    monkeypatch.setattr(hosts, "gathered", lambda mine: told)
+def test_another_command_on_another_host_is_refused(process, monkeypatch):
+    gathered = [["one", {"command": "a", "data": "x"}], ["two", {"command": "b", "data": "x"}]]
+    monkeypatch.setattr(process, "all_gather", lambda mine: gathered)
     with pytest.raises(UserError, match="process 1 on two has another command than process 0 on one"):
-        hosts.agree(command="a", data="x")
+        process.check_consistent(command="a", data="x")
+
+
+def test_what_the_primary_broadcasts_is_what_every_process_gets(process):
+    """With one process of JAX's, where every message goes through the same program."""
+    assert process.all_gather({"a": 1})[0] == {"a": 1} and process.broadcast(lambda: [1, 2]) == [1, 2]
+    assert process.broadcast_bytes(lambda: "text", str.encode, bytes.decode) == "text"
+    process.is_primary = False
+    process.all_gather = lambda value: [4, value]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "_gather", lambda mine, take: np.frombuffer(b"text", np.uint8))
+        assert process.broadcast_bytes(lambda: raised(AssertionError()), str.encode, bytes.decode) == "text"

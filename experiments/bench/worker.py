@@ -159,7 +159,7 @@ class Failed(Exception):
     """A measurement that came to nothing, and why."""
 
 
-class Child:
+class WorkerProcess:
     """A process that answers one question after another, and is replaced when it dies or takes too long.
 
     Args:

@@ -7,7 +7,7 @@ from byzsim.experiments.bench.timing import Timing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Finding:
+class Comparison:
     """What was measured. At least one of the two sides may be a time."""
 
     part: str

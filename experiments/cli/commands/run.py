@@ -1,0 +1,93 @@
+"""`byzsim run`: carry out what has no record yet, then make the report."""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from byzsim.experiments import records
+from byzsim.experiments.cli import options as table_options
+from byzsim.experiments.cli.commands import report
+from byzsim.experiments.cli.options import PartOptions, ReportOptions
+from byzsim.experiments.cli.output import log
+from byzsim.experiments.errors import Incomplete, UserError, counted
+from byzsim.experiments.plan import cells
+from byzsim.experiments.records import folders
+from byzsim.experiments.run import devices, interrupt, session
+from byzsim.experiments.run.distributed import SINGLE, Processes, join
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(PartOptions, ReportOptions):
+    """Carry out every run that has no record yet, then make the report."""
+
+    checkpoint: float = 60.0
+    """seconds between checkpoints of unfinished runs, in checkpoints/ of the results folder; 0: after every epoch"""
+    strict: bool = False
+    """refuse runs with more Byzantine workers than the rule's guarantee covers, instead of a warning"""
+    devices_per_run: int = 1
+    """devices that share one run, for runs too large for one device (floating-point sums are reordered, so results
+    differ in the last bits)"""
+    distributed: bool = False
+    """be one of several processes, each started with this same command: found under SLURM, Kubernetes, Open MPI and on
+    TPU pods, otherwise described by the next three options"""
+    coordinator: str | None = None
+    """HOST:PORT of process 0"""
+    num_processes: int | None = None
+    """total number of processes"""
+    process_id: int | None = None
+    """rank of this process, from 0"""
+
+
+def main(args: list[str]) -> None:
+    """Carry out what has no record yet, then make the report."""
+    devices.use_all_cores()
+    request = table_options.read("run", Run, args)
+    table, options, folder = request
+    captions = report.captions(request)
+    devices.keep_compiled()
+    settings = session.Settings(
+        table=table.name,
+        data=options.config.data,
+        quick=options.quick,
+        data_dir=options.data_dir,
+        checkpoint=options.checkpoint,
+        devices_per_run=options.devices_per_run,
+        strict=options.strict,
+    )
+    with _processes(options) as processes:
+        failures = session.run(
+            processes.run_on_all(lambda: cells(options.config, options.only)),
+            folder,
+            settings,
+            on_start=lambda: folders.write(folder, table, options.config, quick=options.quick, words=captions),
+            processes=processes,
+            log=log if processes.is_primary else lambda line: None,
+        )
+        processes.run_on_all(lambda: _report(request, processes))
+    if failures:
+        raise Incomplete(_failed(failures, folder))
+
+
+def _report(request: table_options.Request[Run], processes: Processes) -> None:
+    if processes.is_primary:
+        with interrupt.exit_on_sigint():
+            report.write(request, report.recorded(request))
+
+
+def _processes(options: Run) -> contextlib.AbstractContextManager[Processes]:
+    where = (options.coordinator, options.num_processes, options.process_id)
+    if options.distributed:
+        devices.use_all_cores(at_least=1)
+        return join(*where)
+    if where != (None, None, None):
+        raise UserError("--coordinator, --num-processes and --process-id need --distributed")
+    return contextlib.nullcontext(SINGLE)
+
+
+def _failed(failures: Sequence[records.Record], folder: Path) -> str:
+    lines = "".join(f"\n  {records.label(records.key_of(each))}: {each['failed']}" for each in failures)
+    return (
+        f"{counted(len(failures), 'run')} failed; all other runs are recorded. The same command tries again.{lines}\n"
+        f"Tracebacks: {folder / 'failures.jsonl'}"
+    )

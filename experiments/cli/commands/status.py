@@ -1,0 +1,44 @@
+"""`byzsim status`: list which runs are done, failed, stale or missing, and why; nothing is run."""
+
+import dataclasses
+from pathlib import Path
+
+from byzsim.experiments import arguments, plugins, records
+from byzsim.experiments.cli import options as table_options
+from byzsim.experiments.cli.options import PartOptions
+from byzsim.experiments.cli.output import log
+from byzsim.experiments.datasets import fingerprint
+from byzsim.experiments.plan import cells
+from byzsim.experiments.records import status
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status(PartOptions):
+    """List which runs are done, failed, stale or missing, and why; run nothing."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Overview:
+    """One line for each results folder."""
+
+    results: Path = Path("results")
+    """the folder that holds all results folders"""
+    plugins: tuple[str, ...] = ()
+    """modules with the plugins' rules and attacks that the records name"""
+
+
+def main(args: list[str]) -> None:
+    """List the runs of a table with their states; without a table, one line for each results folder."""
+    if not args or args[0].startswith("-"):
+        given = arguments.parse_args(Overview, args, prog="byzsim status")
+        plugins.load(given.plugins)
+        for line in status.overview(given.results):
+            log(line)
+        return
+    table, options, folder = table_options.read("status", Status, args)
+    wanted = cells(options.config, options.only)
+    data = fingerprint(options.config.data, data_dir=options.data_dir, log=log)
+    asked = [records.identity(cell, options.config.data, data) for cell in wanted]
+    found = records.read(folder / "runs.jsonl", log)
+    for line in status.lines(f"{table.name} in {folder}", asked, found, status.read_failures(folder)):
+        log(line)
