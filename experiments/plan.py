@@ -1,4 +1,4 @@
-"""What a table is, what a user may change about it, and the cells that follow."""
+"""Tables, their settings, and the runs that follow from the settings."""
 
 import contextlib
 import dataclasses
@@ -21,28 +21,28 @@ from byzsim.options import resolved
 from tyro.constructors import PrimitiveConstructorSpec
 
 PAPER = Path(__file__).parent / "tables" / "published"
-PARTS = ("rules", "attacks", "alphas", "seeds")  # which cells are run, and not how
+AXES = ("rules", "attacks", "alphas", "seeds")  # these settings select runs; the others change them
 MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)
 
 
 def fraction(text: str) -> float:
-    """A number, or a count of workers as a part of all: 0.2 or 2/10.
+    """Parse a fraction, written as a number or as a count of workers out of all: 0.2 or 2/10.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: for any other text.
     """
     try:
         part, slash, whole = text.partition("/")
         return int(part) / int(whole) if slash else float(text)
     except (ValueError, ArithmeticError):
-        raise ValueError(f"{text!r} is neither a fraction such as 0.2 nor a part of all workers such as 2/10") from None
+        raise ValueError(f"{text!r} is neither a number such as 0.2 nor a count of workers such as 2/10") from None
 
 
 def _read_alpha(words: list[str]) -> float:
     try:
         return fraction(words[0])
     except ValueError as error:
-        raise UserError(f"--alphas: {error}") from None  # tyro would say less
+        raise UserError(f"--alphas: {error}") from None  # tyro's own message would be shorter
 
 
 Alpha = Annotated[
@@ -59,16 +59,16 @@ Alpha = Annotated[
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything about a table that can be changed on the command line."""
+    """The settings of a table, all of which can be changed on the command line."""
 
     rules: tuple[str, ...]
     """aggregation rules, the table's columns"""
     attacks: tuple[str, ...]
     """attacks, the table's rows"""
     alphas: tuple[Alpha, ...]
-    """Byzantine fractions, such as 0.2 or, as a count of m workers, 2/11; alpha times m has to be whole"""
+    """Byzantine fractions, as a number (0.2) or as a count of m workers (2/11); alpha times m has to be whole"""
     seeds: tuple[int, ...] = (0,)
-    """one run per cell and seed; the same seed has the same shards, batches and initial parameters in every cell"""
+    """one run for each cell and seed; equal seeds give equal shards, batches and initial parameters in every cell"""
     data: str = "fashion_mnist"
     """data set"""
     model: str = "lenet"
@@ -84,14 +84,14 @@ class Config:
     lr: float = 0.03
     """server learning rate"""
     optimizer: str = "sgd"
-    """the server's, a name in optax"""
+    """the server's optimizer, a name in optax"""
     momentum: Momentum = "none"
-    """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
+    """the workers' momentum: "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
     sharding: Sharding = "iid"
     """equal disjoint shards, uniform or with Dirichlet label skew"""
     dirichlet_alpha: float = 1.0
-    """the skew: small is extreme"""
+    """the concentration of the Dirichlet distribution: smaller values mean more skew"""
     options: tuple[str, ...] = ()
     """options of a rule, an attack or the model, such as krum.variant=byzfl gaussian.sigma=100 lenet.padding=0"""
 
@@ -99,15 +99,15 @@ class Config:
         counts = ((alpha, _count(alpha, self.m)) for alpha in self.alphas)
         object.__setattr__(self, "alphas", tuple(n / self.m if n else alpha for alpha, n in counts))
 
-    def with_our_names(self) -> "Config":
-        """Names of others, such as rfa, become ours; to be called when plugins are loaded, whose names go first."""
+    def without_aliases(self) -> "Config":
+        """Replace aliases, such as rfa, by names; to be called after plugins are loaded, whose names have priority."""
         rules, attacks = (tuple(map(canonical, names)) for names in (self.rules, self.attacks))
         return dataclasses.replace(self, rules=rules, attacks=attacks)
 
 
 def changed(base: Config, config: Config) -> list[str]:
-    """Settings of the cells that differ, in words such as "lr 0.03 -> 0.1"; which cells there are is none of them."""
-    names = [field.name for field in dataclasses.fields(Config) if field.name not in PARTS]
+    """The changed settings of the runs, such as "lr 0.03 -> 0.1", without the settings that only select runs."""
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in AXES]
     pairs = {name: (_value(base, name), _value(config, name)) for name in names}
     return [f"{name} {_text(a)} -> {_text(b)}" for name, (a, b) in pairs.items() if a != b]
 
@@ -121,42 +121,42 @@ def _text(value: object) -> str:
     return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
-# (mean, sd, seeds, seeds that diverged, the paper's number), accuracies in percent -> the mark to print.
+# (mean, sd, number of seeds, number of diverged seeds, published number), accuracies in percent -> the printed mark.
 Verdict = Callable[[float, float, int, int, float], str]
-Labels = Mapping[str, str]  # a rule's, attack's or verdict's name -> what is printed for it
+Labels = Mapping[str, str]  # name of a rule, attack or verdict -> printed text
 NO_LABELS: Labels = MappingProxyType({})
 
 
 def label(name: str, labels: Labels) -> str:
-    """What is printed for a rule, attack or verdict: its label, or the name with spaces for underscores."""
+    """The printed text of a rule, attack or verdict: its label, or its name with spaces for underscores."""
     return labels.get(name, name.replace("_", " "))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of a paper, or of ours: what is run, and what it is compared with."""
+    """A table of a paper or of this project: its runs, and the numbers that they are compared with."""
 
     name: str
     title: str
     source: str
-    """where the published numbers come from"""
+    """source of the published numbers"""
     config: Config
     quick: Mapping[str, Any]
-    """what `--quick` changes in the config"""
+    """settings that `--quick` changes"""
     verdict: Verdict
     """fixed before any run"""
     published: str | None = None
     """a file in experiments/tables/published with columns rule, attack, alpha, accuracy (percent), source"""
     labels: Labels = dataclasses.field(default_factory=dict)
-    """how names are printed, and what the marks of `verdict` mean"""
+    """the printed text of names, and the meaning of the marks of `verdict`"""
     appendix: Callable[[pd.DataFrame, Labels], str] | None = None
-    """a section of this table's own for its report, of the summary that is printed; "" where there is nothing to say"""
+    """makes an additional section of the report from the summary; "" for no section"""
 
     def paper(self) -> pd.DataFrame | None:
-        """The published numbers.
+        """Read the published numbers.
 
         Raises:
-            UserError: for a file that is no table of these columns.
+            UserError: the file is not a table with these columns.
         """
         return None if self.published is None else _published(PAPER / self.published)
 
@@ -168,26 +168,26 @@ def _published(path: Path) -> pd.DataFrame:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError) as error:
         words = str(error).strip("'\"\n ").partition("\n")[0]
-        raise UserError(f"{path} is no table with columns rule, attack, alpha, accuracy, source: {words}") from None
+        raise UserError(f"{path} is not a table with columns rule, attack, alpha, accuracy, source: {words}") from None
 
 
-TWINS = (
-    ". A run has one variant of a name: run each by itself, with its --options NAME.variant=VARIANT, and compare the "
-    "folders of results with byzsim diff"
+DUPLICATES = (
+    ". A table has one variant of each name. To compare variants, run the table once for each, with --options "
+    "NAME.variant=VARIANT, and compare the results folders with byzsim diff"
 )
-NAMED = {"True": True, "False": False, "None": None}
+CONSTANTS = {"True": True, "False": False, "None": None}
 SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(Cell)}
 
 
 def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
-    """One cell for each seed, rule, attack and alpha, seeds outermost; the same run (alpha = 0) only once.
+    """One run for each seed, rule, attack and alpha, seeds outermost; the runs with alpha = 0 occur only once.
 
     Args:
-        only: conditions such as "rule=krum,attack=gaussian"; several values of one key are alternatives.
+        only: conditions such as "rule=krum,attack=gaussian"; values of one key are alternatives.
     Raises:
-        UserError: for a name, a number or a combination that cannot be run, or conditions that no cell meets.
+        UserError: for a name, a number or a combination that cannot be run, or conditions that no run meets.
     """
-    _refuse_twins(config)
+    _refuse_duplicates(config)
     wanted = _conditions(only, config)
     unique: dict[str, Cell] = {}
     for seed, rule, attack, alpha in itertools.product(config.seeds, config.rules, config.attacks, config.alphas):
@@ -196,17 +196,17 @@ def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
             cell = _cell(config, seed=seed, rule=rule, attack=attack, alpha=alpha)
             unique.setdefault(repr(cell), cell)
     if not unique:
-        raise UserError("no cell is left" + (f" that meets --only {' '.join(only)}" if only else ": a list is empty"))
+        raise UserError("no runs: " + (f"none meets --only {' '.join(only)}" if only else "a list is empty"))
     return list(unique.values())
 
 
-def _refuse_twins(config: Config) -> None:
+def _refuse_duplicates(config: Config) -> None:
     for name in ("rules", "attacks", "alphas", "seeds"):
         values = getattr(config, name)
-        twins = [value for i, value in enumerate(values) if value in values[:i]]
-        if twins:
-            more = TWINS if name in ("rules", "attacks") else ""
-            raise UserError(f"--{name} has {twins[0]} twice{more}")
+        duplicates = [value for i, value in enumerate(values) if value in values[:i]]
+        if duplicates:
+            more = DUPLICATES if name in ("rules", "attacks") else ""
+            raise UserError(f"--{name} has {duplicates[0]} twice{more}")
 
 
 def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> Cell:
@@ -227,17 +227,17 @@ def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) ->
 
 
 def _own(*names: str) -> str:
-    """A hint, if one of these is not registered and a module of this folder."""
+    """A hint if one of the names is not registered but is a module in the current folder."""
     parts = {part for name in names for part in name.split("+")} - {name for zoo in MEMBERS for name in zoo}
     files = [part for part in sorted(parts) if part.isidentifier() and Path(f"{part}.py").is_file()]
-    return f" There is {files[0]}.py in this folder: --plugins {files[0]} makes its ENTRY known." if files else ""
+    return f" This folder has {files[0]}.py: --plugins {files[0]} registers its ENTRY." if files else ""
 
 
 def workers(alpha: float, m: int) -> int:
-    """alpha times m, which has to be a whole number of workers; 0.1818 is 2 of 11.
+    """alpha times m as a whole number of workers; 0.1818 counts as 2 of 11.
 
     Raises:
-        UserError: if it is not, with the nearest fractions that are.
+        UserError: it is not whole, with the nearest fractions that are.
     """
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha={alpha:g} is not a fraction from 0 to 1")
@@ -251,7 +251,7 @@ def workers(alpha: float, m: int) -> int:
 
 
 def _count(alpha: float, m: int) -> int | None:
-    """How many of m workers alpha is, as well as four digits of it can say; None if it is not whole."""
+    """The whole number of workers that alpha stands for, given four of its digits; None if there is none."""
     if not 0 <= alpha <= 1:
         return None
     n = round(alpha * m)
@@ -323,7 +323,7 @@ def _takes_text(parameter: inspect.Parameter) -> bool:
 
 
 def _types(hint: Any) -> Iterator[Any]:
-    """The types that a hint allows, those of literals too."""
+    """The types that a hint allows, including those of literals."""
     if typing.get_origin(hint) is Literal:
         yield from map(type, typing.get_args(hint))
     else:
@@ -333,9 +333,9 @@ def _types(hint: Any) -> Iterator[Any]:
 
 
 def _literal(text: str) -> Any:
-    """A number, True, False or None where `text` is one; nothing else is read as Python."""
-    if text in NAMED:
-        return NAMED[text]
+    """The number, True, False or None that the text is; any other text stays text."""
+    if text in CONSTANTS:
+        return CONSTANTS[text]
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
@@ -360,7 +360,7 @@ def _conditions(only: Sequence[str], config: Config) -> dict[str, set[Any]]:
 
 
 def _alpha(text: str, known: Sequence[float]) -> list[float]:
-    """The nearest of the known fractions, if two digits or more were given and are its own: 0.18 is 2/11; else none."""
+    """The nearest known fraction if at least two given digits agree with it (0.18 is 2/11); otherwise none."""
     try:
         given = fraction(text)
     except ValueError:

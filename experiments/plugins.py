@@ -1,4 +1,4 @@
-"""A user's own rules and attacks: from modules that the user names, imported then and never otherwise."""
+"""Rules and attacks of a user: modules that the user names with --plugins, and only these, are imported."""
 
 import ast
 import hashlib
@@ -15,17 +15,17 @@ from byzsim import Entry, register
 from byzsim.experiments.errors import UserError
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
-OURS = frozenset({"byzsim"})
+BUILT_IN_PACKAGES = frozenset({"byzsim"})
 
 
 def load(modules: Sequence[str]) -> dict[str, Entry]:
-    """Import these modules, from this folder or Python's path, and register their members.
+    """Import modules from the current folder or Python's path, and register their members.
 
-    A module that ends in `ENTRY = Entry(...)` is one member, called as its file is; a package may also import several
-    such modules of its own.
+    A module that ends in `ENTRY = Entry(...)` is one member, named after its file; a package may import several such
+    modules of its own.
 
     Raises:
-        UserError: a module that is not found or cannot be imported, or members that cannot be used.
+        UserError: a module is not found or cannot be imported, or a member cannot be used.
     """
     if modules and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -33,7 +33,7 @@ def load(modules: Sequence[str]) -> dict[str, Entry]:
     for name in modules:
         for member, module in _members(_imported(name)).items():
             if member in found:
-                raise UserError(f"plugin {name}: another plugin has a {member!r} too; rename one of both")
+                raise UserError(f"plugin {name}: another plugin also defines {member!r}; rename one of them")
             entry = module.ENTRY
             try:
                 register(member, entry._replace(digest=digest(module)) if isinstance(entry, Entry) else entry)
@@ -45,7 +45,7 @@ def load(modules: Sequence[str]) -> dict[str, Entry]:
 
 def _imported(name: str) -> ModuleType:
     if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
-        raise UserError(f"--plugins {name!r} is no module name: for the file my_rule.py of this folder, give my_rule")
+        raise UserError(f"--plugins {name!r} is not a module name: for my_rule.py in this folder, give my_rule")
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
@@ -55,7 +55,7 @@ def _imported(name: str) -> ModuleType:
         raise UserError(f"plugin {name}: {_where(error)}: {error}") from error
     except SyntaxError as error:
         raise UserError(f"plugin {name}: {error.filename}, line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:  # it is the user's code
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UserError(f"plugin {name}: {_where(error)}: {type(error).__name__}: {error}") from error
 
 
@@ -70,16 +70,16 @@ def _members(module: ModuleType) -> dict[str, ModuleType]:
     found = {each.__name__.rpartition(".")[2]: each for each in (module, *inside) if hasattr(each, "ENTRY")}
     if not found:
         raise UserError(
-            f"plugin {module.__name__}: {getattr(module, '__file__', None) or 'a folder'} has no "
-            "ENTRY = Entry(...), nor has a module of its own that it imports"
+            f"plugin {module.__name__}: neither {getattr(module, '__file__', None) or 'the folder'} nor a module of "
+            "its own that it imports defines ENTRY = Entry(...)"
         )
     return found
 
 
 def digest(module: ModuleType) -> str:
-    """SHA-256 (hex) of the sources of a module and of all that it imports, installed packages and ours left out.
+    """SHA-256 (hex) of the sources of a module and of what it imports, without installed packages and byzsim.
 
-    Modules that are imported by computed names, and data files, are not seen.
+    Modules that are imported by computed names, and data files, are not included.
     """
     total = hashlib.sha256()
     for name, source in sorted(sources(module.__name__).items()):
@@ -88,7 +88,7 @@ def digest(module: ModuleType) -> str:
 
 
 def sources(name: str) -> dict[str, bytes]:
-    """Of a module and of all that it imports, by module name; as `digest` counts them."""
+    """The sources that `digest` includes, by module name."""
     top, todo, found = name.partition(".")[0], [name], {}
     while todo:
         each = todo.pop()
@@ -102,14 +102,14 @@ def sources(name: str) -> dict[str, bytes]:
 
 
 def _file(name: str, top: str) -> Path | None:
-    """Where a module of the user's is."""
+    """The file of a module; None for modules that are not the user's."""
     first = name.partition(".")[0]
-    if first in sys.stdlib_module_names or first in OURS:
+    if first in sys.stdlib_module_names or first in BUILT_IN_PACKAGES:
         return None
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, AttributeError, ValueError):
-        return None  # an attribute, or an import that is tried and not needed
+        return None  # an attribute, or an optional import
     if spec is None or not spec.has_location or not spec.origin:
         return None
     path = Path(spec.origin)

@@ -173,18 +173,18 @@ CLI = {
         Bad("byzsim run smoke --rules krun", "unknown rule 'krun'. Did you mean 'krum'"),
         Bad("byzsim run smoke --rules nmn+krum", "unknown pre-rule 'nmn'. Did you mean 'nnm'"),
         Bad("byzsim run smoke --rules Κrum", "unknown rule 'Κrum'"),
-        Bad("byzsim run smoke --rules krum krum", "--rules has krum twice. A run has one variant of a name"),
+        Bad("byzsim run smoke --rules krum krum", "--rules has krum twice. A table has one variant of each name"),
         Bad("byzsim run smoke --rules krum,median,Multi-Krum", "Did you mean 'multi_krum'"),
         Bad(
             "byzsim run smoke --rules drift",
-            "There is drift.py in this folder: --plugins drift makes its ENTRY known",
+            "This folder has drift.py: --plugins drift registers its ENTRY",
             {"drift.py": ""},
             "drift.py is there",
         ),
-        Bad("byzsim run smoke --rules", "no cell is left: a list is empty"),
+        Bad("byzsim run smoke --rules", "no runs: a list is empty"),
         Bad("byzsim run smoke --rules mda --m 30", "mda tries all subsets of at most 20 workers"),
         Bad("byzsim run smoke --attacks gausian", "Did you mean 'gaussian'"),
-        Bad("byzsim run smoke --seeds", "no cell is left: a list is empty"),
+        Bad("byzsim run smoke --seeds", "no runs: a list is empty"),
         Bad("byzsim run smoke --seeds 0 0", "--seeds has 0 twice"),
         Bad("byzsim run smoke --seeds -1", "seed=-1 is below 0"),
         Bad("byzsim run smoke --seeds 4294967296", "seed=4294967296 is more than 4,294,967,295"),
@@ -204,8 +204,8 @@ CLI = {
         Bad("byzsim run smoke --alphas 0.25", "2.5 workers, not a whole number. Try 2/10 or 3/10."),
         Bad("byzsim run smoke --m 11 --alphas 0.27", "2.97 workers, not a whole number. Try 2/11 or 3/11."),
         Bad("byzsim run smoke --alphas 2/11", "alpha=0.181818 of m=10 is 1.81818 workers"),
-        Bad("byzsim run smoke --alphas 2/0", "'2/0' is neither a fraction such as 0.2 nor a part of all workers"),
-        Bad("byzsim run smoke --alphas few", "'few' is neither a fraction such as 0.2 nor a part of all workers"),
+        Bad("byzsim run smoke --alphas 2/0", "'2/0' is neither a number such as 0.2 nor a count of workers"),
+        Bad("byzsim run smoke --alphas few", "'few' is neither a number such as 0.2 nor a count of workers"),
         Bad("byzsim run smoke --alphas 1.5", "alpha=1.5 is not a fraction from 0 to 1"),
         Bad("byzsim run smoke --alphas -0.1", "alpha=-0.1 is not a fraction from 0 to 1"),
         Bad("byzsim run smoke --alphas nan", "alpha=nan is not a fraction from 0 to 1"),
@@ -363,13 +363,13 @@ CLI = {
         Bad("byzsim report smoke --inject FOLDER", "cannot put the table into FOLDER", runs(record())),
         Bad(
             "byzsim report smoke --inject page.md",
-            "expected one <!-- TABLE:smoke -->",
+            "the page needs one <!-- TABLE:smoke -->",
             runs(record()) | {"page.md": ""},
             "an empty page.md",
         ),
         Bad(
             "byzsim report smoke --inject page.md",
-            "it is no text",
+            "it is not UTF-8 text",
             runs(record()) | {"page.md": b"\xff\xfe"},
             "a page.md of other bytes",
         ),
@@ -427,10 +427,10 @@ CLI = {
         ),
         Bad("byzsim run smoke --data-dir gone", "--data-dir gone is not a folder"),
         Bad("byzsim data mnist", "no source has the data set 'mnist'"),
-        Bad("byzsim data mnist", "is torn", {"cache/mnist.npz": b"PK\3\4 torn"}, "the cache: half an archive"),
+        Bad("byzsim data mnist", "is damaged", {"cache/mnist.npz": b"PK\3\4 torn"}, "the cache: half an archive"),
         Bad(
             "byzsim data mnist",
-            "is torn",
+            "is damaged",
             {"cache/mnist.npz": pickle.dumps(Trap())},
             "the cache: a pickle that would run code",
         ),
@@ -722,11 +722,11 @@ PYTHON = {
     ],
     "Published tables": [
         Bad("plan._published(Path('gone.csv'))", "cannot read gone.csv"),
-        Bad("plan._published(Path('empty.csv'))", "empty.csv is no table with columns", {"empty.csv": ""}, "empty"),
-        Bad("plan._published(Path('short.csv'))", "is no table with columns", {"short.csv": "rule\n"}, "one column"),
+        Bad("plan._published(Path('empty.csv'))", "empty.csv is not a table with columns", {"empty.csv": ""}, "empty"),
+        Bad("plan._published(Path('short.csv'))", "is not a table with columns", {"short.csv": "rule\n"}, "one column"),
         Bad(
             "plan._published(Path('words.csv'))",
-            "is no table with columns",
+            "is not a table with columns",
             {"words.csv": "rule,attack,alpha,accuracy,source\nkrum,alie,0.1,high,me\n"},
             "an accuracy that is no number",
         ),
@@ -839,7 +839,7 @@ def page() -> str:
 def _short(message: str) -> str:
     text = " ".join(message.removeprefix("byzsim: ").split())
     text = re.sub(r"Known: .*?\.( |$)", r"Known: ...\1", text)
-    text = re.sub(r"Any one of these mends it: .*", "Any one of these mends it: ...", text)
+    text = re.sub(r"(do one of the following:) .*", r"\1 ...", text)
     text = re.sub(r"[0-9a-f]{64}", "...", text)
     text = re.sub(r"[\d,.]+ GB are there", "N GB are there", text)
     return text.replace("<", "&lt;")

@@ -197,7 +197,7 @@ def test_a_broken_idx_file_the_user_gave_stops(files, load, name, broken, messag
 def test_a_broken_gz_file_the_user_gave_stops(tmp_path, load, broken):
     path = write_files(tmp_path / "files", packed=True) / "train-images-idx3-ubyte.gz"
     path.write_bytes(broken(path.read_bytes()))
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz cannot be read.*fetch it again"):
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz cannot be read.*download it again"):
         load(data_dir=tmp_path / "files")
 
 
@@ -229,7 +229,7 @@ def test_the_second_load_is_from_the_cache_alone(monkeypatch, files, load):
     monkeypatch.setattr(_tfds, "prepared", touched)
     second = load(data_dir=files)
     assert same(second) and second[4:] == first[4:]
-    assert load.said == [f"tiny: prepared cache: {first.source}"]
+    assert load.said == [f"tiny: cache: {first.source}"]
     assert not second.test_labels.flags.writeable
 
 
@@ -259,7 +259,7 @@ def test_without_a_home_there_is_no_cache_and_no_error(monkeypatch, files, load,
     monkeypatch.setattr("pwd.getpwuid", nobody)
     assert same(load(data_dir=files))
     assert [line.partition(";")[0] for line in load.said[:2]] == [
-        "tiny: prepared cache: there is no home folder",
+        "tiny: cache: there is no home folder",
         "tiny: prepared TFDS folder: there is no home folder",
     ]
     assert _cache.cache_folder() is _cache.cache_file("x", cache_dir=None) is None
@@ -287,13 +287,13 @@ STORED = dataset(ARRAYS, n_classes=10, source="here")._asdict()
 @pytest.mark.parametrize(
     ("torn", "message"),
     [
-        (lambda good: b"", "is torn"),
-        (lambda good: good[: len(good) // 2], "is torn"),
-        (lambda good: b"not an archive at all", "is torn"),
-        (flipped, "is torn"),
-        (lambda good: pickle.dumps(Trap()), "is torn"),
-        (lambda good: archive(**{**STORED, "source": np.array([Trap()])}), "is torn"),
-        (lambda good: archive(train_images=ARRAYS[0]), "is torn"),
+        (lambda good: b"", "is damaged"),
+        (lambda good: good[: len(good) // 2], "is damaged"),
+        (lambda good: b"not an archive at all", "is damaged"),
+        (flipped, "is damaged"),
+        (lambda good: pickle.dumps(Trap()), "is damaged"),
+        (lambda good: archive(**{**STORED, "source": np.array([Trap()])}), "is damaged"),
+        (lambda good: archive(train_images=ARRAYS[0]), "is damaged"),
         (lambda good: archive(**{**STORED, "digest": "0" * 64}), "expected 0000"),
         (lambda good: archive(**{**STORED, "test_images": 255 - ARRAYS[2]}), "has digest"),
         (lambda good: archive(**{**STORED, "n_classes": 1}), "a label"),
@@ -364,7 +364,7 @@ def test_when_all_fail_every_reason_and_every_remedy_is_listed(tmp_path, load):
         load(DEBIAN, data_dir=tmp_path / "nowhere")
     message = str(caught.value)
     for part in (
-        f"prepared cache: {load.cache} not there",
+        f"cache: {load.cache} does not exist",
         f"prepared TFDS folder: nothing prepared in {tmp_path / 'tfds' / 'tiny'}",
         f"the folder given: {tmp_path / 'nowhere'} has no train-images-idx3-ubyte",
         f"installed Debian package: {Path('/no/such/folder')} has no train-images-idx3-ubyte",

@@ -124,7 +124,7 @@ def test_a_cell_goes_by_the_usual_name():
 
 def test_a_table_takes_the_usual_names():
     changes = {"rules": ("cwmed", "rfa"), "attacks": ("ipm", "lf"), "options": ("ipm.epsilon=2",)}
-    config = dataclasses.replace(TABLES["smoke"].config, **changes).with_our_names()
+    config = dataclasses.replace(TABLES["smoke"].config, **changes).without_aliases()
     assert (config.rules, config.attacks) == (("median", "geometric_median"), ("inner_product", "label_flip"))
     (cell,) = cells(config, ["rule=cwmed,attack=ipm,alpha=0.2"])
     assert (cell.rule, cell.attack, cell.attack_args["epsilon"]) == ("median", "inner_product", 2.0)

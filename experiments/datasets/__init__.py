@@ -21,22 +21,22 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     log: Log = print,
 ) -> Dataset:
-    """A data set from the first that has it: cache, TFDS folder, files, internet, Debian package.
+    """Load a data set from the first source that has it: cache, TFDS folder, files, internet, Debian package.
 
     Args:
         name: a key of `DATASETS`.
-        cache_dir: where decoded arrays are kept; default $BYZSIM_CACHE, else the user's cache folder.
+        cache_dir: folder for decoded arrays; default $BYZSIM_CACHE, else the user's cache folder.
         data_dir: a folder with the original files, read if neither cache nor TFDS folder has the data set.
-        log: takes one short line for each place that is tried.
+        log: receives one short line for each source that is tried.
 
     Raises:
-        UserError: the name is unknown, a file in `data_dir` is broken, or no place has the data set.
+        UserError: the name is unknown, a file in `data_dir` is broken, or no source has the data set.
     """
     return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, log=log)
 
 
 def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Entry:
-    """Raises UserError for names and folders that are not there."""
+    """Raises UserError for an unknown name or a folder that does not exist."""
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
     if data_dir is not None and not Path(data_dir).expanduser().is_dir():
@@ -45,13 +45,13 @@ def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Entry:
 
 
 class Fingerprint(NamedTuple):
-    """What of a data set decides results, without its arrays."""
+    """What of a data set decides results: the digest of its arrays."""
 
     digest: str
 
 
 def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, log: Log = print) -> Fingerprint:
-    """The digest that the cache was stored with, in milliseconds and not checked; without a cache, as `load`."""
+    """The digest stored in the cache, which is read in milliseconds and not verified; without a cache, as `load`."""
     _checked(name, data_dir)
     stored = stored_digest(cache_file(name, cache_dir=None))
     return Fingerprint(stored or load(name, data_dir=data_dir, log=log).digest)
@@ -64,7 +64,7 @@ def describe(
     data_dir: str | os.PathLike[str] | None = None,
     log: Log = print,
 ) -> str:
-    """Load a data set as `load` does, which fills the cache, and say in a few lines what it is."""
+    """Load a data set as `load` does, which fills the cache, and describe it in a few lines."""
     data = load(name, cache_dir=cache_dir, data_dir=data_dir, log=log)
     cache = cache_file(name, cache_dir=cache_dir)
     kept = f"{cache} ({cache.stat().st_size / 1e6:.1f} MB)" if cache and cache.is_file() else "none"

@@ -1,4 +1,4 @@
-"""What all data sets share: the types, and the one constructor, which checks and fingerprints the arrays."""
+"""The types that all data sets share, and their constructor, which checks the arrays and computes their digest."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]  # (n, h, w) or (n, h, w, c)
 Label = NDArray[np.uint8]  # (n,)
 Arrays = tuple[Image, Label, Image, Label]  # train images, train labels, test images, test labels
-Log = Callable[[str], object]  # takes one short line for the user
+Log = Callable[[str], object]  # receives one short line for the user
 
 
 class Dataset(NamedTuple):
@@ -23,19 +23,19 @@ class Dataset(NamedTuple):
     test_labels: Label
     n_classes: int
     digest: str  # SHA-256 (hex) over shape, dtype and contents of the four arrays
-    source: str  # where these arrays came from, in words; no path, as it is recorded with results
+    source: str  # origin of the arrays in words, without a path
 
 
 class Entry(NamedTuple):
-    """What a data set file ends with."""
+    """A data set as its file registers it."""
 
-    load: Callable[..., Dataset]  # takes cache_dir, data_dir and say
+    load: Callable[..., Dataset]  # takes cache_dir, data_dir and log
     summary: str  # one line
     source: str  # citation
 
 
 class Missing(UserError):
-    """A source has nothing to offer (no such file, no internet): the next one is tried."""
+    """A source does not have the data set (no such file, no internet); the next source is tried."""
 
 
 def digest(arrays: Arrays) -> str:
@@ -48,10 +48,10 @@ def digest(arrays: Arrays) -> str:
 
 
 def dataset(arrays: Arrays, *, n_classes: int, source: str) -> Dataset:
-    """The checked, read-only data set over these arrays.
+    """Make a data set of these arrays, which become read-only.
 
     Raises:
-        UserError: a dtype other than uint8, as many labels as images not given, or a label out of range.
+        UserError: a dtype other than uint8, different numbers of images and labels, or a label out of range.
     """
     for split, images, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
         if images.dtype != np.uint8 or labels.dtype != np.uint8:
@@ -64,5 +64,5 @@ def dataset(arrays: Arrays, *, n_classes: int, source: str) -> Dataset:
         if labels.max() >= n_classes:
             raise UserError(f"{source}: {split} has a label {labels.max()}, expected 0 to {n_classes - 1}.")
     for array in arrays:
-        array.flags.writeable = False  # shared by every run in this process, whichever source it came from
+        array.flags.writeable = False  # all runs in this process share the arrays
     return Dataset(*arrays, n_classes=n_classes, digest=digest(arrays), source=source)

@@ -1,4 +1,4 @@
-"""A Debian package fetched and unpacked without root and without installing it."""
+"""Downloads and unpacks a Debian package without root and without installing it."""
 
 import shutil
 import subprocess
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from byzsim.experiments.datasets._base import Missing
 
-SECONDS = 300.0  # for any one command: 31 MB over a slow line
+SECONDS = 300.0  # for each command: 31 MB over a slow connection
 NET = ("-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10", "-o", "Acquire::https::Timeout=10")
 
 
 def unpack(package: str, *, folder: Path) -> Path:
     """Download a package into `folder` and unpack it there; return the root of its file tree.
 
-    Where apt has no package lists, they are fetched into `folder` too, which needs no root.
+    Without package lists, apt downloads them into `folder` too, which needs no root.
 
     Raises:
         Missing: there is no apt-get or dpkg-deb, or one of them failed.
@@ -40,5 +40,5 @@ def _run(*command: str, folder: Path) -> None:
             command, cwd=folder, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS
         )
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        raise Missing(f"{' '.join(command)} failed ({said[-1]}).") from error
+        printed = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        raise Missing(f"{' '.join(command)} failed ({printed[-1]}).") from error

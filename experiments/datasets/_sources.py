@@ -1,4 +1,4 @@
-"""The one door to data sets that come with no Python package: the sources, in the order they are tried."""
+"""The sources of the data sets that no Python package contains, in the order in which they are tried."""
 
 import os
 import tempfile
@@ -13,14 +13,14 @@ from byzsim.experiments.errors import UserError
 
 
 class Debian(NamedTuple):
-    """Where Debian has a data set."""
+    """A Debian package with a data set."""
 
     package: str
-    folder: str  # where the package puts the original files, without the first slash
+    folder: str  # of the original files in the package, without the first slash
 
 
 class Recipe(NamedTuple):
-    """What the sources have to know about one data set."""
+    """What the sources need to know about one data set."""
 
     name: str  # as in the registry and in TFDS
     n_classes: int
@@ -31,11 +31,11 @@ class Recipe(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One place where a data set may be found."""
+    """One source of a data set."""
 
     title: str
     fetch: Callable[[], Dataset]  # raises Missing or UserError
-    given: bool = False  # whether the user named it: then a broken file stops, for the user to mend
+    given: bool = False  # whether the user named it: then a broken file is an error
 
 
 def load(
@@ -45,13 +45,13 @@ def load(
     data_dir: str | os.PathLike[str] | None,
     log: Log,
 ) -> Dataset:
-    """The data set from the first source that has it; kept in the prepared cache if it was not there.
+    """Load the data set from the first source that has it, and store it in the cache.
 
     Raises:
-        UserError: a file in `data_dir` is broken, or no source has the data set (then: every reason).
+        UserError: a file in `data_dir` is broken, or no source has the data set (with the reason of each source).
     """
     cache, failed = _cache.cache_file(recipe.name, cache_dir=cache_dir), []
-    kept = Source("prepared cache", partial(_cache.read, cache))
+    kept = Source("cache", partial(_cache.read, cache))
     for source in (kept, *sources(recipe, data_dir=data_dir, log=log)):
         try:
             data = source.fetch()
@@ -65,16 +65,16 @@ def load(
             if source is not kept:
                 _keep(cache, data, name=recipe.name, log=log)
             return data
-    raise UserError("\n".join([f"no source has the data set {recipe.name!r}. Tried:", *failed, *_mend(recipe)]))
+    raise UserError("\n".join([f"no source has the data set {recipe.name!r}. Tried:", *failed, *_remedies(recipe)]))
 
 
 def sources(recipe: Recipe, *, data_dir: str | os.PathLike[str] | None, log: Log) -> list[Source]:
-    """Every source of a data set after its cache, in the order in which they are tried."""
+    """All sources of a data set except its cache, in the order in which they are tried."""
     found = [Source("prepared TFDS folder", partial(_from_tfds, recipe, log=log))]
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
         read = partial(_from_folder, recipe, folder, source="the original files in a folder of the user")
-        found.append(Source("the folder given", read, given=True))
+        found.append(Source("--data-dir folder", read, given=True))
     if recipe.debian:
         installed = Path("/") / recipe.debian.folder
         source = f"the original files in the Debian package {recipe.debian.package}"
@@ -106,7 +106,7 @@ def _from_internet(recipe: Recipe) -> Dataset:
 
 
 def _from_debian(recipe: Recipe, debian: Debian, *, log: Log) -> Dataset:
-    log(f"{recipe.name}: fetching the Debian package {debian.package}")
+    log(f"{recipe.name}: downloading the Debian package {debian.package}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = _debian.unpack(debian.package, folder=Path(folder))
         source = f"the original files in the Debian package {debian.package}"
@@ -115,16 +115,16 @@ def _from_debian(recipe: Recipe, debian: Debian, *, log: Log) -> Dataset:
 
 def _keep(cache: Path | None, data: Dataset, *, name: str, log: Log) -> None:
     if cache is None:
-        return  # as said when it was looked for
+        return  # reported when it was read
     try:
         _cache.write(cache, data)
-    except OSError as error:  # a full disk or a read-only home: slower next time, but no reason to stop
-        log(f"{name}: not kept in {cache} ({error})")
+    except OSError as error:  # a full disk or a read-only home folder only makes the next start slower
+        log(f"{name}: not cached in {cache} ({error})")
 
 
-def _mend(recipe: Recipe) -> Iterator[str]:
+def _remedies(recipe: Recipe) -> Iterator[str]:
     names = ", ".join(url.rpartition("/")[2] for url in recipe.urls)
-    yield "Any one of these mends it:"
+    yield "To make the data set available, do one of the following:"
     yield f"  with internet: byzsim data {recipe.name}"
     yield f"  with the files {names}: byzsim data {recipe.name} --data-dir FOLDER"
     yield f"  with a prepared array_record folder: TFDS_DATA_DIR=FOLDER byzsim data {recipe.name}"

@@ -1,7 +1,7 @@
-"""TensorFlow Datasets (TFDS), without TensorFlow: folders that it has prepared, and its download manager.
+"""TensorFlow Datasets (TFDS) without TensorFlow: prepared folders, and the download manager.
 
-`tensorflow_datasets` is imported only once there is something for it to do. Its own builders are not used:
-those of the MNIST family encode their images with TensorFlow.
+`tensorflow_datasets` is imported only when it is needed. Its builders are not used, because those of the MNIST family
+encode their images with TensorFlow.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from byzsim.experiments.datasets._base import Image, Label, Log, Missing
 from byzsim.experiments.datasets._cache import expanded
 from byzsim.experiments.errors import UserError
 
-OWN = "tensorflow_datasets.core.features."
+TFDS_CLASSES = "tensorflow_datasets.core.features."
 PROBE_SECONDS = 3.0
-DECODED_PER_SECOND = 12_000  # small PNG with Pillow on one core, as measured; only for the line the user sees
+DECODED_PER_SECOND = 12_000  # small PNG files with Pillow on one core, measured; only for the message
 
 
 class Split(NamedTuple):
@@ -29,18 +29,18 @@ class Split(NamedTuple):
 
     images: Image  # (n, h, w) or (n, h, w, c)
     labels: Label  # (n,)
-    lossy: bool  # whether any image was stored as JPEG
+    lossy: bool  # whether an image was stored as JPEG
 
 
 def prepared(name: str) -> Path:
     """The newest version of a data set in $TFDS_DATA_DIR, else in ~/tensorflow_datasets.
 
     Raises:
-        Missing: none is prepared there.
+        Missing: no version is prepared there.
     """
     folder = expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     if folder is None:
-        raise Missing("there is no home folder; TFDS_DATA_DIR=FOLDER gives another place.")
+        raise Missing("there is no home folder; set TFDS_DATA_DIR=FOLDER.")
     home = folder / name
     versions = [info.parent for info in home.glob("*/dataset_info.json")]
     if not versions:
@@ -49,7 +49,7 @@ def prepared(name: str) -> Path:
 
 
 def read(folder: Path, *, log: Log) -> tuple[Split, Split]:
-    """The train and test splits of a prepared folder, in the order of the original files unless lossy.
+    """Read the train and test splits of a prepared folder, in the order of the original files unless lossy.
 
     Raises:
         UserError: the folder is broken, or not in the array_record format.
@@ -60,33 +60,33 @@ def read(folder: Path, *, log: Log) -> tuple[Split, Split]:
 
         builder = tfds.builder_from_directory(folder)
         return _split(builder, "train", log=log), _split(builder, "test", log=log)
-    except Exception as error:  # whatever TFDS, array_record and Pillow raise: the folder is of no use
+    except Exception as error:  # any error of TFDS, array_record or Pillow: the folder is unusable
         raise UserError(
-            f"{folder} cannot be read ({type(error).__name__}: {_first_line(error)}). Expected a whole TFDS "
+            f"{folder} cannot be read ({type(error).__name__}: {_first_line(error)}). Expected a complete TFDS "
             "folder in the array_record format; prepare it again with file_format='array_record'."
         ) from error
 
 
 def _check_classes(features: Path) -> None:
-    """TFDS imports the modules of the classes that this file names: only its own may be.
+    """Check the classes that this file names, because TFDS imports their modules: only TFDS's own are allowed.
 
     Raises:
-        OSError, ValueError: no such file, no JSON, or a class from elsewhere.
+        OSError, ValueError: no such file, no JSON, or a class of another package.
     """
 
     def check(part: dict[str, Any]) -> None:
-        name = part.get("pythonClassName", OWN)
-        if not str(name).startswith(OWN):
+        name = part.get("pythonClassName", TFDS_CLASSES)
+        if not str(name).startswith(TFDS_CLASSES):
             raise ValueError(f"{features.name} names {name}, which is not a class of TFDS")
 
     json.loads(features.read_bytes(), object_hook=check)
 
 
 def download(urls: Iterable[str], *, folder: Path) -> None:
-    """Fetch files into `folder` under their own names, with TFDS's download manager and its checksums.
+    """Download files into `folder` under their own names, with TFDS's download manager and its checksums.
 
     Raises:
-        Missing: there is no way to the internet (found out within seconds), or the download failed.
+        Missing: there is no internet (detected within seconds), or the download failed.
     """
     by_name = {url.rpartition("/")[2]: url for url in urls}
     for url in by_name.values():
@@ -97,7 +97,7 @@ def download(urls: Iterable[str], *, folder: Path) -> None:
         manager = tfds.download.DownloadManager(download_dir=folder / "tfds", force_checksums_validation=True)
         for name, url in by_name.items():
             os.replace(manager.download(url), folder / name)
-    except Exception as error:  # requests' errors, TFDS's and the disk's
+    except Exception as error:  # errors of requests, TFDS or the disk
         raise Missing(f"download failed ({type(error).__name__}: {_first_line(error)}).") from error
 
 
@@ -111,9 +111,9 @@ def _split(builder: Any, split: str, *, log: Log) -> Split:
 
     records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     log(f"{builder.name}: decoding {len(records):,} images, about {len(records) // DECODED_PER_SECOND + 1} s")
-    every = records.__getitems__(range(len(records)))  # one batch: six times as fast as one by one
+    every = records.__getitems__(range(len(records)))  # one batch is six times as fast as single reads
     images, labels, lossy = _decode(every)
-    # A JPEG copy has no original order to restore; if its own order is by class, the shuffle does good.
+    # A JPEG copy has no original order to restore, and the shuffle helps if its own order is by class.
     if lossy or builder.info.disable_shuffling:
         return Split(images, labels, lossy)
     back = np.argsort(order(len(labels), split=split))

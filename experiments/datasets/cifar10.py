@@ -1,7 +1,7 @@
 """CIFAR-10: 50,000 + 10,000 colour images, 32x32x3, ten classes of 6,000.
 
-The original is one archive with its SHA-256 pinned here. A TFDS folder has no such sum to meet: only its
-shapes and class counts are checked, and its source says whether the pixels went through JPEG.
+The original is one archive with its SHA-256 pinned here. A TFDS folder has no such sum: only its shapes and
+class counts are checked, and its source records whether the pixels went through JPEG.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def read(folder: Path) -> Arrays:
 
     Raises:
         Missing: the archive is not in `folder`.
-        UserError: it is not the original, byte for byte.
+        UserError: it differs from the original archive.
     """
     path = folder / FILE
     if not path.is_file():
@@ -34,16 +34,16 @@ def read(folder: Path) -> Arrays:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
-        raise UserError(f"{path} has SHA-256 {found}, expected {SHA256}: broken or not the original. Fetch it again.")
-    with tarfile.open(path) as archive:  # nothing is unpacked on disk, and nothing can be wrong after the checksum
+        raise UserError(f"{path} has SHA-256 {found}, expected {SHA256}: not the original. Download it again.")
+    with tarfile.open(path) as archive:  # nothing is unpacked on disk; the checksum has been verified
         return *_records(archive, TRAIN), *_records(archive, ("test_batch.bin",))
 
 
 def judge(arrays: Arrays, lossy: bool, where: str) -> str:
-    """Check shapes and class counts of arrays that have no checksum to meet, and say how true they are.
+    """Check shapes and class counts of arrays without a checksum, and describe their fidelity.
 
     Raises:
-        UserError: other shapes, or other numbers of images per class, than CIFAR-10 has.
+        UserError: shapes or numbers of images per class that CIFAR-10 does not have.
     """
     for (split, each), images, labels in zip(PER_CLASS.items(), arrays[::2], arrays[1::2], strict=True):
         counts = np.bincount(labels, minlength=10).tolist()

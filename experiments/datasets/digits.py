@@ -1,20 +1,20 @@
-"""scikit-learn's digits: 1,437 + 360 grey images, 8x8, ten classes, inside its package: no network."""
+"""scikit-learn's digits: 1,437 + 360 grey images, 8x8, ten classes, part of the package: no network."""
 
 import numpy as np
 from byzsim.experiments.datasets._base import Dataset, Entry, dataset
 
-SEED = 0  # of the split: shuffled, as neighbours in the file may be by the same hand
+SEED = 0  # of the split, which is shuffled because neighbours in the file may have the same writer
 TRAIN = 1_437
 
 
 def load(**places: object) -> Dataset:
-    """The data set, its values 0..16 scaled to 0..255, in the order of one fixed permutation.
+    """Load the data set with its values 0..16 scaled to 0..255, in the order of one fixed permutation.
 
     Args:
-        places: `cache_dir`, `data_dir` and `say`, as every entry takes them; none is needed.
+        places: `cache_dir`, `data_dir` and `log`, which every data set takes; digits needs none.
     """
     del places
-    from sklearn.datasets import load_digits  # its import takes over a second
+    from sklearn.datasets import load_digits  # the import takes over a second
 
     raw = load_digits()
     images = np.rint(raw.images * (255 / 16)).astype(np.uint8)

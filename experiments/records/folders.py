@@ -12,7 +12,7 @@ from typing import Any
 from byzsim.experiments import records
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.files import write_whole
-from byzsim.experiments.plan import PARTS, SHARED, Config, Table
+from byzsim.experiments.plan import AXES, SHARED, Config, Table
 from byzsim.experiments.tables import TABLES
 
 FILE = "config.json"
@@ -160,7 +160,7 @@ def refuse_other(folder: Path, table: Table, config: Config, *, quick: bool) -> 
     asked = {**dataclasses.asdict(config), "table": table.name, "quick": quick}
     known = read(folder)
     held = [known["config"] | known] if known else records.read(folder / "runs.jsonl", lambda line: None)
-    names = [name for name in asked if name not in PARTS and (known or name in (*SHARED, "data", "table", "quick"))]
+    names = [name for name in asked if name not in AXES and (known or name in (*SHARED, "data", "table", "quick"))]
     pairs = [(name, each[name], asked[name]) for each in held for name in names if name in each]
     differ = dict.fromkeys(f"{name} {a} -> {b}" for name, a, b in pairs if _plain(a) != _plain(b))
     if differ:
