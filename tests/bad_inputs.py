@@ -457,7 +457,7 @@ CLI = {
         ),
         Bad(
             "byzsim data mnist --data-dir data",
-            "it is cut short",
+            "the file is incomplete",
             four("train-images-idx3-ubyte", idx(2**31, 2**31, 2**31)),
             "train-images-idx3-ubyte: a header that says 2^93 bytes, and nothing behind it",
         ),
@@ -481,15 +481,15 @@ CLI = {
         ),
         Bad(
             "byzsim data cifar10 --data-dir data",
-            "broken or not the original",
+            "not the original. Download it again",
             {"data/cifar-10-binary.tar.gz": pickle.dumps(Trap())},
             "cifar-10-binary.tar.gz: a pickle that would run code",
         ),
     ],
     "Plugins": [
         Bad("byzsim run smoke --plugins gone", "plugin gone: no module 'gone' in this folder or on Python's path"),
-        Bad("byzsim run smoke --plugins mine.py", "is no module name", plugin(), "mine.py is there"),
-        Bad("byzsim run smoke --plugins ../mine", "is no module name"),
+        Bad("byzsim run smoke --plugins mine.py", "is not a module name", plugin(), "mine.py is there"),
+        Bad("byzsim run smoke --plugins ../mine", "is not a module name"),
         Bad("byzsim list --plugins gone", "no module 'gone'"),
         Bad("byzsim status --plugins gone", "no module 'gone'"),
         Bad("byzsim status smoke --plugins gone", "no module 'gone'"),
@@ -518,7 +518,12 @@ CLI = {
             {"mine.py": "raise SystemExit('bye')\n"},
             "mine.py: ends Python",
         ),
-        Bad("byzsim run smoke --plugins mine", "FOLDER/mine.py has no ENTRY", {"mine.py": ""}, "mine.py: empty"),
+        Bad(
+            "byzsim run smoke --plugins mine",
+            "neither FOLDER/mine.py nor a module of its own",
+            {"mine.py": ""},
+            "mine.py: empty",
+        ),
         Bad(
             "byzsim run smoke --plugins mine",
             "ENTRY of mine is 3; expected byzsim.Entry",
@@ -531,7 +536,7 @@ CLI = {
             {"krum.py": plugin()["mine.py"]},
             "krum.py: a rule",
         ),
-        Bad("byzsim run smoke --plugins mine mine", "another plugin has a 'mine' too", plugin(), "mine.py: a rule"),
+        Bad("byzsim run smoke --plugins mine mine", "another plugin also defines 'mine'", plugin(), "mine.py: a rule"),
         Bad(
             "byzsim run smoke --plugins mine",
             "its factory makes NoneType",

@@ -175,7 +175,7 @@ def other_pixel(data):
             r"starts with 00000903 .*expected.*00000803",
         ),
         ("train-images-idx3-ubyte", lambda data: data[:9], "has 9 bytes.* at least 16 bytes"),
-        ("train-images-idx3-ubyte", lambda data: data[:-1], r"has 475 bytes, expected 476 .*cut short"),
+        ("train-images-idx3-ubyte", lambda data: data[:-1], r"has 475 bytes, expected 476 .*incomplete"),
         ("train-labels-idx1-ubyte", longer, "has 32 bytes, expected 31"),
         ("train-labels-idx1-ubyte", lambda data: b"", "starts with nothing"),
         ("t10k-images-idx3-ubyte", other_pixel, "SHA-256 .* expected " + SHA256["t10k-images-idx3-ubyte"]),
@@ -313,7 +313,7 @@ def test_a_cache_that_cannot_be_written_is_said_aloud_and_leaves_nothing(monkeyp
 
     monkeypatch.setattr(_cache.os, "replace", full)
     assert same(load(data_dir=files))
-    assert "not kept" in load.said[-1] and "No space left" in load.said[-1]
+    assert "not cached" in load.said[-1] and "No space left" in load.said[-1]
     assert not list(load.cache.parent.iterdir())
 
 
@@ -324,7 +324,7 @@ def test_the_order_of_sources():
     titles = [source.title for source in _sources.sources(DEBIAN, data_dir="somewhere", log=print)]
     assert titles == [
         "prepared TFDS folder",
-        "the folder given",
+        "--data-dir folder",
         "installed Debian package",
         "TFDS download",
         "Debian package",
@@ -366,7 +366,7 @@ def test_when_all_fail_every_reason_and_every_remedy_is_listed(tmp_path, load):
     for part in (
         f"cache: {load.cache} does not exist",
         f"prepared TFDS folder: nothing prepared in {tmp_path / 'tfds' / 'tiny'}",
-        f"the folder given: {tmp_path / 'nowhere'} has no train-images-idx3-ubyte",
+        f"--data-dir folder: {tmp_path / 'nowhere'} has no train-images-idx3-ubyte",
         f"installed Debian package: {Path('/no/such/folder')} has no train-images-idx3-ubyte",
         "TFDS download: http://nowhere.invalid/tiny/train-images-idx3-ubyte.gz cannot be reached",
         "Debian package: no apt-get",

@@ -15,11 +15,11 @@ from byzsim.experiments.errors import UserError
 from byzsim.experiments.records import load_results
 from byzsim.experiments.report import figures, page
 from byzsim.experiments.report.summary import QUICK
-from byzsim.experiments.tables.brsgd_table1 import exchanged, swap_test
+from byzsim.experiments.tables.brsgd_table1 import suspected_swap, swap_test
 from rich.console import Console
 
 PAPER = Path(report.__file__).parents[1] / "tables" / "published" / "brsgd_table1.csv"
-EXCHANGED = functools.partial(exchanged, rows=("gaussian", "label_flip"))
+EXCHANGED = functools.partial(suspected_swap, rows=("gaussian", "label_flip"))
 LABELS = {"brsgd": "BrSGD", "label_flip": "Label flip_50%", "same": "within one point of the paper"}
 
 

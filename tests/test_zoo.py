@@ -88,7 +88,7 @@ def test_harm_is_measured_from_the_honest_mean():
 
 
 def test_the_comparison_is_written(tmp_path):
-    names = list(attacks.CONTENDERS)
+    names = list(attacks.ATTACKS_COMPARED)
     errors = pd.DataFrame([{"rule": r, "f": 1} | dict.fromkeys(names, x) for r, x in (("mean", 0.5), ("krum", 2.0))])
     errors.loc[0, "learned"] = 0.75
     attacks.write(errors, SIZE, tmp_path)

@@ -1,4 +1,5 @@
-"""The members as they are.
+"""Pages about the members of the registries.
 
-`rules`: facts measured of every rule. `definitions`: of one name, side by side. `attacks`: how far they move rules.
+`rules`: measured facts about every rule. `definitions`: the definitions that share a name, side by side. `attacks`: the
+error that each attack causes in each rule.
 """

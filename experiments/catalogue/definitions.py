@@ -1,4 +1,4 @@
-"""Names that stand for several definitions, side by side, with what each gives on one small input."""
+"""Names that have several definitions, side by side, with the result of each on one small input."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,30 +8,29 @@ import byzsim
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
 from byzsim.experiments.files import markdown_table
 
-# Of 20,000 drawn matrices the one on which most variants of the rules differ.
+# Of 20,000 random matrices the one on which the most variants of the rules differ.
 EXAMPLE = [[12, 7], [2, 6], [12, 1], [-4, 6], [0, -4], [4, 9], [1, -2], [-2, -1]]
 EXAMPLE_F = 1
 
 
 def several() -> list[str]:
-    """The names that stand for several definitions."""
+    """The names that have several definitions."""
     return [name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.variants]
 
 
 def page(names: Sequence[str] = ()) -> str:
-    """The page of these of the names that stand for `several` definitions, or all; what each gives on a small input."""
+    """The page of these names, or of all names with several definitions, with the result of each on a small input."""
     parts = [
         "# Definitions that differ",
-        "One name, several definitions: each is a variant, which stands for the options beside it: on the command "
-        "line --options MEMBER.variant=NAME, in Python variant=NAME (of the last part of nnm+krum). The first is the "
-        "default, and the original paper's unless the member's docstring says why it is not. Made from the registry by "
-        "`byzsim definitions`. The last column is what each gives on the matrix below.",
-        f"Rules see these {len(EXAMPLE)} rows with f = {EXAMPLE_F}, and (1, 1) as the server's own gradient:",
+        "Some names have several definitions. Each definition is a variant, a name for the options in its row: on the "
+        "command line --options MEMBER.variant=NAME, in Python variant=NAME (for the last part of nnm+krum). The first "
+        "variant is the default and, unless the member's docstring gives a reason, that of the original paper. "
+        "`byzsim definitions` makes this page from the registry. The last column is the result on the matrix below.",
+        f"Rules aggregate these {len(EXAMPLE)} rows with f = {EXAMPLE_F} and (1, 1) as the server's own gradient:",
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
-        f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
-        "two Byzantine workers would have been, and (1, 1) as the full gradient; shown "
-        "is what the first sends, in the first step, to `median`. "
-        "Pre-rules stand before `median`.",
+        f"Attacks get the first {len(EXAMPLE) - 2} rows as honest gradients, the last two rows as the gradients of the "
+        "two Byzantine workers before the attack, and (1, 1) as the full gradient. The result is what the first "
+        "Byzantine worker sends in the first step, against `median`. Pre-rules are chained with `median`.",
     ]
     zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
     for title, zoo in zoos.items():
@@ -39,19 +38,19 @@ def page(names: Sequence[str] = ()) -> str:
         parts += [f"## {title}"] * bool(shown)
         for name, entry in shown.items():
             rows = [
-                (r.name, _options(r.options), r.formula, r.source, _shown(title, name, r.options))
+                (r.name, _options(r.options), r.formula, r.source, _result(title, name, r.options))
                 for r in entry.variants
             ]
-            header = ("variant", "options", "what it computes", "who", "on the example")
+            header = ("variant", "options", "formula", "source", "result on the example")
             parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", markdown_table(header, rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def _options(given: Mapping[str, Any]) -> str:
-    return "`" + ", ".join(f"{key}={value!r}" for key, value in given.items()) + "`" if given else "default"
+def _options(chosen: Mapping[str, Any]) -> str:
+    return "`" + ", ".join(f"{key}={value!r}" for key, value in chosen.items()) + "`" if chosen else "default"
 
 
-def _shown(title: str, name: str, given: Mapping[str, Any]) -> str:
+def _result(title: str, name: str, given: Mapping[str, Any]) -> str:
     if title == "Attacks":
         if "data" in ATTACKS[name].traits:
             return "labels"

@@ -1,4 +1,4 @@
-"""The catalogue, measured: every rule with its facts."""
+"""The catalogue of rules with measured facts."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,25 +14,25 @@ from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, oneshot, p
 from byzsim.experiments import files, records
 from byzsim.experiments.files import markdown_table, write_whole
 
-UNBOUNDED = 1e6  # a larger ratio grows with the strength of the attack
-BAD = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
+UNBOUNDED = 1e6  # larger ratios grow with the strength of the attack
+NON_FINITE = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
-    """Where the facts are measured."""
+    """The size of the problem on which facts are measured."""
 
     m: int = 11
     """workers"""
     f: int = 2
-    """Byzantine workers; where a rule's bound is lower, that bound, but at least 1"""
+    """Byzantine workers; if a rule's guarantee covers fewer, that number, but at least 1"""
     d: int = 10
     """coordinates"""
     seed: int = 0
 
 
 def check(size: Size) -> None:
-    """Raises ValueError for sizes that make no sense, or more than memory holds."""
+    """Raises ValueError for impossible sizes, and for sizes that do not fit into memory."""
     if not (size.m >= 3 and 1 <= size.f <= (size.m - 1) // 2 and size.d >= 1 and 0 <= size.seed < 2**32):
         raise ValueError(
             f"m={size.m}, f={size.f}, d={size.d}, seed={size.seed}: expected 1 <= f <= (m - 1) // 2, d >= 1 and "
@@ -42,12 +42,12 @@ def check(size: Size) -> None:
 
 
 def measure(size: Size, log: Callable[[str], object]) -> pd.DataFrame:
-    """One row for each aggregation rule: what the registry says of it, and what is measured."""
+    """One row for each aggregation rule: facts of the registry and measured facts."""
     rows = []
     for count, (name, entry) in enumerate(AGGREGATORS.items(), 1):
         facts = _facts(name, entry, size)
         rows.append(facts)
-        jax.clear_caches()  # hundreds of small programs; a process may map only so much code
+        jax.clear_caches()  # hundreds of small programs would exhaust the memory maps of a process
         log(
             f"[{count}/{len(AGGREGATORS)}] {name}: kappa at least {facts['kappa']}, found by {facts['found by'] or '-'}"
         )
@@ -77,21 +77,21 @@ def _robustness(name: str, f: int, size: Size) -> byzsim.Robustness | None:
     try:
         return byzsim.robustness(name, size.m, f, size.d, seed=size.seed)
     except ValueError:
-        return None  # not a function of one step's rows
+        return None  # the rule is not a function of the rows of one step
 
 
 @process.non_finite()
 def non_finite(entry: Entry, size: Size) -> str:
-    """What becomes of max_f rows (at least one) of NaN or infinity: left out, bounded, or passed on."""
+    """The effect of max_f rows (at least one) of NaN or infinity: left out, bounded, or passed on."""
     bad = jnp.arange(size.m) < max(entry.max_f(size.m), 1)
     normal = jax.random.normal(jax.random.key(size.seed), (size.m, size.d))
     rnd = oneshot.a_round(jax.random.key(0), int(bad.sum()), size.d, normal.dtype, server_loss=oneshot.summed)
-    what: dict[str, list[str]] = {}
-    for text, value in BAD.items():
+    effects: dict[str, list[str]] = {}
+    for text, value in NON_FINITE.items():
         out, info = oneshot.aggregate(entry.make(), jnp.where(bad[:, None], value, normal), rnd)
         outcome = "left out" if float(info.weight[bad].sum()) == 0 else "bounded"
-        what.setdefault(outcome if bool(jnp.isfinite(out).all()) else "passed on", []).append(text)
-    return next(iter(what)) if len(what) == 1 else "; ".join(f"{', '.join(v)}: {k}" for k, v in what.items())
+        effects.setdefault(outcome if bool(jnp.isfinite(out).all()) else "passed on", []).append(text)
+    return next(iter(effects)) if len(effects) == 1 else "; ".join(f"{', '.join(v)}: {k}" for k, v in effects.items())
 
 
 def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
@@ -107,20 +107,21 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
         "# The zoo",
         provenance_line(size),
         "## Aggregation rules",
-        "max_f: the largest f with a guarantee at this m. kappa: the worst ratio of `byzsim.robustness` with the f "
-        "beside it, a lower bound on the rule's coefficient; empty for rules with memory, with data of the server's "
-        "own or with redundant work, to which it does not apply. published: the upper bound in the literature, from "
-        "memory where the rule's docstring says so. non-finite rows: what becomes of max_f of them (at least one).",
+        "max_f: the largest f that the rule's guarantee covers at this m. kappa: the worst ratio that "
+        "`byzsim.robustness` finds with the f in the same row, a lower bound on the rule's coefficient; empty for rules "
+        "with a state, data of the server or redundant gradients, for which kappa is not defined. published: the upper "
+        "bound in the literature; docs/open-verifications.md lists the bounds that are quoted from memory. non-finite "
+        "rows: the effect of max_f such rows (at least one).",
         markdown_table(facts.columns, facts.fillna("").astype(str).to_numpy()),
     ]
     for title, zoo in listed:
         rows = [(name, entry.summary, entry.source, " ".join(sorted(entry.traits))) for name, entry in zoo.items()]
-        parts += [f"## {title}", markdown_table(("name", "what", "source", "traits"), rows)]
+        parts += [f"## {title}", markdown_table(("name", "summary", "source", "traits"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def provenance_line(size: Size) -> str:
-    """How a page of the catalogue was made."""
+    """How a page of the catalogue was made: command, commit, device, versions."""
     return records.provenance_line(
         f"byzsim zoo --m {size.m} --f {size.f} --d {size.d} --seed {size.seed}", records.origin()
     )

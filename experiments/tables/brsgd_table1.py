@@ -2,33 +2,33 @@
 
     byzsim run brsgd_table1 --seeds 0          one seed: about half an hour on 2 cores
 
-What is run: the 4 attacks x {0, 10, 25, 50 %} x {BrSGD, median, mean, Krum} of the paper, plus what it leaves out:
-alpha = 0 for every rule, and 45 % (9 of 20), the largest honest majority; at 50 % no rule has a guarantee.
+Cells: the 4 attacks x {0, 10, 25, 50 %} x {BrSGD, median, mean, Krum} of the paper, and what the paper
+leaves out: alpha = 0 for every rule, and 45 % (9 of 20), the largest Byzantine minority; at 50 % no guarantee holds.
 
-Given by the paper and used as given
+Taken from the paper
     m = 20 workers, LeNet, Fashion-MNIST, mini-batch SGD at 0.03 (caption of Figure 3), beta = 1/2, equal disjoint
     shards, pixels from 0 to 1, and the attacks of section 5.1: N(0, 200^2) noise; minus the sum of the honest gradients
     times 1e10; the worker's own gradient times 1e10; labels 9 - y.
 
-Not given, and chosen once, for all cells alike, before any attacked cell was run
+Not in the paper; chosen once for all cells, before any run with an attack
     LeNet               28 x 28 images padded to 32 x 32 as LeCun et al. (61,706 parameters), ReLU, max-pooling; LeCun
                         normal initialisation (Flax's own). The authors' code has sigmoids and Adam, which is not the
                         paper's SGD; sigmoids hardly train with SGD at 0.03.
-    batch and epochs    The undefended run without attack has to reach the paper's level, about 85 %. Of the batches 8
-                        and 32, the one that gets there with fewer gradients; epochs, the smallest multiple of 4 after
-                        which that run is at 85 % or more. Measured with seed 1000, which the table does not use, after
+    batch and epochs    The mean without attack has to reach the paper's accuracy, about 85 %. Batch: that of 8 and 32
+                        which reaches it with fewer gradients. Epochs: the smallest multiple of 4 after which the
+                        accuracy is 85 % or more. Measured with seed 1000, which the table does not use, after
                         4, 8, 12, 16 epochs: batch 8: 83.0, 86.4, 87.9, 88.3 %; batch 32: 75.7, 78.5, 83.0, 84.1 %.
                         So 8 and 8: 3,000 steps. The authors' stored curves have 120 epochs, of another optimizer.
-    threshold           BrSGD's T is never stated. 2T is the (m // 2 + 1)-th smallest distance to the median: free of
-                        scale, never an empty intersection (`brsgd(threshold="majority")`).
-    Krum's f            The number of workers that really attack, as for every rule. Beyond Krum's bound (m >= 2f + 3:
-                        f <= 8) it is run as its formula stands, and marked.
-    Byzantine workers   The first n_byz, fixed during a run; their shards are lost to the honest ones.
+    threshold           The paper does not state BrSGD's T. 2T is the (m // 2 + 1)-th smallest distance to the median:
+                        free of scale, never an empty intersection (`brsgd(threshold="majority")`).
+    Krum's f            The number of Byzantine workers, as for every rule. Beyond Krum's guarantee (m >= 2f + 3:
+                        f <= 8) the formula is used unchanged, and the cell is marked.
+    Byzantine workers   The first n_byz, fixed during a run; the honest workers do not get their shards.
 
 Verdict, fixed before any run
-    Agreement (✓) is a mean within 3 points of the paper's number, or both at most 15 %, where nothing was learnt (a run
-    that diverged counts as such). 3 points: the stored no-attack curves of the paper's own rules differ by 1 to 4
-    points, and one run per cell was made. Otherwise ▲ (ours is higher) or ▼ (ours is lower).
+    Agreement (✓): our mean is within 3 points of the paper's number, or both are at most 15 %, where nothing was learnt
+    (a diverged run counts as such). The tolerance is 3 points because the authors' stored curves without attack differ
+    by 1 to 4 points between rules, and the paper has one run for each cell. Otherwise ▲ (ours is higher) or ▼ (lower).
 """
 
 import math
@@ -39,16 +39,16 @@ import pandas as pd
 from byzsim.experiments.files import markdown_table
 from byzsim.experiments.plan import NO_LABELS, Config, Labels, Table, label
 
-CHANCE = 10.0  # percent: ten classes, equally frequent
+CHANCE = 10.0  # percent: ten equally frequent classes
 TOLERANCE = 3.0  # points
 NOTHING_LEARNT = 15.0  # percent
-EXCHANGED = ("scaling", "label_flip")  # whose published rows may be exchanged
-MARGIN = 1.0  # points; a smaller difference between two distances decides nothing
+SUSPECTED_SWAP = ("scaling", "label_flip")  # attacks whose published rows may be swapped
+MARGIN = 1.0  # points; smaller differences between two distances are undecided
 MISSING = "–"
 
 
 def verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) -> str:
-    """✓, ▲ or ▼ for one cell; accuracies in percent, `mean` NaN if every run diverged."""
+    """The mark of one cell, ✓, ▲ or ▼; accuracies in percent, `mean` is NaN if all runs diverged."""
     del sd
     lost = n_diverged / n
     ours = (0.0 if math.isnan(mean) else mean) * (1 - lost) + CHANCE * lost
@@ -58,19 +58,19 @@ def verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) -> st
 
 
 class SwapTest(NamedTuple):
-    """`table`: one row for all rules and one per rule, distances in points; `conclusion`: a sentence."""
+    """`table`: one row for all rules and one for each rule, distances in points; `conclusion`: a sentence."""
 
     table: pd.DataFrame
     conclusion: str
 
 
-def swap_test(summary: pd.DataFrame, labels: Labels = NO_LABELS, rows: tuple[str, str] = EXCHANGED) -> SwapTest:
-    """Is our table nearer to the published one as printed, or with the rows of two attacks exchanged?
+def swap_test(summary: pd.DataFrame, labels: Labels = NO_LABELS, rows: tuple[str, str] = SUSPECTED_SWAP) -> SwapTest:
+    """Test whether our table is nearer to the published table as printed, or with the rows of two attacks swapped.
 
-    Over the cells of both attacks that the paper has, but alpha = 0: there both of ours are the same run,
-    as far from one row as from the other. Distances are the mean absolute (mad) and the root mean square
-    (rms) difference in points; a diverged run counts as chance level, 10 %. A rule is decided only if no
-    cell is missing, both distances agree, and the mads are at least 1 point apart.
+    The test uses the published cells of both attacks with alpha > 0; for alpha = 0 both of our rows are the same run.
+    Distances are the mean absolute (mad) and the root mean square (rms) difference in points; a diverged run counts as
+    chance level, 10 %. A rule is decided only if no cell is missing, both distances agree, and the two mads differ by
+    at least 1 point.
     """
     row_a, row_b = rows
     cells = _pairs(summary, row_a, row_b)
@@ -80,14 +80,14 @@ def swap_test(summary: pd.DataFrame, labels: Labels = NO_LABELS, rows: tuple[str
 
 
 def _pairs(summary: pd.DataFrame, row_a: str, row_b: str) -> pd.DataFrame:
-    """Columns rule, ours (NaN if not run), printed, exchanged; a row per cell with both published numbers."""
+    """Columns rule, ours (NaN if not run), printed, exchanged; a row for each cell with both published numbers."""
     published = summary.set_index(["rule", "alpha", "attack"])["paper"]
     lost = (summary["n_diverged"] / summary["n"]).where(summary["n"] > 0)
     ours = summary["mean"].fillna(0) * (1 - lost) + CHANCE * lost
     cells = summary.assign(ours=ours, printed=summary["paper"])
     cells = cells[cells["attack"].isin([row_a, row_b]) & (cells["alpha"] > 0)]
-    other = {row_a: row_b, row_b: row_a}
-    keys = zip(cells["rule"], cells["alpha"], cells["attack"].map(other), strict=True)
+    swapped = {row_a: row_b, row_b: row_a}
+    keys = zip(cells["rule"], cells["alpha"], cells["attack"].map(swapped), strict=True)
     cells = cells.assign(exchanged=[published.get(key, math.nan) for key in keys])
     return cells.dropna(subset=["printed", "exchanged"])[["rule", "ours", "printed", "exchanged"]]
 
@@ -124,8 +124,8 @@ def _conclude(table: pd.DataFrame, a: str, b: str, labels: Labels) -> str:
     )
 
 
-def exchanged(summary: pd.DataFrame, labels: Labels, rows: tuple[str, str] = EXCHANGED) -> str:
-    """The section of the report about `swap_test`; "" where one of both attacks was not asked for."""
+def suspected_swap(summary: pd.DataFrame, labels: Labels, rows: tuple[str, str] = SUSPECTED_SWAP) -> str:
+    """The section of the report about `swap_test`; "" if the table lacks one of the two attacks."""
     if not {*rows} <= {*summary["attack"]}:
         return ""
     test = swap_test(summary, labels, rows)
@@ -168,5 +168,5 @@ ENTRY = Table(
         "▲": "ours is higher",
         "▼": "ours is lower",
     },
-    appendix=exchanged,
+    appendix=suspected_swap,
 )

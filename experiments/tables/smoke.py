@@ -1,13 +1,13 @@
 """A first look, in seconds and without any network: softmax regression on scikit-learn's digits.
 
-Noise, which ends the mean and no other rule; and an attack that tries the rule in use, against which Krum falls too.
+Gaussian noise, which breaks only the mean; and an attack optimised against the rule in use, which also breaks Krum.
 """
 
 from byzsim.experiments.plan import Config, Table
 
 
 def no_verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) -> str:
-    """Nothing is published for this table."""
+    """The verdict of a table without published numbers."""
     del mean, sd, n, n_diverged, paper
     return ""
 
@@ -15,7 +15,7 @@ def no_verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) ->
 ENTRY = Table(
     name="smoke",
     title="A first look: softmax regression on digits, 10 workers",
-    source="ours; nothing is published",
+    source="this project; no published numbers",
     config=Config(
         rules=("mean", "median", "krum", "brsgd"),
         attacks=("gaussian", "optimal_inner_product"),

@@ -1,4 +1,4 @@
-"""Every rule under every attack, briefly: what breaks, and what learns at all in 20 steps."""
+"""Every rule under every attack for 20 steps: which rules break, and which learn."""
 
 from byzsim import AGGREGATORS, ATTACKS
 from byzsim.experiments.plan import Config, Table
@@ -7,7 +7,7 @@ from byzsim.experiments.tables.smoke import no_verdict
 ENTRY = Table(
     name="zoo",
     title="Every rule under every attack: an MLP on digits, 11 workers, 2 of them Byzantine, 20 steps",
-    source="ours; nothing is published",
+    source="this project; no published numbers",
     config=Config(
         rules=tuple(AGGREGATORS),
         attacks=tuple(ATTACKS),
@@ -19,7 +19,7 @@ ENTRY = Table(
         steps=20,
         epochs=1,
         lr=0.2,
-        options=("draco.r=5",),  # two Byzantine workers in one group of three would have their way
+        options=("draco.r=5",),  # two Byzantine workers in one group of three would be its majority
     ),
     quick={"steps": 2},
     verdict=no_verdict,
