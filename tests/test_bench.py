@@ -1,16 +1,14 @@
 """The benchmark, untimed: what it refuses, how it takes turns, that it knows unequal work, and its page."""
 
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, PRE_RULES, Cell, grid
 from byzsim.experiments import bench, cli
-from byzsim.experiments.bench import environment, page, rules, start, steps
-from byzsim.experiments.bench.comparison import Comparison
-from byzsim.experiments.bench.timing import Budget, Failed, Timing, interleaved, local
+from byzsim.experiments.bench import environment, page, rules, steps
+from byzsim.experiments.bench.measure import Budget, Comparison, Failed, Timing, interleaved, local
 from byzsim.experiments.errors import UserError
 from byzsim.options import options
 
@@ -32,7 +30,7 @@ def record(**changed):
 # ---------------------------------------------------------------------------------------------------------
 
 
-def test_sides_take_turns_and_medians_come_out():
+def test_candidates_take_turns_and_medians_come_out():
     """Seconds per call as given; the first call is ten times slower and does not count."""
     turns = []
 
@@ -95,10 +93,10 @@ def test_a_wrong_rule_is_caught(tmp_path):
 
     grads = rules.matrix((5, 7))
     np.save(tmp_path / "matrix.npy", grads)
-    (twin, _) = rules.PEER_IMPLEMENTATIONS["median"]
-    job = rules._job(twin, grads, tmp_path / "matrix.npy")
+    (peer_rule, _) = rules.PEER_IMPLEMENTATIONS["median"]
+    job = rules._job(peer_rule, grads, tmp_path / "matrix.npy")
     with pytest.raises(UserError, match="median against byzfl Median"):
-        rules._check("median", twin, np.median(grads, axis=0), job, Wrong(), tmp_path, 1.0)
+        rules._check("median", peer_rule, np.median(grads, axis=0), job, Wrong(), tmp_path, 1.0)
     rules._check("mean", rules.PEER_IMPLEMENTATIONS["mean"][0], np.mean(grads, axis=0), job, Wrong(), tmp_path, 1.0)
 
 
@@ -115,18 +113,13 @@ def test_parameters_go_to_torch_and_back(model, shape):
     jax.tree.map(np.testing.assert_array_equal, steps.from_torch(theirs), tree)
 
 
-def test_settings_and_twins_are_known_here():
+def test_settings_and_peer_rules_are_known_here():
     for setting in steps.SETTINGS:
         assert setting.cell(8).f == steps.F
-    for name, twins in rules.PEER_IMPLEMENTATIONS.items():
-        for twin in twins:
-            options(name, rules._entry(name), twin.options)
+    for name, peer_rules in rules.PEER_IMPLEMENTATIONS.items():
+        for peer_rule in peer_rules:
+            options(name, rules._entry(name), peer_rule.options)
     assert rules.READS.keys() | rules.PRODUCTS.keys() <= AGGREGATORS.keys() | PRE_RULES.keys()
-
-
-def test_memory_is_counted_in_copies_of_the_matrix():
-    """The mean needs no copy of the rows: a fifth is its output, and masking rows of weight 0 may cost one."""
-    assert 0.2 <= rules.copies("mean", (5, 10_000)) <= 1.3
 
 
 def test_which_rules_are_linear():
@@ -156,9 +149,8 @@ def test_a_record_is_plain_and_says_all():
 
 def test_the_page_says_what_was_missed_and_how_byzfl_was_imported(tmp_path):
     bad = record(what="krum", sense="<=", other="G @ G.T", target=2.0, ours=Timing(60.0, 0.0, 3))
-    memory = record(part="memory", sense="<=", ours=None, theirs=None, measured=1.5, target=2.0)
-    text = page.write([record(), bad, memory], tmp_path)
-    assert "2 of 3 targets are met" in text and "stand-in module" in text and "c0ffee" in text
+    text = page.write([record(), bad], tmp_path)
+    assert "1 of 2 targets are met" in text and "stand-in module" in text and "c0ffee" in text
     missed = text.split("## Missed")[1]
     assert "| rules | krum | 20 x 5 | 60 | G @ G.T | 20 | 3 | ≤ 2 | **missed** |" in missed and "median" not in missed
     assert {path.name for path in tmp_path.iterdir()} == {"README.md", "bench.png", "bench.svg"}
@@ -186,7 +178,7 @@ def test_unknown_parts_are_refused(capsys):
 
 def test_results_that_cannot_be_written_are_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert cli.main(["bench", "--only", "memory", "--no-peers", "--results", str(tmp_path / "file")]) == 2
+    assert cli.main(["bench", "--only", "rules", "--no-peers", "--results", str(tmp_path / "file")]) == 2
     assert "cannot write results" in capsys.readouterr().err
 
 
@@ -203,14 +195,8 @@ def test_an_environment_that_cannot_be_made_is_said(tmp_path, monkeypatch):
 
 def test_a_run_is_recorded_and_its_page_written(tmp_path, monkeypatch):
     """Two parts that time nothing."""
-    monkeypatch.setattr(bench, "_findings", lambda *_: iter([finding(), finding(what="krum", target=None)]))
+    monkeypatch.setattr(bench, "_comparisons", lambda *_: iter([finding(), finding(what="krum", target=None)]))
     bench.run(bench.Options(quick=True, peers=False, results=tmp_path), lambda line: None)
     lines = (tmp_path / "bench+quick" / "ours.jsonl").read_text().splitlines()
     assert [json.loads(line)["what"] for line in lines] == ["median", "krum"]
     assert "1 of 1 targets" in (tmp_path / "bench+quick" / "README.md").read_text()
-
-
-def test_a_command_that_fails_is_said():
-    with pytest.raises(UserError, match="failed: byzsim"):
-        start._run([start.sys.executable, "-c", "import sys; sys.exit('byzsim: no')"], {})
-    assert Path(start.ROOT, "experiments", "__main__.py").exists()

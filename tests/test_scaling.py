@@ -32,7 +32,7 @@ def measured(**powers):
 
 def steps():
     row = {"rule": "mean", "m": 4, "batch": 2, "first_s": 1.0, "step_s": 0.1, "peak": 10**9, "left_out": ""}
-    return pd.DataFrame([row, row | {"rule": "krum", "left_out": "not done after 1 s"}])
+    return pd.DataFrame([row, row | {"rule": "krum", "left_out": "not finished after 1 s"}])
 
 
 # Slopes and crossovers
@@ -149,7 +149,7 @@ def test_a_rule_with_options():
 def test_a_child_that_fails_says_why_and_is_replaced():
     worker = WorkerProcess(8.0)
     try:
-        with pytest.raises(Failed, match="not done after 0"):
+        with pytest.raises(Failed, match="not finished after 0"):
             worker.ask("origin", limit=0)
         with pytest.raises(Failed, match="all subsets of at most 20 workers, not of 21"):
             worker.ask("aggregation", "mda", 21, 1, 1, limit=60)
@@ -172,7 +172,7 @@ def test_the_page_names_every_rule_and_what_is_left_out():
         assert text.count(f"| {name} | ") >= 2
     assert "| smea | 20 x 100; 50 x 100; 100 x 100; 200 x 100; 500 x 100; 1,000 x 100 | too many subsets |" in text
     assert "| krum | O(m^2 d) | Blanchard et al., NeurIPS 2017 | 1.00 ± 0.00 (100 to 1,000) | flatter |" in text
-    assert "| krum | 4 | 2 | – | – | – | not done after 1 s |" in text
+    assert "| krum | 4 | 2 | – | – | – | not finished after 1 s |" in text
 
 
 def test_a_page_says_with_which_options_it_was_made():

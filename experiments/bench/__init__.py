@@ -1,6 +1,6 @@
-"""`byzsim bench`: ours and the peers measured in one run on this machine, and the page of ratios.
+"""`byzsim bench`: training steps, gradients and rules of byzsim and of its peers, measured in one run on this machine.
 
-`byzsim bench scaling` and `byzsim bench accelerator` are benchmarks of their own.
+`byzsim bench scaling` and `byzsim bench accelerator` are separate benchmarks. An installed package has none of them.
 """
 
 import contextlib
@@ -13,42 +13,41 @@ from pathlib import Path
 from typing import Any
 
 from byzsim.experiments import arguments, records
-from byzsim.experiments.bench import environment, page, rules, start, steps
-from byzsim.experiments.bench.comparison import Comparison
+from byzsim.experiments.bench import environment, page, rules, steps
 from byzsim.experiments.bench.environment import Peer
-from byzsim.experiments.bench.timing import Budget
+from byzsim.experiments.bench.measure import Budget, Comparison
 from byzsim.experiments.errors import unknown
 from byzsim.experiments.run import devices
 
-PARTS = ("start", "gradients", "steps", "memory", "attacks", "rules")
+PARTS = ("gradients", "steps", "rules")
 FIELDS = frozenset({"part", "what", "ratio", "date"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure ours and the peers, append to results/bench/ours.jsonl, and write the page."""
+    """Measure byzsim and its peers, append to results/bench/ours.jsonl, and write the page."""
 
     quick: bool = False
-    """one shape, few samples, under two minutes; in a folder of its own, results/bench+quick"""
+    """one shape and few samples, under two minutes, in a folder of its own, results/bench+quick"""
     only: tuple[str, ...] = ()
-    """parts: start, gradients, steps, memory, attacks, rules; none: all of them"""
+    """parts: gradients, steps, rules; default: all of them"""
     peers: bool = True
-    """measure byzfl and torch too; the first time makes their environment"""
+    """also measure byzfl and torch; their environment is made at the first run"""
     environment: Path = Path(".bench-env")
     """folder of the peers' environment"""
     results: Path = Path("results")
-    """folder of all results"""
+    """the folder that holds all results folders"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """How much is measured."""
+    """What a run measures, and for how long."""
 
     batches: tuple[int, ...]
     settings: tuple[steps.Setting, ...]
     shapes: tuple[rules.Shape, ...]
     n_steps: int
-    """in an epoch of ours"""
+    """steps in an epoch"""
     step: Budget
     rule: Budget
     limit: float
@@ -60,23 +59,23 @@ QUICK = Suite((8,), steps.SETTINGS[1:2], rules.SHAPES[:1], 10, Budget(5, 4), Bud
 
 
 def main(args: list[str], log: Callable[[str], object]) -> None:
-    """The benchmark that is named first, or else the one against the peers."""
-    from byzsim.experiments.bench import accelerator, scaling  # children of `scaling` import this package too
+    """Run the benchmark that the first argument names; without a name, that against the peers."""
+    from byzsim.experiments.bench import accelerator, scaling  # worker processes of `scaling` import this package
 
-    others = {"scaling": scaling.command, "accelerator": accelerator.command}
+    named = {"scaling": scaling.command, "accelerator": accelerator.command}
     if args and not args[0].startswith("-"):
-        if args[0] not in others:
-            raise unknown("benchmark", args[0], others)
-        others[args[0]](args[1:], log)
+        if args[0] not in named:
+            raise unknown("benchmark", args[0], named)
+        named[args[0]](args[1:], log)
     else:
         run(arguments.parse_args(Options, args, prog="byzsim bench"), log)
 
 
 def run(options: Options, log: Callable[[str], object]) -> None:
-    """Measure what `options` says; each finding is said and recorded at once, so that a killed run keeps its own.
+    """Measure. Each comparison is printed and recorded at once, so that a killed run keeps its results.
 
     Raises:
-        UserError: unknown parts; a peers' environment that cannot be made; ours and a peer's work that differ.
+        UserError: for unknown parts, an environment that cannot be made, or a peer whose numbers differ from ours.
     """
     for part in options.only:
         if part not in PARTS:
@@ -85,14 +84,14 @@ def run(options: Options, log: Callable[[str], object]) -> None:
     records.check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     devices.use_all_cores()
-    load = round(os.getloadavg()[0], 2)  # before anything of ours
+    load = round(os.getloadavg()[0], 2)  # before our own work
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         peer = stack.enter_context(_peer(options, log)) if options.peers else None
         common = _common(options, peer, load)
-        for finding in _findings(options, QUICK if options.quick else FULL, peer, scratch):
-            log(finding.line())
-            records.append(folder / "ours.jsonl", [finding.record() | common])
+        for comparison in _comparisons(options, QUICK if options.quick else FULL, peer, scratch):
+            log(comparison.line())
+            records.append(folder / "ours.jsonl", [comparison.record() | common])
     found = records.read(folder / "ours.jsonl", log, fields=FIELDS)
     page.write([r for r in found if r["date"] == found[-1]["date"]], folder)
     log(f"written: {folder}/ours.jsonl, README.md, bench.png, bench.svg")
@@ -103,26 +102,17 @@ def _peer(options: Options, log: Callable[[str], object]) -> Peer:
 
 
 def _common(options: Options, peer: Peer | None, load: float) -> dict[str, Any]:
-    """What all records of a run share; `date` also tells runs apart."""
+    """What all records of a run share; runs differ in `date`."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"quick": options.quick, "date": now, "load": load, "peers": peer and peer.versions, **records.origin()}
 
 
-def _findings(options: Options, plan: Suite, peer: Peer | None, scratch: Path) -> Iterator[Comparison]:
+def _comparisons(options: Options, suite: Suite, peer: Peer | None, scratch: Path) -> Iterator[Comparison]:
     parts: dict[str, Callable[[], Iterator[Comparison]]] = {
-        "start": lambda: _start(options.quick),
-        "gradients": lambda: steps.gradients(plan.batches, peer, scratch, plan.step),
-        "steps": lambda: steps.steps(plan.batches, plan.settings, peer, scratch, plan.step, plan.n_steps),
-        "memory": lambda: rules.memory(plan.shapes[:1]),
-        "attacks": lambda: rules.attacks(plan.shapes, plan.rule),
-        "rules": lambda: rules.rules(plan.shapes, peer, scratch, plan.rule, plan.limit),
+        "gradients": lambda: steps.gradients(suite.batches, peer, scratch, suite.step),
+        "steps": lambda: steps.steps(suite.batches, suite.settings, peer, scratch, suite.step, suite.n_steps),
+        "rules": lambda: rules.rules(suite.shapes, peer, scratch, suite.rule, suite.limit),
     }
     for name in PARTS:
         if not options.only or name in options.only:
             yield from parts[name]()
-
-
-def _start(quick: bool) -> Iterator[Comparison]:
-    yield from start.start(1 if quick else 5)
-    if not quick:
-        yield from start.cache()

@@ -17,8 +17,8 @@ from byzsim import AGGREGATORS, Cell, Data, grid
 from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import steps
 from byzsim.experiments.bench.environment import Peer
+from byzsim.experiments.bench.measure import Failed
 from byzsim.experiments.bench.scaling import command_line
-from byzsim.experiments.bench.timing import Failed
 from byzsim.experiments.bench.worker import Facts, aggregation, parsed, repeated
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, unknown

@@ -1,4 +1,4 @@
-"""The peers: an environment of their own, made from their published packages, and a process in it to talk to."""
+"""The peers: a virtual environment with their published packages, and a process in it that runs their code."""
 
 import contextlib
 import json
@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from byzsim.experiments.bench.timing import Candidate, Failed
+from byzsim.experiments.bench.measure import Candidate, Failed
 from byzsim.experiments.errors import UserError
 
 HERE = Path(__file__).parent
 PINS = HERE / "peers.txt"
-ALONE = "byzfl"  # installed without its dependencies; those that it needs here have pins of their own
+WITHOUT_DEPENDENCIES = "byzfl"  # those of its dependencies that are needed here are pinned separately
 
 
 def make(folder: Path, log: Callable[[str], object]) -> Path:
-    """The peers' Python in `folder`; makes the environment unless it was made from the same pins before.
+    """Return the Python of the peers' environment; make the environment unless it exists with the same pins.
 
     pip's own configuration decides where packages come from.
 
     Raises:
-        UserError: if it cannot be made, with pip's last words.
+        UserError: the environment cannot be made, with pip's last error.
     """
     python = folder / "bin" / "python"
     ready, pins = folder / "ready.txt", PINS.read_text(encoding="utf-8")
@@ -36,8 +36,8 @@ def make(folder: Path, log: Callable[[str], object]) -> Path:
         venv.create(folder, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(f"cannot make an environment in {folder}: {error}") from None
-    _pip(python, *[pin for pin in wanted if not pin.startswith(ALONE)])
-    _pip(python, "--no-deps", *[pin for pin in wanted if pin.startswith(ALONE)])
+    _pip(python, *[pin for pin in wanted if not pin.startswith(WITHOUT_DEPENDENCIES)])
+    _pip(python, "--no-deps", *[pin for pin in wanted if pin.startswith(WITHOUT_DEPENDENCIES)])
     ready.write_text(pins, encoding="utf-8")
     return python
 
@@ -56,11 +56,11 @@ def _pip(python: Path, *what: str) -> None:
 
 
 Wait = Literal["default", "passive"]
-"""how torch's threads wait for each other: spinning, as OpenMP does by default, or asleep"""
+"""OMP_WAIT_POLICY: how torch's threads wait for each other, spinning (default) or asleep (passive)"""
 
 
 def fastest(python: Path, threads: int) -> "Peer":
-    """A peer whose threads wait in the way that is faster here: spinning loses a hundredfold on a busy machine."""
+    """Start a peer with the faster wait policy; on a busy machine spinning threads can be a hundred times slower."""
     ways: tuple[Wait, Wait] = ("default", "passive")
     first = Peer(python, threads=threads, wait=ways[0])
     try:
@@ -74,18 +74,18 @@ def fastest(python: Path, threads: int) -> "Peer":
 
 
 class Peer:
-    """A running process in the peers' environment. A context manager, so that it never outlives a benchmark.
+    """A process in the peers' environment. A context manager, so that it ends with the benchmark.
 
     Args:
-        limited: to half of the machine's memory; not with a GPU, whose driver maps more than there is.
+        limited: limit the process to half of the machine's memory; not with a GPU, whose driver maps more memory.
 
     Raises:
-        UserError: if it does not run, or has no byzfl or torch to import.
+        UserError: the process does not start, or byzfl or torch cannot be imported.
     """
 
     def __init__(self, python: Path, *, threads: int, wait: Wait, limited: bool = True):
         half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        command = [python, HERE / "peer.py", str(threads), str(half if limited else resource.RLIM_INFINITY)]
+        command = [python, HERE / "peer_script.py", str(threads), str(half if limited else resource.RLIM_INFINITY)]
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OMP_"))}
         clean |= {"OMP_WAIT_POLICY": "passive"} if wait == "passive" else {}
         pipe = subprocess.PIPE
@@ -107,6 +107,7 @@ class Peer:
         self.close()
 
     def close(self) -> None:
+        """End the process."""
         for end in filter(None, (self._process.stdin, self._process.stdout)):
             with contextlib.suppress(BrokenPipeError):
                 end.close()
@@ -117,16 +118,16 @@ class Peer:
             self._process.wait()
 
     def run(self, job: Mapping[str, Any], *, repeat: int = 1, limit: float = 60.0, out: Path | None = None) -> float:
-        """Seconds of `repeat` calls of a job; the last result goes to the file `out`.
+        """Seconds of `repeat` calls of a job; the last result is written to the file `out`.
 
         Raises:
-            Failed: if the peer cannot do it, or not within `limit` seconds.
+            Failed: the peer cannot do it, or takes more than `limit` seconds a call.
         """
         request = {"job": dict(job), "repeat": repeat, "limit": limit, "out": str(out) if out else None}
         return self._ask(request)["seconds"]
 
-    def side(self, job: Mapping[str, Any], *, limit: float = 60.0) -> Candidate:
-        """A job as one side of a comparison."""
+    def candidate(self, job: Mapping[str, Any], *, limit: float = 60.0) -> Candidate:
+        """A job as a candidate of a comparison."""
         return lambda n: self.run(job, repeat=n, limit=limit)
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class Peer:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise UserError(f"the peers' process ended while it worked on {request.get('job', 'its start')}")
+            raise UserError(f"the peers' process ended during {request.get('job', 'its start')}")
         reply = json.loads(line)
         if "error" in reply:
             raise Failed(reply["error"])

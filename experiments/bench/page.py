@@ -10,45 +10,38 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MET, MISSED = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion
-BUSY = 1.0  # processes that ran before, on average over a minute
+BUSY = 1.0  # processes that ran before the benchmark, on average over a minute
 TITLES = {
     "steps": "Whole training steps, against byzfl",
     "gradients": "Per-worker gradients, against torch",
     "devices": "Two CPU devices, against one",
     "rules": "Rules",
-    "attacks": "Attacks",
-    "memory": "Memory of rules",
-    "start": "Starting",
 }
 EXPLAINED = {
     "steps": "One step of 20 workers (15 honest, 5 Byzantine) with LeNet on 28 x 28 images. Ours is an epoch of the "
-    "very program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of 15 "
-    "workers (what the other 5 send does not depend on theirs), rule, diagnostics, update; the measurement on a test "
-    'set of 20 images too. "N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: '
-    'wall clock of a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is '
-    "its own training loop (`Client`, `ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches "
-    "cut and in float32 in memory beforehand, and all cores for torch's threads. Before timing, one step of both from "
-    "the same parameters on the same images must give the same parameters (Gaussian noise with standard deviation "
-    "0 in that check).",
+    "program that `byzsim run` compiles, divided by its steps: shuffling, gathering of batches, gradients of the 15 "
+    "honest workers (the attacks do not use the gradients of the other 5), rule, diagnostics, update, and evaluation "
+    'on 20 test images. "N runs on N devices, time for each": how `byzsim run` executes a table on a CPU; wall-clock '
+    'time of a step of all runs, divided by their number. "One run alone": the latency of a single run. byzfl: its own '
+    "training loop (`Client`, `ByzantineClient`, `Server`) with 15 honest clients, the same LeNet, batches prepared in "
+    "memory in float32, and all cores for torch's threads. Before timing, one step of both from the same parameters on "
+    "the same images has to give the same parameters (with Gaussian noise of standard deviation 0).",
     "gradients": "A (20, d) matrix of gradients of LeNet, d = 61,706, at the same parameters: ours as in the engine, "
-    "torch.func.vmap(grad) with its result as one matrix too. Same numbers within 1e-4 of the largest, or nothing "
-    "is timed.",
-    "devices": "The same cells of a grid, on all CPU devices at once or one after another on the first, which may use "
-    "idle cores for parts of a step.",
-    "rules": "The aggregate alone of an (m, d) matrix, f = m // 4 declared. A read is a sum over the workers by a "
-    "matrix product; ratios to a read or to G @ G.T say how far a rule is from the least it can cost, and lower is "
-    "better. Against byzfl and torch the ratio says how many times as fast ours is. Where both define the same, "
-    "the aggregates must agree within 1e-4 of the largest entry, or nothing is timed. byzfl gets the rows as one "
-    "float32 tensor. A pre-rule is measured by its rows; a rule that asks for the server's loss gets a linear "
-    "one.",
-    "attacks": "The matrix that the rule sees (honest rows copied, m // 4 forged), from the honest work; in reads.",
-    "memory": "Temporary and output bytes by XLA's own account (`memory_analysis`), in copies of the matrix.",
-    "start": "Fresh processes. Compile time is XLA's, with caches empty before the first of two starts.",
+    "torch.func.vmap(grad) with its result also as one matrix. The matrices have to agree within 1e-4 of the largest "
+    "entry, or nothing is timed.",
+    "devices": "The same runs, on all CPU devices at once, or one after another on one device, which may use idle "
+    "cores for parts of a step.",
+    "rules": "Only the aggregate of an (m, d) matrix, with declared f = m // 4. A read is a sum over the workers by a "
+    "matrix product; the ratio to a read or to G @ G.T compares a rule with the least possible cost, and lower is "
+    "better. The ratio to byzfl and torch is our speed relative to theirs, and higher is better. Where the definitions "
+    "are the same, the aggregates have to agree within 1e-4 of the largest entry, or nothing is timed. byzfl gets the "
+    "rows as one float32 tensor. A pre-rule is measured by the rows that it makes; a rule that uses the server's loss "
+    "gets a linear loss.",
 }
 
 
 def write(records: Sequence[Record], folder: Path) -> str:
-    """README.md, bench.png and bench.svg in `folder` for the records of one run."""
+    """Write README.md, bench.png and bench.svg into `folder` for the records of one run."""
     save(figure(records), folder / "bench")
     text = page(records)
     write_whole(folder / "README.md", text.encode())
@@ -56,7 +49,7 @@ def write(records: Sequence[Record], folder: Path) -> str:
 
 
 def page(records: Sequence[Record]) -> str:
-    """The whole page. Every number comes from the records."""
+    """The page; every number comes from the records."""
     aims = [r for r in records if r["met"] is not None]
     missed = [r for r in aims if not r["met"]]
     parts = [
@@ -64,8 +57,8 @@ def page(records: Sequence[Record]) -> str:
         _origin(records[0]),
         f"{len(aims) - len(missed)} of {len(aims)} targets are met.",
         "![Each measurement as a point, times better than its target; one for each shape](bench.png)",
-        "Medians; the sides of a comparison take turns within one run. Spread: the larger interquartile range of the "
-        "two, as a share of its median; n: samples, each a loop of 20 ms at least. `ours.jsonl` has every run.",
+        "Medians; the candidates of a comparison take turns within one run. Spread: the larger of both interquartile "
+        "ranges, as a fraction of the median; n: samples, each a loop of at least 20 ms. `ours.jsonl` has every run.",
     ]
     for part, title in TITLES.items():
         own = [r for r in records if r["part"] == part]
@@ -77,7 +70,7 @@ def page(records: Sequence[Record]) -> str:
 
 
 def shortfall(record: Record) -> float:
-    """How many times the ratio would have to change to meet the target; 1 at the target, more is worse."""
+    """The factor by which the ratio misses the target; 1 at the target, larger is worse."""
     if record["sense"] == ">=":
         return record["target"] / max(record["ratio"], 1e-9)
     return record["ratio"] / record["target"]
@@ -88,20 +81,20 @@ def _origin(record: Record) -> str:
     command = f"byzsim bench{' --quick' if record['quick'] else ''}"
     lines = [
         provenance_line(command, record),
-        f"Begun {record['date']}, with {record['load']:.1f} processes at work on average in the minute before.",
+        f"Started {record['date']}; on average {record['load']:.1f} processes ran in the minute before.",
     ]
     if peers:
         lines.append(
-            f"Peers, in an environment of their own from their published packages: torch {peers['torch']} with "
-            f"{peers['threads']} threads (OpenMP's wait policy: {peers['wait']}, the faster here), "
+            f"Peers, in a separate environment with their published packages: torch {peers['torch']} with "
+            f"{peers['threads']} threads (OpenMP's wait policy: {peers['wait']}, the faster one here), "
             f"byzfl {peers['byzfl']}, numpy {peers['numpy']}, Python {peers['python']}."
         )
         lines += [
-            "byzfl imports torchvision for data sets that are not loaded here; where it is not installed, as here, an "
-            "empty stand-in module takes its place, and byzfl itself is unchanged."
+            "byzfl imports torchvision for data sets that the benchmark does not use; since torchvision is not "
+            "installed here, an empty stand-in module replaces it, and byzfl itself is unchanged."
         ] * peers["stand_in"]
     if record["load"] > BUSY:
-        lines.append("**The machine was busy with other things: ratios are rough.**")
+        lines.append("**The machine was busy with other processes: ratios are rough.**")
     if record["quick"]:
         lines.append("**Quick run: few samples, one shape. Not a result.**")
     return " ".join(lines)
@@ -128,7 +121,7 @@ def _number(value: float | None) -> str:
 
 
 def figure(records: Sequence[Record]) -> Figure:
-    """Each measurement that has a target as a point: times better (right) or worse (left) than the target."""
+    """Each comparison with a target as a point: by which factor it is better (right) or worse (left) than that."""
     aims = [r for r in records if r["met"] is not None]
     panels = [(part, [r for r in aims if r["part"] == part]) for part in TITLES]
     panels = [(part, own, sorted({_label(r) for r in own})) for part, own in panels if own]

@@ -1,4 +1,4 @@
-"""Every rule and attack against the time to read its matrix, and against the same rule in byzfl and torch."""
+"""Every rule compared with the time to read its matrix, and with the same rule in byzfl and torch."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,37 +8,35 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round, oneshot
-from byzsim.experiments.bench.comparison import Comparison
+from byzsim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round, oneshot
 from byzsim.experiments.bench.environment import Peer
+from byzsim.experiments.bench.measure import Budget, Candidate, Comparison, Failed, interleaved, local
 from byzsim.experiments.bench.steps import check_same
-from byzsim.experiments.bench.timing import Budget, Candidate, Failed, interleaved, local
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import options
 
 Shape = tuple[int, int]
 SHAPES: tuple[Shape, ...] = ((20, 61_706), (10, 272_474), (25, 1_000_000), (100, 1_000_000))
-READS = {"median": 3.0, "trimmed_mean": 3.0}  # target in reads of the matrix, by rule; others of O(m d): 4
-DISTANT = {"fang_krum", "min_max", "min_sum"}  # attacks that are not of O(m d)
+READS = {"median": 3.0, "trimmed_mean": 3.0}  # target in reads of the matrix; for other rules of O(m d): 4
 PRODUCTS = {"krum": 2.0, "multi_krum": 2.0, "medoid": 2.0, "nnm": 3.0}  # target in times of G @ G.T
 
 
 class PeerImplementation(NamedTuple):
-    """The same rule elsewhere."""
+    """The same rule in a peer's library."""
 
-    where: str
+    library: str
     name: str
     options: Mapping[str, Any]
-    """ours that give the same definition"""
+    """our options for the same definition"""
     with_f: bool = True
     args: Mapping[str, Any] = {}
     tolerance: float | None = 1e-4
-    """of the largest entry; None: it does not compute the same numbers, which the note says"""
+    """of the largest entry; None: the definitions differ, as the note explains"""
     note: str = ""
 
 
-COPIED = "byzfl writes into its input; a copy of that counts, as in its own pipeline"
-POWER = "byzfl: one power step from a random vector, ours exact"
+COPIED = "byzfl writes into its input, so a copy of the input counts, as in byzfl's own pipeline"
+POWER = "byzfl: one power iteration from a random vector; ours: exact"
 PEER_IMPLEMENTATIONS: dict[str, tuple[PeerImplementation, ...]] = {
     "mean": (PeerImplementation("byzfl", "Average", {}, False),),
     "median": (
@@ -62,73 +60,20 @@ PEER_IMPLEMENTATIONS: dict[str, tuple[PeerImplementation, ...]] = {
 
 
 def rules(
-    shapes: Sequence[Shape], peer: Peer | None, folder: Path, effort: Budget, limit: float
+    shapes: Sequence[Shape], peer: Peer | None, folder: Path, budget: Budget, limit: float
 ) -> Iterator[Comparison]:
     """Every rule and pre-rule at every shape."""
     for shape in shapes:
         path, grads = folder / "matrix.npy", matrix(shape)
         np.save(path, grads)
         for name in (*AGGREGATORS, *PRE_RULES):
-            for twin in PEER_IMPLEMENTATIONS.get(name, (None,)):
-                yield from _rule(name, twin, grads, path, peer, effort, limit)
-            jax.clear_caches()  # hundreds of small programs; a process may map only so much code
-
-
-def attacks(shapes: Sequence[Shape], effort: Budget) -> Iterator[Comparison]:
-    """Every attack that only looks at the rows: the whole matrix that the rule will see, from the honest work."""
-    for shape in shapes:
-        grads = matrix(shape)
-        for name, entry in ATTACKS.items():
-            if not entry.traits & {"data", "rule"} and name != "none":
-                times, _ = interleaved({"ours": _attack_side(name, grads), "read": _read_side(grads)}, effort)
-                yield Comparison(
-                    part="attacks",
-                    what=name,
-                    shape=_text(shape),
-                    sense="<=",
-                    other="one read",
-                    ours=times["ours"],
-                    theirs=times["read"],
-                    target=None if name in DISTANT else 4.0,
-                    note="it takes all distances: O(m² d)" if name in DISTANT else "",
-                )
-                jax.clear_caches()
-
-
-def memory(shapes: Sequence[Shape]) -> Iterator[Comparison]:
-    """Bytes that a rule's program needs beyond its input, in copies of the matrix; nothing is run."""
-    for shape in shapes:
-        for name in (*AGGREGATORS, *PRE_RULES):
-            try:
-                used = copies(name, shape)
-            except ValueError:
-                continue  # not for so many workers; `rules` says so
-            yield Comparison(
-                part="memory",
-                what=name,
-                shape=_text(shape),
-                sense="<=",
-                other="the matrix",
-                measured=used,
-                target=2.0,
-                note="with its memory" if "stateful" in _entry(name).traits else "",
-            )
-
-
-def copies(name: str, shape: Shape) -> float | None:
-    """Temporary and output bytes of the compiled rule over those of the matrix; None where XLA does not say.
-
-    What a rule remembers counts once: the new state takes the place of the old one.
-    """
-    program, args = _program(name, {}, jax.ShapeDtypeStruct(shape, jnp.float32))
-    found = program.lower(*args).compile().memory_analysis()
-    if found is None:
-        return None
-    return round((found.temp_size_in_bytes + found.output_size_in_bytes) / (4 * shape[0] * shape[1]), 2)
+            for peer_rule in PEER_IMPLEMENTATIONS.get(name, (None,)):
+                yield from _rule(name, peer_rule, grads, path, peer, budget, limit)
+            jax.clear_caches()  # hundreds of small programs would exhaust the memory maps of a process
 
 
 def matrix(shape: Shape) -> jax.Array:
-    """Normal rows around a common mean; the first m // 4 are shifted, so that there is something to leave out."""
+    """Normal rows around a common mean; the first m // 4 are shifted, so that a filter has work to do."""
     draw = np.random.default_rng(0)
     rows = draw.standard_normal(shape, np.float32)
     rows += draw.standard_normal(shape[1], np.float32)
@@ -141,69 +86,73 @@ def byzantine(shape: Sequence[int]) -> int:
 
 
 def is_linear(cost: str) -> bool:
-    """O(m d), as the registry writes it: nothing of m^2 d and no sort along d."""
+    """Whether a cost of the registry is O(m d): without m^2 d and without a sort along d."""
     return "m^2 d" not in cost and "log d" not in cost
 
 
 def _rule(
     name: str,
-    twin: PeerImplementation | None,
+    peer_rule: PeerImplementation | None,
     grads: jax.Array,
     path: Path,
     peer: Peer | None,
-    effort: Budget,
+    budget: Budget,
     limit: float,
 ) -> Iterator[Comparison]:
-    given = dict(twin.options) if twin else {}
-    job = _job(twin, grads, path) if twin else None
+    chosen = dict(peer_rule.options) if peer_rule else {}
+    job = _job(peer_rule, grads, path) if peer_rule else None
     try:
-        program, args = _program(name, given, grads)
+        program, args = _program(name, chosen, grads)
     except ValueError as reason:
         yield Comparison(part="rules", what=name, shape=_text(grads.shape), sense="<=", other="-", note=str(reason))
         return
-    note = twin.note if twin else ""
-    if peer and twin and job and twin.tolerance:
-        note = _check(name, twin, program(*args)[0], job, peer, path.parent, limit)
-        program, args = _program(name, given, grads)  # the first state was given away
-    sides = {"ours": _carried(program, args), "read": _read_side(grads)}
+    note = peer_rule.note if peer_rule else ""
+    if peer and peer_rule and job and peer_rule.tolerance:
+        note = _check(name, peer_rule, program(*args)[0], job, peer, path.parent, limit)
+        program, args = _program(name, chosen, grads)  # the first state was donated
+    candidates = {"ours": _carried(program, args), "read": _read_candidate(grads)}
     if name in PRODUCTS or not is_linear(_entry(name).cost):
-        sides["product"] = _product_side(grads)
+        candidates["product"] = _product_candidate(grads)
     if peer and job:
-        sides["twin"] = peer.side(job, limit=limit)
-    times, failures = interleaved(sides, effort)
-    what = name + (f"({', '.join(f'{k}={v!r}' for k, v in given.items())})" if given else "")
-    yield from _rule_findings(what, name, twin, grads.shape, times, failures.get("twin", note))
+        candidates["peer_rule"] = peer.candidate(job, limit=limit)
+    times, failures = interleaved(candidates, budget)
+    what = name + (f"({', '.join(f'{k}={v!r}' for k, v in chosen.items())})" if chosen else "")
+    yield from _rule_findings(what, name, peer_rule, grads.shape, times, failures.get("peer_rule", note))
 
 
 def _rule_findings(
-    what: str, name: str, twin: PeerImplementation | None, shape: Any, times: Mapping[str, Any], note: str
+    what: str, name: str, peer_rule: PeerImplementation | None, shape: Any, times: Mapping[str, Any], note: str
 ) -> Iterator[Comparison]:
     common: dict[str, Any] = {"part": "rules", "what": what, "shape": _text(shape), "ours": times["ours"]}
     linear = is_linear(_entry(name).cost)
     target = READS.get(name, 4.0) if linear else None
-    if twin is None or twin is PEER_IMPLEMENTATIONS[name][0]:
+    if peer_rule is None or peer_rule is PEER_IMPLEMENTATIONS[name][0]:
         yield Comparison(**common, sense="<=", other="one read", theirs=times["read"], target=target)
         if "product" in times:
             aim = PRODUCTS.get(name)
             yield Comparison(**common, sense="<=", other="G @ G.T", theirs=times["product"], target=aim)
-    if twin is not None:
-        yield Comparison(**common, sense=">=", other=twin.where, theirs=times.get("twin"), target=1.0, note=note)
+    if peer_rule is not None:
+        yield Comparison(
+            **common, sense=">=", other=peer_rule.library, theirs=times.get("peer_rule"), target=1.0, note=note
+        )
 
 
-def _check(name: str, twin: PeerImplementation, ours: Any, job: Any, peer: Peer, folder: Path, limit: float) -> str:
-    """Compare the aggregates; what the peer cannot do at this shape will be said by its timing too."""
+def _check(
+    name: str, peer_rule: PeerImplementation, ours: Any, job: Any, peer: Peer, folder: Path, limit: float
+) -> str:
+    """Check that both aggregates agree. Return a note; a failure of the peer is also reported by its timing."""
     out = folder / "aggregate_of_peer.npy"
     try:
         peer.run(job, out=out, limit=limit)
     except Failed as reason:
         return str(reason)
-    check_same(f"{name} against {twin.where} {twin.name}", ours, np.load(out), twin.tolerance or 0.0)
-    return twin.note
+    check_same(f"{name} against {peer_rule.library} {peer_rule.name}", ours, np.load(out), peer_rule.tolerance or 0.0)
+    return peer_rule.note
 
 
-def _job(twin: PeerImplementation, grads: jax.Array, path: Path) -> dict[str, Any]:
-    args = {**twin.args, **({"f": byzantine(grads.shape)} if twin.with_f else {})}
-    return {"kind": "rule", "name": twin.name, "args": args, "matrix": str(path), "shape": list(grads.shape)}
+def _job(peer_rule: PeerImplementation, grads: jax.Array, path: Path) -> dict[str, Any]:
+    args = {**peer_rule.args, **({"f": byzantine(grads.shape)} if peer_rule.with_f else {})}
+    return {"kind": "rule", "name": peer_rule.name, "args": args, "matrix": str(path), "shape": list(grads.shape)}
 
 
 def _entry(name: str) -> Any:
@@ -211,7 +160,7 @@ def _entry(name: str) -> Any:
 
 
 def _rows_only() -> Aggregator:
-    """Behind a pre-rule: gives its rows as they are."""
+    """The rule behind a pre-rule whose rows are measured."""
     return Aggregator(lambda m, d: (), lambda rows, state, rnd: (rows, state, Info(jnp.zeros(len(rows)))))
 
 
@@ -219,15 +168,15 @@ def _round(f: Any, vector: Any, **known: Any) -> Round:
     return oneshot.a_round(jax.random.key(0), f, len(vector), lr=0.03, params=vector, previous=vector, **known)
 
 
-def _program(name: str, given: Mapping[str, Any], grads: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The compiled-once function (rows, carry, f, vector) -> carry, and its first arguments.
+def _program(name: str, chosen: Mapping[str, Any], grads: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A jitted function (rows, carry, f, vector) -> carry, and its first arguments.
 
-    carry = (output, state), given away at each call, as a training step's loop does it. The server's own loss, where a
-    rule asks for one, is linear.
+    carry = (output, state) is donated at each call, as in a training loop. The server's loss, for rules that use it, is
+    linear.
     """
     m, d = grads.shape
     entry = _entry(name)
-    made = entry.make(**options(name, entry, given))
+    made = entry.make(**options(name, entry, chosen))
     rule = made if name in AGGREGATORS else made(_rows_only())
 
     def apply(rows, carry, f, vector):
@@ -253,26 +202,13 @@ def _carried(program: Callable[..., Any], args: tuple[Any, ...]) -> Candidate:
     return local(call)
 
 
-def _attack_side(name: str, grads: jax.Array) -> Candidate:
-    entry = ATTACKS[name]
-    made = entry.make(**options(name, entry, {}))
-    byz = jnp.arange(len(grads)) < byzantine(grads.shape)
-
-    def forge(sent, carry, byz, vector):
-        return oneshot.forge(made, sent, byz, _round(byz.sum(), vector), carry[1])
-
-    program = jax.jit(forge, donate_argnums=1, keep_unused=True)
-    carry = (jnp.zeros_like(grads), made.init(*grads.shape))
-    return _carried(program, (grads, carry, byz, jnp.ones(grads.shape[1])))
-
-
-def _read_side(grads: jax.Array) -> Candidate:
-    """The yardstick: a sum over the workers by a matrix product reads everything once."""
+def _read_candidate(grads: jax.Array) -> Candidate:
+    """The unit of cost: a sum over the workers by a matrix product reads the matrix once."""
     total = jax.jit(lambda weight, rows: jnp.einsum("m,md->d", weight, rows, precision=HIGHEST))
     return local(functools.partial(total, jnp.ones(len(grads)), grads))
 
 
-def _product_side(grads: jax.Array) -> Candidate:
+def _product_candidate(grads: jax.Array) -> Candidate:
     gram = jax.jit(lambda rows: jnp.einsum("id,jd->ij", rows, rows, precision=HIGHEST))
     return local(functools.partial(gram, grads))
 

@@ -1,4 +1,4 @@
-"""Whole training steps and per-worker gradients, as `byzsim run` makes them, against byzfl and torch."""
+"""Training steps and per-worker gradients, as in `byzsim run`, compared with byzfl and torch."""
 
 import dataclasses
 import functools
@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import Cell, Data, engine, grid
 from byzsim.engine import Knobs, Program, TrainState
-from byzsim.experiments.bench.comparison import Comparison
 from byzsim.experiments.bench.environment import Peer
-from byzsim.experiments.bench.timing import Budget, Candidate, interleaved, local
+from byzsim.experiments.bench.measure import Budget, Candidate, Comparison, interleaved, local
 from byzsim.experiments.errors import UserError
 from byzsim.grid import programs
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -27,7 +26,7 @@ GRADIENT_TARGET = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """The same rule and attack for ours and for byzfl."""
+    """The same rule and attack in byzsim and in byzfl."""
 
     title: str
     rule: str
@@ -37,7 +36,7 @@ class Setting:
     byzfl_rule: str
     byzfl_attack: Mapping[str, Any]
     with_f: bool = True
-    """byzfl's rule takes f"""
+    """whether byzfl's rule takes f"""
 
     def cell(self, batch: int, *, m: int = M, n_byz: int = F, model: str = "lenet") -> Cell:
         rule: dict[str, Any] = {"rule": self.rule, "rule_args": self.rule_args}
@@ -78,7 +77,7 @@ SETTINGS = (
 
 
 # ---------------------------------------------------------------------------------------------------------
-# The same numbers on both sides
+# The same numbers on both candidates
 # ---------------------------------------------------------------------------------------------------------
 
 MODELS = {"lenet": "LeNet", "resnet20": "ResNet20"}  # ours -> the peers', whose layers have our names
@@ -86,7 +85,7 @@ FLATTENED = (5, 5, 16)  # rows, columns, channels where LeNet's dense layers beg
 
 
 def to_torch(tree: Any) -> dict[str, np.ndarray]:
-    """Our parameters under torch's names and in its layouts."""
+    """Our parameters with torch's names and layouts."""
     theirs = {}
     for (*layer, leaf), value in flatten_dict(jax.device_get(tree)["params"]).items():
         name = "bias" if leaf == "bias" else "weight"
@@ -122,10 +121,10 @@ def _kernel(weight: np.ndarray) -> np.ndarray:
 
 
 def check_same(what: str, ours: Any, theirs: Any, tolerance: float = TOLERANCE) -> None:
-    """Refuse to time two sides that compute different things.
+    """Refuse to time candidates that compute different things.
 
     Raises:
-        UserError: if they differ by more than `tolerance` times the largest entry of theirs anywhere.
+        UserError: an entry differs by more than `tolerance` times their largest entry.
     """
     ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
     if ours.shape != theirs.shape:
@@ -134,13 +133,13 @@ def check_same(what: str, ours: Any, theirs: Any, tolerance: float = TOLERANCE) 
     apart = np.abs(ours - theirs).max() / (largest if largest > 0 else 1.0)
     if not apart <= tolerance:
         raise UserError(
-            f"not the same work, nothing timed: {what}: ours and the peer's result differ by {apart:.3g} of the "
-            f"largest entry; allowed are {tolerance:g}"
+            f"not the same work, nothing timed: {what}: our result and the peer's differ by {apart:.3g} of the largest "
+            f"entry; at most {tolerance:g} is allowed"
         )
 
 
 class Images:
-    """Random images for some steps of all workers, for both sides."""
+    """Random images for some steps of all workers, in the layouts of both candidates."""
 
     def __init__(self, batch: int, steps: int, m: int = M, shape: tuple[int, ...] = (28, 28)):
         draw = np.random.default_rng(0)
@@ -154,11 +153,11 @@ class Images:
         self.classes = labels.astype(np.int64).reshape(steps, m, batch).swapaxes(0, 1)
 
     def honest(self, n_byz: int) -> dict[str, np.ndarray]:
-        """What byzfl's honest clients see: the workers behind the first n_byz, (workers, steps, b, ...)."""
+        """The data of byzfl's honest clients, the workers after the first n_byz: (workers, steps, b, ...)."""
         return {"images": self.unit[n_byz:], "labels": self.classes[n_byz:]}
 
     def first(self) -> dict[str, np.ndarray]:
-        """Everybody's first batch, (workers, b, ...)."""
+        """The first batch of all workers: (workers, b, ...)."""
         return {"images": self.unit[:, 0], "labels": self.classes[:, 0]}
 
 
@@ -167,18 +166,18 @@ class Images:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort: Budget) -> Iterator[Comparison]:
+def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, budget: Budget) -> Iterator[Comparison]:
     """(m, d) gradients at the Table 1 setting, on one device and on all of them at once, against torch."""
     for batch in batches:
         program, knobs, images = _prepared(SETTINGS[0], batch, steps=1)
         params = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train).params
         devices = jax.devices()
-        sides = {str(len(devices)): _gradient_side(program, params, images, len(devices))}
+        candidates = {str(len(devices)): _gradient_candidate(program, params, images, len(devices))}
         if peer is not None:
             job = _gradient_job(program, params, images, folder)
             _check_gradients(peer, job, program, params, images, folder)
-            sides["torch"] = peer.side(job)
-        times, failures = interleaved(sides, effort)
+            candidates["torch"] = peer.candidate(job)
+        times, failures = interleaved(candidates, budget)
         for where, ours in _readings(times[str(len(devices))], len(devices)):
             yield Comparison(
                 part="gradients",
@@ -193,11 +192,11 @@ def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort:
             )
 
 
-def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) -> Candidate:
-    """`n` cells, one on each device, as `grid.run` spreads them."""
+def _gradient_candidate(program: Program, params: jax.Array, images: Images, n: int) -> Candidate:
+    """`n` runs, one on each device, as `grid.run` places them."""
     mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",)), jax.sharding.PartitionSpec("cells")
 
-    def one(params, x, y):
+    def one(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         return engine.worker_gradients(program, params[0], images.train, x[0], y[0], jnp.ones(M, bool))[1][None]
 
     spread = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
@@ -209,7 +208,8 @@ def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) 
 
 def _gradient_job(program: Program, params: jax.Array, images: Images, folder: Path) -> dict[str, Any]:
     path = folder / "gradients.npz"
-    _save(path, to_torch(_tree(program, params, images)) | images.first())
+    arrays: dict[str, Any] = to_torch(_tree(program, params, images)) | images.first()
+    np.savez(path, **arrays)
     return {"kind": "gradients", "arrays": str(path), "batch": images.index.shape[-1]}
 
 
@@ -223,10 +223,6 @@ def _check_gradients(peer: Peer, job: Any, program: Program, params: jax.Array, 
     check_same("per-worker gradients of LeNet", ours, np.stack(flat))
 
 
-def _save(path: Path, arrays: dict[str, Any]) -> None:
-    np.savez(path, **arrays)
-
-
 def _tree(program: Program, params: jax.Array, images: Images) -> Any:
     return {"params": engine.unraveller(program, images.train)(params)}
 
@@ -237,19 +233,19 @@ def _tree(program: Program, params: jax.Array, images: Images) -> Any:
 
 
 def steps(
-    batches: tuple[int, ...], settings: tuple[Setting, ...], peer: Peer | None, folder: Path, effort: Budget, n: int
+    batches: tuple[int, ...], settings: tuple[Setting, ...], peer: Peer | None, folder: Path, budget: Budget, n: int
 ) -> Iterator[Comparison]:
-    """Steps of a whole epoch of `n` steps, divided by n: what `byzsim run` does, against byzfl's training loop."""
+    """A step of an epoch of `n` steps in `byzsim run`, compared with a step of byzfl's training loop."""
     for setting in settings:
         for batch in batches:
             program, knobs, images = _prepared(setting, batch, steps=n)
             counts = dict.fromkeys((1, len(jax.devices())))
-            sides = {str(k): _epoch_side(program, knobs, images, k) for k in counts}
+            candidates = {str(k): _epoch_candidate(program, knobs, images, k) for k in counts}
             if peer is not None:
                 job, cell = step_job(setting, setting.cell(batch), images, folder), setting.cell(batch)
                 check_step(peer, setting, cell, Images(batch, 1), folder)
-                sides["byzfl"] = _many(peer.side(job), n)
-            times, failures = interleaved(sides, effort)
+                candidates["byzfl"] = _many(peer.candidate(job), n)
+            times, failures = interleaved(candidates, budget)
             times = {name: _share(timing, n) for name, timing in times.items()}
             yield from _step_findings(setting, batch, times, failures.get("byzfl", ""))
 
@@ -279,7 +275,7 @@ def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note:
             ours=_share(ours[most], most),
             theirs=ours[1],
             target=0.9 * most,
-            note="time for one cell of a grid",
+            note="time for one run of a table",
         )
 
 
@@ -288,8 +284,8 @@ def _prepared(setting: Setting, batch: int, steps: int) -> tuple[Program, Knobs,
     return group.program, group.knobs[0], Images(batch, steps)
 
 
-def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Candidate:
-    """An epoch of `n` cells, one on each device: the very program that `grid.run` runs; the state goes on and on."""
+def _epoch_candidate(program: Program, knobs: Knobs, images: Images, n: int) -> Candidate:
+    """An epoch of `n` runs, one on each device, by the program of `grid.run`; each call continues the last."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",))
     start, epoch = programs.compiled(program, mesh, None)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * n), knobs)
@@ -311,10 +307,11 @@ def _begun(cell: Cell, images: Images) -> tuple[Program, Knobs, TrainState]:
 def step_job(
     setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu", tf32: bool = False
 ) -> dict[str, Any]:
-    """byzfl's side; its own file for each use, since a running job has read its arrays already."""
+    """byzfl's job; jobs with different numbers of steps have different files, so that none is overwritten."""
     program, _, state = _begun(cell, images)
     path = folder / f"step_{images.index.shape[0]}.npz"
-    _save(path, to_torch(_tree(program, state.params, images)) | images.honest(cell.n_byz))
+    arrays: dict[str, Any] = to_torch(_tree(program, state.params, images)) | images.honest(cell.n_byz)
+    np.savez(path, **arrays)
     rule = {"name": setting.byzfl_rule, "parameters": {"f": cell.n_byz} if setting.with_f else {}}
     job = {"kind": "step", "arrays": str(path), "model": MODELS[cell.model], "device": device, "tf32": tf32}
     attack = {**setting.byzfl_attack, "f": cell.n_byz}
@@ -322,10 +319,10 @@ def step_job(
 
 
 def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu") -> None:
-    """One step of both, on `images` of one step, from the same parameters; Gaussian noise has sigma 0 in it.
+    """Compare one step of both libraries from the same parameters on the same images; Gaussian noise has sigma 0.
 
     Raises:
-        UserError: if the parameters after it differ.
+        UserError: the parameters after the step differ.
     """
     if setting.attack == "gaussian":
         attack = {**setting.byzfl_attack, "parameters": {"sigma": 0.0}}
@@ -340,9 +337,9 @@ def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder:
     check_same(f"one step of {setting.title}, b = {cell.batch}", after.params - state.params, moved, 10 * TOLERANCE)
 
 
-def _many(side: Candidate, n: int) -> Candidate:
-    """A side of which one call is n of the given one's."""
-    return lambda calls: side(n * calls)
+def _many(candidate: Candidate, n: int) -> Candidate:
+    """A candidate of which one call is n calls of the given one."""
+    return lambda calls: candidate(n * calls)
 
 
 def _share(timing: Any, parts: int) -> Any:
@@ -350,6 +347,6 @@ def _share(timing: Any, parts: int) -> Any:
 
 
 def _readings(timing: Any, n: int) -> list[tuple[str, Any]]:
-    """One call runs `n` cells on as many devices; where there is one cell, the last devices repeat it (`grid.run`)."""
-    alone = ("one cell alone", timing)
-    return [alone] if n == 1 else [alone, (f"{n} cells on {n} devices, time for each", _share(timing, n))]
+    """The time of a call with `n` runs on n devices: as the latency of one run, and divided by n."""
+    alone = ("one run alone", timing)
+    return [alone] if n == 1 else [alone, (f"{n} runs on {n} devices, time for each", _share(timing, n))]

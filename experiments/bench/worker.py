@@ -1,4 +1,4 @@
-"""Measurements in a process of their own, which may run out of time or memory, or crash, and takes nothing with it."""
+"""Measurements in a separate process, which may run out of time or memory, or crash, without other harm."""
 
 import ast
 import functools
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import AGGREGATORS, Entry, oneshot
 from byzsim.experiments import records
+from byzsim.experiments.bench.measure import Failed
 from byzsim.names import known
 from byzsim.options import options
 
@@ -23,17 +24,17 @@ Facts = dict[str, Any]
 
 
 class Rule(NamedTuple):
-    """A rule with options, as in `safeguard:threshold=theory`; several are separated by commas."""
+    """A rule with options, written as in `safeguard:threshold=theory`; options are separated by commas."""
 
     entry: Entry
     args: Mapping[str, Any]
 
 
 def parsed(text: str) -> Rule:
-    """The rule that a text names.
+    """Parse a rule with options.
 
     Raises:
-        ValueError: for a rule or an option that does not exist.
+        ValueError: the rule or an option does not exist.
     """
     name, _, given = text.partition(":")
     entry = known("rule", name, AGGREGATORS)
@@ -51,22 +52,22 @@ def _value(text: str) -> Any:
 def aggregation(text: str, m: int, d: int, repeats: int) -> Facts:
     """Time and memory of one call of a rule on an (m, d) matrix.
 
-    Rows are N(0.3, I) / sqrt(d), so of deviations of norm 1, to which SafeguardSGD's theory normalises them; those of
-    the f declared Byzantine workers N(3.3, I) / sqrt(d), so that filters have something to do. f is m // 10, or the
-    rule's bound where that is lower. The server's own loss, for rules that ask, is the sum of all parameters: next to
-    nothing.
+    Rows are N(0.3, I) / sqrt(d), so that deviations have norm 1, as SafeguardSGD's theory assumes; the rows of the f
+    Byzantine workers are N(3.3, I) / sqrt(d), so that filters have work to do. f is m // 10, or the largest f of the
+    rule's guarantee if that is lower. The server's loss, for rules that use it, is the sum of all parameters, with
+    negligible cost.
 
     Returns:
-        f; ms: median of at most `repeats` calls after one that does not count, of fewer if they take more than three
-        seconds together; spread: their interquartile range over the median; calls; compile_s; working: bytes of
-        temporaries and results (state among them) by XLA's plan; seconds: all of it.
+        f; ms: median of at most `repeats` calls after an uncounted one, of fewer if they take more than three seconds
+        together; spread: their interquartile range over the median; calls; compile_s; working: bytes of temporaries and
+        results (including the state) by XLA's plan; seconds: total time.
     """
     began = time.perf_counter()
     entry, args = parsed(text)
     f = min(m // 10, byzsim.names.max_f(entry, m, args))
     rows, made = _rows(m, d, f), entry.make(**args)
 
-    def once(rows, state, key, f):
+    def once(rows: jax.Array, state: Any, key: jax.Array, f: jax.Array) -> Any:
         return made.apply(rows, state, oneshot.a_round(key, f, d, server_loss=oneshot.summed))
 
     given = (rows, made.init(m, d), jax.random.key(0), jnp.int32(f))
@@ -87,14 +88,14 @@ def aggregation(text: str, m: int, d: int, repeats: int) -> Facts:
 
 @functools.lru_cache(maxsize=1)
 def _rows(m: int, d: int, f: int) -> jax.Array:
-    def drawn(key):
+    def drawn(key: jax.Array) -> jax.Array:
         return (0.3 + jax.random.normal(key, (m, d)) + 3.0 * (jnp.arange(m) < f)[:, None]) / jnp.sqrt(d)
 
     return jax.block_until_ready(jax.jit(drawn)(jax.random.key(0)))
 
 
 def repeated(call: Callable[[], Any], repeats: int, *, seconds: float = 3.0) -> Facts:
-    """ms (median), spread (interquartile range over the median) and number of calls, the first of all left out."""
+    """ms (median), spread (interquartile range over the median) and number of calls, without the first call."""
     jax.block_until_ready(call())
     taken: list[float] = []
     while len(taken) < repeats and sum(taken) <= seconds:
@@ -108,8 +109,8 @@ def repeated(call: Callable[[], Any], repeats: int, *, seconds: float = 3.0) -> 
 def training(text: str, m: int, batch: int, steps: int, side: int) -> Facts:
     """A training step of the MLP through `byzsim.simulate`: seconds, and the peak of this process's memory.
 
-    Random images of `side` x `side` pixels; a tenth of the workers sends Gaussian noise. Three epochs of `steps` steps,
-    of which the first, with compilation, does not count; measuring the test set (100 images) does.
+    Random images of `side` x `side` pixels; a tenth of the workers sends Gaussian noise. Three epochs of `steps` steps;
+    the first epoch, with compilation, does not count; the evaluation on 100 test images counts.
 
     Returns:
         first_s: of the first epoch; step_s: the shortest of the other epochs, for one step; peak: bytes.
@@ -138,9 +139,9 @@ def training(text: str, m: int, batch: int, steps: int, side: int) -> Facts:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process has held at most, since it began.
+    """The largest number of bytes that this process has held.
 
-    From VmHWM, where there is one: `ru_maxrss` begins with what the parent held when it started this process.
+    From VmHWM where it exists, because `ru_maxrss` starts with the memory of the parent process.
     """
     with suppress(OSError):
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
@@ -155,12 +156,8 @@ MEASURES: dict[str, Callable[..., Facts]] = {
 }
 
 
-class Failed(Exception):
-    """A measurement that came to nothing, and why."""
-
-
 class WorkerProcess:
-    """A process that answers one question after another, and is replaced when it dies or takes too long.
+    """A process that carries out one measurement after another; a new process replaces one that dies or is too slow.
 
     Args:
         memory: GB of data that the process may hold.
@@ -171,10 +168,10 @@ class WorkerProcess:
         self._process: Any = None
 
     def ask(self, what: str, *args: Any, limit: float) -> Facts:
-        """What a function of `MEASURES` returns.
+        """Return the result of a function of `MEASURES`.
 
         Raises:
-            Failed: if it raises, dies, or takes longer than `limit` seconds.
+            Failed: the function raises, the process dies, or it takes longer than `limit` seconds.
         """
         if self._process is None:
             self._start()
@@ -185,10 +182,10 @@ class WorkerProcess:
                 kind, answer = self._pipe.recv()
         except (EOFError, OSError):
             self.end()
-            raise Failed(f"the process died, of too little memory ({self._memory:g} GB) or a crash") from None
+            raise Failed(f"the process died, from lack of memory ({self._memory:g} GB) or a crash") from None
         if kind == "late":
             self.end()
-            raise Failed(f"not done after {limit:g} s")
+            raise Failed(f"not finished after {limit:g} s")
         if kind == "error":
             raise Failed(answer)
         return answer
@@ -201,7 +198,7 @@ class WorkerProcess:
         theirs.close()
 
     def end(self) -> None:
-        """Nothing of the process is left; the next question starts a new one."""
+        """End the process; the next measurement starts a new one."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -210,8 +207,8 @@ class WorkerProcess:
 
 
 def _serve(pipe: Any, memory: float) -> None:
-    most = int(memory * 1e9)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    limit = int(memory * 1e9)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             what, args = pipe.recv()

@@ -108,8 +108,8 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
         provenance_line(size),
         "## Aggregation rules",
         "max_f: the largest f that the rule's guarantee covers at this m. kappa: the worst ratio that "
-        "`byzsim.robustness` finds with the f in the same row, a lower bound on the rule's coefficient; empty for rules "
-        "with a state, data of the server or redundant gradients, for which kappa is not defined. published: the upper "
+        "`byzsim.robustness` finds with the f in the same row, a lower bound on the rule's coefficient; empty for "
+        "rules with a state, data of the server or redundant gradients, which have no kappa. published: the upper "
         "bound in the literature; docs/open-verifications.md lists the bounds that are quoted from memory. non-finite "
         "rows: the effect of max_f such rows (at least one).",
         markdown_table(facts.columns, facts.fillna("").astype(str).to_numpy()),
