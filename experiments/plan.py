@@ -13,16 +13,16 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.cell import Momentum, Sharding
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.names import canonical
 from byzsim.options import resolved
+from byzsim.run_config import Momentum, Partition
 from tyro.constructors import PrimitiveConstructorSpec
 
 PAPER = Path(__file__).parent / "tables" / "published"
 AXES = ("rules", "attacks", "alphas", "seeds")  # these settings select runs; the others change them
-MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)
+MEMBERS = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS)
 
 
 def fraction(text: str) -> float:
@@ -68,7 +68,7 @@ class Config:
     alphas: tuple[Alpha, ...]
     """Byzantine fractions, as a number (0.2) or as a count of m workers (2/11); alpha times m has to be whole"""
     seeds: tuple[int, ...] = (0,)
-    """one run for each cell and seed; equal seeds give equal shards, batches and initial parameters in every cell"""
+    """one run for each run; equal seeds give equal shards, batches and initial parameters in every run"""
     data: str = "fashion_mnist"
     """data set"""
     model: str = "lenet"
@@ -88,7 +88,7 @@ class Config:
     momentum: Momentum = "none"
     """the workers' momentum: "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
-    sharding: Sharding = "iid"
+    partition: Partition = "iid"
     """equal disjoint shards, uniform or with Dirichlet label skew"""
     dirichlet_alpha: float = 1.0
     """the concentration of the Dirichlet distribution: smaller values mean more skew"""
@@ -176,10 +176,10 @@ DUPLICATES = (
     "NAME.variant=VARIANT, and compare the results folders with byzsim diff"
 )
 CONSTANTS = {"True": True, "False": False, "None": None}
-SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(Cell)}
+SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(RunConfig)}
 
 
-def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
+def runs(config: Config, only: Sequence[str] = ()) -> list[RunConfig]:
     """One run for each seed, rule, attack and alpha, seeds outermost; the runs with alpha = 0 occur only once.
 
     Args:
@@ -189,12 +189,12 @@ def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
     """
     _refuse_duplicates(config)
     wanted = _conditions(only, config)
-    unique: dict[str, Cell] = {}
+    unique: dict[str, RunConfig] = {}
     for seed, rule, attack, alpha in itertools.product(config.seeds, config.rules, config.attacks, config.alphas):
         place = {"seed": seed, "rule": rule, "attack": attack, "alpha": alpha}
         if all(place[key] in values for key, values in wanted.items()):
-            cell = _cell(config, seed=seed, rule=rule, attack=attack, alpha=alpha)
-            unique.setdefault(repr(cell), cell)
+            run_config = _run_config(config, seed=seed, rule=rule, attack=attack, alpha=alpha)
+            unique.setdefault(repr(run_config), run_config)
     if not unique:
         raise UserError("no runs: " + (f"none meets --only {' '.join(only)}" if only else "a list is empty"))
     return list(unique.values())
@@ -209,7 +209,7 @@ def _refuse_duplicates(config: Config) -> None:
             raise UserError(f"--{name} has {duplicates[0]} twice{more}")
 
 
-def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> Cell:
+def _run_config(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> RunConfig:
     n_byz = workers(alpha, config.m)
     fields: dict[str, Any] = {name: getattr(config, name) for name in SHARED}
     fields |= {"rule": rule, "attack": attack if n_byz else "none", "n_byz": n_byz, "seed": seed}
@@ -220,8 +220,12 @@ def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) ->
             k: v for part in dict.fromkeys((*name.split("+"), name)) for k, v in given.get(part, {}).items()
         }
     try:
-        cell = Cell(**fields)
-        return cell if config.declared_f == "true" else dataclasses.replace(cell, f=min(n_byz, cell.max_f))
+        run_config = RunConfig(**fields)
+        return (
+            run_config
+            if config.declared_f == "true"
+            else dataclasses.replace(run_config, f=min(n_byz, run_config.max_f))
+        )
     except ValueError as error:
         raise UserError(f"{error}{_own(rule, attack)}") from None
 
@@ -230,7 +234,7 @@ def _own(*names: str) -> str:
     """A hint if one of the names is not registered but is a module in the current folder."""
     parts = {part for name in names for part in name.split("+")} - {name for zoo in MEMBERS for name in zoo}
     files = [part for part in sorted(parts) if part.isidentifier() and Path(f"{part}.py").is_file()]
-    return f" This folder has {files[0]}.py: --plugins {files[0]} registers its ENTRY." if files else ""
+    return f" This folder has {files[0]}.py: --plugins {files[0]} registers its SPEC." if files else ""
 
 
 def workers(alpha: float, m: int) -> int:
@@ -285,9 +289,9 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
 def _resolved(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """With a variant of a member, or of the last of several, as its options: each part has a variant of its own."""
     last = name.rpartition("+")[2]
-    for entry in (zoo[last] for zoo in (*MEMBERS, MODELS) if last in zoo):
+    for spec in (zoo[last] for zoo in (*MEMBERS, MODELS) if last in zoo):
         try:
-            return dict(resolved(name, entry.make, entry.variants, given))
+            return dict(resolved(name, spec.factory, spec.variants, given))
         except ValueError as error:
             raise UserError(f"--options: {error}") from None
     return given
@@ -311,7 +315,7 @@ def _check_one(name: str, option: str, value: Any) -> None:
 
 def _parameters(name: str) -> list[inspect.Parameter]:
     """Of the factory of a member."""
-    made = (zoo[name].make for zoo in (*MEMBERS, MODELS) if name in zoo)
+    made = (zoo[name].factory for zoo in (*MEMBERS, MODELS) if name in zoo)
     return [each for make in made for each in inspect.signature(make).parameters.values()]
 
 

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from byzsim import Entry, register
+from byzsim import Spec, register
 from byzsim.experiments.errors import UserError
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 BUILT_IN_PACKAGES = frozenset({"byzsim"})
 
 
-def load(modules: Sequence[str]) -> dict[str, Entry]:
+def load(modules: Sequence[str]) -> dict[str, Spec]:
     """Import modules from the current folder or Python's path, and register their members.
 
-    A module that ends in `ENTRY = Entry(...)` is one member, named after its file; a package may import several such
+    A module that ends in `SPEC = Spec(...)` is one member, named after its file; a package may import several such
     modules of its own.
 
     Raises:
@@ -29,17 +29,17 @@ def load(modules: Sequence[str]) -> dict[str, Entry]:
     """
     if modules and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    found: dict[str, Entry] = {}
+    found: dict[str, Spec] = {}
     for name in modules:
         for member, module in _members(_imported(name)).items():
             if member in found:
                 raise UserError(f"plugin {name}: another plugin also defines {member!r}; rename one of them")
-            entry = module.ENTRY
+            spec = module.SPEC
             try:
-                register(member, entry._replace(digest=digest(module)) if isinstance(entry, Entry) else entry)
+                register(member, spec._replace(digest=digest(module)) if isinstance(spec, Spec) else spec)
             except ValueError as error:
                 raise UserError(f"plugin {name}: {error}") from error
-            found[member] = entry
+            found[member] = spec
     return found
 
 
@@ -67,11 +67,11 @@ def _where(error: BaseException) -> str:
 def _members(module: ModuleType) -> dict[str, ModuleType]:
     inside = [each for each in vars(module).values() if isinstance(each, ModuleType)]
     inside = [each for each in inside if each.__name__.startswith(f"{module.__name__}.")]
-    found = {each.__name__.rpartition(".")[2]: each for each in (module, *inside) if hasattr(each, "ENTRY")}
+    found = {each.__name__.rpartition(".")[2]: each for each in (module, *inside) if hasattr(each, "SPEC")}
     if not found:
         raise UserError(
             f"plugin {module.__name__}: neither {getattr(module, '__file__', None) or 'the folder'} nor a module of "
-            "its own that it imports defines ENTRY = Entry(...)"
+            "its own that it imports defines SPEC = Spec(...)"
         )
     return found
 

@@ -35,8 +35,8 @@ EXPLAINED = {
     "matrix product; the ratio to a read or to G @ G.T compares a rule with the least possible cost, and lower is "
     "better. The ratio to byzfl and torch is our speed relative to theirs, and higher is better. Where the definitions "
     "are the same, the aggregates have to agree within 1e-4 of the largest entry, or nothing is timed. byzfl gets the "
-    "rows as one float32 tensor. A pre-rule is measured by the rows that it makes; a rule that uses the server's loss "
-    "gets a linear loss.",
+    "rows as one float32 tensor. A preaggregator is measured by its rows; a rule that uses the server's loss gets a "
+    "linear one.",
 }
 
 

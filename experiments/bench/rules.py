@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round, oneshot
+from byzsim import AGGREGATORS, PREAGGREGATORS, Aggregator, Context, Info, oneshot
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.measure import Budget, Candidate, Comparison, Failed, interleaved, local
 from byzsim.experiments.bench.steps import check_same
@@ -62,11 +62,11 @@ PEER_IMPLEMENTATIONS: dict[str, tuple[PeerImplementation, ...]] = {
 def rules(
     shapes: Sequence[Shape], peer: Peer | None, folder: Path, budget: Budget, limit: float
 ) -> Iterator[Comparison]:
-    """Every rule and pre-rule at every shape."""
+    """Every rule and preaggregator at every shape."""
     for shape in shapes:
         path, grads = folder / "matrix.npy", matrix(shape)
         np.save(path, grads)
-        for name in (*AGGREGATORS, *PRE_RULES):
+        for name in (*AGGREGATORS, *PREAGGREGATORS):
             for peer_rule in PEER_IMPLEMENTATIONS.get(name, (None,)):
                 yield from _rule(name, peer_rule, grads, path, peer, budget, limit)
             jax.clear_caches()  # hundreds of small programs would exhaust the memory maps of a process
@@ -111,7 +111,7 @@ def _rule(
         note = _check(name, peer_rule, program(*args)[0], job, peer, path.parent, limit)
         program, args = _program(name, chosen, grads)  # the first state was donated
     candidates = {"ours": _carried(program, args), "read": _read_candidate(grads)}
-    if name in PRODUCTS or not is_linear(_entry(name).cost):
+    if name in PRODUCTS or not is_linear(_spec(name).cost):
         candidates["product"] = _product_candidate(grads)
     if peer and job:
         candidates["peer_rule"] = peer.candidate(job, limit=limit)
@@ -124,7 +124,7 @@ def _rule_findings(
     what: str, name: str, peer_rule: PeerImplementation | None, shape: Any, times: Mapping[str, Any], note: str
 ) -> Iterator[Comparison]:
     common: dict[str, Any] = {"part": "rules", "what": what, "shape": _text(shape), "ours": times["ours"]}
-    linear = is_linear(_entry(name).cost)
+    linear = is_linear(_spec(name).cost)
     target = READS.get(name, 4.0) if linear else None
     if peer_rule is None or peer_rule is PEER_IMPLEMENTATIONS[name][0]:
         yield Comparison(**common, sense="<=", other="one read", theirs=times["read"], target=target)
@@ -155,17 +155,17 @@ def _job(peer_rule: PeerImplementation, grads: jax.Array, path: Path) -> dict[st
     return {"kind": "rule", "name": peer_rule.name, "args": args, "matrix": str(path), "shape": list(grads.shape)}
 
 
-def _entry(name: str) -> Any:
-    return AGGREGATORS[name] if name in AGGREGATORS else PRE_RULES[name]
+def _spec(name: str) -> Any:
+    return AGGREGATORS[name] if name in AGGREGATORS else PREAGGREGATORS[name]
 
 
 def _rows_only() -> Aggregator:
-    """The rule behind a pre-rule whose rows are measured."""
-    return Aggregator(lambda m, d: (), lambda rows, state, rnd: (rows, state, Info(jnp.zeros(len(rows)))))
+    """The rule behind a preaggregator whose rows are measured."""
+    return Aggregator(lambda m, d: (), lambda rows, state, ctx: (rows, state, Info(jnp.zeros(len(rows)))))
 
 
-def _round(f: Any, vector: Any, **known: Any) -> Round:
-    return oneshot.a_round(jax.random.key(0), f, len(vector), lr=0.03, params=vector, previous=vector, **known)
+def _context(f: Any, vector: Any, **known: Any) -> Context:
+    return oneshot.make_context(jax.random.key(0), f, len(vector), lr=0.03, params=vector, previous=vector, **known)
 
 
 def _program(name: str, chosen: Mapping[str, Any], grads: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -175,13 +175,13 @@ def _program(name: str, chosen: Mapping[str, Any], grads: Any) -> tuple[Any, tup
     linear.
     """
     m, d = grads.shape
-    entry = _entry(name)
-    made = entry.make(**options(name, entry, chosen))
+    spec = _spec(name)
+    made = spec.factory(**options(name, spec, chosen))
     rule = made if name in AGGREGATORS else made(_rows_only())
 
     def apply(rows, carry, f, vector):
-        rnd = _round(f, vector, server_loss=lambda n: lambda params: jnp.vdot(vector, params))
-        output, state, _ = rule.apply(rows, carry[1], rnd)
+        ctx = _context(f, vector, server_loss=lambda n: lambda params: jnp.vdot(vector, params))
+        output, state, _ = rule.apply(rows, carry[1], ctx)
         return output, state
 
     f, vector = jnp.int32(byzantine(grads.shape)), jnp.ones(d)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import byzsim
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS
 from byzsim.experiments.files import markdown_table
 
 # Of 20,000 random matrices the one on which the most variants of the rules differ.
@@ -15,7 +15,7 @@ EXAMPLE_F = 1
 
 def several() -> list[str]:
     """The names that have several definitions."""
-    return [name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.variants]
+    return [name for zoo in (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.variants]
 
 
 def page(names: Sequence[str] = ()) -> str:
@@ -30,19 +30,24 @@ def page(names: Sequence[str] = ()) -> str:
         "```\n" + "\n".join(" ".join(f"{x:3g}" for x in row) for row in EXAMPLE) + "\n```",
         f"Attacks get the first {len(EXAMPLE) - 2} rows as honest gradients, the last two rows as the gradients of the "
         "two Byzantine workers before the attack, and (1, 1) as the full gradient. The result is what the first "
-        "Byzantine worker sends in the first step, against `median`. Pre-rules are chained with `median`.",
+        "Byzantine worker sends in the first step, against `median`. Preaggregators are chained with `median`.",
     ]
-    zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
+    zoos = {
+        "Aggregation rules": AGGREGATORS,
+        "Preaggregators": PREAGGREGATORS,
+        "Attacks": ATTACKS,
+        "Modifiers": MODIFIERS,
+    }
     for title, zoo in zoos.items():
         shown = {name: zoo[name] for name in names or several() if name in zoo}
         parts += [f"## {title}"] * bool(shown)
-        for name, entry in shown.items():
+        for name, spec in shown.items():
             rows = [
                 (r.name, _options(r.options), r.formula, r.source, _result(title, name, r.options))
-                for r in entry.variants
+                for r in spec.variants
             ]
             header = ("variant", "options", "formula", "source", "result on the example")
-            parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", markdown_table(header, rows)]
+            parts += [f"### {name}", f"{spec.summary} Source: {spec.source}.", markdown_table(header, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,11 +59,19 @@ def _result(title: str, name: str, given: Mapping[str, Any]) -> str:
     if title == "Attacks":
         if "data" in ATTACKS[name].traits:
             return "labels"
-        vector = byzsim.attack(
-            name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], full_gradient=[1.0, 1.0], rule="median", **given
+        vector = byzsim.forge(
+            name,
+            EXAMPLE[:-2],
+            n_byz=2,
+            byzantine_gradients=EXAMPLE[-2:],
+            full_gradient=[1.0, 1.0],
+            rule="median",
+            **given,
         )[0]
     else:
-        rule = f"{name}+median" if title == "Pre-rules" else name
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a pre-rule may leave too few rows for f
+        rule = f"{name}+median" if title == "Preaggregators" else name
+        with warnings.catch_warnings(
+            action="ignore", category=UserWarning
+        ):  # a preaggregator may leave too few rows for f
             vector = byzsim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
     return "(" + ", ".join(f"{float(x):.3g}" for x in vector) + ")"

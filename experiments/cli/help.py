@@ -28,7 +28,7 @@ byzsim: Byzantine-robust distributed training, and the tables of its papers.
   --version                        the version of byzsim
 
 A first look, without a network:    byzsim run smoke
-One cell of a table, one epoch:     byzsim run brsgd_table1 --only rule=krum,attack=gaussian --epochs 1
+One run of a table, one epoch:     byzsim run brsgd_table1 --only rule=krum,attack=gaussian --epochs 1
 
 Results go to results/TABLE. A run with changed settings goes to a folder of its own, results/TABLE+what=value, so it
 never mixes with the table's results; more seeds and parts of the table (--only) go to results/TABLE.
@@ -58,7 +58,7 @@ byzsim report TABLE [options]: make the table and the figures from the records; 
 byzsim status [TABLE] [options]: list which runs are done, failed, stale or missing, and why; nothing is run.
 
   byzsim status                                                 one line for each results folder
-  byzsim status brsgd_table1 --seeds 0 1 2                      a table, cell by cell
+  byzsim status brsgd_table1 --seeds 0 1 2                      a table, run by run
 """,
     "diff": """\
 byzsim diff A B [--csv FILE]: compare two results folders run by run; exit code 1 if they differ.

@@ -26,7 +26,7 @@ class Dataset(NamedTuple):
     source: str  # origin of the arrays in words, without a path
 
 
-class Entry(NamedTuple):
+class Spec(NamedTuple):
     """A data set as its file registers it."""
 
     load: Callable[..., Dataset]  # takes cache_dir, data_dir and log

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from byzsim import Curve
+from byzsim import History
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Verdict
 
@@ -134,7 +134,7 @@ def _refuse_duplicates(runs: Sequence[Record]) -> None:
             )
 
 
-OUTCOMES = [*Curve._fields, "final_accuracy", "best_accuracy"]
+OUTCOMES = [*History._fields, "final_accuracy", "best_accuracy"]
 CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
 DIRTY = " with uncommitted changes"
 

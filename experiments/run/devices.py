@@ -13,7 +13,7 @@ CACHE_BYTES = 2 * 10**9  # of compiled programs
 MEMORY_FRACTION = 0.9  # of an accelerator's memory; the rest is for allocations that XLA's plan does not count
 
 
-def planned_chunk(
+def planned_runs_per_device(
     group: grid.Group,
     train: Data,
     test: Data,
@@ -35,18 +35,18 @@ def planned_chunk(
         return None
     fits, why = 0, "not one run fits into the memory of another process"
     try:
-        fits = grid.chunk_within(
-            group.program, group.knobs, train, test, devices=devices, limit=limit, per_cell=devices_per_run
+        fits = grid.planned_runs_per_device(
+            group.static, group.dynamic, train, test, devices=devices, limit=limit, devices_per_run=devices_per_run
         )
     except ValueError as error:
         why = str(error)
-    chunk = min(processes.all_gather(fits))
-    if not chunk:
+    runs_per_device = min(processes.all_gather(fits))
+    if not runs_per_device:
         raise UserError(
-            f"{group.cells[0].rule}: {why}. Try fewer workers, smaller batches, or more devices for each run "
+            f"{group.runs[0].rule}: {why}. Try fewer workers, smaller batches, or more devices for each run "
             "(--devices-per-run)."
         )
-    return chunk
+    return runs_per_device
 
 
 def use_all_cores(at_least: int = 2) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 
-from byzsim import Cell
+from byzsim import RunConfig
 from byzsim.experiments.run.estimate import Estimate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -43,11 +43,11 @@ class Display:
         self.estimate.done(runs / epochs)
         self.show(self.finished + runs * done / epochs)
 
-    def log_result(self, cell: Cell, result: str) -> None:
+    def log_result(self, run_config: RunConfig, result: str) -> None:
         """Print that a run has finished, with its result and the time left."""
         self.finished += 1
         left = self.show(self.finished)
-        self.log("; ".join(filter(None, [f"[{self.finished}/{self.total}] {describe(cell)}: {result}", left])))
+        self.log("; ".join(filter(None, [f"[{self.finished}/{self.total}] {describe(run_config)}: {result}", left])))
 
     def show(self, done: float) -> str:
         """Move the bar to `done` runs; return the time left as printed."""
@@ -56,6 +56,6 @@ class Display:
         return left
 
 
-def describe(cell: Cell) -> str:
+def describe(run_config: RunConfig) -> str:
     """A run as printed."""
-    return f"{cell.rule}, {cell.attack}, alpha {cell.alpha:g}, seed {cell.seed}"
+    return f"{run_config.rule}, {run_config.attack}, alpha {run_config.alpha:g}, seed {run_config.seed}"

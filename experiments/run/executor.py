@@ -8,7 +8,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import Cell, Curve, Data, engine, grid
+from byzsim import Data, History, RunConfig, engine, grid
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.run import devices, interrupt
@@ -23,8 +23,8 @@ class Job:
     """A run with its identifier and with what its program is given."""
 
     id: str
-    cell: Cell
-    knobs: grid.Knobs
+    run_config: RunConfig
+    dynamic: grid.DynamicConfig
 
 
 class Executor:
@@ -39,63 +39,65 @@ class Executor:
         """Runs that the devices execute side by side."""
         return len(jax.devices()) // self.devices_per_run
 
-    def chunk(self, group: grid.Group) -> int | None:
+    def runs_per_device(self, group: grid.Group) -> int | None:
         """Runs in each lane at once; see `devices.planned_chunk`."""
-        plan, every = devices.planned_chunk, jax.devices()
+        plan, every = devices.planned_runs_per_device, jax.devices()
         return _in_thread(lambda _: plan(group, self.train, self.test, every, self.devices_per_run, self.processes))
 
     def next(
-        self, program: engine.Program, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
+        self, static: engine.StaticConfig, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
     ) -> tuple[list[Job], list[Checkpoint]]:
         """The batch that `choose` selects, given the epoch of each run's checkpoint, and the batch's checkpoints.
 
         The primary process reads the checkpoints; every process gets the same batch.
         """
-        return _in_thread(lambda _: self._next(program, jobs, choose))
+        return _in_thread(lambda _: self._next(static, jobs, choose))
 
     def _next(
-        self, program: engine.Program, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
+        self, static: engine.StaticConfig, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
     ) -> tuple[list[Job], list[Checkpoint]]:
         found: dict[str, Checkpoint] = {}
 
         def chosen() -> tuple[list[str], bool]:
             there = self.checkpoints.epochs()
             for job in jobs:
-                if job.id in there and (one := self.checkpoints.load(job.id, self._template(program, job))):
+                if job.id in there and (one := self.checkpoints.load(job.id, self._template(static, job))):
                     found[job.id] = one
             batch = choose({id: one.snapshot.epochs for id, one in found.items()})
             return batch, batch[0] in found
 
         ids, resumed = self.processes.broadcast(chosen)
         batch = [job for job in jobs if job.id in ids]
-        return batch, [self._broadcast_checkpoint(program, job, found) for job in batch] if resumed else []
+        return batch, [self._broadcast_checkpoint(static, job, found) for job in batch] if resumed else []
 
-    def _template(self, program: engine.Program, job: Job) -> Callable[[int], grid.Snapshot]:
-        return lambda epochs: grid.template(program, job.knobs, self.train, epochs)
+    def _template(self, static: engine.StaticConfig, job: Job) -> Callable[[int], grid.Snapshot]:
+        return lambda epochs: grid.snapshot_spec(static, job.dynamic, self.train, epochs)
 
-    def _broadcast_checkpoint(self, program: engine.Program, job: Job, found: Mapping[str, Checkpoint]) -> Checkpoint:
+    def _broadcast_checkpoint(
+        self, static: engine.StaticConfig, job: Job, found: Mapping[str, Checkpoint]
+    ) -> Checkpoint:
         return self.processes.broadcast_bytes(
             lambda: found[job.id],
             lambda one: self.checkpoints.to_bytes(job.id, one),
-            lambda content: self.checkpoints.from_bytes(job.id, content, self._template(program, job)),
+            lambda content: self.checkpoints.from_bytes(job.id, content, self._template(static, job)),
         )
 
     def train_batch(
         self,
-        program: engine.Program,
+        static: engine.StaticConfig,
         batch: Sequence[Job],
         resume: Sequence[Checkpoint],
-        chunk: int | None,
+        runs_per_device: int | None,
         on_epoch: Callable[[int], None],
-    ) -> tuple[list[Curve], list[float]]:
+    ) -> tuple[list[History], list[float]]:
         """Train a batch to its last epoch. Return (history, seconds) of each run."""
-        began, is_due, epochs = time.monotonic(), self.checkpoints.make_timer(), batch[0].cell.epochs
+        began, is_due, epochs = time.monotonic(), self.checkpoints.make_timer(), batch[0].run_config.epochs
 
         def seconds() -> list[float]:
             spent = (time.monotonic() - began) / len(batch)
             return [before.seconds + spent for before in resume] or [spent] * len(batch)
 
-        def work(check: Callable[[], None]) -> list[Curve]:
+        def work(check: Callable[[], None]) -> list[History]:
             def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
                 check()
                 if done < epochs and self.processes.broadcast(is_due):
@@ -104,14 +106,14 @@ class Executor:
                             self.checkpoints.save(job.id, Checkpoint(snapshot, spent))
 
             return grid.run(
-                program,
-                [job.knobs for job in batch],
+                static,
+                [job.dynamic for job in batch],
                 self.train,
                 self.test,
                 epochs=epochs,
                 devices=jax.devices(),
-                per_cell=self.devices_per_run,
-                chunk=chunk,
+                devices_per_run=self.devices_per_run,
+                runs_per_device=runs_per_device,
                 on_epoch=on_epoch,
                 resume=[one.snapshot for one in resume],
                 on_state=on_state,
@@ -121,7 +123,7 @@ class Executor:
 
 
 def _on_devices(images: np.ndarray, labels: np.ndarray, devices_per_run: int) -> Data:
-    return grid.everywhere(Data(jnp.asarray(images), jnp.asarray(labels)), jax.devices(), devices_per_run)
+    return grid.replicate(Data(jnp.asarray(images), jnp.asarray(labels)), jax.devices(), devices_per_run)
 
 
 def _in_thread(work: Callable[[Callable[[], None]], T]) -> T:

@@ -3,34 +3,34 @@
 from collections.abc import Callable, Sequence
 
 import jax
-from byzsim import Cell, names, trial
+from byzsim import RunConfig, check_shapes, names
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import UserError
 
 
-def check_bounds(wanted: Sequence[Cell], strict: bool, log: Callable[[str], object]) -> None:
+def check_bounds(wanted: Sequence[RunConfig], strict: bool, log: Callable[[str], object]) -> None:
     """Warn about runs with more Byzantine workers than the rule's guarantee covers; raise if `strict`."""
     worst: dict[str, int] = {}
-    for cell in wanted:
-        if cell.beyond_bound:
-            worst[cell.rule] = max(worst.get(cell.rule, 0), cell.n_byz, cell.f or 0)
+    for run_config in wanted:
+        if run_config.beyond_bound:
+            worst[run_config.rule] = max(worst.get(run_config.rule, 0), run_config.n_byz, run_config.f or 0)
     for rule, count in worst.items():
-        bound = next(cell.max_f for cell in wanted if cell.rule == rule)
+        bound = next(run_config.max_f for run_config in wanted if run_config.rule == rule)
         guarantee = f"{rule}'s guarantee covers f <= {bound} for m = {wanted[0].m} workers"
         if strict:
             raise UserError(f"{guarantee}, and a run has {count}. Leave that run out, or start without --strict.")
         log(f"warning: {guarantee}. Runs with up to {count} Byzantine workers are executed and marked †.")
 
 
-def check_fit(wanted: Sequence[Cell], data: Dataset) -> int:
+def check_fit(wanted: Sequence[RunConfig], data: Dataset) -> int:
     """Check that model, batch, rules and data fit together and into memory. Return the number of parameters, d."""
     try:
         wanted[0].steps_per_epoch(len(data.train_labels))
-        d = trial.cells(wanted, data.train_images.shape[1:], data.n_classes)
+        d = check_shapes.runs(wanted, data.train_images.shape[1:], data.n_classes)
     except ValueError as error:
         raise UserError(str(error)) from None
     absent = sorted({*range(data.n_classes)} - {*data.train_labels.tolist(), *data.test_labels.tolist()})
-    poisoned = [cell.attack for cell in wanted if "data" in names.attack_entry(cell.attack).traits]
+    poisoned = [run_config.attack for run_config in wanted if "data" in names.attack_spec(run_config.attack).traits]
     if absent and poisoned:
         raise UserError(
             f"{poisoned[0]} changes labels, and no image has label {absent[0]} of 0 to {data.n_classes - 1}, so the "
@@ -39,7 +39,7 @@ def check_fit(wanted: Sequence[Cell], data: Dataset) -> int:
     return d
 
 
-def check_devices(wanted: Sequence[Cell], devices_per_run: int) -> None:
+def check_devices(wanted: Sequence[RunConfig], devices_per_run: int) -> None:
     """Check that runs divide over the devices, and the workers of a run over its devices."""
     m, count = wanted[0].m, jax.device_count()
     if devices_per_run < 1 or m % devices_per_run or count % devices_per_run:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from byzsim import Cell, Curve
+from byzsim import History, RunConfig
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import Incomplete
@@ -32,36 +32,42 @@ class Recorder:
     log: Callable[[str], object]
     failures: list[records.Record] = dataclasses.field(default_factory=list)
 
-    def id(self, cell: Cell) -> str:
+    def id(self, run_config: RunConfig) -> str:
         """The identifier of this run's record."""
-        return records.identifier(self.identity(cell))
+        return records.identifier(self.identity(run_config))
 
-    def identity(self, cell: Cell) -> records.Record:
+    def identity(self, run_config: RunConfig) -> records.Record:
         """Everything that decides the run's result."""
-        return records.identity(cell, self.data_name, self.data)
+        return records.identity(run_config, self.data_name, self.data)
 
     def results(
-        self, cells: Sequence[Cell], curves: Sequence[Curve], seconds: Sequence[float], schedule: Schedule
+        self, runs: Sequence[RunConfig], histories: Sequence[History], seconds: Sequence[float], schedule: Schedule
     ) -> None:
         """Record a batch that has finished."""
         common: dict[str, Any] = {"table": self.table, "quick": self.quick, **self._circumstances(schedule)}
         new = [
-            records.record(cell, curve, decides=self.identity(cell), seconds=spent, **common)
-            for cell, curve, spent in zip(cells, curves, seconds, strict=True)
+            records.record(run_config, history, decides=self.identity(run_config), seconds=spent, **common)
+            for run_config, history, spent in zip(runs, histories, seconds, strict=True)
         ]
-        self._append_with_retry("runs.jsonl", cells, new)
+        self._append_with_retry("runs.jsonl", runs, new)
 
-    def failed(self, cells: Sequence[Cell], error: Exception, schedule: Schedule) -> None:
+    def failed(self, runs: Sequence[RunConfig], error: Exception, schedule: Schedule) -> None:
         """Record a batch that has failed."""
-        new = [records.failure(self.identity(cell), error, **self._circumstances(schedule)) for cell in cells]
-        self._append_with_retry("failures.jsonl", cells, new)
+        new = [
+            records.failure(self.identity(run_config), error, **self._circumstances(schedule)) for run_config in runs
+        ]
+        self._append_with_retry("failures.jsonl", runs, new)
         self.failures += new
 
     def _circumstances(self, schedule: Schedule) -> dict[str, Any]:
-        how = {"chunk": schedule.chunk, "n_halvings": schedule.n_halvings, "devices_per_run": self.devices_per_run}
+        how = {
+            "runs_per_device": schedule.runs_per_device,
+            "n_halvings": schedule.n_halvings,
+            "devices_per_run": self.devices_per_run,
+        }
         return {"origin": self.origin, **how}
 
-    def _append_with_retry(self, name: str, cells: Sequence[Cell], new: Sequence[records.Record]) -> None:
+    def _append_with_retry(self, name: str, runs: Sequence[RunConfig], new: Sequence[records.Record]) -> None:
         if not self.writes:
             return None
         began, announced = time.monotonic(), False
@@ -70,7 +76,7 @@ class Recorder:
                 return records.append(self.folder / name, new)
             except Incomplete as error:
                 if time.monotonic() - began >= WRITE_RETRY_SECONDS:
-                    lost = "; ".join(map(describe, cells))
+                    lost = "; ".join(map(describe, runs))
                     raise Incomplete(
                         f"{error}. Finished but not recorded: {lost}. Earlier records are unchanged. When the folder "
                         "can be written again, the same command continues from the last checkpoints."

@@ -11,10 +11,10 @@ class Schedule:
     pending: list[str]
     lanes: int
     """runs that the devices execute side by side, each run on its own devices"""
-    chunk: int | None = None
+    runs_per_device: int | None = None
     """runs in each lane at once, under vmap; None: one after another"""
     n_halvings: int = 0
-    """how often the chunk was halved because memory ran out"""
+    """how often runs_per_device was halved because memory ran out"""
     run_individually: set[str] = dataclasses.field(default_factory=set)
     """runs that failed in a batch with other runs"""
 
@@ -28,7 +28,7 @@ class Schedule:
         level = [run for run in self.pending if epochs.get(run, 0) == furthest]
         if level[0] in self.run_individually:
             return level[:1]
-        return [run for run in level if run not in self.run_individually][: self.lanes * (self.chunk or 1)]
+        return [run for run in level if run not in self.run_individually][: self.lanes * (self.runs_per_device or 1)]
 
     def finish(self, batch: Collection[str]) -> None:
         """Remove the runs of a batch, which are recorded as results or as failures."""
@@ -40,9 +40,9 @@ class Schedule:
         Where memory ran out, half as many runs at once; otherwise each run individually, so that one failing run does
         not cost the other runs their results.
         """
-        if out_of_memory and self.chunk and self.chunk > 1:
-            self.chunk, self.n_halvings = self.chunk // 2, self.n_halvings + 1
-            return f"out of memory: from now on each device runs {self.chunk} at once"
+        if out_of_memory and self.runs_per_device and self.runs_per_device > 1:
+            self.runs_per_device, self.n_halvings = self.runs_per_device // 2, self.n_halvings + 1
+            return f"out of memory: from now on each device runs {self.runs_per_device} at once"
         if len(batch) > 1:
             self.run_individually |= {*batch}
             return f"a batch of {len(batch)} runs failed; each run is tried individually: {reason}"

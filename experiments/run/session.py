@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
-from byzsim import Cell, Curve, engine, grid
+from byzsim import History, RunConfig, engine, grid
 from byzsim.experiments import records
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import counted
@@ -35,7 +35,7 @@ class Settings:
 
 
 def run(
-    wanted: Sequence[Cell],
+    wanted: Sequence[RunConfig],
     folder: Path,
     settings: Settings,
     *,
@@ -56,14 +56,14 @@ def run(
         KeyboardInterrupt: with what is recorded and what is saved.
     """
     recorder, checkpoints, d = processes.run_on_all(lambda: _prepare(wanted, folder, settings, processes, log))
-    ids = {recorder.id(cell): cell for cell in wanted}
+    ids = {recorder.id(run_config): run_config for run_config in wanted}
     command, versions = repr((list(ids), settings.devices_per_run)), repr(recorder.origin["versions"])
     processes.check_consistent(command=command, code=records.code(), versions=versions)
     with contextlib.ExitStack() as stack:
         opened = _opened(folder, checkpoints, on_start, log) if processes.is_primary else contextlib.nullcontext(set())
         here = processes.run_on_all(lambda: stack.enter_context(opened))
         done = set(processes.broadcast(lambda: sorted(here)))
-        missing = {id: cell for id, cell in ids.items() if id not in done}
+        missing = {id: run_config for id, run_config in ids.items() if id not in done}
         recorded = len(wanted) - len(missing)
         log(f"{settings.table}: {counted(len(wanted), 'run')}, {recorded} recorded before, {len(missing)} to run")
         if processes.is_primary:
@@ -78,7 +78,7 @@ def run(
 
 
 def _prepare(
-    wanted: Sequence[Cell], folder: Path, settings: Settings, processes: Processes, log: Callable[[str], object]
+    wanted: Sequence[RunConfig], folder: Path, settings: Settings, processes: Processes, log: Callable[[str], object]
 ) -> tuple[Recorder, Checkpoints, int]:
     """Check everything and load the data, without a trace in the file system. Also return the number of parameters."""
     per_run = settings.devices_per_run
@@ -111,7 +111,7 @@ def _opened(
 class _Session:
     """One start of a table: the batches of one program after another are trained, retried or resumed, and recorded."""
 
-    missing: Mapping[str, Cell]
+    missing: Mapping[str, RunConfig]
     groups: Sequence[grid.Group]
     executor: Executor
     recorder: Recorder
@@ -131,20 +131,22 @@ class _Session:
             self.display.log(f"checkpoints took up to {megabytes(self.checkpoints.peak_bytes)} on disk")
 
     def _run_group(self, group: grid.Group) -> None:
-        pairs = zip(group.cells, group.knobs, strict=True)
-        jobs = {id: Job(id, cell, knobs) for cell, knobs in pairs for id in [self.recorder.id(cell)]}
+        pairs = zip(group.runs, group.dynamic, strict=True)
+        jobs = {
+            id: Job(id, run_config, dynamic) for run_config, dynamic in pairs for id in [self.recorder.id(run_config)]
+        }
         schedule = Schedule([*jobs], self.executor.lanes())
         try:
-            schedule.chunk = self.executor.chunk(group)
+            schedule.runs_per_device = self.executor.runs_per_device(group)
         except Exception as error:
             if self.processes.is_peer_failure(error):
                 raise
             return self._record_failure([*jobs.values()], error, schedule)
         while schedule.pending:
             pending = [jobs[id] for id in schedule.pending]
-            batch, resume = self.executor.next(group.program, pending, schedule.next_batch)
+            batch, resume = self.executor.next(group.static, pending, schedule.next_batch)
             try:
-                results = self._train(group.program, batch, resume, schedule.chunk)
+                results = self._train(group.static, batch, resume, schedule.runs_per_device)
             except Exception as error:
                 if self.processes.is_peer_failure(error):
                     raise
@@ -156,12 +158,16 @@ class _Session:
             schedule.finish([job.id for job in batch])
 
     def _train(
-        self, program: engine.Program, batch: Sequence[Job], resume: Sequence[Checkpoint], chunk: int | None
-    ) -> tuple[list[Curve], list[float]]:
-        size, epochs = len(batch), batch[0].cell.epochs
+        self,
+        static: engine.StaticConfig,
+        batch: Sequence[Job],
+        resume: Sequence[Checkpoint],
+        runs_per_device: int | None,
+    ) -> tuple[list[History], list[float]]:
+        size, epochs = len(batch), batch[0].run_config.epochs
         self.display.estimate.start()
         return self.executor.train_batch(
-            program, batch, resume, chunk, lambda done: self.display.epoch_done(size, epochs, done)
+            static, batch, resume, runs_per_device, lambda done: self.display.epoch_done(size, epochs, done)
         )
 
     def _retry(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> bool:
@@ -174,19 +180,21 @@ class _Session:
         return bool(message)
 
     def _record(
-        self, batch: Sequence[Job], curves: Sequence[Curve], seconds: Sequence[float], schedule: Schedule
+        self, batch: Sequence[Job], histories: Sequence[History], seconds: Sequence[float], schedule: Schedule
     ) -> None:
-        self.recorder.results([job.cell for job in batch], curves, seconds, schedule)
+        self.recorder.results([job.run_config for job in batch], histories, seconds, schedule)
         if self.processes.is_primary:
             self.checkpoints.drop({job.id for job in batch})
-        for job, curve in zip(batch, curves, strict=True):
-            diverged = f"diverged in epoch {curve.diverged_epoch}"
-            self.display.log_result(job.cell, diverged if curve.diverged else f"{100 * curve.accuracy[-1]:.2f} %")
+        for job, history in zip(batch, histories, strict=True):
+            diverged = f"diverged in epoch {history.diverged_epoch}"
+            self.display.log_result(
+                job.run_config, diverged if history.diverged else f"{100 * history.accuracy[-1]:.2f} %"
+            )
 
     def _record_failure(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> None:
-        self.recorder.failed([job.cell for job in batch], error, schedule)
+        self.recorder.failed([job.run_config for job in batch], error, schedule)
         for job in batch:
-            self.display.log_result(job.cell, f"FAILED, {records.reason(error)}")
+            self.display.log_result(job.run_config, f"FAILED, {records.reason(error)}")
 
     def _stopped(self) -> str:
         if not self.processes.is_primary:
@@ -201,7 +209,7 @@ class _Session:
 LISTED = 4  # runs that one line names
 
 
-def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, Cell]) -> str:
+def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, RunConfig]) -> str:
     """Which of the missing runs have a checkpoint, after which epoch, and the size of the checkpoints on disk."""
     epochs = {id: epoch for id, epoch in checkpoints.epochs().items() if id in missing}
     if not epochs:
@@ -212,7 +220,7 @@ def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, Cell]) -> str:
     return f"{'; '.join(named[:LISTED])}{more} ({size} in {checkpoints.folder})"
 
 
-def _log_checkpoints(checkpoints: Checkpoints, missing: Mapping[str, Cell], log: Callable[[str], object]) -> None:
+def _log_checkpoints(checkpoints: Checkpoints, missing: Mapping[str, RunConfig], log: Callable[[str], object]) -> None:
     if resumed := _checkpointed(checkpoints, missing):
         log(f"continuing with {resumed}")
     if unused := checkpoints.epochs().keys() - missing.keys():

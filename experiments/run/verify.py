@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from byzsim import Cell
+from byzsim import RunConfig
 from byzsim.experiments import records
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.records import Record, diff
@@ -43,11 +43,11 @@ def verify(chosen: Sequence[Record], settings: session.Settings, log: Callable[[
     return [judge(each, again.get(records.key_of(each))) for each in chosen]
 
 
-def _run_of(found: Record) -> Cell:
-    cell = records.config_of(found)
-    if cell is None:
+def _run_of(found: Record) -> RunConfig:
+    run_config = records.config_of(found)
+    if run_config is None:
         raise UserError(f"{records.label(records.key_of(found))}: this version has no such run")
-    return cell
+    return run_config
 
 
 def judge(old: Record, new: Record | None) -> Verdict:

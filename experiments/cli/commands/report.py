@@ -12,7 +12,7 @@ from byzsim.experiments.cli import options as table_options
 from byzsim.experiments.cli.options import ReportOptions, Request
 from byzsim.experiments.cli.output import log
 from byzsim.experiments.errors import Incomplete, UserError
-from byzsim.experiments.plan import Table, cells
+from byzsim.experiments.plan import Table, runs
 from byzsim.experiments.records import folders
 from byzsim.experiments.report import settings
 from rich.console import Console
@@ -101,7 +101,7 @@ def recorded(request: Request[Any]) -> list[records.Record]:
     """The valid records of the runs asked for; of every recorded seed if no seed is asked for."""
     _, options, folder = request
     config = options.config
-    wanted = cells(dataclasses.replace(config, seeds=config.seeds or (0,)))
+    wanted = runs(dataclasses.replace(config, seeds=config.seeds or (0,)))
     found = records.matching(records.read(folder / "runs.jsonl", log), wanted, config.data)
     omitted = sorted({each["seed"] for each in found} - set(config.seeds or [each["seed"] for each in found]))
     if omitted:

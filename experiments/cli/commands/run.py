@@ -11,7 +11,7 @@ from byzsim.experiments.cli.commands import report
 from byzsim.experiments.cli.options import PartOptions, ReportOptions
 from byzsim.experiments.cli.output import log
 from byzsim.experiments.errors import Incomplete, UserError, counted
-from byzsim.experiments.plan import cells
+from byzsim.experiments.plan import runs
 from byzsim.experiments.records import folders
 from byzsim.experiments.run import devices, interrupt, session
 from byzsim.experiments.run.distributed import SINGLE, Processes, join
@@ -57,7 +57,7 @@ def main(args: list[str]) -> None:
     )
     with _processes(options) as processes:
         failures = session.run(
-            processes.run_on_all(lambda: cells(options.config, options.only)),
+            processes.run_on_all(lambda: runs(options.config, options.only)),
             folder,
             settings,
             on_start=lambda: folders.write(folder, table, options.config, quick=options.quick, words=captions),

@@ -8,7 +8,7 @@ from byzsim.experiments.cli import options as table_options
 from byzsim.experiments.cli.options import PartOptions
 from byzsim.experiments.cli.output import log
 from byzsim.experiments.datasets import fingerprint
-from byzsim.experiments.plan import cells
+from byzsim.experiments.plan import runs
 from byzsim.experiments.records import status
 
 
@@ -36,9 +36,9 @@ def main(args: list[str]) -> None:
             log(line)
         return
     table, options, folder = table_options.read("status", Status, args)
-    wanted = cells(options.config, options.only)
+    wanted = runs(options.config, options.only)
     data = fingerprint(options.config.data, data_dir=options.data_dir, log=log)
-    asked = [records.identity(cell, options.config.data, data) for cell in wanted]
+    asked = [records.identity(run_config, options.config.data, data) for run_config in wanted]
     found = records.read(folder / "runs.jsonl", log)
     for line in status.lines(f"{table.name} in {folder}", asked, found, status.read_failures(folder)):
         log(line)

@@ -7,7 +7,7 @@ from byzsim.experiments.cli import options as table_options
 from byzsim.experiments.cli.options import PartOptions
 from byzsim.experiments.cli.output import log
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import cells
+from byzsim.experiments.plan import runs
 from byzsim.experiments.run import devices, session, verify
 
 
@@ -29,8 +29,8 @@ def main(args: list[str]) -> int:
         raise UserError(f"--sample {options.sample} is below 1")
     devices.keep_compiled()
     config = options.config
-    wanted = cells(config, options.only)
-    keys = {records.key_of(cell.as_dict()) for cell in wanted}
+    wanted = runs(config, options.only)
+    keys = {records.key_of(run_config.as_dict()) for run_config in wanted}
     recorded = records.matching(records.read(folder / "runs.jsonl", log), wanted, config.data)
     recorded = [each for each in recorded if records.key_of(each) in keys]
     if not recorded:
