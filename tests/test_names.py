@@ -84,9 +84,9 @@ def test_bounds_compose():
 
 
 def test_options_go_to_the_part_that_has_them():
-    cell = Cell(rule="bucketing+krum", rule_args={"s": 3, "definition": "byzfl"})
-    assert cell.rule_args == {"s": 3, "definition": "byzfl"}
-    with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*definition"):
+    cell = Cell(rule="bucketing+krum", rule_args={"s": 3, "variant": "byzfl"})
+    assert cell.rule_args == {"s": 3, "variant": "byzfl"}
+    with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*variant"):
         Cell(rule="bucketing+krum", rule_args={"z": 1})
 
 
@@ -187,32 +187,32 @@ def test_a_variant_is_asked_for_on_the_command_line(name, entry):
 
 
 def test_each_part_has_variants_of_its_own_on_the_command_line():
-    asked = ("bucketing.variant=byzfl", "krum.variant=torchjd", "krum.definition=alie")
+    asked = ("bucketing.variant=byzfl", "krum.variant=alie")
     config = dataclasses.replace(TABLES["smoke"].config, rules=("bucketing+krum",), options=asked)
-    assert {repr(cell.rule_args) for cell in cells(config)} == {"{'s': 1, 'definition': 'alie'}"}
+    assert {repr(cell.rule_args) for cell in cells(config)} == {"{'s': 1, 'variant': 'alie'}"}
     whole = dataclasses.replace(config, options=("bucketing+krum.variant=byzfl",))
-    assert {repr(cell.rule_args) for cell in cells(whole)} == {"{'s': 2, 'definition': 'byzfl'}"}
+    assert {repr(cell.rule_args) for cell in cells(whole)} == {"{'s': 2, 'variant': 'byzfl'}"}
     with pytest.raises(UserError, match=r"--options: unknown variant of krum 'byzfk'\. Did you mean 'byzfl'"):
         cells(dataclasses.replace(config, options=("krum.variant=byzfk",)))
 
 
 def test_in_python_the_variant_is_the_last_parts(compiled):
     args = Cell(rule="bucketing+krum", rule_args={"variant": "byzfl", "s": 3}).rule_args
-    assert args == {"s": 3, "definition": "byzfl"}
-    assert Cell(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["formula"] == "all"
+    assert args == {"s": 3, "variant": "byzfl"}
+    assert Cell(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["supporters"] == "all"
     one = byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl")
     sent = byzsim.attack("burst+alie", ROWS, n_byz=3, first=0, variant="krum", own=ROWS[:3])
     programs = len(compiled)
-    np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, definition="byzfl"))
-    np.testing.assert_array_equal(sent, byzsim.attack("burst+alie", ROWS, n_byz=3, formula="all", own=ROWS[:3]))
+    np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl"))
+    np.testing.assert_array_equal(sent, byzsim.attack("burst+alie", ROWS, n_byz=3, supporters="all", own=ROWS[:3]))
     assert len(compiled) == programs
 
 
 def test_options_beside_a_variant_go_first():
     given = {"variant": "krum", "middle": "lower"}
-    assert Cell(rule="aksel", rule_args=given).rule_args == {"mode": "n-f", "middle": "lower", "ties": "index"}
+    assert Cell(rule="aksel", rule_args=given).rule_args == {"count": "m-f", "middle": "lower", "ties": "index"}
     aksel = AGGREGATORS["aksel"].make
-    assert program(aksel(**given)) == program(aksel(mode="n-f")) != program(aksel(variant="krum"))
+    assert program(aksel(**given)) == program(aksel(count="m-f")) != program(aksel(variant="krum"))
 
 
 def test_bounds_see_the_options_of_a_variant():

@@ -151,7 +151,7 @@ def test_variants_of_ones_own(folder):
     ):
         entry.make(variant="too")
     both = entry._replace(make=lambda *, variant=1: stateless(variant))
-    with pytest.raises(ValueError, match="it has variants, and an option called 'variant' too"):
+    with pytest.raises(ValueError, match="'variant' has to choose between its variants by their names"):
         byzsim.register("mine", both)
 
 

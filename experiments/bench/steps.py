@@ -59,7 +59,7 @@ SETTINGS = (
     Setting(
         "Krum, sign flip",
         "krum",
-        {"definition": "byzfl"},
+        {"variant": "byzfl"},
         "sign_flip",
         {"of": "mean"},
         "Krum",
