@@ -37,7 +37,8 @@ def place(results: Path, table: Table, base: Config, config: Config, *, quick: b
         if os.path.exists(results / name):
             return results / name
     wanted = {"table": table.name, "quick": quick, "words": words}
-    return next((path for path in results.glob(f"{table.name}+*") if _held(path, base) == wanted), results / short)
+    others = results.glob(f"{table.name}+*") if os.path.isdir(results) else ()
+    return next((path for path in others if _held(path, base) == wanted), results / short)
 
 
 def _held(folder: Path, base: Config) -> dict[str, Any] | None:
