@@ -103,7 +103,7 @@ def test_algorithm_1_by_hand():
     """
     honest = [[0.0], [0.5], [-0.5], [0.0]]
     rows = np.array([[*honest, [5.0]]] * 4 + [[*honest, [0.0]]] * 4, np.float32)
-    options = {"threshold": "given", "t0": 2, "t1": 4, "th0": 1.0, "th1": 1.5}
+    options = {"thresholds": "given", "t0": 2, "t1": 4, "th0": 1.0, "th1": 1.5}
     got = byzsim.aggregate("safeguard", rows, f=1, **options)
     np.testing.assert_allclose(got[:, 0], [1, 1, 1, 1, 0, 0, 0, 0], atol=1e-6)
     rows[4:, 4] = 8.0  # banned for good: whatever it sends now
