@@ -7,19 +7,19 @@ import json
 from pathlib import Path
 
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Cell, renamed
-from byzsim.cell import later
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS, RunConfig, renamed
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint
 from byzsim.experiments.records import folders, identities, migrations
 from byzsim.experiments.tables import TABLES
+from byzsim.run_config import later
 
 RESULTS = Path(__file__).parent.parent / "results"
 WRITTEN = {  # SHA-256 of what was committed before the names changed
     "brsgd_table1": "a9aca5193b01b10cf29cedd911998d37562feb36d29756cf4dba288eeb03c66d",
     "zoo": "c10a6aa8dd6597cdc6e6d61ea4eca1f7777a8b42be5a05b717527b8b7fb98cdd",
 }
-MEMBERS = {**AGGREGATORS, **PRE_RULES, **ATTACKS, **MODIFIERS}
+MEMBERS = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
 
 
 def earlier(found):
@@ -56,13 +56,13 @@ def test_committed_results_lost_nothing(folder):
 
 def test_new_names_are_options_and_old_ones_are_not():
     for name, table in renamed.RENAMED.items():
-        own = inspect.signature(MEMBERS[name].make).parameters
+        own = inspect.signature(MEMBERS[name].factory).parameters
         assert {new.name for new in table.values()} <= own.keys() and not table.keys() & own.keys()
         assert len({new.name for new in table.values()}) == len(table)
         for new in table.values():
             assert len(set(new.values.values())) == len(new.values)
             for value in new.values.values():
-                MEMBERS[name].make(**{new.name: value})
+                MEMBERS[name].factory(**{new.name: value})
 
 
 @pytest.mark.parametrize(
@@ -77,21 +77,21 @@ def test_new_names_are_options_and_old_ones_are_not():
 def test_who_types_an_old_name_is_told_the_new_one(name, old, options):
     kind = "attack" if name.rpartition("+")[2] in ATTACKS else "rule"
     with pytest.raises(ValueError, match=f"is called {next(iter(options))} now: "):
-        Cell(**{kind: name, f"{kind}_args": old})
+        RunConfig(**{kind: name, f"{kind}_args": old})
     with pytest.raises(ValueError, match="is called"):
-        MEMBERS[name.rpartition("+")[2]].make(**{key: value for key, value in old.items() if key != "on"})
+        MEMBERS[name.rpartition("+")[2]].factory(**{key: value for key, value in old.items() if key != "on"})
     assert dict(renamed.renamed(name, *pair) for pair in old.items()) == options
 
 
 def an_old_record(**changes):
-    new = records.identity(Cell(rule="nnm+krum", attack="gaussian", n_byz=2), "digits", Fingerprint("d" * 64))
+    new = records.identity(RunConfig(rule="nnm+krum", attack="gaussian", n_byz=2), "digits", Fingerprint("d" * 64))
     return earlier({"id": "", **new} | changes)
 
 
 def test_an_old_record_is_read_as_todays(tmp_path):
     old = an_old_record()
     new = migrations.current(old)
-    decides = records.identity(Cell(rule="nnm+krum", attack="gaussian", n_byz=2), "digits", Fingerprint("d" * 64))
+    decides = records.identity(RunConfig(rule="nnm+krum", attack="gaussian", n_byz=2), "digits", Fingerprint("d" * 64))
     assert new == {"id": records.identifier(decides), **decides} and new["id"] != old["id"]
     assert old["rule_args"] == {"definition": "blanchard2017"} and old["attack_args"]["mode"] == "replace"
     (tmp_path / "failures.jsonl").write_text(json.dumps(old | {"failed": "MemoryError"}) + "\n")
@@ -164,21 +164,21 @@ def test_one_configuration_has_one_folder(tmp_path, options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Later(Cell):
-    """A cell with a field more."""
+class Later(RunConfig):
+    """A run with a field more."""
 
     delay: int = later(0)
 
 
 def test_a_later_field_counts_only_where_it_is_not_its_default(monkeypatch):
     data = Fingerprint("d" * 64)
-    before = records.identity(Cell(), "digits", data)
-    monkeypatch.setattr(identities, "Cell", Later)
+    before = records.identity(RunConfig(), "digits", data)
+    monkeypatch.setattr(identities, "RunConfig", Later)
     assert records.identity(Later(), "digits", data) == before
     after = records.identity(Later(delay=3), "digits", data)
     assert after == before | {"delay": 3}
     assert records.changes(before, after) == ["delay 0 -> 3"] and records.changes(after, before) == ["delay 3 -> 0"]
     old, new = ({"id": records.identifier(each), **each} for each in (before, after))
-    assert records.cell_of(old) == Later() and records.cell_of(new) == Later(delay=3)
+    assert records.run_config_of(old) == Later() and records.run_config_of(new) == Later(delay=3)
     assert records.matching([old, new], [Later()], "digits") == [old]
     assert records.matching([old, new], [Later(delay=3)], "digits") == [new]
