@@ -9,7 +9,7 @@ from byzsim.experiments.datasets._base import Dataset, Say, Spec
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.errors import UserError, unknown
 
-__all__ = ["DATASETS", "Dataset", "Spec", "Fingerprint", "cache_folder", "describe", "fingerprint", "load"]
+__all__ = ["DATASETS", "Dataset", "Fingerprint", "Spec", "cache_folder", "describe", "fingerprint", "load"]
 
 DATASETS: dict[str, Spec] = {name: m.SPEC for name, m in list(vars().items()) if hasattr(m, "SPEC")}
 

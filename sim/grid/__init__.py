@@ -15,15 +15,15 @@ from byzsim.grid.snapshots import Snapshot, snapshot_spec
 
 __all__ = [
     "Call",
-    "History",
-    "Group",
     "DynamicConfig",
+    "Group",
+    "History",
     "Snapshot",
     "call",
-    "planned_runs_per_device",
-    "replicate",
     "largest_fitting",
     "plan",
+    "planned_runs_per_device",
+    "replicate",
     "run",
     "snapshot_spec",
 ]

@@ -34,11 +34,11 @@ __all__ = [
     "rank_by_score",
     "ranks",
     "row_sum",
-    "uniform_weights",
     "sorted_rows",
     "sq_distances",
+    "trimmed_mean_and_weights",
+    "uniform_weights",
     "usable_rows",
     "weighted_sum",
-    "trimmed_mean_and_weights",
 ]
 """For rules and attacks of one's own: docs/fast-rules.md. All else may change its name."""
