@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 import jax
 import numpy as np
 from byzsim.nearest import hint, unknown
+from byzsim.renamed import renamed
 from byzsim.types import Spec, Traced, Variant
 from jax.core import Tracer
 
@@ -77,14 +78,21 @@ def allowed(factory: Callable[..., Any]) -> dict[str, str]:
 def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant], given: Args) -> Args:
     """The options with variant=NAME replaced by those that it stands for; what is given beside it goes first.
 
-    A factory may have an option `variant` of its own, which stays as it is.
+    A factory may have an option `variant`, which chooses between the variants of its `SPEC`; without such variants it
+    is an option like any other.
 
     Args:
         name: the member's; of "nnm+krum" the last part is the one whose variant is meant.
     Raises:
-        ValueError: for a name that is none of the variants, with the nearest ones and what each is.
+        ValueError: for a name that is none of the variants, with the nearest ones and what each is; for an option that
+            has another name now.
     """
-    if "variant" not in given or "variant" in inspect.signature(factory).parameters:
+    own = inspect.signature(factory).parameters
+    for option in given:
+        new, value = renamed(name, option, given[option])
+        if option != new and option not in own:
+            raise ValueError(f"the option {option} of {name} is called {new} now: {new}={value!r}")
+    if "variant" not in given or ("variant" in own and not variants):
         return given
     name, asked, known = name.rpartition("+")[2], given["variant"], {each.name: each for each in variants}
     if not known:

@@ -79,7 +79,7 @@ def _check_options(spec: Spec) -> None:
             raise ValueError(f"its option {option!r} has no default")
         if option in taken:
             raise ValueError(f"its option {option!r} is one of {taken[option]!r} too; call it something else")
-    if spec.variants and "variant" in own:
-        raise ValueError("it has variants, and an option called 'variant' too; call the option something else")
+    if "variant" in own and any(variant.options.get("variant") != variant.name for variant in spec.variants):
+        raise ValueError("its option 'variant' has to choose between its variants by their names")
     for variant in spec.variants:
         options(f"its variant {variant.name}", spec, variant.options)

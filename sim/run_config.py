@@ -26,6 +26,12 @@ FLOAT_FIELDS = ("lr", "momentum_beta", "dirichlet_alpha")
 JSON_TYPES = bool | int | float | str | None
 
 
+def later(default: bool | int | float | str | None) -> Any:
+    """A field that earlier versions of `RunConfig` did not have. It decides a run only where it differs from its
+    default, which stands for the behaviour of those versions. So records of earlier versions stay valid."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run. Options that are left out of `*_args` are filled in with the factory's defaults, and numbers are plain
@@ -127,9 +133,11 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """All that decides the run, as plain JSON values; `sources` only if a member is not one of ours, `revisions`
-        only of what gave other numbers before with the same options."""
+        only of what gave other numbers before with the same options, a `later` field only if it is not its default."""
         own = names.own(self.rule, self.attack)
-        known = dataclasses.asdict(self) | {"alpha": self.alpha, "byzantine": list(self.byzantine or ())}
+        left_out = [field.name for field in later_fields(type(self)) if getattr(self, field.name) == field.default]
+        known = {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
+        known |= {"alpha": self.alpha, "byzantine": list(self.byzantine or ())}
         revised = names.revisions(self.rule, self.attack)
         if self.partition == "dirichlet":
             revised["dirichlet"] = partition.DIRICHLET
@@ -151,6 +159,11 @@ class RunConfig:
         if self.steps is not None and self.steps > whole:
             raise ValueError(f"steps={self.steps} is more than the {whole} whole batches that a shard holds")
         return whole if self.steps is None else self.steps
+
+
+def later_fields(kind: type[RunConfig]) -> list[dataclasses.Field]:
+    """The `later` fields of `RunConfig`."""
+    return [field for field in dataclasses.fields(kind) if field.metadata.get("later")]
 
 
 def _check_whole(run_config: RunConfig) -> None:

@@ -235,7 +235,8 @@ CLI = {
         Bad("byzsim run smoke --options krumm.x=1", "Did you mean 'krum'"),
         Bad("byzsim run smoke --options brsgd.betta=0.4", "Did you mean 'beta'"),
         Bad("byzsim run smoke --options brsgd.beta=0.4 brsgd.beta=0.5", "--options has brsgd.beta twice"),
-        Bad("byzsim run smoke --options brsgd.reading=book", "'paper', 'code'"),
+        Bad("byzsim run smoke --options brsgd.empty=book", "'nearest', 'c1', 'median'"),
+        Bad("byzsim run smoke --options brsgd.reading=code", "is called variant now: variant='code'"),
         Bad("byzsim run smoke --options brsgd.variant=kode", "unknown variant of brsgd 'kode'. Did you mean 'code'"),
         Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants, got variant='byzfl'"),
         Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),
@@ -722,7 +723,7 @@ PYTHON = {
         Bad(
             "byzsim.register('mine', byzsim.Spec(byzsim.AGGREGATORS['median'].factory, source='me', "
             "variants=byzsim.AGGREGATORS['krum'].variants))",
-            "mine cannot be used: unknown option of its variant blanchard2017 'definition'",
+            "mine cannot be used: unknown option of its variant blanchard2017 'variant'",
         ),
         Bad("byzsim.register('my rule', byzsim.AGGREGATORS['krum'])", "'my rule' is no name"),
         Bad("byzsim.register('mine', print)", "expected byzsim.Spec(factory, source='...')"),

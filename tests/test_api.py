@@ -318,7 +318,7 @@ def test_nobody_sends_nothing(attack):
 
 
 def test_own_work_is_asked_for_where_it_is_read():
-    np.testing.assert_array_equal(byzsim.forge("sign_flip", HONEST, n_byz=1, of="mean"), [[-3, -2]])
+    np.testing.assert_array_equal(byzsim.forge("sign_flip", HONEST, n_byz=1, gradient="mean"), [[-3, -2]])
     assert byzsim.forge("gaussian", HONEST, n_byz=1).shape == (1, 2)
     for name, options in (("sign_flip", {}), ("gaussian", {"mode": "add"}), ("burst+gaussian", {})):
         with pytest.raises(ValueError, match="starts from the attackers' own work"):

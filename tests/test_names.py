@@ -84,9 +84,9 @@ def test_bounds_compose():
 
 
 def test_options_go_to_the_part_that_has_them():
-    run_config = RunConfig(rule="bucketing+krum", rule_args={"s": 3, "definition": "byzfl"})
-    assert run_config.rule_args == {"s": 3, "definition": "byzfl"}
-    with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*definition"):
+    run_config = RunConfig(rule="bucketing+krum", rule_args={"s": 3, "variant": "byzfl"})
+    assert run_config.rule_args == {"s": 3, "variant": "byzfl"}
+    with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*variant"):
         RunConfig(rule="bucketing+krum", rule_args={"z": 1})
 
 
@@ -124,7 +124,7 @@ def test_a_run_goes_by_the_usual_name():
 
 def test_a_table_takes_the_usual_names():
     changes = {"rules": ("cwmed", "rfa"), "attacks": ("ipm", "lf"), "options": ("ipm.epsilon=2",)}
-    config = dataclasses.replace(TABLES["smoke"].config, **changes).without_aliases()
+    config = dataclasses.replace(TABLES["smoke"].config, **changes).in_canonical_form()
     assert (config.rules, config.attacks) == (("median", "geometric_median"), ("inner_product", "label_flip"))
     (run_config,) = runs(config, ["rule=cwmed,attack=ipm,alpha=0.2"])
     assert (run_config.rule, run_config.attack, run_config.attack_args["epsilon"]) == ("median", "inner_product", 2.0)
@@ -187,34 +187,34 @@ def test_a_variant_is_asked_for_on_the_command_line(name, spec):
 
 
 def test_each_part_has_variants_of_its_own_on_the_command_line():
-    asked = ("bucketing.variant=byzfl", "krum.variant=torchjd", "krum.definition=alie")
+    asked = ("bucketing.variant=byzfl", "krum.variant=alie")
     config = dataclasses.replace(TABLES["smoke"].config, rules=("bucketing+krum",), options=asked)
-    assert {repr(run_config.rule_args) for run_config in runs(config)} == {"{'s': 1, 'definition': 'alie'}"}
+    assert {repr(run_config.rule_args) for run_config in runs(config)} == {"{'s': 1, 'variant': 'alie'}"}
     whole = dataclasses.replace(config, options=("bucketing+krum.variant=byzfl",))
-    assert {repr(run_config.rule_args) for run_config in runs(whole)} == {"{'s': 2, 'definition': 'byzfl'}"}
+    assert {repr(run_config.rule_args) for run_config in runs(whole)} == {"{'s': 2, 'variant': 'byzfl'}"}
     with pytest.raises(UserError, match=r"--options: unknown variant of krum 'byzfk'\. Did you mean 'byzfl'"):
         runs(dataclasses.replace(config, options=("krum.variant=byzfk",)))
 
 
 def test_in_python_the_variant_is_the_last_parts(compiled):
     args = RunConfig(rule="bucketing+krum", rule_args={"variant": "byzfl", "s": 3}).rule_args
-    assert args == {"s": 3, "definition": "byzfl"}
-    assert RunConfig(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["formula"] == "all"
+    assert args == {"s": 3, "variant": "byzfl"}
+    assert RunConfig(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["supporters"] == "all"
     one = byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl")
     sent = byzsim.forge("burst+alie", ROWS, n_byz=3, first=0, variant="krum", byzantine_gradients=ROWS[:3])
     programs = len(compiled)
-    np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, definition="byzfl"))
+    np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl"))
     np.testing.assert_array_equal(
-        sent, byzsim.forge("burst+alie", ROWS, n_byz=3, formula="all", byzantine_gradients=ROWS[:3])
+        sent, byzsim.forge("burst+alie", ROWS, n_byz=3, supporters="all", byzantine_gradients=ROWS[:3])
     )
     assert len(compiled) == programs
 
 
 def test_options_beside_a_variant_go_first():
     given = {"variant": "krum", "middle": "lower"}
-    assert RunConfig(rule="aksel", rule_args=given).rule_args == {"mode": "n-f", "middle": "lower", "ties": "index"}
+    assert RunConfig(rule="aksel", rule_args=given).rule_args == {"count": "m-f", "middle": "lower", "ties": "index"}
     aksel = AGGREGATORS["aksel"].factory
-    assert program(aksel(**given)) == program(aksel(mode="n-f")) != program(aksel(variant="krum"))
+    assert program(aksel(**given)) == program(aksel(count="m-f")) != program(aksel(variant="krum"))
 
 
 def test_bounds_see_the_options_of_a_variant():

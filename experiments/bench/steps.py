@@ -58,7 +58,7 @@ SETTINGS = (
     Setting(
         "Krum, sign flip",
         "krum",
-        {"definition": "byzfl"},
+        {"variant": "byzfl"},
         "sign_flip",
         {"of": "mean"},
         "Krum",

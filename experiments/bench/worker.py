@@ -24,7 +24,7 @@ Facts = dict[str, Any]
 
 
 class Rule(NamedTuple):
-    """A rule with options, written as in `safeguard:threshold=theory`; options are separated by commas."""
+    """A rule with options, written as in `safeguard:thresholds=theory`; options are separated by commas."""
 
     spec: Spec
     args: Mapping[str, Any]

@@ -90,7 +90,7 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
 def _with_plugins(options: OptionsT, loaded: Sequence[str] = ()) -> OptionsT:
     """Load the plugins that are not loaded yet, then replace aliases by names: a plugin's name goes before an alias."""
     plugins.load([module for module in options.plugins if module not in loaded])
-    return dataclasses.replace(options, config=options.config.without_aliases())
+    return dataclasses.replace(options, config=options.config.in_canonical_form())
 
 
 def _default(kind: type[OptionsT], table: Table, quick: bool) -> OptionsT:

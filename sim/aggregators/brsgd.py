@@ -30,7 +30,7 @@ NonFinite = Literal["drop", "keep"]
 @checked
 def brsgd(
     *,
-    reading: Literal["paper", "code"] = "paper",
+    variant: Literal["paper", "code"] = "paper",
     beta: Fraction = 0.5,
     threshold: Traced | Threshold = "majority",
     empty: Empty = "nearest",
@@ -47,7 +47,7 @@ def brsgd(
         C1   = {i : ||g_i - g_med||_1 <= 2 T}        g  = mean of g_i over C1 and C2
 
     Args (static unless marked traced; Algorithm 2 unless said otherwise):
-        reading: "paper" is Algorithm 2 as its prose means it: the listing's index d stands for c, and its minus sign
+        variant: "paper" is Algorithm 2 as its prose means it: the listing's index d stands for c, and its minus sign
             for a logical NOT (as printed, every flipped column would only shift all scores alike). "code" is the
             two-level majority that the authors published (github karry520/RobustSGD, December 2021), which has
             no threshold and no median; `beta` and the options below but `non_finite` do not apply to it.
@@ -100,7 +100,7 @@ def brsgd(
         mean = masked_mean(grads, kept)
         return jnp.where((empty != "median") | both.any(), mean, median), uniform_weights(kept)
 
-    return stateless(paper if reading == "paper" else code)
+    return stateless(paper if variant == "paper" else code)
 
 
 def _score(grads: Float[Array, "m d"], usable: Bool[Array, " m"], at_mean: Side, column_tie: Side) -> Int[Array, " m"]:
@@ -143,10 +143,15 @@ SPEC = Spec(
     traits=frozenset({"translation", "scale", "consensus", "filter"}),  # equal scores go by worker index
     cost="m d",
     variants=(
-        Variant("paper", {}, "votes of the columns' larger sides, and distances to the median", "Li et al. 2021"),
+        Variant(
+            "paper",
+            {"variant": "paper"},
+            "votes of the columns' larger sides, and distances to the median",
+            "Li et al. 2021",
+        ),
         Variant(
             "code",
-            {"reading": "code"},
+            {"variant": "code"},
             "a majority of a majority in each column, and what of a row is outside of it; no median, no threshold",
             "karry520/RobustSGD, the authors' code",
         ),

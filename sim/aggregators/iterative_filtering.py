@@ -16,7 +16,7 @@ def iterative_filtering(
     *,
     sigma: NotNegative | Literal["auto"] = "auto",
     expansion: Positive = 20.0,
-    definition: Literal["su_xu2018", "rcl"] = "su_xu2018",
+    variant: Literal["su_xu2018", "rcl"] = "su_xu2018",
 ) -> Aggregator:
     """Mean with weights that fall along the top eigenvector until the covariance is below a bound.
 
@@ -27,14 +27,14 @@ def iterative_filtering(
         g = sum_i c_i g_i / sum_i c_i
 
     Args:
-        sigma: root of the top eigenvalue of honest gradients' covariance, in gradient units; traced. With the
-            definition "rcl" the eigenvalue itself, in squared units. The papers assume that it is known. "auto", the
+        sigma: root of the top eigenvalue of honest gradients' covariance, in gradient units; traced. With
+            the variant "rcl" the eigenvalue itself, in squared units. The papers assume that it is known. "auto", the
             default, is byzsim's own and free of scale: sigma^2 (with "rcl": sigma) is
             median over pairs i < j of ||g_i - g_j||^2 / (2 min(n - 1, d)), over the n usable rows, the lower middle
             of an even number of pairs, min(n - 1, d) at least 1: an average of the eigenvalues that are not 0, which
             f < m / 4 workers cannot move far since most pairs are honest. It is 0 if n < 2.
         expansion: traced; 20 (Steinhardt's thesis, as rcl has it).
-        definition: "su_xu2018" is as above, with as many rounds as it takes, at most m - 1. "rcl" is the function
+        variant: "su_xu2018" is as above, with as many rounds as it takes, at most m - 1. "rcl" is the function
             filterL2 of robust-collaborative-learning: it stops if lambda^2 <= expansion sigma^2, and after
             min(2f, m - 1) rounds, whatever lambda is. Static.
     Tolerates: f < m / 4.
@@ -53,7 +53,7 @@ def iterative_filtering(
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         (m, d), usable = grads.shape, usable_rows(grads)
         gram = deviation_gram(grads, usable)
-        if definition == "rcl":
+        if variant == "rcl":
             size = _typical(gram, usable, d) if sigma == "auto" else abs(sigma) * SHRINK**2
             bound, rounds = jnp.sqrt(expansion) * size, 2 * ctx.f
         else:
@@ -94,13 +94,13 @@ SPEC = Spec(
     variants=(
         Variant(
             "su_xu2018",
-            {"definition": "su_xu2018"},
+            {"variant": "su_xu2018"},
             "until lambda <= 20 sigma^2",
             "Su and Xu 2018, Yin et al. 2019, Steinhardt 2018 (from memory)",
         ),
         Variant(
             "rcl",
-            {"definition": "rcl"},
+            {"variant": "rcl"},
             "until lambda^2 <= 20 sigma^2, at most 2f rounds",
             "LPD-EPFL/robust-collaborative-learning, filterL2",
         ),

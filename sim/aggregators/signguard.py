@@ -21,7 +21,7 @@ def signguard(
     part: Count = 10,
     bandwidth: Positive | Literal["auto"] = "auto",
     iterations: Count = 50,
-    definition: Literal["xu2022", "code"] = "xu2022",
+    variant: Literal["xu2022", "code"] = "xu2022",
 ) -> Aggregator:
     """Mean of the gradients of ordinary norm in the largest cluster by signs, clipped to the median norm.
 
@@ -48,7 +48,7 @@ def signguard(
         bandwidth: h, traced; or "auto", scikit-learn's estimate_bandwidth with quantile 0.5 (code): the mean over
             points of the distance to the k-th nearest point, itself being the first, k = max(n // 2, 1) of n points.
         iterations: most moves of a seed. Static; with a flat kernel and few points ten are plenty (scikit-learn: 300).
-        definition: "xu2022" is as above. "code", the authors' own, differs in three things. Each column of x is divided
+        variant: "xu2022" is as above. "code", the authors' own, differs in three things. Each column of x is divided
             by 1e-8 plus its maximum over workers. Seeds are scikit-learn's bins, x_i / h rounded to integers (ties to
             even) times h; but the x_i if no two of these are equal, or if h = 0. Rows are clipped to the lower
             middle norm of an even number of them, while S1 keeps to the mean of both middles. Static.
@@ -78,15 +78,15 @@ def signguard(
         window = max(grads.shape[1] // part, 1)
         start = jax.random.randint(ctx.key, (), 0, max(grads.shape[1] - window, 1))
         signs = jax.lax.dynamic_slice_in_dim(grads, start, window, axis=1)
-        points = _fractions(signs, usable, relative=definition == "code")
+        points = _fractions(signs, usable, relative=variant == "code")
         # S2: the largest cluster of the x_i
         h = _bandwidth(points, usable) if bandwidth == "auto" else bandwidth
-        majority = _largest_cluster(points, usable, h, iterations, bins=definition == "code")
+        majority = _largest_cluster(points, usable, h, iterations, bins=variant == "code")
         # whom to average: S1 and S2, else S1, else all that are usable
         either = jnp.where(ordinary.any(), ordinary, usable)
         kept = jnp.where((ordinary & majority).any(), ordinary & majority, either)
         # clipped to the median norm, in the authors' code to the lower middle one
-        longest = lower if definition == "code" else median
+        longest = lower if variant == "code" else median
         factor = jnp.where(norm > longest, longest / jnp.where(positive, norm, 1.0), 1.0)
         return weighted_sum(uniform_weights(kept) * factor, grads), uniform_weights(kept)
 
@@ -179,10 +179,10 @@ SPEC = Spec(
     traits=frozenset({"permutation", "scale", "consensus", "filter", "stochastic"}),
     cost="m d + m^2",
     variants=(
-        Variant("xu2022", {"definition": "xu2022"}, "clusters of plain fractions", "Xu et al. 2022"),
+        Variant("xu2022", {"variant": "xu2022"}, "clusters of plain fractions", "Xu et al. 2022"),
         Variant(
             "code",
-            {"definition": "code"},
+            {"variant": "code"},
             "fractions relative to the largest; seeds in bins; clipped to the lower middle norm",
             "JianXu95/SignGuard; CRYPTO-KU/FL-Byzantine-Library",
         ),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from byzsim.ops.distances import pow_from_squared
 from jaxtyping import Array, Bool, Float, Int
 
-KrumDefinition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "torchjd", "epfml", "ndss21", "alie"]
+KrumVariant = Literal["blanchard2017", "byzfl", "byzantine_momentum", "torchjd", "epfml", "ndss21", "alie"]
 
 
 KRUM: dict[str, tuple[Literal[1, 2, 4], int]] = {
@@ -23,25 +23,25 @@ KRUM: dict[str, tuple[Literal[1, 2, 4], int]] = {
 
 
 def krum_scores(
-    squared: Float[Array, "m m"], f: Int[Array, ""] | int, definition: KrumDefinition, alive: Bool[Array, " m"]
+    squared: Float[Array, "m m"], f: Int[Array, ""] | int, variant: KrumVariant, alive: Bool[Array, " m"]
 ) -> Float[Array, " m"]:
     """Sum of ||g_i - g_j||^p over the r - f - k nearest others j that are alive, at least one; +inf for the others.
 
     r is how many rows are `alive`, p and k are those of `KRUM`. Of `sq_distances`, O(m^2 log m).
     """
-    power, fewer = KRUM[definition]
+    power, fewer = KRUM[variant]
     distances = jnp.where(alive & alive[:, None], pow_from_squared(squared, power), jnp.inf)
     return jnp.where(alive, _nearest_sum(_to_others(distances), alive.sum() - f - fewer), jnp.inf)
 
 
 def krum_winners(
-    squared: Float[Array, "m m"], f: Int[Array, ""] | int, definition: KrumDefinition, count: Int[Array, ""] | int
+    squared: Float[Array, "m m"], f: Int[Array, ""] | int, variant: KrumVariant, count: Int[Array, ""] | int
 ) -> Bool[Array, " m"]:
     """The `count` rows that `krum_scores` picks one after another, each time among those that are left.
 
     Usable rows only, so fewer where there are not as many. O(m^3), nothing in d; may be traced all through.
     """
-    power, fewer = KRUM[definition]
+    power, fewer = KRUM[variant]
     squared = jax.lax.stop_gradient(jnp.minimum(squared, squared.T))  # ties of a pair nearest to each other are exact
     usable = jnp.isfinite(jnp.diagonal(squared))
     distances = pow_from_squared(squared, power)
