@@ -59,7 +59,11 @@ def csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
     readers would not take as text, such as the attacks nan, inf and none, is written with its kind: "nan (attack)".
     """
     safe = {name: [_as_text(value, name) for value in frame[name]] for name in MEMBERS if name in frame}
-    nested = {name: frame[name].map(_as_json) for name in frame if frame[name].map(_is_nested).any()}
+    nested = {
+        name: [json.dumps(value) if _is_nested(value) else value for value in frame[name]]
+        for name in frame
+        if frame[name].map(_is_nested).any()
+    }
     return frame.assign(**safe, **nested).to_csv(index=False, float_format=float_format)
 
 
@@ -75,7 +79,3 @@ def _as_text(name: str, kind: str) -> str:
 
 def _is_nested(value: Any) -> bool:
     return isinstance(value, list | dict)
-
-
-def _as_json(value: Any) -> Any:
-    return json.dumps(value) if _is_nested(value) else value

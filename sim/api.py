@@ -332,9 +332,11 @@ def simulate(
         _beyond(f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; {counts}", strict, frames=3)
     classes = np.union1d(train_data.labels, test_data.labels)
     train_data, test_data = (_numbered(data, classes) for data in (train_data, test_data))
-    check_shapes.runs([run], train_data.images.shape[1:], len(classes))
-    (group,) = grid.plan([run], len(classes))
-    (history,) = grid.run(group.static, group.dynamic, train_data, test_data, epochs=run.epochs, on_epoch=on_epoch)
+    resolved = grid.resolve(run, len(classes))
+    check_shapes.runs([resolved], train_data.images.shape[1:])
+    (history,) = grid.run(
+        resolved.static, [resolved.dynamic], train_data, test_data, epochs=run.epochs, on_epoch=on_epoch
+    )
     return history
 
 

@@ -7,18 +7,17 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from byzsim.models import MODELS
-from byzsim.names import attack_spec, own, rule_spec
+from byzsim.grid.planning import Run
+from byzsim.names import own
 from byzsim.oneshot import make_context, summed
-from byzsim.run_config import RunConfig
 from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 
 KEY = jax.eval_shape(jax.random.key, 0)
 
 
-def runs(wanted: Sequence[RunConfig], image: tuple[int, ...], n_classes: int) -> int:
-    """Model and images go together, every rule takes m workers, and one run's gradients and memories can be held.
+def runs(wanted: Sequence[Run], image: tuple[int, ...]) -> int:
+    """Check that model and images fit together, that every rule takes m workers, and that one run fits into memory.
 
     Args:
         wanted: runs of one model, batch and m.
@@ -28,24 +27,24 @@ def runs(wanted: Sequence[RunConfig], image: tuple[int, ...], n_classes: int) ->
     Raises:
         ValueError: if not.
     """
-    first = wanted[0]
-    module = MODELS[first.model].factory(n_classes=n_classes, **first.model_args)
-    d, dtype = parameters(first.model, module, image, n_classes)
+    first, static = wanted[0].config, wanted[0].static
+    d, dtype = parameters(first.model, static.model, image, static.n_classes)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers of {d:,} parameters", grads)
-    rules = {repr((run_config.rule, run_config.rule_args)): run_config for run_config in wanted}
-    attacks = {repr((run_config.attack, run_config.attack_args)): run_config for run_config in wanted}
-    for run_config in rules.values():
+    rules = {repr((run.config.rule, run.config.rule_args)): run for run in wanted}
+    attacks = {repr((run.config.attack, run.config.attack_args)): run for run in wanted}
+    for run in rules.values():
+        name = run.config.rule
         try:
-            state = rule(rule_spec(run_config.rule).factory(**run_config.rule_args), first.m, d, dtype)
+            state = rule(run.rule.factory(**run.config.rule_args), first.m, d, dtype)
         except Exception as error:
-            if not own(run_config.rule):
+            if not own(name):
                 raise
-            raise ValueError(f"{run_config.rule} fails for m={first.m}, d={d:,}: {error}") from error
-        fits(f"what {run_config.rule} remembers, and gradients", grads + _bytes(state))
-    for run_config in attacks.values():
-        made = attack_spec(run_config.attack).factory(**run_config.attack_args)
-        fits(f"what {run_config.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d, dtype)))
+            raise ValueError(f"{name} fails for m={first.m}, d={d:,}: {error}") from error
+        fits(f"what {name} remembers, and gradients", grads + _bytes(state))
+    for run in attacks.values():
+        made = run.attack.factory(**run.config.attack_args)
+        fits(f"what {run.config.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d, dtype)))
     return d
 
 

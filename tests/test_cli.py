@@ -311,7 +311,7 @@ def test_a_finished_run_is_not_run_again(finished, capsys):
 
 def test_status_before_and_after_a_run(finished, tmp_path, capsys):
     code, out, _ = run(["status", *SMOKE, "--results", finished], capsys)
-    assert code == 0 and "2 runs: 2 done, 0 failed, 0 stale, 0 missing" in out and "would run nothing" in out
+    assert code == 0 and "2 runs: 2 done, 0 failed, 0 stale, 0 missing" in out and "would execute none" in out
     code, out, _ = run(["status", *SMOKE, "--seeds", "0", "1", "--results", finished], capsys)
     assert code == 0 and "4 runs: 2 done, 0 failed, 0 stale, 2 missing" in out and "1/2" in out
     code, out, _ = run(["status", *SMOKE, "--results", tmp_path], capsys)
@@ -348,7 +348,7 @@ def test_diff_ends_as_the_program_diff_does(finished, tmp_path, capsys):
     assert code == 0 and "2 runs: 2 same bits" in out
     other = runs_file(edited(finished, tmp_path, digest="0" * 16, accuracy=[0.1, 0.2], final_accuracy=0.2, lr=0.25))
     code, out, _ = run(["diff", here, other, "--csv", tmp_path / "cells.csv"], capsys)
-    assert code == 1 and "1 same bits" in out and "1 different" in out and "changed in 1 runs: lr 0.5 -> 0.25" in out
+    assert code == 1 and "1 same bits" in out and "1 different" in out and "changed in 1 run: lr 0.5 -> 0.25" in out
     assert (tmp_path / "cells.csv").read_text().count("\n") == 3
 
 
@@ -635,9 +635,9 @@ def test_status_names_plugins_and_ends_with_the_last_folder(finished, tmp_path, 
     (tmp_path / "broken" / "runs.jsonl").write_text("{}\n")
     code, out, _ = run(["status", "--results", tmp_path], capsys)
     lines = {line.partition(":")[0].rpartition("/")[2]: line for line in out.splitlines()}
-    assert code == 0 and "1 not compared (mine of a plugin: give --plugins mine)" in lines["plugin"]
+    assert code == 0 and "1 not compared (mine of a plugin: add --plugins mine)" in lines["plugin"]
     assert "1 not compared (unknown data set 'no_data'" in lines["unknown"] and "is not a record" in lines["broken"]
-    assert "1 stale (there is no such run any more)" in lines["gone"] and "2 up to date" in lines["smoke+epochs=2"]
+    assert "1 stale (this version has no such run)" in lines["gone"] and "2 up to date" in lines["smoke+epochs=2"]
 
 
 def test_export(finished, tmp_path, capsys):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from byzsim import ATTACKS, RunConfig
+from byzsim import ATTACKS, RunConfig, grid
 from byzsim.experiments import datasets
 from byzsim.experiments.datasets import _cache, _debian, _idx, _sources, _tfds, cifar10, mnist
 from byzsim.experiments.datasets._base import Missing, dataset, digest
@@ -615,7 +615,9 @@ def test_labels_that_nobody_has_are_refused_to_attacks_on_labels():
     tiny = {"model": "softmax", "m": 4, "batch": 4, "rule": "median", "n_byz": 1}
     for attack in (name for name, spec in ATTACKS.items() if "data" in spec.traits):
         with pytest.raises(UserError, match=f"{attack} changes labels, and no image has label 1 of 0 to 2"):
-            preflight.check_fit([RunConfig(**tiny), RunConfig(**tiny, attack=attack)], gap)
-    preflight.check_fit([RunConfig(**tiny, attack="alie")], gap)
+            preflight.check_fit(
+                [grid.resolve(RunConfig(**tiny | change), 3) for change in ({}, {"attack": attack})], gap
+            )
+    preflight.check_fit([grid.resolve(RunConfig(**tiny, attack="alie"), 3)], gap)
     digits = datasets.load("digits")
     assert {*digits.train_labels} == {*digits.test_labels} == {*range(digits.n_classes)}

@@ -26,7 +26,7 @@ BASE = TINY | {"rule": "median", "attack": "gaussian", "attack_args": {"sigma": 
 
 def run(world, runs, **how):
     (group,) = grid.plan([RunConfig(**run_config) for run_config in runs], world.n_classes)
-    return grid.run(group.static, group.dynamic, world.train, world.test, epochs=group.runs[0].epochs, **how)
+    return grid.run(group.static, group.dynamic, world.train, world.test, epochs=group.runs[0].config.epochs, **how)
 
 
 def same(a, b, **tolerance):

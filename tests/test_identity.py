@@ -205,14 +205,14 @@ def test_the_states_of_runs_and_why():
     text = "\n".join(status.lines("toy", runs, found, failures))
     assert "6 runs: 2 done, 1 failed, 2 stale, 1 missing" in text and "would run 4 of them, about 2 min" in text
     assert "failed: mean, none, alpha 0, seed 2: MemoryError" in text
-    assert "foreign: records of these runs under other seeds: 9" in text
+    assert "foreign: records of the same cells with other seeds: 9" in text
 
 
 def test_what_is_older_or_foreign_is_said():
     found = [record() | {"numerics": 0, "id": "0"}, record(), record(rule="median"), record(rule="krum")]
     text = "\n".join(status.lines("toy", [asked()], found, []))
-    assert "1 runs: 1 done" in text and "1 older records beside newer ones" in text
-    assert "2 records of runs that are not asked for, such as median, none, alpha 0, seed 0" in text
+    assert "1 run: 1 done" in text and "1 record replaced by newer ones" in text
+    assert "2 records of cells that are not asked for, such as median, none, alpha 0, seed 0" in text
 
 
 def test_a_record_of_earlier_options_is_found_with_their_defaults():

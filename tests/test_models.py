@@ -293,10 +293,10 @@ def test_a_run_over_two_devices_has_all_of_a_model(with_model, world):
 
 def test_frozen_statistics_will_do(monkeypatch, world):
     monkeypatch.setitem(MODELS, "own", Spec(lambda *, n_classes: Odd(n_classes, "frozen_batch_norm"), source="me"))
-    check_shapes.runs([RunConfig(**TINY | {"model": "own"})], (4, 4), 4)
+    check_shapes.runs([grid.resolve(RunConfig(**TINY | {"model": "own"}), 4)], (4, 4))
 
 
 @pytest.mark.parametrize(("model", "image"), [("lenet", (1, 28, 28)), ("resnet20", (3, 32, 32)), ("mlp", (3, 28, 20))])
 def test_channels_come_last(model, image):
     with pytest.raises(ValueError, match=r"expected \(n, h, w\) or \(n, h, w, c\): is the channel first\?"):
-        check_shapes.runs([RunConfig(m=4, model=model)], image, 10)
+        check_shapes.runs([grid.resolve(RunConfig(m=4, model=model), 10)], image)

@@ -87,24 +87,19 @@ def run(options: Options, log: Callable[[str], object]) -> None:
     load = round(os.getloadavg()[0], 2)  # before our own work
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        peer = stack.enter_context(_peer(options, log)) if options.peers else None
-        common = _common(options, peer, load)
+        peer = None
+        if options.peers:
+            python = environment.make(options.environment, log)
+            peer = stack.enter_context(environment.fastest(python, devices.cores()))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        common = {"quick": options.quick, "date": now, "load": load, "peers": peer and peer.versions}
+        common |= records.origin()
         for comparison in _comparisons(options, QUICK if options.quick else FULL, peer, scratch):
             log(comparison.line())
             records.append(folder / "ours.jsonl", [comparison.record() | common])
     found = records.read(folder / "ours.jsonl", log, fields=FIELDS)
     page.write([r for r in found if r["date"] == found[-1]["date"]], folder)
     log(f"written: {folder}/ours.jsonl, README.md, bench.png, bench.svg")
-
-
-def _peer(options: Options, log: Callable[[str], object]) -> Peer:
-    return environment.fastest(environment.make(options.environment, log), devices.cores())
-
-
-def _common(options: Options, peer: Peer | None, load: float) -> dict[str, Any]:
-    """What all records of a run share; runs differ in `date`."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"quick": options.quick, "date": now, "load": load, "peers": peer and peer.versions, **records.origin()}
 
 
 def _comparisons(options: Options, suite: Suite, peer: Peer | None, scratch: Path) -> Iterator[Comparison]:

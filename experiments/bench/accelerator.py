@@ -103,7 +103,10 @@ def command(args: list[str], log: Callable[[str], object]) -> None:
     records.check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack, jax.default_matmul_precision(given.precision):
-        peer = stack.enter_context(_peer(given.peer_python)) if given.peer_python else None
+        peer = None
+        if given.peer_python:
+            limited = _place() == "cpu"
+            peer = stack.enter_context(Peer(given.peer_python, threads=cores(), wait="default", limited=limited))
         found = measure(given, peer, log)
     write(found, given, folder)
     log(f"written: {folder}/{_name()}.json, .md")
@@ -125,10 +128,6 @@ def _check(given: Accelerator) -> None:
         raise UserError(str(error)) from None
 
 
-def _peer(python: Path) -> Peer:
-    return Peer(python, threads=cores(), wait="default", limited=_place() == "cpu")
-
-
 def _place() -> str | None:
     """Where torch computes, on the same device as we; None where it cannot."""
     return {"gpu": "cuda:0", "cpu": "cpu"}.get(jax.default_backend())
@@ -139,7 +138,8 @@ def measure(given: Accelerator, peer: Peer | None, log: Callable[[str], object])
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("bytes_limit")
     found: Facts = {"origin": records.origin(), "device": device.device_kind, "platform": device.platform}
-    found |= {"memory": memory, "given": _plain(given), "aims": AIMS, "peers": peer and peer.versions}
+    plain = {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(given).items()}
+    found |= {"memory": memory, "given": plain, "aims": AIMS, "peers": peer and peer.versions}
     if "table" in given.parts:
         found["table"] = table(given, log)
     if "training" in given.parts:
@@ -147,10 +147,6 @@ def measure(given: Accelerator, peer: Peer | None, log: Callable[[str], object])
     if "bandwidth" in given.parts:
         found["bandwidth"] = bandwidth(given, log)
     return found
-
-
-def _plain(given: Accelerator) -> Facts:
-    return {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(given).items()}
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Two folders of results, run by run: which are the same, which differ, from where on, and what has changed."""
+"""Two results folders compared run by run: equal and different runs, the first difference, and what changed."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from byzsim import History
 from byzsim.experiments import records
+from byzsim.experiments.errors import counted
 from byzsim.experiments.records import Record
 
-ROUNDING = 1.5e-6  # records have 6 digits after the point, and float32 has 7 in all
+ROUNDING = 1.5e-6  # records have 6 digits after the decimal point; float32 has 7 significant digits
 BITS, ROUNDED, DIFFERENT = "same bits", "same as rounded", "different"
 ONLY = ("only in A", "only in B")
 
@@ -38,17 +39,17 @@ def _close(a: list[float | None], b: list[float | None]) -> bool:
 
 
 def verdict(a: Record, b: Record) -> str:
-    """By digest where both have one and it is equal, else by the recorded numbers."""
+    """Compare by the digests if they are equal, otherwise by the recorded numbers."""
     if "digest" in a and a["digest"] == b.get("digest"):
         return BITS
     return DIFFERENT if first_difference(a, b) or a["diverged_epoch"] != b["diverged_epoch"] else ROUNDED
 
 
 def compare(a: Sequence[Record], b: Sequence[Record]) -> pd.DataFrame:
-    """A row for each run, found by rule, attack, alpha and seed; of several records the last; the worst rows first.
+    """One row for each run (rule, attack, alpha, seed) with its last record; the largest differences first.
 
-    A, B are final accuracies in percent, NaN where the run diverged; difference is B - A in points; noise the sample
-    standard deviation of A over its seeds, with which a difference is to be compared.
+    A, B: final accuracies in percent, NaN where the run diverged. difference: B - A in points. noise: the sample
+    standard deviation of A over its seeds, the scale for a difference.
     """
     ours, theirs = ({records.key_of(each): each for each in side} for side in (a, b))
     rows = [_row(where, ours.get(where), theirs.get(where)) for where in {**ours, **theirs}]
@@ -58,17 +59,17 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> pd.DataFrame:
     return table.assign(order=order).sort_values("order", ascending=False, kind="stable").drop(columns="order")
 
 
-def _row(where: records.RunKey, a: Record | None, b: Record | None) -> dict[str, object]:
-    row = dict(zip(("rule", "attack", "alpha", "seed"), where, strict=True))
+def _row(key: records.RunKey, a: Record | None, b: Record | None) -> dict[str, object]:
+    row = dict(zip(("rule", "attack", "alpha", "seed"), key, strict=True))
     finals = {name: _percent(each) for name, each in (("A", a), ("B", b))}
     row |= finals | {"difference": finals["B"] - finals["A"]}
     if a is None or b is None:
         return row | {"verdict": ONLY[a is None], "epoch": None, "fields": "", "changed": ""}
-    where_from = first_difference(a, b)
+    first = first_difference(a, b)
     return row | {
         "verdict": verdict(a, b),
-        "epoch": where_from and where_from.epoch,
-        "fields": ", ".join(where_from.fields) if where_from else "",
+        "epoch": first and first.epoch,
+        "fields": ", ".join(first.fields) if first else "",
         "changed": ", ".join(records.changes(a, b)),
     }
 
@@ -78,21 +79,22 @@ def _percent(found: Record | None) -> float:
 
 
 def lines(table: pd.DataFrame) -> Iterable[str]:
-    """What `byzsim diff` prints."""
+    """The lines that `byzsim diff` prints."""
     count = Counter(table["verdict"])
-    yield f"{len(table)} runs: " + ", ".join(f"{count[kind]} {kind}" for kind in (BITS, ROUNDED, DIFFERENT, *ONLY))
+    kinds = (BITS, ROUNDED, DIFFERENT, *ONLY)
+    yield f"{counted(len(table), 'run')}: " + ", ".join(f"{count[kind]} {kind}" for kind in kinds)
     for changed, n in Counter(filter(None, table["changed"])).most_common():
-        yield f"changed in {n} runs: {changed}"
+        yield f"changed in {counted(n, 'run')}: {changed}"
     for kind in ONLY:
         for row in table[table["verdict"] == kind].itertuples():
             yield f"{kind}: {records.label((row.rule, row.attack, row.alpha, row.seed))}"
     different = table[table["verdict"] == DIFFERENT]
     if len(different):
         yield different.drop(columns=["verdict", "changed"]).round(2).to_string(index=False, na_rep="-")
-        yield "A, B: final accuracy in percent, - where it diverged; noise: standard deviation of A over its seeds;"
-        yield "epoch, fields: where the curves part"
+        yield "A, B: final accuracy in percent, - where diverged; noise: standard deviation of A over its seeds;"
+        yield "epoch, fields: the first difference"
 
 
 def same(table: pd.DataFrame) -> bool:
-    """Every run is on both sides, with the same bits or the same recorded numbers."""
+    """Whether both folders have the same runs, with the same bits or the same recorded numbers."""
     return bool(table["verdict"].isin((BITS, ROUNDED)).all())

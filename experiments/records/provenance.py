@@ -1,4 +1,4 @@
-"""Where results come from: commit, versions, device, time."""
+"""The origin of results: commit, versions, device, time."""
 
 import hashlib
 import platform
@@ -17,12 +17,12 @@ PACKAGES = ("byzsim", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def now() -> str:
-    """For people to read; nothing is decided by it, as clocks jump."""
+    """The time in UTC, for people to read. No decision depends on it, since clocks jump."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def origin() -> Record:
-    """Where results of this process come from: commit, whether the code differs from it, versions, device."""
+    """The origin of this process's results: commit, whether the code differs from it, versions, device."""
     commit, dirty = _commit(Path(__file__).resolve())
     devices = jax.devices()
     return {
@@ -34,9 +34,9 @@ def origin() -> Record:
 
 
 def _commit(source: Path) -> tuple[str, bool | None]:
-    """Of the repository that has this source file of ours, and whether our code differs from it.
+    """(commit, whether our code differs from it) of the repository that contains this source file.
 
-    ("unknown", None) for an installed package: the repository around it, if there is one, is somebody else's.
+    ("unknown", None) for an installed package, which may lie inside another project's repository.
     """
     root = source.parents[2]
     if _git(source.parent, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", source.name) is None:
@@ -53,6 +53,7 @@ def provenance_line(command: str, origin: Mapping[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results may depend on."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
 
 

@@ -1,18 +1,17 @@
-"""The fields of a record: how a line is made of a run that ended or failed, and what a line has to hold."""
+"""The fields of a record: making a line for a finished or failed run, and checking a line."""
 
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from byzsim import History, RunConfig
+from byzsim import History, grid
 from byzsim.experiments.records.identities import Record, identifier
 from byzsim.experiments.records.provenance import now
-from byzsim.names import rule_spec
 
 
 def record(
-    run_config: RunConfig,
+    run: grid.Run,
     history: History,
     *,
     table: str,
@@ -24,7 +23,9 @@ def record(
     n_halvings: int = 0,
     devices_per_run: int = 1,
 ) -> Record:
-    """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged.
+    """One line of runs.jsonl. Accuracies are fractions, losses are in nats, lists have one entry for each epoch.
+
+    null: the run had diverged.
 
     Args:
         runs_per_device: runs at once under vmap on each device; None: one after another.
@@ -37,9 +38,9 @@ def record(
         "quick": quick,
         "id": identifier(decides),
         **decides,
-        "max_f": run_config.max_f,
-        "beyond_bound": run_config.beyond_bound,
-        **{name: _plain(values) for name, values in _series(run_config, history).items()},
+        "max_f": run.config.max_f,
+        "beyond_bound": run.config.beyond_bound,
+        **{name: _plain(values) for name, values in _series(run, history).items()},
         "final_accuracy": None if history.diverged else _plain(history.accuracy)[-1],
         "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
         "diverged": history.diverged,
@@ -61,7 +62,7 @@ def failure(
     n_halvings: int,
     devices_per_run: int = 1,
 ) -> Record:
-    """One line of failures.jsonl: the run as in runs.jsonl, and what became of it instead of a result."""
+    """One line of failures.jsonl: the run as in runs.jsonl, and the error instead of a result."""
     return {
         "id": identifier(decides),
         **decides,
@@ -86,13 +87,12 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
-def _series(run_config: RunConfig, history: History) -> dict[str, np.ndarray]:
-    """A curve's measurements; whom a rule kept, and how many it shortened, only for rules that do such a thing."""
+def _series(run: grid.Run, history: History) -> dict[str, np.ndarray]:
+    """The measurements of a history; those of dropped and clipped workers only for rules that drop or clip."""
     series = {name: values for name, values in history._asdict().items() if isinstance(values, np.ndarray)}
-    traits = rule_spec(run_config.rule).traits
-    if "filter" not in traits:
+    if "filter" not in run.rule.traits:
         del series["honest_dropped"], series["byz_kept"]
-    if "clips" not in traits:
+    if "clips" not in run.rule.traits:
         del series["clipped"]
     return series
 

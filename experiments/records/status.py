@@ -1,4 +1,4 @@
-"""What is done, failed, stale and missing, and why, before anything is run."""
+"""Which runs are done, failed, stale or missing, and why."""
 
 import dataclasses
 from collections import Counter
@@ -10,21 +10,21 @@ import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint, fingerprint
-from byzsim.experiments.errors import UserError
+from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.plan import runs
 from byzsim.experiments.records import Record, folders
 from byzsim.experiments.tables import TABLES
 
 STATES = ("done", "failed", "stale", "missing")
-Digests = dict[str, Fingerprint | str]  # of data sets; text: why there is none
-SHOWN = 40  # rows; above that, rows in which all is done are left out
+Digests = dict[str, Fingerprint | str]  # of data sets; text: the reason why there is no digest
+MAX_ROWS = 40  # of the printed table; a longer one omits rows in which all runs are done
 
 
 def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures: Sequence[Record]) -> pd.DataFrame:
     """A row for each run: rule, attack, alpha, seed, its state and why.
 
-    done: there is a record. failed: there is none, and it has failed. stale: there is a record of the same rule,
-    attack, alpha and seed, but something else that decides results has changed. missing: there is nothing.
+    done: the run has a record. failed: it has no record and has failed. stale: there is a record with the same rule,
+    attack, alpha and seed, but another setting that decides results has changed. missing: there is no such record.
 
     Args:
         asked: what `records.identity` gives of each run.
@@ -35,21 +35,23 @@ def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures
     there = {records.key_of(each): each for each in found}
 
     def state(decides: Mapping[str, Any]) -> tuple[str, str]:
-        name, twin = records.identifier(decides), there.get(records.key_of(decides))
-        if name in done:
+        id, same_key = records.identifier(decides), there.get(records.key_of(decides))
+        if id in done:
             return "done", ""
-        if name in failed:
-            return "failed", failed[name]
-        if twin is None:
+        if id in failed:
+            return "failed", failed[id]
+        if same_key is None:
             return "missing", ""
-        return "stale", ", ".join(records.changes(twin, decides)) or "its fields do not give its id: was it edited?"
+        return "stale", ", ".join(
+            records.changes(same_key, decides)
+        ) or "its id does not match its fields; was it edited?"
 
     rows = [(*records.key_of(decides), *state(decides)) for decides in asked]
     return pd.DataFrame(rows, columns=["rule", "attack", "alpha", "seed", "state", "why"])
 
 
 def pivot(runs: pd.DataFrame) -> pd.DataFrame:
-    """Rule and attack down, alpha across: seeds done / asked for, and what else there is."""
+    """A row for each rule and attack, a column for each alpha: seeds done / asked for, and other states."""
 
     def text(states: pd.Series) -> str:
         others = " ".join(state for state in STATES[1:3] if (states == state).any())
@@ -64,71 +66,72 @@ def pivot(runs: pd.DataFrame) -> pd.DataFrame:
 def lines(
     title: str, asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures: Sequence[Record]
 ) -> Iterable[str]:
-    """What `byzsim status TABLE` prints."""
+    """The lines that `byzsim status TABLE` prints."""
     rows = survey(asked, found, failures)
     count = Counter(rows["state"])
-    yield f"{title}: {len(rows)} runs: " + ", ".join(f"{count[state]} {state}" for state in STATES)
+    yield f"{title}: {counted(len(rows), 'run')}: " + ", ".join(f"{count[state]} {state}" for state in STATES)
     left = len(rows) - count["done"]
-    yield f"a run would run {left} of them" + _time(found, left) if left else "a run would run nothing"
+    yield f"byzsim run would execute {left} of them" + _time(found, left) if left else "byzsim run would execute none"
     yield from _shown(rows)
     for why, n in Counter(rows.loc[rows["state"] == "stale", "why"]).most_common():
-        yield f"stale: {n} runs: {why}"
+        yield f"stale: {counted(n, 'run')}: {why}"
     for row in rows[rows["state"] == "failed"].itertuples():
         yield f"failed: {records.label((row.rule, row.attack, row.alpha, row.seed))}: {row.why}"
-    yield from _others(found, asked)
+    yield from _foreign(found, asked)
 
 
 def _time(found: Sequence[Record], left: int) -> str:
     if not found:
         return ""
     minutes = left * sum(each["seconds"] for each in found) / len(found) / 60
-    return f", about {minutes:.0f} min if they take as long as those recorded did"
+    return f", about {minutes:.0f} min at the speed of the recorded runs"
 
 
 def _shown(rows: pd.DataFrame) -> Iterable[str]:
     undone = rows.groupby(["rule", "attack"])["state"].transform(lambda states: (states != "done").any())
-    few = rows.groupby(["rule", "attack"]).ngroups <= SHOWN
+    few = rows.groupby(["rule", "attack"]).ngroups <= MAX_ROWS
     if few or undone.any():
         yield pivot(rows if few else rows[undone]).to_string()
     if not few:
-        yield "rules and attacks of which all is done are not shown"
+        yield "rules and attacks whose runs are all done are not shown"
 
 
-def _others(found: Sequence[Record], asked: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """Records that belong to no run that is asked for, or that a newer one has taken the place of."""
+def _foreign(found: Sequence[Record], asked: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """Records of runs that are not asked for, and records that newer ones replace."""
     names = {records.identifier(decides) for decides in asked}
-    places = {records.key_of(decides) for decides in asked}
-    in_table = {where[:3] for where in places}
+    keys = {records.key_of(decides) for decides in asked}
+    in_table = {key[:3] for key in keys}
     done = {records.key_of(each) for each in found if each["id"] in names}
-    foreign = [where for each in found if (where := records.key_of(each)) not in places]
-    if seeds := sorted({where[3] for where in foreign if where[:3] in in_table}):
-        yield f"foreign: records of these runs under other seeds: {', '.join(map(str, seeds))}"
-    if others := [where for where in foreign if where[:3] not in in_table]:
-        yield f"foreign: {len(others)} records of runs that are not asked for, such as {records.label(others[0])}"
+    foreign = [key for each in found if (key := records.key_of(each)) not in keys]
+    if seeds := sorted({key[3] for key in foreign if key[:3] in in_table}):
+        yield f"foreign: records of the same cells with other seeds: {', '.join(map(str, seeds))}"
+    if elsewhere := [key for key in foreign if key[:3] not in in_table]:
+        count = counted(len(elsewhere), "record")
+        yield f"foreign: {count} of cells that are not asked for, such as {records.label(elsewhere[0])}"
     if old := sum(each["id"] not in names and records.key_of(each) in done for each in found):
-        yield f"{old} older records beside newer ones of the same rule, attack, alpha and seed"
+        yield f"{counted(old, 'record')} replaced by newer ones with the same rule, attack, alpha and seed"
 
 
 def read_failures(folder: Path) -> list[Record]:
-    """What failed in this folder, or nothing."""
+    """The failures recorded in this folder."""
     path = folder / "failures.jsonl"
     return records.read(path, lambda line: None, fields=frozenset({"id", "failed"}))
 
 
 def overview(results: Path) -> Iterable[str]:
-    """A line for each folder of records: how many, and of how many something that decides them has changed since.
+    """One line for each results folder: how many runs it has, and how many of them are stale and why.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: the folder does not exist.
     """
     if not results.is_dir():
-        raise UserError(f"no folder {results}: give one with --results FOLDER, or run a table first")
+        raise UserError(f"no folder {results}: choose one with --results FOLDER, or run a table first")
     paths = sorted(results.glob("*/runs.jsonl"))
     digests: Digests = {}
     for path in paths:
         try:
             yield f"{path.parent}: {_folder_line(path, digests)}"
-        except UserError as error:  # the next folders are as they were
+        except UserError as error:  # the other folders are listed anyway
             yield f"{path.parent}: {error}"
     if not paths:
         yield f"no records in {results}"
@@ -140,17 +143,18 @@ def _folder_line(path: Path, digests: Digests) -> str:
     why = Counter(_stale(each, digests, known["plugins"]) for each in found)
     stale = "; ".join(f"{n} {text}" for text, n in why.most_common() if text)
     failed = len({each["id"] for each in read_failures(path.parent)} - {each["id"] for each in found})
-    parts = [f"{len(found)} runs recorded", f"{why['']} up to date", stale, f"{failed} failed" * bool(failed)]
+    recorded = counted(len(found), "run")
+    parts = [f"{recorded} recorded", f"{why['']} up to date", stale, f"{failed} failed" * bool(failed)]
     return ", ".join(filter(None, [*parts, *_asked(path.parent.name, found)]))
 
 
 def _stale(found: Record, digests: Digests, modules: Sequence[str]) -> str:
-    """What has changed since, by the record's own run, or why that cannot be told."""
+    """What has changed since the record was written, or why that is unknown; "" if nothing has."""
     if absent := sorted(set(found.get("sources") or ()) - {*AGGREGATORS, *PREAGGREGATORS, *ATTACKS, *MODIFIERS}):
-        return f"not compared ({', '.join(absent)} of a plugin: give --plugins {' '.join(modules or absent)})"
+        return f"not compared ({', '.join(absent)} of a plugin: add --plugins {' '.join(modules or absent)})"
     run_config, data = records.config_of(found), found["data"]
     if run_config is None:
-        return "stale (there is no such run any more)"
+        return "stale (this version has no such run)"
     if data not in digests:
         digests[data] = _digest(data)
     digest = digests[data]
@@ -159,11 +163,11 @@ def _stale(found: Record, digests: Digests, modules: Sequence[str]) -> str:
     now = records.identity(run_config, data, digest)
     if records.identifier(now) == found["id"]:
         return ""
-    return f"stale ({', '.join(records.changes(found, now)) or 'its fields do not give its id: was it edited?'})"
+    return f"stale ({', '.join(records.changes(found, now)) or 'its id does not match its fields; was it edited?'})"
 
 
 def _digest(data: str) -> Fingerprint | str:
-    """Of a data set, or why there is none."""
+    """The digest of a data set, or the reason why there is none."""
     try:
         return fingerprint(data, log=lambda line: None)
     except UserError as error:
@@ -171,7 +175,7 @@ def _digest(data: str) -> Fingerprint | str:
 
 
 def _asked(name: str, found: Collection[Record]) -> list[str]:
-    """How many runs of a table, with the seeds that there are, have no record."""
+    """How many runs of the table, with the recorded seeds, have no record."""
     if name not in TABLES:
         return []
     seeds = tuple({each["seed"]: None for each in found})

@@ -43,7 +43,7 @@ def planned_runs_per_device(
     runs_per_device = min(processes.all_gather(fits))
     if not runs_per_device:
         raise UserError(
-            f"{group.runs[0].rule}: {why}. Try fewer workers, smaller batches, or more devices for each run "
+            f"{group.runs[0].config.rule}: {why}. Try fewer workers, smaller batches, or more devices for each run "
             "(--devices-per-run)."
         )
     return runs_per_device

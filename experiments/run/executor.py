@@ -1,6 +1,5 @@
 """Trains batches of runs on all devices: from their checkpoints on, and with checkpoints on the way."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -8,7 +7,8 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import Data, History, RunConfig, engine, grid
+from byzsim import Data, History, grid
+from byzsim.engine import StaticConfig
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.run import devices, interrupt
@@ -16,15 +16,6 @@ from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints
 from byzsim.experiments.run.distributed import Processes
 
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Job:
-    """A run with its identifier and with what its program is given."""
-
-    id: str
-    run_config: RunConfig
-    dynamic: grid.DynamicConfig
 
 
 class Executor:
@@ -40,58 +31,59 @@ class Executor:
         return len(jax.devices()) // self.devices_per_run
 
     def runs_per_device(self, group: grid.Group) -> int | None:
-        """Runs in each lane at once; see `devices.planned_chunk`."""
+        """Runs in each lane at once; see `devices.planned_runs_per_device`."""
         plan, every = devices.planned_runs_per_device, jax.devices()
         return _in_thread(lambda _: plan(group, self.train, self.test, every, self.devices_per_run, self.processes))
 
     def next(
-        self, static: engine.StaticConfig, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
-    ) -> tuple[list[Job], list[Checkpoint]]:
+        self, static: StaticConfig, runs: Mapping[str, grid.Run], choose: Callable[[Mapping[str, int]], list[str]]
+    ) -> tuple[dict[str, grid.Run], list[Checkpoint]]:
         """The batch that `choose` selects, given the epoch of each run's checkpoint, and the batch's checkpoints.
 
         The primary process reads the checkpoints; every process gets the same batch.
         """
-        return _in_thread(lambda _: self._next(static, jobs, choose))
+        return _in_thread(lambda _: self._next(static, runs, choose))
 
     def _next(
-        self, static: engine.StaticConfig, jobs: Sequence[Job], choose: Callable[[Mapping[str, int]], list[str]]
-    ) -> tuple[list[Job], list[Checkpoint]]:
+        self, static: StaticConfig, runs: Mapping[str, grid.Run], choose: Callable[[Mapping[str, int]], list[str]]
+    ) -> tuple[dict[str, grid.Run], list[Checkpoint]]:
         found: dict[str, Checkpoint] = {}
 
         def chosen() -> tuple[list[str], bool]:
             there = self.checkpoints.epochs()
-            for job in jobs:
-                if job.id in there and (one := self.checkpoints.load(job.id, self._template(static, job))):
-                    found[job.id] = one
+            for id, run in runs.items():
+                if id in there and (one := self.checkpoints.load(id, self._snapshot_spec(static, run))):
+                    found[id] = one
             batch = choose({id: one.snapshot.epochs for id, one in found.items()})
             return batch, batch[0] in found
 
         ids, resumed = self.processes.broadcast(chosen)
-        batch = [job for job in jobs if job.id in ids]
-        return batch, [self._broadcast_checkpoint(static, job, found) for job in batch] if resumed else []
+        batch = {id: run for id, run in runs.items() if id in ids}
+        return batch, [self._broadcast_checkpoint(static, *each, found) for each in batch.items()] if resumed else []
 
-    def _template(self, static: engine.StaticConfig, job: Job) -> Callable[[int], grid.Snapshot]:
-        return lambda epochs: grid.snapshot_spec(static, job.dynamic, self.train, epochs)
+    def _snapshot_spec(self, static: StaticConfig, run: grid.Run) -> Callable[[int], grid.Snapshot]:
+        return lambda epochs: grid.snapshot_spec(static, run.dynamic, self.train, epochs)
 
     def _broadcast_checkpoint(
-        self, static: engine.StaticConfig, job: Job, found: Mapping[str, Checkpoint]
+        self, static: StaticConfig, id: str, run: grid.Run, found: Mapping[str, Checkpoint]
     ) -> Checkpoint:
         return self.processes.broadcast_bytes(
-            lambda: found[job.id],
-            lambda one: self.checkpoints.to_bytes(job.id, one),
-            lambda content: self.checkpoints.from_bytes(job.id, content, self._template(static, job)),
+            lambda: found[id],
+            lambda one: self.checkpoints.to_bytes(id, one),
+            lambda content: self.checkpoints.from_bytes(id, content, self._snapshot_spec(static, run)),
         )
 
     def train_batch(
         self,
-        static: engine.StaticConfig,
-        batch: Sequence[Job],
+        static: StaticConfig,
+        batch: Mapping[str, grid.Run],
         resume: Sequence[Checkpoint],
         runs_per_device: int | None,
         on_epoch: Callable[[int], None],
     ) -> tuple[list[History], list[float]]:
         """Train a batch to its last epoch. Return (history, seconds) of each run."""
-        began, is_due, epochs = time.monotonic(), self.checkpoints.make_timer(), batch[0].run_config.epochs
+        began, is_due = time.monotonic(), self.checkpoints.make_timer()
+        epochs = next(iter(batch.values())).config.epochs
 
         def seconds() -> list[float]:
             spent = (time.monotonic() - began) / len(batch)
@@ -101,13 +93,13 @@ class Executor:
             def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
                 check()
                 if done < epochs and self.processes.broadcast(is_due):
-                    for job, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
+                    for id, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
                         if self.processes.is_primary:
-                            self.checkpoints.save(job.id, Checkpoint(snapshot, spent))
+                            self.checkpoints.save(id, Checkpoint(snapshot, spent))
 
             return grid.run(
                 static,
-                [job.dynamic for job in batch],
+                [run.dynamic for run in batch.values()],
                 self.train,
                 self.test,
                 epochs=epochs,

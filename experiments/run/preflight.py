@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import jax
-from byzsim import RunConfig, check_shapes, names
+from byzsim import RunConfig, check_shapes, grid
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import UserError
 
@@ -22,15 +22,15 @@ def check_bounds(wanted: Sequence[RunConfig], strict: bool, log: Callable[[str],
         log(f"warning: {guarantee}. Runs with up to {count} Byzantine workers are executed and marked †.")
 
 
-def check_fit(wanted: Sequence[RunConfig], data: Dataset) -> int:
+def check_fit(runs: Sequence[grid.Run], data: Dataset) -> int:
     """Check that model, batch, rules and data fit together and into memory. Return the number of parameters, d."""
     try:
-        wanted[0].steps_per_epoch(len(data.train_labels))
-        d = check_shapes.runs(wanted, data.train_images.shape[1:], data.n_classes)
+        runs[0].config.steps_per_epoch(len(data.train_labels))
+        d = check_shapes.runs(runs, data.train_images.shape[1:])
     except ValueError as error:
         raise UserError(str(error)) from None
     absent = sorted({*range(data.n_classes)} - {*data.train_labels.tolist(), *data.test_labels.tolist()})
-    poisoned = [run_config.attack for run_config in wanted if "data" in names.attack_spec(run_config.attack).traits]
+    poisoned = [run.config.attack for run in runs if "data" in run.attack.traits]
     if absent and poisoned:
         raise UserError(
             f"{poisoned[0]} changes labels, and no image has label {absent[0]} of 0 to {data.n_classes - 1}, so the "

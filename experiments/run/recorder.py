@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from byzsim import History, RunConfig
+from byzsim import History, grid
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import Incomplete
@@ -32,30 +32,28 @@ class Recorder:
     log: Callable[[str], object]
     failures: list[records.Record] = dataclasses.field(default_factory=list)
 
-    def id(self, run_config: RunConfig) -> str:
+    def id(self, run: grid.Run) -> str:
         """The identifier of this run's record."""
-        return records.identifier(self.identity(run_config))
+        return records.identifier(self.identity(run))
 
-    def identity(self, run_config: RunConfig) -> records.Record:
+    def identity(self, run: grid.Run) -> records.Record:
         """Everything that decides the run's result."""
-        return records.identity(run_config, self.data_name, self.data)
+        return records.identity(run.config, self.data_name, self.data)
 
     def results(
-        self, runs: Sequence[RunConfig], histories: Sequence[History], seconds: Sequence[float], schedule: Schedule
+        self, runs: Sequence[grid.Run], histories: Sequence[History], seconds: Sequence[float], schedule: Schedule
     ) -> None:
         """Record a batch that has finished."""
         common: dict[str, Any] = {"table": self.table, "quick": self.quick, **self._circumstances(schedule)}
         new = [
-            records.record(run_config, history, decides=self.identity(run_config), seconds=spent, **common)
-            for run_config, history, spent in zip(runs, histories, seconds, strict=True)
+            records.record(run, history, decides=self.identity(run), seconds=spent, **common)
+            for run, history, spent in zip(runs, histories, seconds, strict=True)
         ]
         self._append_with_retry("runs.jsonl", runs, new)
 
-    def failed(self, runs: Sequence[RunConfig], error: Exception, schedule: Schedule) -> None:
+    def failed(self, runs: Sequence[grid.Run], error: Exception, schedule: Schedule) -> None:
         """Record a batch that has failed."""
-        new = [
-            records.failure(self.identity(run_config), error, **self._circumstances(schedule)) for run_config in runs
-        ]
+        new = [records.failure(self.identity(run), error, **self._circumstances(schedule)) for run in runs]
         self._append_with_retry("failures.jsonl", runs, new)
         self.failures += new
 
@@ -67,7 +65,7 @@ class Recorder:
         }
         return {"origin": self.origin, **how}
 
-    def _append_with_retry(self, name: str, runs: Sequence[RunConfig], new: Sequence[records.Record]) -> None:
+    def _append_with_retry(self, name: str, runs: Sequence[grid.Run], new: Sequence[records.Record]) -> None:
         if not self.writes:
             return None
         began, announced = time.monotonic(), False
@@ -76,7 +74,7 @@ class Recorder:
                 return records.append(self.folder / name, new)
             except Incomplete as error:
                 if time.monotonic() - began >= WRITE_RETRY_SECONDS:
-                    lost = "; ".join(map(describe, runs))
+                    lost = "; ".join(describe(run.config) for run in runs)
                     raise Incomplete(
                         f"{error}. Finished but not recorded: {lost}. Earlier records are unchanged. When the folder "
                         "can be written again, the same command continues from the last checkpoints."

@@ -5,7 +5,8 @@ import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
-from byzsim import History, RunConfig, engine, grid
+from byzsim import History, RunConfig, grid
+from byzsim.engine import StaticConfig
 from byzsim.experiments import records
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import counted
@@ -14,7 +15,7 @@ from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints, megabyte
 from byzsim.experiments.run.display import Display, describe
 from byzsim.experiments.run.distributed import SINGLE, Processes
 from byzsim.experiments.run.estimate import Estimate
-from byzsim.experiments.run.executor import Executor, Job
+from byzsim.experiments.run.executor import Executor
 from byzsim.experiments.run.recorder import Recorder
 from byzsim.experiments.run.schedule import Schedule
 
@@ -55,22 +56,22 @@ def run(
         Incomplete: a finished run cannot be recorded.
         KeyboardInterrupt: with what is recorded and what is saved.
     """
-    recorder, checkpoints, d = processes.run_on_all(lambda: _prepare(wanted, folder, settings, processes, log))
-    ids = {recorder.id(run_config): run_config for run_config in wanted}
+    runs, d, recorder, checkpoints = processes.run_on_all(lambda: _prepare(wanted, folder, settings, processes, log))
+    ids = {recorder.id(run): run for run in runs}
     command, versions = repr((list(ids), settings.devices_per_run)), repr(recorder.origin["versions"])
     processes.check_consistent(command=command, code=records.code(), versions=versions)
     with contextlib.ExitStack() as stack:
         opened = _opened(folder, checkpoints, on_start, log) if processes.is_primary else contextlib.nullcontext(set())
         here = processes.run_on_all(lambda: stack.enter_context(opened))
         done = set(processes.broadcast(lambda: sorted(here)))
-        missing = {id: run_config for id, run_config in ids.items() if id not in done}
-        recorded = len(wanted) - len(missing)
-        log(f"{settings.table}: {counted(len(wanted), 'run')}, {recorded} recorded before, {len(missing)} to run")
+        missing = {id: run for id, run in ids.items() if id not in done}
+        recorded = len(runs) - len(missing)
+        log(f"{settings.table}: {counted(len(runs), 'run')}, {recorded} recorded before, {len(missing)} to run")
         if processes.is_primary:
             _log_checkpoints(checkpoints, missing, log)
-            slow_rules.warn(missing.values(), d, log)
+            slow_rules.warn((run.config for run in missing.values()), d, log)
         if missing:
-            groups = grid.plan(list(missing.values()), recorder.data.n_classes)
+            groups = grid.grouped(missing.values())
             executor = Executor(recorder.data, settings.devices_per_run, checkpoints, processes)
             display = Display(len(missing), Estimate(programs=len(groups)), log, bar_wanted=processes.is_primary)
             _Session(missing, groups, executor, recorder, checkpoints, display, processes).run()
@@ -79,8 +80,12 @@ def run(
 
 def _prepare(
     wanted: Sequence[RunConfig], folder: Path, settings: Settings, processes: Processes, log: Callable[[str], object]
-) -> tuple[Recorder, Checkpoints, int]:
-    """Check everything and load the data, without a trace in the file system. Also return the number of parameters."""
+) -> tuple[list[grid.Run], int, Recorder, Checkpoints]:
+    """Check everything and load the data, without a trace in the file system.
+
+    Returns:
+        The resolved runs, their number of parameters, and what records them.
+    """
     per_run = settings.devices_per_run
     preflight.check_devices(wanted, per_run)
     preflight.check_bounds(wanted, settings.strict, log)
@@ -90,9 +95,10 @@ def _prepare(
     if processes.is_primary:
         records.check_writable(folder)
     data = load(settings.data, data_dir=settings.data_dir, log=log)
-    d = preflight.check_fit(wanted, data)
+    runs = [grid.resolve(config, data.n_classes) for config in wanted]
+    d = preflight.check_fit(runs, data)
     names = settings.table, settings.quick, settings.data
-    return Recorder(folder, *names, data, origin, per_run, processes.is_primary, log), checkpoints, d
+    return runs, d, Recorder(folder, *names, data, origin, per_run, processes.is_primary, log), checkpoints
 
 
 @contextlib.contextmanager
@@ -111,7 +117,7 @@ def _opened(
 class _Session:
     """One start of a table: the batches of one program after another are trained, retried or resumed, and recorded."""
 
-    missing: Mapping[str, RunConfig]
+    missing: Mapping[str, grid.Run]
     groups: Sequence[grid.Group]
     executor: Executor
     recorder: Recorder
@@ -131,70 +137,69 @@ class _Session:
             self.display.log(f"checkpoints took up to {megabytes(self.checkpoints.peak_bytes)} on disk")
 
     def _run_group(self, group: grid.Group) -> None:
-        pairs = zip(group.runs, group.dynamic, strict=True)
-        jobs = {
-            id: Job(id, run_config, dynamic) for run_config, dynamic in pairs for id in [self.recorder.id(run_config)]
-        }
-        schedule = Schedule([*jobs], self.executor.lanes())
+        runs = {self.recorder.id(run): run for run in group.runs}
+        schedule = Schedule([*runs], self.executor.lanes())
         try:
             schedule.runs_per_device = self.executor.runs_per_device(group)
         except Exception as error:
             if self.processes.is_peer_failure(error):
                 raise
-            return self._record_failure([*jobs.values()], error, schedule)
+            return self._record_failure([*runs.values()], error, schedule)
         while schedule.pending:
-            pending = [jobs[id] for id in schedule.pending]
+            pending = {id: runs[id] for id in schedule.pending}
             batch, resume = self.executor.next(group.static, pending, schedule.next_batch)
             try:
                 results = self._train(group.static, batch, resume, schedule.runs_per_device)
             except Exception as error:
                 if self.processes.is_peer_failure(error):
                     raise
-                if self._retry(batch, error, schedule):
+                if self._retry([*batch], error, schedule):
                     continue
-                self._record_failure(batch, error, schedule)
+                self._record_failure([*batch.values()], error, schedule)
             else:
                 self._record(batch, *results, schedule)
-            schedule.finish([job.id for job in batch])
+            schedule.finish([*batch])
 
     def _train(
         self,
-        static: engine.StaticConfig,
-        batch: Sequence[Job],
+        static: StaticConfig,
+        batch: Mapping[str, grid.Run],
         resume: Sequence[Checkpoint],
         runs_per_device: int | None,
     ) -> tuple[list[History], list[float]]:
-        size, epochs = len(batch), batch[0].run_config.epochs
+        size, epochs = len(batch), next(iter(batch.values())).config.epochs
         self.display.estimate.start()
         return self.executor.train_batch(
             static, batch, resume, runs_per_device, lambda done: self.display.epoch_done(size, epochs, done)
         )
 
-    def _retry(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> bool:
+    def _retry(self, batch: Sequence[str], error: Exception, schedule: Schedule) -> bool:
         before = schedule.n_halvings
         memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-        message = schedule.retry([job.id for job in batch], records.reason(error), out_of_memory=memory)
+        message = schedule.retry(batch, records.reason(error), out_of_memory=memory)
         if message:
             self.display.log(message)
         self.display.estimate.compiles |= schedule.n_halvings > before
         return bool(message)
 
     def _record(
-        self, batch: Sequence[Job], histories: Sequence[History], seconds: Sequence[float], schedule: Schedule
+        self,
+        batch: Mapping[str, grid.Run],
+        histories: Sequence[History],
+        seconds: Sequence[float],
+        schedule: Schedule,
     ) -> None:
-        self.recorder.results([job.run_config for job in batch], histories, seconds, schedule)
+        self.recorder.results([*batch.values()], histories, seconds, schedule)
         if self.processes.is_primary:
-            self.checkpoints.drop({job.id for job in batch})
-        for job, history in zip(batch, histories, strict=True):
+            self.checkpoints.drop(batch.keys())
+        for run, history in zip(batch.values(), histories, strict=True):
             diverged = f"diverged in epoch {history.diverged_epoch}"
-            self.display.log_result(
-                job.run_config, diverged if history.diverged else f"{100 * history.accuracy[-1]:.2f} %"
-            )
+            self.display.log_result(run.config, diverged if history.diverged else f"{100 * history.accuracy[-1]:.2f} %")
 
-    def _record_failure(self, batch: Sequence[Job], error: Exception, schedule: Schedule) -> None:
-        self.recorder.failed([job.run_config for job in batch], error, schedule)
-        for job in batch:
-            self.display.log_result(job.run_config, f"FAILED, {records.reason(error)}")
+    def _record_failure(self, batch: Sequence[grid.Run], error: Exception, schedule: Schedule) -> None:
+        self.recorder.failed(batch, error, schedule)
+        for run in batch:
+            self.display.log_result(run.config, f"FAILED, {records.reason(error)}")
 
     def _stopped(self) -> str:
         if not self.processes.is_primary:
@@ -209,18 +214,21 @@ class _Session:
 LISTED = 4  # runs that one line names
 
 
-def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, RunConfig]) -> str:
+def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, grid.Run]) -> str:
     """Which of the missing runs have a checkpoint, after which epoch, and the size of the checkpoints on disk."""
     epochs = {id: epoch for id, epoch in checkpoints.epochs().items() if id in missing}
     if not epochs:
         return ""
-    named = [f"{describe(missing[id])} after epoch {epoch} of {missing[id].epochs}" for id, epoch in epochs.items()]
+    named = [
+        f"{describe(missing[id].config)} after epoch {epoch} of {missing[id].config.epochs}"
+        for id, epoch in epochs.items()
+    ]
     more = f"; and {len(named) - LISTED} more" if len(named) > LISTED else ""
     size = megabytes(checkpoints.size(epochs))
     return f"{'; '.join(named[:LISTED])}{more} ({size} in {checkpoints.folder})"
 
 
-def _log_checkpoints(checkpoints: Checkpoints, missing: Mapping[str, RunConfig], log: Callable[[str], object]) -> None:
+def _log_checkpoints(checkpoints: Checkpoints, missing: Mapping[str, grid.Run], log: Callable[[str], object]) -> None:
     if resumed := _checkpointed(checkpoints, missing):
         log(f"continuing with {resumed}")
     if unused := checkpoints.epochs().keys() - missing.keys():

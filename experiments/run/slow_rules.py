@@ -31,16 +31,12 @@ def warn(runs: Iterable[RunConfig], d: int, log: Callable[[str], object]) -> Non
             continue
         times = seconds / _seconds(AGGREGATORS["median"].factory(), m, width)
         if times > SLOW_RATIO:
-            log(
-                f"warning: {name} takes about {times:.0f} times as long as median at ({m}, {width}). "
-                f"{_advice('; '.join(_lines(AGGREGATORS[name].factory)))} See docs/fast-rules.md."
-            )
-
-
-def _advice(found: str) -> str:
-    if not found:
-        return "Where it sorts, sums or compares workers, byzsim.ops may have a faster function."
-    return f"Slow on a CPU: {found}. Use byzsim.ops.median, byzsim.ops.order_statistics or byzsim.ops.sorted_rows."
+            advice = "Where it sorts, sums or compares workers, byzsim.ops may have a faster function."
+            if found := "; ".join(_lines(AGGREGATORS[name].factory)):
+                functions = "byzsim.ops.median, byzsim.ops.order_statistics or byzsim.ops.sorted_rows"
+                advice = f"Slow on a CPU: {found}. Use {functions}."
+            ratio = f"{name} takes about {times:.0f} times as long as median at ({m}, {width})"
+            log(f"warning: {ratio}. {advice} See docs/fast-rules.md.")
 
 
 def _made(name: str, run_config: RunConfig) -> Aggregator:

@@ -9,7 +9,7 @@ from byzsim.engine import DynamicConfig
 from byzsim.grid.history import History
 from byzsim.grid.memory import largest_fitting, planned_runs_per_device
 from byzsim.grid.placement import replicate
-from byzsim.grid.planning import Call, Group, call, plan
+from byzsim.grid.planning import Call, Group, Run, call, grouped, plan, resolve
 from byzsim.grid.running import run
 from byzsim.grid.snapshots import Snapshot, snapshot_spec
 
@@ -18,12 +18,15 @@ __all__ = [
     "DynamicConfig",
     "Group",
     "History",
+    "Run",
     "Snapshot",
     "call",
+    "grouped",
     "largest_fitting",
     "plan",
     "planned_runs_per_device",
     "replicate",
+    "resolve",
     "run",
     "snapshot_spec",
 ]

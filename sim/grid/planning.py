@@ -1,6 +1,6 @@
-"""Which runs share a program, and what varies between them."""
+"""Configurations resolved to functions, and grouped by the program that executes them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ from byzsim.models import MODELS
 from byzsim.names import attack_spec, rule_spec
 from byzsim.options import Args, varying
 from byzsim.run_config import RunConfig
+from byzsim.types import Spec
 
 
 class Call(NamedTuple):
@@ -30,45 +31,66 @@ def call(factory: Callable[..., Any], options: Args, dtype: Any = jnp.float32) -
     return Call(factory, static), {key: jnp.asarray(value, dtype) for key, value in traced.items()}
 
 
+class Run(NamedTuple):
+    """A configuration with its names resolved to functions, once; everything after takes this."""
+
+    config: RunConfig
+    rule: Spec
+    attack: Spec
+    static: StaticConfig
+    dynamic: DynamicConfig
+
+
+def resolve(config: RunConfig, n_classes: int) -> Run:
+    """`Traced` options become part of the dynamic configuration; all other options shape the program."""
+    rule, attack = rule_spec(config.rule), attack_spec(config.attack)
+    rule_call, rule_args = call(rule.factory, config.rule_args)
+    attack_call, attack_args = call(attack.factory, config.attack_args)
+    static = StaticConfig(
+        rule=rule_call,
+        attack=attack_call,
+        model=MODELS[config.model].factory(n_classes=n_classes, **config.model_args),
+        optimizer=Call(getattr(optax, config.optimizer), tuple(sorted(config.optimizer_args.items()))),
+        m=config.m,
+        batch=config.batch,
+        n_classes=n_classes,
+        momentum=config.momentum,
+        partition=config.partition,
+        steps=config.steps,
+    )
+    dynamic = DynamicConfig(
+        seed=jnp.uint32(config.seed),
+        f=jnp.int32(config.f or 0),
+        byz=jnp.isin(jnp.arange(config.m), jnp.array(config.byzantine or (), int)),
+        lr=jnp.float32(config.lr),
+        beta=jnp.float32(config.momentum_beta),
+        dirichlet_alpha=jnp.float32(config.dirichlet_alpha),
+        rule_args=rule_args,
+        attack_args=attack_args,
+    )
+    return Run(config, rule, attack, static, dynamic)
+
+
 class Group(NamedTuple):
-    """Runs that one program runs, with what varies between them."""
+    """Runs that one program executes."""
 
     static: StaticConfig
-    runs: tuple[RunConfig, ...]
-    dynamic: tuple[DynamicConfig, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def dynamic(self) -> tuple[DynamicConfig, ...]:
+        """What varies between the runs."""
+        return tuple(run.dynamic for run in self.runs)
 
 
-def plan(runs: Sequence[RunConfig], n_classes: int) -> list[Group]:
-    """Runs by program, in the order of their first member. `Traced` options vary; all others shape the program."""
-    groups: dict[Any, list[RunConfig]] = {}
-    for run_config in runs:
-        groups.setdefault((_static(run_config, n_classes), run_config.epochs), []).append(run_config)
-    return [Group(static, tuple(group), tuple(map(_dynamic, group))) for (static, _), group in groups.items()]
+def grouped(runs: Iterable[Run]) -> list[Group]:
+    """Runs by program and number of epochs, in the order of their first member."""
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.static, run.config.epochs), []).append(run)
+    return [Group(static, tuple(group)) for (static, _), group in groups.items()]
 
 
-def _static(run_config: RunConfig, n_classes: int) -> StaticConfig:
-    return StaticConfig(
-        rule=call(rule_spec(run_config.rule).factory, run_config.rule_args)[0],
-        attack=call(attack_spec(run_config.attack).factory, run_config.attack_args)[0],
-        model=MODELS[run_config.model].factory(n_classes=n_classes, **run_config.model_args),
-        optimizer=Call(getattr(optax, run_config.optimizer), tuple(sorted(run_config.optimizer_args.items()))),
-        m=run_config.m,
-        batch=run_config.batch,
-        n_classes=n_classes,
-        momentum=run_config.momentum,
-        partition=run_config.partition,
-        steps=run_config.steps,
-    )
-
-
-def _dynamic(run_config: RunConfig) -> DynamicConfig:
-    return DynamicConfig(
-        seed=jnp.uint32(run_config.seed),
-        f=jnp.int32(run_config.f or 0),
-        byz=jnp.isin(jnp.arange(run_config.m), jnp.array(run_config.byzantine or (), int)),
-        lr=jnp.float32(run_config.lr),
-        beta=jnp.float32(run_config.momentum_beta),
-        dirichlet_alpha=jnp.float32(run_config.dirichlet_alpha),
-        rule_args=call(rule_spec(run_config.rule).factory, run_config.rule_args)[1],
-        attack_args=call(attack_spec(run_config.attack).factory, run_config.attack_args)[1],
-    )
+def plan(configs: Iterable[RunConfig], n_classes: int) -> list[Group]:
+    """Resolve configurations and group them by program."""
+    return grouped(resolve(config, n_classes) for config in configs)
