@@ -375,7 +375,7 @@ def test_when_all_fail_every_reason_and_every_remedy_is_listed(tmp_path, load):
         "apt-get install dataset-tiny",
     ):
         assert part in message
-    assert "apt-get" not in "".join(_sources._mend(RECIPE))
+    assert "apt-get" not in "".join(_sources._remedies(RECIPE))
 
 
 # TFDS

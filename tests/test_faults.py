@@ -447,7 +447,7 @@ def test_out_of_memory_halves_the_chunk_and_the_record_says_so(undisturbed, tmp_
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 16457280000 bytes.")
         return real(*args, runs_per_device=None, **how)  # whose program is there already
 
-    monkeypatch.setattr(devices, "planned_chunk", lambda *_: 4)
+    monkeypatch.setattr(devices, "planned_runs_per_device", lambda *_: 4)
     monkeypatch.setattr(grid, "run", tight)
     watch = Hindrance("", None)
     smoke(tmp_path, watch)

@@ -149,7 +149,7 @@ def test_a_packed_file_is_not_unpacked_without_end(place, monkeypatch):
     monkeypatch.setattr(_idx, "MAX_BYTES", 2**20)
     path = place.with_suffix(".gz")
     path.write_bytes(gzip.compress(bytes(10**9 // 4), 1))
-    with little_memory(), pytest.raises(UserError, match="more than 1,048,576 bytes, unpacked"):
+    with little_memory(), pytest.raises(UserError, match="more than 1,048,576 bytes uncompressed"):
         _idx._read(path, axes=3, sha256="0" * 64)
 
 

@@ -260,7 +260,7 @@ def without(found, *names):
 
 JUDGED = {
     "bits": (record(), record(), True, "same bits"),
-    "one bit": (record() | {"digest": "x"}, record(), False, "only digits that records do not have"),
+    "one bit": (record() | {"digest": "x"}, record(), False, "only digits beyond the recorded ones"),
     "no digest": (without(record(), "digest", "mode"), record(), True, "the record has no digest"),
     "another number": (without(record(), "digest", "mode"), record(final=0.81), True, "mode not recorded"),
     "far": (record(), record(final=0.9) | {"device": "1 x cpu (B)"}, False, "cpu (A) -> cpu (B)"),

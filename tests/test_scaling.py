@@ -266,7 +266,7 @@ def test_a_peer_is_asked_or_the_reason_said(tmp_path, monkeypatch, model, answer
 def test_without_a_peer_nothing_is_compared(tmp_path):
     assert accelerator._byzfl(accelerator.Accelerator(), 2, (28, 28), None) == {"skipped": "no --peer-python"}
     for python in (tmp_path / "none", fake_peer(tmp_path, "", versions="exit()")):
-        with pytest.raises(UserError, match=r"cannot run the peers' Python|the peers' process ended while"):
+        with pytest.raises(UserError, match=r"cannot run the peers' Python|the peers' process ended during"):
             accelerator._peer(python)
 
 
@@ -343,7 +343,7 @@ def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
     assert planned(10_000) == 12 and planned(10_000, devices=2) == 6
     assert planned(901) == 6  # 8 fit: two batches of 6
     assert planned(201) == 1
-    with pytest.raises(UserError, match=r"mean: one run needs .* Try fewer workers or smaller batches"):
+    with pytest.raises(UserError, match=r"mean: one run needs .* Try fewer workers, smaller batches"):
         planned(190)
 
 
