@@ -10,9 +10,9 @@ from byzsim.experiments.records.identities import Record, deciding, identifier
 from byzsim.names import canonical
 from byzsim.renamed import renamed as renamed_option
 
-FIELDS: dict[str, str] = {}
+FIELDS = {"sharding": "partition"}
 """of a run: old -> new"""
-SETTINGS: dict[str, tuple[str, Mapping[str, str]]] = {}
+SETTINGS: dict[str, tuple[str, Mapping[str, str]]] = {"sharding": ("partition", {})}
 """of a table: old -> new, and those of its values that have other names, too"""
 
 
