@@ -27,8 +27,11 @@ JSON_TYPES = bool | int | float | str | None
 
 
 def later(default: bool | int | float | str | None) -> Any:
-    """A field that earlier versions of `RunConfig` did not have. It decides a run only where it differs from its
-    default, which stands for the behaviour of those versions. So records of earlier versions stay valid."""
+    """A field that `RunConfig` did not have from the first.
+
+    It decides a run only where it differs from its default, with which a run is as it was before there was the field:
+    so records of earlier versions stay valid.
+    """
     return dataclasses.field(default=default, metadata={"later": True})
 
 

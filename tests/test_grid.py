@@ -118,7 +118,7 @@ def test_the_plan_groups_by_program():
         [True, True, False, False],
         [False] * 3 + [True],
     ]
-    assert [run_config.seed for run_config in groups[0].runs] == [3, 0, 0, 0, 0, 0, 9]
+    assert [run.config.seed for run in groups[0].runs] == [3, 0, 0, 0, 0, 0, 9]
 
 
 def test_a_run_stops_when_nothing_that_counts_can_follow(world):
