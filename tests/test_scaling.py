@@ -211,13 +211,13 @@ def test_accelerator_at_toy_size(tmp_path, capsys):
 
 
 def test_on_an_accelerator_aims_are_judged():
-    rates = [{"batch": 10, "alone": {"steps_per_s": 5.0}, "together": {"cells": 4, "cell_steps_per_s": 20.0}}]
+    rates = [{"batch": 10, "alone": {"steps_per_s": 5.0}, "together": {"runs": 4, "run_steps_per_s": 20.0}}]
     rates[0]["byzfl"] = {"steps_per_s": 2.5}
     rules = [{"rule": "mean", "ms": 1.0, "bytes_per_s": 1e9, "of_copy": 0.4}, {"rule": "smea", "error": "too many"}]
     found = {
         "device": "a GPU", "platform": "gpu", "memory": 10**11, "origin": ORIGIN, "training": rates,
         "peers": {"byzfl": "0.0.11", "torch": "2.13.0"},
-        "table": {"runs": 156, "programs": 20, "chunks": [3, 9], "epochs": 8, "data": "it", "seconds": 59.0,
+        "table": {"runs": 156, "programs": 20, "runs_per_device": [3, 9], "epochs": 8, "data": "it", "seconds": 59.0,
                   "first_s": 9.0},
         "bandwidth": {"m": 4, "d": 100, "copy_bytes_per_s": 2.5e9, "rules": rules},
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""All that is to be known of an accelerator in one call: a whole table, training steps, each rule's bandwidth."""
+"""The benchmark of an accelerator: a whole table, training steps, and the memory bandwidth of each rule."""
 
 import contextlib
 import dataclasses
@@ -21,59 +21,59 @@ from byzsim.experiments.bench.measure import Failed
 from byzsim.experiments.bench.scaling import command_line
 from byzsim.experiments.bench.worker import Facts, aggregation, parsed, repeated
 from byzsim.experiments.datasets import load
-from byzsim.experiments.errors import UserError, unknown
+from byzsim.experiments.errors import UserError, counted, unknown
 from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.plan import Alpha, runs
 from byzsim.experiments.run.devices import cores, planned_runs_per_device
 from byzsim.experiments.tables import TABLES
 
 AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
-"""seconds for the table, after compilation; times byzfl's steps; of a device copy's bandwidth"""
+"""table: seconds, after compilation; training: multiple of byzfl's speed; bandwidth: fraction of a device copy's"""
 SETTINGS = {setting.title: setting for setting in steps.SETTINGS}
 N_CLASSES = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """BrSGD's Table 1 in one process, training steps of a convolutional model, and each rule's bandwidth."""
+    """BrSGD's Table 1 in one process, training steps of a convolutional model, and the bandwidth of each rule."""
 
     parts: tuple[Literal["table", "training", "bandwidth"], ...] = ("table", "training", "bandwidth")
-    """what is measured"""
+    """parts of the benchmark"""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """of the table"""
+    """seeds of the table"""
     alphas: tuple[Alpha, ...] = (0.0, 0.10, 0.25, 0.50)
     """of the table: the paper's own, 52 runs"""
     table_steps: int | None = None
     """steps in an epoch of the table; None: the whole shard"""
     random_data: bool = False
-    """random images for the table, as they are taken too where the data set cannot be had; the time is the same"""
+    """use random images for the table, as also happens if the data set is unavailable; the time is the same"""
     model: str = "resnet20"
-    """of the training steps, on random images of the size of CIFAR-10; of MNIST for lenet"""
+    """model of the training steps, on random images of the size of CIFAR-10 (of MNIST for lenet)"""
     m: int = 10
     batches: tuple[int, ...] = (10, 32)
     """samples in a worker's batch"""
     setting: str = "trimmed mean, ALIE"
-    """rule and attack of the training steps, as `byzsim bench` names its settings"""
+    """rule and attack of the training steps, by the title of a setting of `byzsim bench`"""
     n_byz: int = 2
     runs: int = 16
-    """runs that train at once, at most; fewer where the memory does not hold them"""
+    """largest number of runs that train at once; fewer if the memory does not hold them"""
     steps: int = 50
-    """timed steps, in each of three epochs"""
+    """timed steps in each of three epochs"""
     rules: tuple[str, ...] = ()
-    """whose bandwidth is measured; none: all"""
+    """rules whose bandwidth is measured; default: all"""
     rows: int = 16
-    """of the matrix"""
+    """rows of the matrix"""
     coordinates: int = 10_000_000
     repeats: int = 20
     """timed calls of each rule"""
     precision: Literal["highest", "tensorfloat32", "bfloat16"] = "highest"
-    """of the models' matrix products; means and distances always have all of float32"""
+    """precision of the models' matrix products; means and distances are always in float32"""
     peer_python: Path | None = None
-    """a Python with byzfl and torch, such as .bench-env/bin/python; without it there is no comparison"""
+    """a Python with byzfl and torch, such as .bench-env/bin/python; without it byzfl is not measured"""
     quick: bool = False
-    """walk the whole path at toy sizes, in a folder of its own"""
+    """run every step at toy sizes, in a folder of its own"""
     results: Path = Path("results")
-    """folder of all results"""
+    """the folder that holds all results folders"""
 
 
 QUICK: dict[str, Any] = {
@@ -129,12 +129,12 @@ def _check(given: Accelerator) -> None:
 
 
 def _place() -> str | None:
-    """Where torch computes, on the same device as we; None where it cannot."""
+    """torch's name of our device; None if torch cannot use it."""
     return {"gpu": "cuda:0", "cpu": "cpu"}.get(jax.default_backend())
 
 
 def measure(given: Accelerator, peer: Peer | None, log: Callable[[str], object]) -> Facts:
-    """Everything, with where it comes from; plain JSON values."""
+    """All results with their origin, as JSON values."""
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("bytes_limit")
     found: Facts = {"origin": records.origin(), "device": device.device_kind, "platform": device.platform}
@@ -166,11 +166,11 @@ def table(given: Accelerator, log: Callable[[str], object]) -> Facts:
     train, test, source = _table_data(given, config.data, log)
     devices, groups = jax.devices(), grid.plan(runs(config), N_CLASSES)
     start = time.perf_counter()
-    chunks = [planned_runs_per_device(group, train, test, devices) for group in groups]
+    per_device = [planned_runs_per_device(group, train, test, devices) for group in groups]
 
     def all_of_it(epochs: int) -> float:
         began = time.perf_counter()
-        for group, runs_per_device in zip(groups, chunks, strict=True):
+        for group, runs_per_device in zip(groups, per_device, strict=True):
             grid.run(
                 group.static,
                 group.dynamic,
@@ -189,7 +189,7 @@ def table(given: Accelerator, log: Callable[[str], object]) -> Facts:
     return {
         "runs": n_runs,
         "programs": len(groups),
-        "chunks": chunks,
+        "runs_per_device": per_device,
         "epochs": config.epochs,
         "data": source,
         "first_s": compile_s,
@@ -211,7 +211,7 @@ def _table_data(given: Accelerator, name: str, log: Callable[[str], object]) -> 
 
 
 def random_images(n: int, *shape: int) -> Data:
-    """Random pixels, and labels in turn."""
+    """Random pixels, with labels in a cycle."""
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (n, *shape), dtype=np.uint8)
     return Data(jnp.asarray(images), jnp.asarray(np.arange(n) % N_CLASSES, jnp.uint8))
@@ -220,8 +220,8 @@ def random_images(n: int, *shape: int) -> Data:
 def training(given: Accelerator, batch: int, peer: Peer | None, log: Callable[[str], object]) -> Facts:
     """Steps per second of one run alone, of as many at once as memory and `runs` allow, and of byzfl.
 
-    The means over three epochs of `steps` steps after one that does not count, the middle one of them; an epoch ends
-    with a measurement on 100 images.
+    The median of the means of three epochs of `steps` steps, after an uncounted epoch; an epoch ends with an evaluation
+    on 100 images.
     """
     n = given.m * batch * given.steps
     shape = (28, 28) if given.model == "lenet" else (8, 8, 3) if given.quick else (32, 32, 3)
@@ -245,16 +245,16 @@ def training(given: Accelerator, batch: int, peer: Peer | None, log: Callable[[s
         )
         seconds = float(np.median(np.diff(marks)))
         return {
-            "cells": at_once,
+            "runs": at_once,
             "steps_per_s": given.steps / seconds,
-            "cell_steps_per_s": at_once * given.steps / seconds,
+            "run_steps_per_s": at_once * given.steps / seconds,
         }
 
     alone = rate(1, None)
     together = alone if runs_per_device in (None, 1) else rate(runs_per_device, runs_per_device)
     byzfl = _byzfl(given, batch, shape, peer)
     found = {"batch": batch, "alone": alone, "together": together, "byzfl": byzfl}
-    many = f"{together['cell_steps_per_s']:.3g} run steps/s with {together['runs']} at once"
+    many = f"{together['run_steps_per_s']:.3g} run steps/s with {together['runs']} at once"
     log(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(byzfl)}")
     return found
 
@@ -267,14 +267,14 @@ def _trained(given: Accelerator, batch: int) -> RunConfig:
 def _byzfl(given: Accelerator, batch: int, shape: tuple[int, ...], peer: Peer | None) -> Facts:
     """Steps per second of byzfl on the same device, or why there are none.
 
-    Where products have all of float32, one step of both is compared first: with fewer digits they differ.
+    With products in full float32 precision, one step of both is compared first; with less precision they differ.
     """
     if peer is None:
         return {"skipped": "no --peer-python"}
     if (device := _place()) is None:
         return {"skipped": f"no torch on {jax.default_backend()}"}
     if given.model not in steps.MODELS:
-        return {"skipped": f"{given.model} is not written for byzfl here, only {', '.join(steps.MODELS)}"}
+        return {"skipped": f"only {', '.join(steps.MODELS)} are available for byzfl, not {given.model}"}
     setting, run_config = SETTINGS[given.setting], _trained(given, batch)
     tf32 = given.precision != "highest"
     try:
@@ -295,7 +295,7 @@ def _peer_words(found: Facts) -> str:
 
 
 def bandwidth(given: Accelerator, log: Callable[[str], object]) -> Facts:
-    """Bytes per second, of a copy (the matrix read and written) and of each rule (the matrix read once)."""
+    """Bytes per second of a copy (the matrix read and written) and of each rule (the matrix read once)."""
     m, d = given.rows, given.coordinates
     copy_ms = _copy_ms(m, d, given.repeats)
     copy = 2 * 4 * m * d / (copy_ms / 1000)
@@ -314,7 +314,7 @@ def bandwidth(given: Accelerator, log: Callable[[str], object]) -> Facts:
 
 
 def _copy_ms(m: int, d: int, repeats: int) -> float:
-    """Of one matrix to where another was: new memory costs time of its own on a CPU."""
+    """Milliseconds to copy a matrix over an old one, since allocating memory takes time on a CPU."""
     source, held = jnp.ones((m, d)), [jnp.zeros((m, d))]
     copied = jax.jit(lambda target, source: jnp.copy(source), donate_argnums=0, keep_unused=True)
 
@@ -335,13 +335,13 @@ def _name() -> str:
 
 
 def write(found: Facts, given: Accelerator, folder: Path) -> None:
-    """accelerator-DEVICE.json and .md in `folder`."""
+    """Write accelerator-DEVICE.json and .md into `folder`."""
     write_whole(folder / f"{_name()}.json", (json.dumps(found, indent=1) + "\n").encode())
     write_whole(folder / f"{_name()}.md", page(found, given).encode())
 
 
 def page(found: Facts, given: Accelerator) -> str:
-    """The findings beside the aims; aims are for accelerators, so a CPU meets and misses none."""
+    """The page with results and aims; the aims are for accelerators, so a CPU is not judged."""
     judged = found["platform"] != "cpu" and not given.quick
     memory = f", {found['memory'] / 1e9:.1f} GB for JAX" if found["memory"] else ""
     parts = [
@@ -349,7 +349,7 @@ def page(found: Facts, given: Accelerator) -> str:
         records.provenance_line(command_line("accelerator", given), found["origin"]),
         f"Platform {found['platform']}{memory}. Matrix products of the models in precision "
         f'"{given.precision}"; means and distances always in float32.'
-        + " This is a CPU: the aims, which are for accelerators, are not judged." * (found["platform"] == "cpu")
+        + " The aims are for accelerators, so this CPU is not judged." * (found["platform"] == "cpu")
         + (f" byzfl {peers['byzfl']} with torch {peers['torch']}." if (peers := found["peers"]) else ""),
     ]
     writers = {"table": _table, "training": _rates, "bandwidth": _bandwidth}
@@ -361,14 +361,14 @@ def page(found: Facts, given: Accelerator) -> str:
 
 def _table(table: Facts, given: Accelerator, judged: bool) -> list[str]:
     del given
-    chunks = sorted({runs_per_device or 1 for runs_per_device in table["chunks"]})
-    many = f"{chunks[0]} to {chunks[-1]} runs" if len(chunks) > 1 else f"{chunks[0]} run" + "s" * (chunks[0] > 1)
+    counts = sorted({count or 1 for count in table["runs_per_device"]})
+    many = f"{counts[0]} to {counts[-1]} runs" if len(counts) > 1 else counted(counts[0], "run")
     return [
         "## BrSGD's Table 1 in one process",
         f"{table['runs']} runs of {table['epochs']} epochs in {table['programs']} programs, {many} "
         f"at once on each device, on {table['data']}: **{table['seconds']:.1f} s**"
         f"{_met(table['seconds'] <= AIMS['table'], judged)}. Before that {table['first_s']:.1f} s for compilation and "
-        f"one epoch of each. Aim: {AIMS['table']:g} s for 52 runs and 3 seeds.",
+        f"one epoch of each. Aim: {AIMS['table']:g} s for 52 cells and 3 seeds.",
     ]
 
 
@@ -380,17 +380,17 @@ def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str
     rows = []
     for each in rates:
         alone, together, byzfl = each["alone"], each["together"], each["byzfl"]
-        ratio = together["cell_steps_per_s"] / byzfl["steps_per_s"] if "steps_per_s" in byzfl else None
+        ratio = together["run_steps_per_s"] / byzfl["steps_per_s"] if "steps_per_s" in byzfl else None
         words = "–" if ratio is None else f"{ratio:.1f}{_met(ratio >= AIMS['training'], judged)}"
-        steps = (f"{alone['steps_per_s']:.3g}", together["cells"], f"{together['cell_steps_per_s']:.3g}")
+        steps = (f"{alone['steps_per_s']:.3g}", together["runs"], f"{together['run_steps_per_s']:.3g}")
         rows.append((each["batch"], *steps, _peer_words(byzfl), words))
     header = ("batch", "one run alone (steps/s)", "runs at once", "run steps/s", "byzfl", "ratio")
     return [
         f"## Training steps: {given.model}",
         f"m = {given.m}, {given.setting}, {given.n_byz} Byzantine workers, random images. Run "
-        "steps: those of all runs at once, together. Ratio: run steps per second over byzfl's steps per second on "
+        "steps: steps of all runs that train at once. Ratio: run steps per second over byzfl's steps per second on "
         f"the same device; aim: {AIMS['training']:g}."
-        + " byzfl's products are in TF32, and not compared."
+        + " byzfl's products are in TF32, and its numbers are not compared."
         * (given.precision != "highest"),
         markdown_table(header, rows),
     ]

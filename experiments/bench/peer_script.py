@@ -1,13 +1,13 @@
-"""The peers' side of the benchmark: a script of its own that runs with the peers' Python and imports nothing of ours.
+"""The benchmark's script for the peers: it runs with the peers' Python and imports nothing of byzsim.
 
 Reads one JSON request a line from stdin and answers each with one JSON line on stdout:
 
     {"job": {"kind": ..., ...}, "repeat": n, "limit": s a call, "out": file or null} -> {"seconds": s} or {"error": why}
     {"versions": true} -> {"torch": ..., ...}, and seconds of a little training
 
-A job is built at its first request and kept until another is asked for, so only calls are timed. Arrays come and go as
-.npy and .npz files. `limit` stops Python loops that take too long; memory is limited too, so that a peer which
-builds an m x m x d tensor fails by itself instead of taking the machine down.
+A job is built at its first request and kept until another job is requested, so only calls are timed. Arrays are passed
+as .npy and .npz files. `limit` stops Python loops that take too long. Memory is limited too, so that a peer which builds
+an m x m x d tensor fails by itself and does not exhaust the machine.
 """
 
 import json
@@ -18,13 +18,14 @@ import sys
 import time
 import types
 from importlib import metadata, util
+from typing import Any
 
 import numpy as np
 import torch  # ty: ignore[import-not-found]
 
 
 def stand_in() -> bool:
-    """Make `import torchvision` work where it is not installed: byzfl imports it for data sets that we do not load."""
+    """Make `import torchvision` work where it is not installed; byzfl imports it for data sets that are not used here."""
     if util.find_spec("torchvision") is not None:
         return False
     names = ("datasets", "transforms")
@@ -46,7 +47,7 @@ from byzfl.fed_framework import models  # noqa: E402  # ty: ignore[import-not-fo
 
 
 class LeNet(torch.nn.Module):
-    """LeNet-5 as ours, its layers under our names: zeros of width 2 around the image, ReLU, max-pooling."""
+    """LeNet-5 as in byzsim, with the same names of layers: zero padding of width 2, ReLU, max-pooling."""
 
     def __init__(self):
         super().__init__()
@@ -56,37 +57,37 @@ class LeNet(torch.nn.Module):
         self.Dense_1 = torch.nn.Linear(120, 84)
         self.Dense_2 = torch.nn.Linear(84, 10)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.max_pool2d(torch.relu(self.ConvPool_0(x)), 2)
         x = torch.max_pool2d(torch.relu(self.ConvPool_1(x)), 2).flatten(1)
         return self.Dense_2(torch.relu(self.Dense_1(torch.relu(self.Dense_0(x)))))
 
 
-def conv3(given, features, stride=1):
+def conv3(given: int, features: int, stride: int = 1) -> torch.nn.Conv2d:
     return torch.nn.Conv2d(given, features, 3, stride, padding=1, bias=False)
 
 
-def norm(features):
+def norm(features: int) -> torch.nn.GroupNorm:
     return torch.nn.GroupNorm(8, features, eps=1e-6)
 
 
 class Block(torch.nn.Module):
-    """Two convolutions, and a shortcut without parameters: every second pixel, zeros for new features."""
+    """Two convolutions, and a shortcut without parameters: every second pixel, zeros for the new features."""
 
-    def __init__(self, given, features):
+    def __init__(self, given: int, features: int):
         super().__init__()
         self.stride, self.new = (1 if given == features else 2), features - given
         self.Conv_0, self.GroupNorm_0 = conv3(given, features, self.stride), norm(features)
         self.Conv_1, self.GroupNorm_1 = conv3(features, features), norm(features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.GroupNorm_1(self.Conv_1(torch.relu(self.GroupNorm_0(self.Conv_0(x)))))
         x = x[:, :, :: self.stride, :: self.stride]
         return torch.relu(torch.nn.functional.pad(x, (0, 0, 0, 0, 0, self.new)) + y)
 
 
 class ResNet20(torch.nn.Module):
-    """ResNet-20 as ours: GroupNorm with eight groups; float images (n, 3, h, w)."""
+    """ResNet-20 as in byzsim: GroupNorm with eight groups; float images (n, 3, h, w)."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +96,7 @@ class ResNet20(torch.nn.Module):
         for i in range(9):
             self.add_module(f"Block_{i}", Block(widths[i], widths[i + 1]))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.relu(self.GroupNorm_0(self.Conv_0(x)))
         for i in range(9):
             x = self.get_submodule(f"Block_{i}")(x)
@@ -106,18 +107,18 @@ models.LeNet, models.ResNet20 = LeNet, ResNet20  # byzfl finds models by name in
 
 
 class Rule:
-    """An aggregation rule or a preaggregator of byzfl, or a function of torch, on one matrix."""
+    """An aggregation rule or a preaggregator of byzfl, or a function of torch, applied to one matrix."""
 
-    def __init__(self, job):
+    def __init__(self, job: dict[str, Any]):
         self.matrix = torch.from_numpy(np.load(job["matrix"]))
         zoo = preaggregators if hasattr(preaggregators, job["name"]) else aggregators
         self.rule = TORCH[job["name"]] if job["name"] in TORCH else getattr(zoo, job["name"])(**job["args"])
         self.in_place = job["name"] in ("Clipping", "ARC")  # these write into a tensor, which a list is copied to
 
-    def call(self):
+    def call(self) -> Any:
         return self.rule(self.matrix.clone() if self.in_place else self.matrix)
 
-    def save(self, out, result):
+    def save(self, out: str, result: Any) -> None:
         np.save(out, result.numpy())
 
 
@@ -125,26 +126,26 @@ TORCH = {"torch.median": lambda rows: torch.median(rows, dim=0).values}
 
 
 class Gradients:
-    """Every worker's gradient by torch.func.vmap(grad), as one (m, d) matrix."""
+    """The gradients of all workers by torch.func.vmap(grad), as one (m, d) matrix."""
 
-    def __init__(self, job):
+    def __init__(self, job: dict[str, Any]):
         arrays = np.load(job["arrays"])
         model = LeNet()
         self.names = list(model.state_dict())
         self.params = {name: torch.from_numpy(arrays[name]) for name in self.names}
         self.images, self.labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
 
-        def loss(params, images, labels):
+        def loss(params: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             logits = torch.func.functional_call(model, params, (images,))
             return torch.nn.functional.cross_entropy(logits, labels)
 
         self.each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
 
-    def call(self):
+    def call(self) -> Any:
         grads = self.each(self.params, self.images, self.labels)
         return torch.cat([grads[name].flatten(1) for name in self.names], dim=1)
 
-    def save(self, out, result):
+    def save(self, out: str, result: Any) -> None:
         sizes = [self.params[name].numel() for name in self.names]
         parts = zip(self.names, result.split(sizes, dim=1), strict=True)
         np.savez(out, **{name: part.reshape(-1, *self.params[name].shape).numpy() for name, part in parts})
@@ -153,10 +154,10 @@ class Gradients:
 class Step:
     """One step of byzfl's own training loop (`byzfl.benchmark.train`, DSGD): clients, attack, server, new parameters.
 
-    Batches lie in the device's memory, already cut and in float32. TF32 only where it is asked for.
+    Batches are in the device's memory, already divided and in float32. TF32 is used only on request.
     """
 
-    def __init__(self, job):
+    def __init__(self, job: dict[str, Any]):
         device, arrays = job["device"], np.load(job["arrays"])
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = job["tf32"]
         images, labels = (torch.from_numpy(arrays[name]).to(device) for name in ("images", "labels"))
@@ -171,29 +172,29 @@ class Step:
         self.byzantine, self.on_gpu = ByzantineClient(job["attack"]), device != "cpu"
         state = self.server.get_dict_parameters()
         self.server.set_model_state({name: torch.from_numpy(arrays[name]) for name in state})
-        self._hand_out()
+        self._broadcast()
 
-    def _hand_out(self):
+    def _broadcast(self) -> None:
         state = self.server.get_dict_parameters()
         for client in self.clients:
             client.set_model_state(state)
 
-    def call(self):
+    def call(self) -> Any:
         for client in self.clients:
             client.compute_gradients()
         honest = [client.get_flat_gradients_with_momentum() for client in self.clients]
         self.server.update_model_with_gradients(honest + self.byzantine.apply_attack(honest))
-        self._hand_out()
+        self._broadcast()
         if self.on_gpu:
             torch.cuda.synchronize()
         return self.server.get_dict_parameters()
 
-    def save(self, out, result):
+    def save(self, out: str, result: Any) -> None:
         np.savez(out, **{name: value.cpu().numpy() for name, value in result.items()})
 
 
-def _loader(images, labels):
-    """A worker's batches (steps, b, ...), handed out as they are."""
+def _loader(images: torch.Tensor, labels: torch.Tensor) -> torch.utils.data.DataLoader:
+    """A loader that returns a worker's batches (steps, b, ...) unchanged."""
     return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=None)
 
 
@@ -201,15 +202,15 @@ KINDS = {"rule": Rule, "gradients": Gradients, "step": Step}
 
 
 class TooLong(Exception):
-    pass
+    """A call takes more than its limit."""
 
 
-def _alarm(*_):
+def _alarm(*_: object) -> None:
     raise TooLong
 
 
-def measured(job, request):
-    """Seconds of `repeat` calls, the last result saved where it is wanted."""
+def measured(job: Any, request: dict[str, Any]) -> dict[str, float]:
+    """Seconds of `repeat` calls; the last result is saved if the request names a file."""
     signal.setitimer(signal.ITIMER_REAL, request["limit"] * request["repeat"])
     start = time.perf_counter()
     try:
@@ -224,7 +225,7 @@ def measured(job, request):
 
 
 def probe() -> float:
-    """Seconds of a batch forward and backward: what waiting for another thread costs here shows in them."""
+    """Seconds of a forward and backward pass, which include the cost of waiting for other threads."""
     model, images = LeNet(), torch.zeros(160, 1, 28, 28)
     model(images).sum().backward()
     start = time.perf_counter()
@@ -233,7 +234,7 @@ def probe() -> float:
     return (time.perf_counter() - start) / 10
 
 
-def answer(request, kept):
+def answer(request: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
     if "versions" in request:
         named = {name: metadata.version(name) for name in ("torch", "byzfl", "numpy")}
         here = {"python": platform.python_version(), "stand_in": STAND_IN, "threads": torch.get_num_threads()}
@@ -246,18 +247,18 @@ def answer(request, kept):
         return measured(kept[key], request)
     except TooLong:
         return {"error": f"more than {request['limit']:g} s a call"}
-    except (RuntimeError, MemoryError, ValueError, AssertionError) as error:  # the last: torch without CUDA
+    except (RuntimeError, MemoryError, ValueError, AssertionError) as error:  # AssertionError: torch without CUDA
         kept.clear()
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return {"error": "out of memory" if "allocate" in lines[0] else lines[0]}
 
 
-def main():
+def main() -> None:
     threads, memory = int(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(threads)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     signal.signal(signal.SIGALRM, _alarm)
-    out, sys.stdout, kept = sys.stdout, sys.stderr, {}  # what a peer prints is no answer
+    out, sys.stdout, kept = sys.stdout, sys.stderr, {}  # a peer may print to stdout
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line), kept)), file=out, flush=True)
 

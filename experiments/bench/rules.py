@@ -179,7 +179,7 @@ def _program(name: str, chosen: Mapping[str, Any], grads: Any) -> tuple[Any, tup
     made = spec.factory(**options(name, spec, chosen))
     rule = made if name in AGGREGATORS else made(_rows_only())
 
-    def apply(rows, carry, f, vector):
+    def apply(rows: Any, carry: Any, f: Any, vector: Any) -> Any:
         ctx = _context(f, vector, server_loss=lambda n: lambda params: jnp.vdot(vector, params))
         output, state, _ = rule.apply(rows, carry[1], ctx)
         return output, state

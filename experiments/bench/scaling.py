@@ -1,4 +1,4 @@
-"""How cost grows: time and memory of every rule against m and d, fitted slopes beside the papers' claims."""
+"""How cost grows: time and memory of every rule against m and d, with fitted slopes and the papers' claims."""
 
 import dataclasses
 import itertools
@@ -19,12 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-SAFEGUARD = "safeguard:thresholds=theory"  # as in its theory; the default finds thresholds from all pairs of workers
+SAFEGUARD = "safeguard:thresholds=theory"  # as in its theory; the default computes thresholds from all pairs of workers
 VARIANTS = (SAFEGUARD, "mda:subsets=balls")
 SHOWN = ("brsgd", "aksel", SAFEGUARD, "krum", "median", "geometric_median")
-PAPERS = {"brsgd": "m d", "aksel": "m d", SAFEGUARD: "m d", "krum": "m^2 d"}  # what these say themselves
-CLEAR = 1.25  # two rules are told apart where one is this many times faster
-NEAR = 0.1  # a slope counts as the claimed one if it is not further away than this and two standard errors
+PAPERS = {"brsgd": "m d", "aksel": "m d", SAFEGUARD: "m d", "krum": "m^2 d"}  # claims of the papers
+CLEAR = 1.25  # two rules differ where one is at least this many times faster
+NEAR = 0.1  # a slope agrees with a claim within this difference or two standard errors
 COLUMNS = ("rule", "m", "d", "f", "ms", "spread", "calls", "compile_s", "working", "copies", "seconds", "left_out")
 
 
@@ -33,9 +33,9 @@ class Scaling:
     """Time and memory of rules against m and d, and a training step with 1,000 workers."""
 
     rules: tuple[str, ...] = ()
-    """NAME or NAME:OPTION=VALUE,...; none: all rules, and safeguard and mda in their cheap variants too"""
+    """NAME or NAME:OPTION=VALUE,...; default: all rules, and also the cheap variants of safeguard and mda"""
     shown: tuple[str, ...] = SHOWN
-    """which of them have a column in the figure, and crossover points"""
+    """rules with a column in the figure and with crossover points"""
     workers: tuple[int, ...] = (10, 20, 50, 100, 200, 500, 1000)
     """m, at the d of --at-d"""
     coordinates: tuple[int, ...] = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
@@ -43,23 +43,23 @@ class Scaling:
     at_d: int = 100_000
     at_m: int = 20
     memory: float = 4.0
-    """GB; larger matrices are left out"""
+    """GB; larger matrices are not measured"""
     limit: float = 60.0
-    """seconds for one rule at one size, compilation and all; what is predicted to take longer is left out"""
+    """seconds for one rule at one size, including compilation; what is predicted to take longer is not measured"""
     repeats: int = 7
-    """timed calls"""
+    """timed calls of each rule"""
     cap: float = 20.0
     """GB that the measuring process may hold"""
     step_rules: tuple[str, ...] = ("mean", "krum", "aksel", SAFEGUARD, "brsgd", "median")
-    """rules of the MLP's training step"""
+    """rules for the training step of the MLP"""
     step_workers: int = 1000
     step_batch: int = 8
     step_limit: float = 300.0
-    """seconds for one rule's training, compilation and all"""
+    """seconds for the training with one rule, including compilation"""
     quick: bool = False
-    """walk the whole path at toy sizes, in a folder of its own"""
+    """run every step at toy sizes, in a folder of its own"""
     results: Path = Path("results")
-    """folder of all results"""
+    """the folder that holds all results folders"""
 
 
 QUICK: dict[str, Any] = {
@@ -114,7 +114,7 @@ def _check(given: Scaling) -> None:
 
 
 def measure(given: Scaling, worker: WorkerProcess, log: Callable[[str], object]) -> pd.DataFrame:
-    """One row for each rule and size, measured or with the reason why it is left out; small sizes first."""
+    """One row for each rule and size, with measurements or the reason why there are none; small sizes first."""
     rules = given.rules or (*AGGREGATORS, *VARIANTS)
     sizes = sorted({*((m, given.at_d) for m in given.workers), *((given.at_m, d) for d in given.coordinates)})
     rows: list[dict[str, Any]] = []
@@ -150,7 +150,7 @@ def _run_config(
 
 
 def predicted(line: Sequence[tuple[int, float]], size: int) -> float:
-    """Seconds at `size`, from those at smaller ones: on from the last by the power of the last three, at least 1."""
+    """Predict the seconds at `size`: from the largest smaller size by the power of the last three sizes, at least 1."""
     if not line:
         return 0.0
     power = fit(*zip(*line[-3:], strict=True))
@@ -159,12 +159,12 @@ def predicted(line: Sequence[tuple[int, float]], size: int) -> float:
 
 
 def training(given: Scaling, worker: WorkerProcess, log: Callable[[str], object]) -> pd.DataFrame:
-    """A training step of the MLP under each of `step_rules`, each in a fresh process."""
+    """A training step of the MLP with each of `step_rules`, each in a fresh process."""
     rows: list[dict[str, Any]] = []
     steps, side = (2, 4) if given.quick else (3, 28)
     for rule in given.step_rules:
         if not given.quick:
-            worker.end()  # the peak is of a process that has done nothing else
+            worker.end()  # a fresh process, so that its peak memory is that of this training
         row: dict[str, Any] = {"rule": rule, "m": given.step_workers, "batch": given.step_batch, "left_out": ""}
         try:
             row |= worker.ask(
@@ -184,18 +184,18 @@ def training(given: Scaling, worker: WorkerProcess, log: Callable[[str], object]
 
 
 class Slope(NamedTuple):
-    """The exponent of a power law, fitted."""
+    """The fitted exponent of a power law."""
 
     value: float
     error: float
     """its standard error; NaN for fewer than three points"""
     low: float
     high: float
-    """the range of sizes that it is from"""
+    """the range of sizes of the fit"""
 
 
 def upper_half(line: pd.DataFrame, along: str) -> pd.DataFrame:
-    """The points of a line from the geometric middle of its sizes on."""
+    """The points of a line at or above the geometric mean of its smallest and largest size."""
     sizes = line[along].to_numpy(float)
     return line[sizes >= np.sqrt(sizes.min() * sizes.max()) * (1 - 1e-9)] if len(line) else line
 
@@ -213,13 +213,13 @@ def fit(sizes: Iterable[float], values: Iterable[float]) -> Slope | None:
 
 
 def slope_of(found: pd.DataFrame, rule: str, along: str, given: Scaling) -> Slope | None:
-    """The slope of a rule's time in m at `at_d`, or in d at `at_m`, from the upper half of what was measured."""
+    """The slope of a rule's time in m at `at_d`, or in d at `at_m`, fitted to the upper half of the sizes."""
     points = upper_half(line_of(found, rule, along, given), along)
     return fit(points[along], points["ms"])
 
 
 def line_of(found: pd.DataFrame, rule: str, along: str, given: Scaling) -> pd.DataFrame:
-    """What was measured of a rule along m (at `at_d`) or along d (at `at_m`)."""
+    """The measurements of a rule along m (at `at_d`) or along d (at `at_m`)."""
     across, at = ("d", given.at_d) if along == "m" else ("m", given.at_m)
     sizes = given.workers if along == "m" else given.coordinates
     mine = found[(found["rule"] == rule) & (found[across] == at) & found[along].isin(sizes) & (found["left_out"] == "")]
@@ -227,7 +227,7 @@ def line_of(found: pd.DataFrame, rule: str, along: str, given: Scaling) -> pd.Da
 
 
 def exponent(cost: str, along: str) -> int | None:
-    """The power of m or d in a cost of one term such as `m^2 d`; None for others."""
+    """The power of m or d in a cost of one term, such as `m^2 d`; None for other costs."""
     match = re.fullmatch(r"m(?:\^(\d))? d", cost)
     if match is None:
         return None
@@ -235,7 +235,7 @@ def exponent(cost: str, along: str) -> int | None:
 
 
 def verdict(slope: Slope | None, claimed: int | None) -> str:
-    """What a slope says about a claim, and no more."""
+    """Compare a slope with a claim; "" without either."""
     if slope is None or claimed is None:
         return ""
     if np.isnan(slope.error):
@@ -247,7 +247,7 @@ def verdict(slope: Slope | None, claimed: int | None) -> str:
 
 
 def crossovers(found: pd.DataFrame, along: str, given: Scaling) -> list[tuple[str, str, float]]:
-    """(rule that is faster below, rule that is faster above, size), straight lines between points in log-log."""
+    """(rule that is faster below, rule that is faster above, size), interpolated linearly in log-log."""
     met = []
     for a, b in itertools.combinations(given.shown, 2):
         lines = [line_of(found, rule, along, given).set_index(along)["ms"] for rule in (a, b)]
@@ -258,7 +258,7 @@ def crossovers(found: pd.DataFrame, along: str, given: Scaling) -> list[tuple[st
 
 
 def crossings(sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> list[tuple[float, bool]]:
-    """Where two curves cross, and whether a is the lower one before; sizes where they are `CLEAR`ly apart count."""
+    """Where two curves cross and whether a is lower before; only sizes at which they differ by `CLEAR` count."""
     x, gap = np.log(sizes), np.log(a) - np.log(b)
     clear = np.abs(gap) >= np.log(CLEAR)
     x, gap = x[clear], gap[clear]
@@ -274,55 +274,54 @@ def crossings(sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> list[tuple[flo
 
 
 def write(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: records.Record, folder: Path) -> None:
-    """scaling.csv, scaling.md and the figure in `folder`."""
+    """Write scaling.csv, scaling.md and the figure into `folder`."""
     write_whole(folder / "scaling.csv", files.csv(found).encode())
     write_whole(folder / "scaling.md", page(found, steps, given, origin).encode())
     save(figure(found, given), folder / "scaling")
 
 
 def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: records.Record) -> str:
-    """The findings, in words and tables."""
+    """The page with the results."""
     parts = [
         "# How cost grows" + " (quick run, not a result)" * given.quick,
         records.provenance_line(command_line("scaling", given), origin),
         "![Time and memory against the number of workers and of coordinates](scaling.png)",
         "## Slopes",
-        f"Time is taken to grow as a power. Slope: least squares of log time on log m at d = {given.at_d:,}, and on "
-        f"log d at m = {given.at_m}, over the upper half (on the log scale) of the sizes that were measured; ± one "
-        "standard error of the fit, which knows nothing of how the machine's caches change with size. Claim: the "
-        "paper's where one is named, else this repository's own (`Spec.cost`). Agrees: within two standard errors, "
-        f"or {NEAR:g}, of the claim's power. Flatter: costs that do not grow still count, or a matrix product gets "
-        "more efficient. No verdict where a claim has several terms.",
+        f"Slope: the exponent of a power law, by least squares of log time on log m at d = {given.at_d:,}, and on log "
+        f"d at m = {given.at_m}, over the upper half (on the log scale) of the measured sizes; ± one standard error "
+        "of the fit, which does not include the effect of the machine's caches. Claim: the paper's if a paper is "
+        f"named, else this repository's (`Spec.cost`). Agrees: within two standard errors or {NEAR:g} of the claimed "
+        "power. Flatter: constant costs still matter, or matrix products become more efficient. Claims of several "
+        "terms have no verdict.",
         _slopes(found, given),
         "## Crossover points",
-        "Between the rules of the figure: where one is faster at a size, and the other at the next at which they are "
-        f"at least a factor of {CLEAR:g} apart; the place by straight lines in log-log. None is extrapolated.",
+        "Between the rules of the figure: sizes at which the faster rule changes, where both rules differ by at "
+        f"least a factor of {CLEAR:g} before and after. Interpolated linearly in log-log, never extrapolated.",
         _crossovers(found, given),
         "## Memory",
-        "Temporaries and results (a rule's state among them) of one call, in copies of the (m, d) matrix, by XLA's "
-        "own plan (`memory_analysis`); the matrix itself and the state that comes in are not counted.",
+        "Temporaries and results (including the state) of one call, in copies of the (m, d) matrix, by XLA's plan "
+        "(`memory_analysis`); the matrix itself and the old state do not count.",
         _memory(found, given),
         f"## A training step with {given.step_workers:,} workers",
-        "The MLP through `byzsim.simulate`: each rule in a process of its own, of which the peak of resident memory "
-        "is given, with data, compilation and all. A tenth of the workers, or as many as the rule withstands, sends "
-        "noise. Time of a step: the shortest of two epochs' means.",
+        "The MLP through `byzsim.simulate`, with each rule in a separate process. Peak memory: of the whole process, "
+        "with data and compilation. A tenth of the workers, or as many as the rule's guarantee covers, sends noise. "
+        "Time of a step: the shorter of the means of two epochs.",
         _steps(steps),
-        "## Left out",
+        "## Not measured",
         _left_out(found),
         "## How a call is timed",
-        "Each rule and size is compiled by itself. Median of at most "
-        f"{given.repeats} calls after one that does not count, fewer where they take more than three seconds; waited "
-        "for with `block_until_ready`. Rows are N(0.3, I) / sqrt(d), so of deviations of norm 1, to which "
-        "SafeguardSGD's theory normalises them; those of the f declared Byzantine workers N(3.3, I) / sqrt(d); f is "
-        "m // 10 or the rule's bound if that is lower. The server's own loss, for the rules that ask for it, costs "
-        "next to nothing here. scaling.csv has every measurement with its spread (interquartile range over median) and "
-        "compile time.",
+        f"Each rule and size is compiled separately. Median of at most {given.repeats} calls after an uncounted one, "
+        "fewer if they take more than three seconds; every call ends with `block_until_ready`. Rows are N(0.3, I) / "
+        "sqrt(d), so that deviations have norm 1, as SafeguardSGD's theory assumes; rows of the f Byzantine workers "
+        "are N(3.3, I) / sqrt(d); f is m // 10, or the largest f of the rule's guarantee if that is lower. The "
+        "server's loss, for rules that use it, has a negligible cost. scaling.csv has every measurement with its "
+        "spread (interquartile range over median) and compile time.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def command_line(name: str, given: Any) -> str:
-    """The command with the options that differ from their defaults, but for where results go."""
+    """The command with its changed options, without the results folder."""
     words = ["byzsim bench", name, *["--quick"] * given.quick]
     for field in dataclasses.fields(given):
         value = getattr(given, field.name)
@@ -333,7 +332,7 @@ def command_line(name: str, given: Any) -> str:
 
 
 def claim(rule: str) -> tuple[str, str]:
-    """(cost, whose claim it is)."""
+    """(cost, who claims it)"""
     spec = parsed(rule).spec
     return (PAPERS[rule], spec.source) if rule in PAPERS else (spec.cost, "ours")
 
@@ -347,7 +346,7 @@ def _slopes(found: pd.DataFrame, given: Scaling) -> str:
             slope = slope_of(found, rule, along, given)
             row += [_words(slope), verdict(slope, exponent(cost, along))]
         rows.append(row)
-    return markdown_table(("rule", "claim", "whose", "slope in m", "", "slope in d", ""), rows)
+    return markdown_table(("rule", "claim", "claimed by", "slope in m", "", "slope in d", ""), rows)
 
 
 def _words(slope: Slope | None) -> str:
@@ -385,27 +384,27 @@ def _steps(steps: pd.DataFrame) -> str:
         done = not row["left_out"]
         numbers = (f"{row['step_s']:.3g}", f"{row['first_s']:.3g}", f"{row['peak'] / 1e9:.2f}") if done else ("–",) * 3
         rows.append((row["rule"], row["m"], row["batch"], *numbers, row["left_out"]))
-    header = ("rule", "m", "batch", "step (s)", "first epoch, with compilation (s)", "peak memory (GB)", "not done")
+    header = ("rule", "m", "batch", "step (s)", "first epoch, with compilation (s)", "peak memory (GB)", "reason")
     return markdown_table(header, rows)
 
 
 def _left_out(found: pd.DataFrame) -> str:
     missing = found[found["left_out"] != ""]
     if missing.empty:
-        return "Nothing: every rule was measured at every size."
+        return "None: every rule was measured at every size."
     rows = []
     for (rule, why), part in missing.groupby(["rule", "left_out"], sort=True):
         rows.append((rule, "; ".join(f"{m:,} x {d:,}" for m, d in zip(part["m"], part["d"], strict=True)), why))
-    return markdown_table(("rule", "m x d", "why"), rows)
+    return markdown_table(("rule", "m x d", "reason"), rows)
 
 
 OURS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "markersize": 4, "linewidth": 1.8}
 CLAIMED: dict[str, Any] = {"color": "#D55E00", "linestyle": "--", "linewidth": 1.3}
-OTHERS: dict[str, Any] = {"color": "0.82", "linewidth": 0.8, "zorder": 1}
+REST: dict[str, Any] = {"color": "0.82", "linewidth": 0.8, "zorder": 1}
 
 
 def figure(found: pd.DataFrame, given: Scaling) -> Figure:
-    """A column for each shown rule: time against m, time against d, memory against m."""
+    """One column for each shown rule: time against m, time against d, memory against m."""
     shown = [rule for rule in given.shown if rule in set(found["rule"])]
     drawn = Figure(figsize=(2.35 * len(shown) + 1.0, 7.4), layout="constrained")
     panels = drawn.subplots(3, len(shown), sharex="row", sharey="row", squeeze=False)
@@ -430,7 +429,7 @@ def _keys() -> list[Line2D]:
     names = (
         (OURS, "measured (slope: fitted over the upper half of the sizes)"),
         (CLAIMED, "the claimed power, through the middle of that half"),
-        (OTHERS, "the other rules"),
+        (REST, "the other rules"),
     )
     return [Line2D([], [], label=name, **style) for style, name in names]
 
@@ -443,7 +442,7 @@ def _panel(axis: Axes, found: pd.DataFrame, rule: str, along: str, what: str, gi
     axis.tick_params(labelsize=8)
     for other in given.shown:
         line = line_of(found, other, along, given)
-        axis.plot(line[along], line[what], **OTHERS)
+        axis.plot(line[along], line[what], **REST)
     line = line_of(found, rule, along, given)
     axis.plot(line[along], line[what], **OURS)
     if what == "ms":
