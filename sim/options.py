@@ -169,7 +169,7 @@ def _check_array(what: str, value: Any, traced: bool) -> None:
     if np.ndim(value):
         raise ValueError(f"{what} is an array of shape {np.shape(value)}; expected one number")
     if not traced:
-        raise ValueError(f"{what} is traced by JAX here, but has to be known before the program is made: give a number")
+        raise ValueError(f"{what} is traced by JAX, but shapes the compiled program: pass a plain number")
 
 
 def _members(union: Any) -> Iterator[Any]:
