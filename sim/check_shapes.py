@@ -66,8 +66,8 @@ def parameters(name: str, module: nn.Module, image: tuple[int, ...], n_classes: 
     if len(image) == 3 and image[0] in (1, 3) and min(image[1:]) > 4:
         shown = ", ".join(map(str, image))
         raise ValueError(
-            f"{name}: images of shape (n, {shown}); expected (n, h, w) or (n, h, w, c): is the channel first? Then move "
-            "it to the end with np.moveaxis(images, 1, -1)"
+            f"{name}: images of shape (n, {shown}); expected (n, h, w) or (n, h, w, c): is the channel first? Then "
+            "np.moveaxis(images, 1, -1) moves it to the end"
         )
     images = jax.ShapeDtypeStruct((1, *image), jnp.uint8)
     try:

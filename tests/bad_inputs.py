@@ -234,7 +234,7 @@ CLI = {
         Bad("byzsim run smoke --options brsgd.beta=0.4 brsgd.beta=0.5", "--options has brsgd.beta twice"),
         Bad("byzsim run smoke --options brsgd.reading=book", "'paper', 'code'"),
         Bad("byzsim run smoke --options brsgd.variant=kode", "unknown variant of brsgd 'kode'. Did you mean 'code'"),
-        Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants, got variant='byzfl'"),
+        Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants; got variant='byzfl'"),
         Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),
         Bad("byzsim run smoke --options brsgd.beta=nan", "beta=nan is not a finite number"),
         Bad("byzsim run smoke --options gaussian.sigma=1e300", "sigma=1e+300 is not a finite number of 32 bits"),
@@ -524,16 +524,16 @@ CLI = {
         ),
         Bad(
             "byzsim run smoke --plugins krum",
-            "there is a 'krum' in byzsim already",
+            "'krum' is a name of byzsim's own",
             {"krum.py": plugin()["mine.py"]},
             "krum.py: a rule",
         ),
         Bad("byzsim run smoke --plugins mine mine", "another plugin has a 'mine' too", plugin(), "mine.py: a rule"),
         Bad(
             "byzsim run smoke --plugins mine",
-            "its factory makes NoneType",
+            "its factory returns NoneType",
             plugin(spec='Spec(lambda: None, "me")'),
-            "mine.py: the factory makes nothing",
+            "mine.py: the factory returns None",
         ),
         Bad(
             "byzsim run smoke --plugins mine",
@@ -715,7 +715,7 @@ PYTHON = {
         Bad("grid.run(program, [], few, data, epochs=1)", "3 images are too few for m=4 batches of 4"),
     ],
     "Own rules and attacks from Python": [
-        Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "there is a 'krum' in byzsim already"),
+        Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "'krum' is a name of byzsim's own"),
         Bad(
             "byzsim.register('mine', byzsim.Spec(byzsim.AGGREGATORS['median'].factory, source='me', "
             "variants=byzsim.AGGREGATORS['krum'].variants))",

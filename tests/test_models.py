@@ -269,7 +269,7 @@ def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_mo
         ),
         ("dropout", "needs random numbers, and models get no key in training. Remove dropout"),
         ("flag", "own on .* images: "),
-        ("nothing", r"has no parameters \(a collection called params\)"),
+        ("nothing", r"has nothing to train; expected parameters in the collection 'params'"),
         ("one_more", r"returns float32 \(1, 5\) for one image; expected logits \(1, 4\)"),
     ],
 )
