@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
-TYPED := aggregators attacks modifiers pre_rules models ops engine shards spread
+TYPED := aggregators attacks modifiers preaggregators models ops engine partition worker_sharding
 comma := ,
 
 .PHONY: setup links reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults test-types check fmt notebook clean

@@ -1,4 +1,4 @@
-"""What a table is, what a user may change about it, and the cells that follow."""
+"""What a table is, what a user may change about it, and the runs that follow."""
 
 import contextlib
 import dataclasses
@@ -13,16 +13,16 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
-from byzsim.cell import Momentum, Sharding
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.names import canonical
 from byzsim.options import resolved
+from byzsim.run_config import Momentum, Partition
 from tyro.constructors import PrimitiveConstructorSpec
 
 PAPER = Path(__file__).parent / "tables" / "published"
-PARTS = ("rules", "attacks", "alphas", "seeds")  # which cells are run, and not how
-MEMBERS = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS)
+PARTS = ("rules", "attacks", "alphas", "seeds")  # which runs there are, not how they are run
+MEMBERS = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS)
 
 
 def fraction(text: str) -> float:
@@ -68,7 +68,7 @@ class Config:
     alphas: tuple[Alpha, ...]
     """Byzantine fractions, such as 0.2 or, as a count of m workers, 2/11; alpha times m has to be whole"""
     seeds: tuple[int, ...] = (0,)
-    """one run per cell and seed; the same seed has the same shards, batches and initial parameters in every cell"""
+    """one run for each rule, attack, alpha and seed; the same seed means the same shards, batches and start"""
     data: str = "fashion_mnist"
     """data set"""
     model: str = "lenet"
@@ -88,7 +88,7 @@ class Config:
     momentum: Momentum = "none"
     """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
-    sharding: Sharding = "iid"
+    partition: Partition = "iid"
     """equal disjoint shards, uniform or with Dirichlet label skew"""
     dirichlet_alpha: float = 1.0
     """the skew: small is extreme"""
@@ -106,7 +106,7 @@ class Config:
 
 
 def changed(base: Config, config: Config) -> list[str]:
-    """Settings of the cells that differ, in words such as "lr 0.03 -> 0.1"; which cells there are is none of them."""
+    """Settings of the runs that differ, in words such as "lr 0.03 -> 0.1"; which runs there are is none of them."""
     names = [field.name for field in dataclasses.fields(Config) if field.name not in PARTS]
     pairs = {name: (_value(base, name), _value(config, name)) for name in names}
     return [f"{name} {_text(a)} -> {_text(b)}" for name, (a, b) in pairs.items() if a != b]
@@ -176,27 +176,27 @@ TWINS = (
     "folders of results with byzsim diff"
 )
 NAMED = {"True": True, "False": False, "None": None}
-SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(Cell)}
+SHARED = {field.name for field in dataclasses.fields(Config)} & {field.name for field in dataclasses.fields(RunConfig)}
 
 
-def cells(config: Config, only: Sequence[str] = ()) -> list[Cell]:
-    """One cell for each seed, rule, attack and alpha, seeds outermost; the same run (alpha = 0) only once.
+def runs(config: Config, only: Sequence[str] = ()) -> list[RunConfig]:
+    """One run for each seed, rule, attack and alpha, seeds outermost; the same run (alpha = 0) only once.
 
     Args:
         only: conditions such as "rule=krum,attack=gaussian"; several values of one key are alternatives.
     Raises:
-        UserError: for a name, a number or a combination that cannot be run, or conditions that no cell meets.
+        UserError: for a name, a number or a combination that cannot be run, or conditions that no run meets.
     """
     _refuse_twins(config)
     wanted = _conditions(only, config)
-    unique: dict[str, Cell] = {}
+    unique: dict[str, RunConfig] = {}
     for seed, rule, attack, alpha in itertools.product(config.seeds, config.rules, config.attacks, config.alphas):
         place = {"seed": seed, "rule": rule, "attack": attack, "alpha": alpha}
         if all(place[key] in values for key, values in wanted.items()):
-            cell = _cell(config, seed=seed, rule=rule, attack=attack, alpha=alpha)
-            unique.setdefault(repr(cell), cell)
+            run_config = _run_config(config, seed=seed, rule=rule, attack=attack, alpha=alpha)
+            unique.setdefault(repr(run_config), run_config)
     if not unique:
-        raise UserError("no cell is left" + (f" that meets --only {' '.join(only)}" if only else ": a list is empty"))
+        raise UserError("no run is left" + (f" that meets --only {' '.join(only)}" if only else ": a list is empty"))
     return list(unique.values())
 
 
@@ -209,7 +209,7 @@ def _refuse_twins(config: Config) -> None:
             raise UserError(f"--{name} has {twins[0]} twice{more}")
 
 
-def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> Cell:
+def _run_config(config: Config, *, seed: int, rule: str, attack: str, alpha: float) -> RunConfig:
     n_byz = workers(alpha, config.m)
     fields: dict[str, Any] = {name: getattr(config, name) for name in SHARED}
     fields |= {"rule": rule, "attack": attack if n_byz else "none", "n_byz": n_byz, "seed": seed}
@@ -220,8 +220,12 @@ def _cell(config: Config, *, seed: int, rule: str, attack: str, alpha: float) ->
             k: v for part in dict.fromkeys((*name.split("+"), name)) for k, v in given.get(part, {}).items()
         }
     try:
-        cell = Cell(**fields)
-        return cell if config.declared == "known" else dataclasses.replace(cell, f=min(n_byz, cell.max_f))
+        run_config = RunConfig(**fields)
+        return (
+            run_config
+            if config.declared == "known"
+            else dataclasses.replace(run_config, f=min(n_byz, run_config.max_f))
+        )
     except ValueError as error:
         raise UserError(f"{error}{_own(rule, attack)}") from None
 
@@ -230,7 +234,7 @@ def _own(*names: str) -> str:
     """A hint, if one of these is not registered and a module of this folder."""
     parts = {part for name in names for part in name.split("+")} - {name for zoo in MEMBERS for name in zoo}
     files = [part for part in sorted(parts) if part.isidentifier() and Path(f"{part}.py").is_file()]
-    return f" There is {files[0]}.py in this folder: --plugins {files[0]} makes its ENTRY known." if files else ""
+    return f" There is {files[0]}.py in this folder: --plugins {files[0]} makes its SPEC known." if files else ""
 
 
 def workers(alpha: float, m: int) -> int:
@@ -285,9 +289,9 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
 def _resolved(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """With a variant of a member, or of the last of several, as its options: each part has a variant of its own."""
     last = name.rpartition("+")[2]
-    for entry in (zoo[last] for zoo in (*MEMBERS, MODELS) if last in zoo):
+    for spec in (zoo[last] for zoo in (*MEMBERS, MODELS) if last in zoo):
         try:
-            return dict(resolved(name, entry.make, entry.variants, given))
+            return dict(resolved(name, spec.factory, spec.variants, given))
         except ValueError as error:
             raise UserError(f"--options: {error}") from None
     return given
@@ -311,7 +315,7 @@ def _check_one(name: str, option: str, value: Any) -> None:
 
 def _parameters(name: str) -> list[inspect.Parameter]:
     """Of the factory of a member."""
-    made = (zoo[name].make for zoo in (*MEMBERS, MODELS) if name in zoo)
+    made = (zoo[name].factory for zoo in (*MEMBERS, MODELS) if name in zoo)
     return [each for make in made for each in inspect.signature(make).parameters.values()]
 
 

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from byzsim import Entry, register
+from byzsim import Spec, register
 from byzsim.experiments.errors import UserError
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 OURS = frozenset({"byzsim"})
 
 
-def load(modules: Sequence[str]) -> dict[str, Entry]:
+def load(modules: Sequence[str]) -> dict[str, Spec]:
     """Import these modules, from this folder or Python's path, and register their members.
 
-    A module that ends in `ENTRY = Entry(...)` is one member, called as its file is; a package may also import several
+    A module that ends in `SPEC = Spec(...)` is one member, called as its file is; a package may also import several
     such modules of its own.
 
     Raises:
@@ -29,17 +29,17 @@ def load(modules: Sequence[str]) -> dict[str, Entry]:
     """
     if modules and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    found: dict[str, Entry] = {}
+    found: dict[str, Spec] = {}
     for name in modules:
         for member, module in _members(_imported(name)).items():
             if member in found:
                 raise UserError(f"plugin {name}: another plugin has a {member!r} too; rename one of both")
-            entry = module.ENTRY
+            spec = module.SPEC
             try:
-                register(member, entry._replace(digest=digest(module)) if isinstance(entry, Entry) else entry)
+                register(member, spec._replace(digest=digest(module)) if isinstance(spec, Spec) else spec)
             except ValueError as error:
                 raise UserError(f"plugin {name}: {error}") from error
-            found[member] = entry
+            found[member] = spec
     return found
 
 
@@ -67,11 +67,11 @@ def _where(error: BaseException) -> str:
 def _members(module: ModuleType) -> dict[str, ModuleType]:
     inside = [each for each in vars(module).values() if isinstance(each, ModuleType)]
     inside = [each for each in inside if each.__name__.startswith(f"{module.__name__}.")]
-    found = {each.__name__.rpartition(".")[2]: each for each in (module, *inside) if hasattr(each, "ENTRY")}
+    found = {each.__name__.rpartition(".")[2]: each for each in (module, *inside) if hasattr(each, "SPEC")}
     if not found:
         raise UserError(
             f"plugin {module.__name__}: {getattr(module, '__file__', None) or 'a folder'} has no "
-            "ENTRY = Entry(...), nor has a module of its own that it imports"
+            "SPEC = Spec(...), nor has a module of its own that it imports"
         )
     return found
 

@@ -12,37 +12,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from byzsim import ops
     from byzsim.aggregators import AGGREGATORS
-    from byzsim.api import aggregate, attack, simulate
+    from byzsim.api import aggregate, forge, simulate
     from byzsim.attacks import ATTACKS
-    from byzsim.cell import Cell
     from byzsim.engine import Data
-    from byzsim.grid import Curve
+    from byzsim.grid import History
     from byzsim.kappa import Robustness, robustness
     from byzsim.models import MODELS
     from byzsim.modifiers import MODIFIERS
     from byzsim.names import chain
-    from byzsim.pre_rules import PRE_RULES
+    from byzsim.preaggregators import PREAGGREGATORS
     from byzsim.registration import register
-    from byzsim.types import Aggregator, Attack, Entry, Info, Round, Variant
+    from byzsim.run_config import RunConfig
+    from byzsim.types import Aggregator, Attack, Context, Info, Spec, Variant
 
 HOMES = {
     "AGGREGATORS": "aggregators",
     "ATTACKS": "attacks",
     "MODELS": "models",
     "MODIFIERS": "modifiers",
-    "PRE_RULES": "pre_rules",
+    "PREAGGREGATORS": "preaggregators",
     "Aggregator": "types",
     "Attack": "types",
-    "Cell": "cell",
-    "Curve": "grid",
+    "RunConfig": "run_config",
+    "History": "grid",
     "Data": "engine",
-    "Entry": "types",
+    "Spec": "types",
     "Info": "types",
     "Robustness": "kappa",
-    "Round": "types",
+    "Context": "types",
     "Variant": "types",
     "aggregate": "api",
-    "attack": "api",
+    "forge": "api",
     "chain": "names",
     "ops": "",
     "register": "registration",

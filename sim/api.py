@@ -1,4 +1,4 @@
-"""One-liners on top: one vector from a matrix, what an attack sends, one curve from a cell."""
+"""One-liners on top: one vector from a matrix, what an attack sends, one curve from a run."""
 
 import dataclasses
 import functools
@@ -9,21 +9,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import grid, oneshot, trial
+from byzsim import check_shapes, grid, oneshot
 from byzsim.arrays import real, taken
-from byzsim.cell import Cell
 from byzsim.engine import Data
-from byzsim.grid import Curve
-from byzsim.names import attack_entry, max_f, rule_entry
+from byzsim.grid import History
+from byzsim.names import attack_spec, max_f, rule_spec
 from byzsim.nearest import unknown
-from byzsim.options import LARGEST, options, plain
+from byzsim.options import FLOAT32_MAX, options, plain
 from byzsim.process import non_finite, not_forked
+from byzsim.run_config import RunConfig
 from byzsim.types import Traced
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
 KINDS = ("images", "labels")
-FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
+FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
 
 
 @non_finite()
@@ -49,7 +49,7 @@ def aggregate(
     [0.25 1.25]
 
     Args:
-        rule: a name in `byzsim.AGGREGATORS`, behind those of pre-rules if wanted, joined by "+".
+        rule: a name in `byzsim.AGGREGATORS`, behind those of preaggregators if wanted, joined by "+".
         gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32, and what
             is no float32 in float64 where JAX has it (`jax_enable_x64`). NaN and infinities are legal. Tensors of torch
             are detached, missing values of a DataFrame are NaN.
@@ -60,8 +60,8 @@ def aggregate(
         strict: refuse an f beyond the rule's bound.
         server_loss: the server's own loss as a function of parameters, for rules that ask for it.
         server_gradient: its gradient (d,) instead, where that is all the rule needs.
-        rule_args: the rule's own options, and those of its pre-rules; variant=NAME for those that one of the rule's
-            variants stands for (`byzsim show RULE` has them), beside which others go first.
+        rule_args: the rule's own options, and those of its preaggregators; variant=NAME for those that one of the
+            rule's variants stands for (`byzsim show RULE` has them), beside which others go first.
     Under `jax.jit`, `jax.grad` and the like, gradients, lr, params, server_gradient and options that are called
     "traced" may be traced.
     Returns:
@@ -74,23 +74,23 @@ def aggregate(
     Warns:
         UserWarning: if f is beyond the rule's bound.
     """
-    entry = rule_entry(rule)
+    spec = rule_spec(rule)
     not_forked()
     matrix = _matrix(gradients, rounds=True)
     m, d = matrix.shape[-2:]
-    args = options(rule, entry, rule_args, traced=True)
+    args = options(rule, spec, rule_args, traced=True)
     declared = None if f is None else _count("f", f, m)
     seed, lr = _seed(seed), _number("lr", lr)
     _check_function("server_loss", server_loss)
-    bound = max_f(entry, m, args)
+    bound = max_f(spec, m, args)
     if declared is not None and declared > bound:
         _beyond(f"{rule} withstands at most f={bound} of m={m} workers, not f={declared}", strict, frames=4)
-    if "server" in entry.traits and server_loss is None and server_gradient is None:
+    if "server" in spec.traits and server_loss is None and server_gradient is None:
         raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
     dtype = matrix.dtype
     at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d), dtype)
     slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,), dtype)
-    call, traced = grid.call(entry.make, args, dtype)
+    call, traced = grid.call(spec.factory, args, dtype)
     program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
     told = None if declared is None else jnp.int32(declared)
     rounds, rate = matrix.reshape(-1, m, d), jnp.asarray(lr, dtype)
@@ -124,12 +124,12 @@ def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None =
 
 
 @non_finite()
-def attack(
+def forge(
     name: str,
     honest: Any,
     *,
     n_byz: int,
-    own: Any = None,
+    byzantine_gradients: Any = None,
     rule: str = "mean",
     rule_args: Mapping[str, Any] | None = None,
     f: int | None = None,
@@ -142,18 +142,18 @@ def attack(
     """What `n_byz` Byzantine workers send under an attack when the others send `honest`.
 
     >>> honest = [[1.0, 0.0], [3.0, 0.0], [1.0, 4.0], [3.0, 4.0]]
-    >>> print(attack("alie", honest, n_byz=2, z=1.5))  # the mean [2, 2] less 1.5 standard deviations [1, 2]
+    >>> print(forge("alie", honest, n_byz=2, z=1.5))  # the mean [2, 2] less 1.5 standard deviations [1, 2]
     [[ 0.5 -1. ]
      [ 0.5 -1. ]]
-    >>> attack("optimal_inner_product", honest, n_byz=1, rule="median").shape
+    >>> forge("optimal_inner_product", honest, n_byz=1, rule="median").shape
     (1, 2)
 
     Args:
         name: in `byzsim.ATTACKS`, behind those of modifiers if wanted, joined by "+".
         honest: any array-like of shape (m - n_byz, d), one row an honest worker, or (rounds, m - n_byz, d).
         n_byz: how many workers attack. They come first in the matrix that a rule sees, as in a training run.
-        own: what honest work of the Byzantine workers would have been, (n_byz, d) or (rounds, n_byz, d); for attacks
-            that read it with these options.
+        byzantine_gradients: what the Byzantine workers would send if they were honest, (n_byz, d) or
+            (rounds, n_byz, d); for attacks that read it with these options.
         rule, rule_args, f: the rule in use and the f that it is told (default n_byz), for attacks that try it.
         seed: for attacks that draw.
         previous: the last aggregate (d,), default zero, for attacks that read it.
@@ -165,22 +165,28 @@ def attack(
     Raises:
         ValueError: unknown names or options; arrays of wrong shape; an attack on labels; own work that is missing.
     """
-    entry, target = attack_entry(name), rule_entry(rule)
+    spec, target = attack_spec(name), rule_spec(rule)
     not_forked()
     rows = _matrix(honest, rounds=True)
-    if "data" in entry.traits:
+    if "data" in spec.traits:
         raise ValueError(f"{name} changes labels, not gradients; see byzsim.simulate")
     *several, n_honest, d = rows.shape
     n_byz = _count("n_byz", n_byz, None)
     m = n_honest + n_byz
-    trial.fits(f"the rows of m={m} workers", 4 * m * d)
+    check_shapes.fits(f"the rows of m={m} workers", 4 * m * d)
     seed = _seed(seed)
     _check_function("loss_after", loss_after)
-    args = options(name, entry, attack_args, traced=True)
-    mine = _own(name, own, (*several, n_byz, d), n_byz > 0 and entry.make(**args).own, rows.dtype)
+    args = options(name, spec, attack_args, traced=True)
+    mine = _byzantine_gradients(
+        name,
+        byzantine_gradients,
+        (*several, n_byz, d),
+        n_byz > 0 and spec.factory(**args).reads_own_gradients,
+        rows.dtype,
+    )
     sent = jnp.concatenate([mine, rows], axis=-2)
-    call, traced = grid.call(entry.make, args, sent.dtype)
-    in_use, rule_traced = grid.call(target.make, options(rule, target, rule_args or {}, traced=True), sent.dtype)
+    call, traced = grid.call(spec.factory, args, sent.dtype)
+    in_use, rule_traced = grid.call(target.factory, options(rule, target, rule_args or {}, traced=True), sent.dtype)
     declared = _count("f", n_byz if f is None else f, m)
     before = _vectors("previous", 0.0 if previous is None else previous, (d,), sent.dtype)
     full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,), sent.dtype)
@@ -213,13 +219,15 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
     return jax.jit(run)
 
 
-def _own(name: str, own: Any, shape: tuple[int, ...], is_read: bool, dtype: Any) -> Float[Array, "*rounds n_byz d"]:
+def _byzantine_gradients(
+    name: str, byzantine_gradients: Any, shape: tuple[int, ...], is_read: bool, dtype: Any
+) -> Float[Array, "*rounds n_byz d"]:
     """The work of the Byzantine workers; zero where nobody gives it and nobody reads it."""
-    if own is None and is_read:
-        raise ValueError(f"{name} starts from the attackers' own work: give own=..., of shape {shape}")
-    mine = jnp.zeros(shape, dtype) if own is None else _floats(real("own", own))
+    if byzantine_gradients is None and is_read:
+        raise ValueError(f"{name} starts from the attackers' own work: give byzantine_gradients=..., of shape {shape}")
+    mine = jnp.zeros(shape, dtype) if byzantine_gradients is None else _floats(real("own", byzantine_gradients))
     if mine.shape != shape:
-        raise ValueError(f"own has shape {mine.shape}; expected {shape}")
+        raise ValueError(f"byzantine_gradients has shape {mine.shape}; expected {shape}")
     return mine
 
 
@@ -252,7 +260,7 @@ def _number(name: str, given: Any) -> Traced:
     """Finite, if its value is known yet."""
     value = plain(given)
     number = isinstance(value, int | float | Tracer) and not isinstance(value, bool) and np.ndim(value) == 0
-    if not (number and (isinstance(value, Tracer) or abs(value) <= LARGEST)):
+    if not (number and (isinstance(value, Tracer) or abs(value) <= FLOAT32_MAX)):
         raise ValueError(f"{name}={given!r} is not a finite number")
     return value
 
@@ -289,13 +297,13 @@ def simulate(
     *,
     on_epoch: Callable[[int], None] = lambda done: None,
     strict: bool = False,
-    **cell: Any,
-) -> Curve:
-    """Train one cell and measure it after every epoch.
+    **run_config: Any,
+) -> History:
+    """Train one run and measure it after every epoch.
 
     >>> images, labels = np.repeat(np.uint8([0, 255] * 20), 16).reshape(40, 4, 4), np.arange(40) % 2  # black and white
-    >>> data, cell = (images, labels), {"m": 5, "n_byz": 1, "batch": 4, "model": "softmax", "lr": 0.5}
-    >>> simulate(data, data, rule="median", attack="sign_flip", epochs=3, **cell).accuracy.tolist()
+    >>> data, run = (images, labels), {"m": 5, "n_byz": 1, "batch": 4, "model": "softmax", "lr": 0.5}
+    >>> simulate(data, data, rule="median", attack="sign_flip", epochs=3, **run).accuracy.tolist()
     [1.0, 1.0, 1.0]
 
     Args:
@@ -303,17 +311,17 @@ def simulate(
             labels that are there, in train or test, by their order: gaps do not count.
         on_epoch: called with the number of epochs done.
         strict: refuse more Byzantine workers than the rule's guarantee covers.
-        cell: fields of `byzsim.Cell`.
+        run: fields of `byzsim.RunConfig`.
     Raises:
-        ValueError: for a cell or data that cannot be run, before anything is compiled.
+        ValueError: for a run or data that cannot be run, before anything is compiled.
         RuntimeError: in a process that was forked after JAX had started.
     Warns:
         UserWarning: if there are more Byzantine workers than the rule's guarantee covers.
     """
-    for name in cell:
+    for name in run_config:
         if name not in FIELDS:
-            raise ValueError(unknown("field of a cell", name, FIELDS))
-    run = Cell(**cell)
+            raise ValueError(unknown("field of a run", name, FIELDS))
+    run = RunConfig(**run_config)
     not_forked()
     train_data, test_data = _data("train", train), _data("test", test)
     run.steps_per_epoch(len(train_data.labels))
@@ -324,10 +332,10 @@ def simulate(
         _beyond(f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; {counts}", strict, frames=3)
     classes = np.union1d(train_data.labels, test_data.labels)
     train_data, test_data = (_numbered(data, classes) for data in (train_data, test_data))
-    trial.cells([run], train_data.images.shape[1:], len(classes))
+    check_shapes.runs([run], train_data.images.shape[1:], len(classes))
     (group,) = grid.plan([run], len(classes))
-    (curve,) = grid.run(group.program, group.knobs, train_data, test_data, epochs=run.epochs, on_epoch=on_epoch)
-    return curve
+    (history,) = grid.run(group.static, group.dynamic, train_data, test_data, epochs=run.epochs, on_epoch=on_epoch)
+    return history
 
 
 def _numbered(data: Data, classes: np.ndarray) -> Data:

@@ -1,10 +1,10 @@
-"""One cell's training as pure functions: `start`, and `epoch`, which does all steps up to the next measurement.
+"""One run's training as pure functions: `start`, and `epoch`, which does all steps up to the next measurement.
 
     batches -> labels (attack) -> per-worker gradients (m, d) -> worker momentum -> forged rows (attack)
             -> aggregate (d,) -> server optimizer
 
-Everything of a run that can be an array is in `Knobs`, so one compiled program serves every cell that differs only
-there; what shapes the program is in `Program`.
+Everything of a run that can be an array is in `DynamicConfig`, so one compiled program serves every run that differs
+only there; what shapes the program is in `StaticConfig`.
 """
 
 import enum
@@ -17,15 +17,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from byzsim import shards, spread
+from byzsim import partition, worker_sharding
 from byzsim.ops import masked_mean, per_row
 from byzsim.ops.rows import HIGHEST
 from byzsim.ops.sets import groups
-from byzsim.types import Aggregator, Attack, Info, Round, State, Traced, begin
+from byzsim.types import Aggregator, Attack, Context, Info, State, Traced, begin
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-NUMERICS = 2  # raised when the same cell may give other numbers than before
+NUMERICS = 2  # raised when the same run may give other numbers than before
 TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
 
 
@@ -48,8 +48,8 @@ class Data(NamedTuple):
     labels: UInt8[Array, " n"]
 
 
-class Knobs(NamedTuple):
-    """All of a cell that may vary inside one program."""
+class DynamicConfig(NamedTuple):
+    """All of a run that may vary inside one program."""
 
     seed: Int[Array, ""]
     f: Int[Array, ""]
@@ -63,11 +63,11 @@ class Knobs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Program:
-    """All of a cell that shapes the program; equal programs are compiled once."""
+class StaticConfig:
+    """All of a run that shapes the program; equal programs are compiled once."""
 
     rule: Callable[..., Aggregator]
-    """called inside the program, with the traced arguments in `Knobs.rule_args`; so is `attack`"""
+    """called inside the program, with the traced arguments in `DynamicConfig.rule_args`; so is `attack`"""
     attack: Callable[..., Attack]
     model: nn.Module
     optimizer: Callable[[Traced], optax.GradientTransformation]
@@ -75,7 +75,7 @@ class Program:
     batch: int
     n_classes: int
     momentum: str = "none"
-    sharding: str = "iid"
+    partition: str = "iid"
     steps: int | None = None
 
 
@@ -95,7 +95,7 @@ class TrainState(NamedTuple):
     """the model's variables that are not trained, by collection; () if all are"""
 
 
-class Facts(NamedTuple):
+class StepMetrics(NamedTuple):
     """What is known of one step, or the means over an epoch's steps. h: the mean of what honest workers sent."""
 
     train_loss: Float[Array, ""]
@@ -113,107 +113,109 @@ class Facts(NamedTuple):
     byz_kept: Float[Array, ""]
     """Byzantine workers with weight in the aggregate"""
     clipped: Float[Array, ""]
-    """rows that the rule, or a pre-rule, shortened"""
+    """rows that the rule, or a preaggregator, shortened"""
 
 
-class Measured(NamedTuple):
+class EpochMetrics(NamedTuple):
     """What is known after an epoch."""
 
     accuracy: Float[Array, ""]
     """on the test set, 0 to 1; NaN once the run has diverged"""
     loss: Float[Array, ""]
     """mean cross-entropy on the test set, nats"""
-    facts: Facts
+    step_metrics: StepMetrics
     diverged: Bool[Array, ""]
     """the parameters or the test loss are not finite"""
 
 
-def start(program: Program, knobs: Knobs, train: Data) -> TrainState:
+def start(static: StaticConfig, dynamic: DynamicConfig, train: Data) -> TrainState:
     """The state before the first step."""
-    params, fixed = _initial(program, train, _key(knobs, Stream.INIT))
-    m, d, dtype = program.m, len(params), params.dtype
-    rule, attack = _members(program, knobs)
+    params, fixed = _initial(static, train, _key(dynamic, Stream.INIT))
+    m, d, dtype = static.m, len(params), params.dtype
+    rule, attack = _members(static, dynamic)
     state = TrainState(
         params=params,
-        optimizer=program.optimizer(knobs.lr).init(params),
+        optimizer=static.optimizer(dynamic.lr).init(params),
         rule=begin(rule, m, d, dtype),
         attack=begin(attack, m, d, dtype),
-        momentum=() if program.momentum == "none" else spread.rows(jnp.zeros((m, d), dtype)),
-        shards=spread.rows(_shards(program, knobs, train)),
+        momentum=() if static.momentum == "none" else worker_sharding.rows(jnp.zeros((m, d), dtype)),
+        shards=worker_sharding.rows(_shards(static, dynamic, train)),
         step=jnp.int32(0),
         previous=jnp.zeros(d, dtype),
         fixed=fixed,
     )
-    return _through(spread.rows, program, state)
+    return _map_worker_matrices(worker_sharding.rows, static, state)
 
 
-def epoch(program: Program, knobs: Knobs, state: TrainState, train: Data, test: Data) -> tuple[TrainState, Measured]:
+def epoch(
+    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Data, test: Data
+) -> tuple[TrainState, EpochMetrics]:
     """All steps of one epoch, then a measurement on the test set."""
-    batches = _batches(program, knobs, state)
-    state = _through(spread.to_columns, program, state)
-    state, facts = jax.lax.scan(lambda state, index: step(program, knobs, state, train, index), state, batches)
-    state = _through(spread.to_rows, program, state)
-    accuracy, loss = evaluate(program, state.params, test, state.fixed)
+    batches = _batches(static, dynamic, state)
+    state = _map_worker_matrices(worker_sharding.by_coordinate, static, state)
+    state, step_metrics = jax.lax.scan(lambda state, index: step(static, dynamic, state, train, index), state, batches)
+    state = _map_worker_matrices(worker_sharding.by_worker, static, state)
+    accuracy, loss = evaluate(static, state.params, test, state.fixed)
     diverged = ~(jnp.isfinite(state.params).all() & jnp.isfinite(loss))
     accuracy = jnp.where(diverged, jnp.nan, accuracy)
-    numbers = Measured(accuracy, loss, jax.tree.map(jnp.mean, facts), diverged)
+    numbers = EpochMetrics(accuracy, loss, jax.tree.map(jnp.mean, step_metrics), diverged)
     return state, jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, numbers)
 
 
 def step(
-    program: Program, knobs: Knobs, state: TrainState, train: Data, index: Int[Array, "m b"]
-) -> tuple[TrainState, Facts]:
+    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Data, index: Int[Array, "m b"]
+) -> tuple[TrainState, StepMetrics]:
     """One step of all workers and the server on the examples `index`."""
-    rule, attack = _members(program, knobs)
-    byz = knobs.byz[:, None]
-    index = spread.rows(shared_batches(index, rule.load))
+    rule, attack = _members(static, dynamic)
+    byz = dynamic.byz[:, None]
+    index = worker_sharding.rows(shared_batches(index, rule.redundancy))
     images, clean = train.images[index], train.labels[index].astype(jnp.int32)
     labels = jnp.where(
-        byz, attack.labels(clean, program.n_classes, _round(program, knobs, Stream.LABELS, state)), clean
+        byz, attack.labels(clean, static.n_classes, _context(static, dynamic, Stream.LABELS, state)), clean
     )
-    needed = jnp.ones_like(knobs.byz) if attack.own else ~knobs.byz
+    needed = jnp.ones_like(dynamic.byz) if attack.reads_own_gradients else ~dynamic.byz
 
     def gradients(model, images, labels, needed):
         params, fixed = model
-        return worker_gradients(program, params, train, images, labels, needed, fixed)
+        return worker_gradients(static, params, train, images, labels, needed, fixed)
 
-    losses, grads = spread.by_worker(gradients, (state.params, state.fixed), images, labels, needed)
-    momentum, work = _momentum(program, knobs, state.momentum, grads)
-    work = spread.to_columns(work)
+    losses, grads = worker_sharding.map_workers(gradients, (state.params, state.fixed), images, labels, needed)
+    momentum, work = _momentum(static, dynamic, state.momentum, grads)
+    work = worker_sharding.by_coordinate(work)
 
     def advance(aggregate):
-        updates, optimizer = program.optimizer(knobs.lr).update(aggregate, state.optimizer, state.params)
+        updates, optimizer = static.optimizer(dynamic.lr).update(aggregate, state.optimizer, state.params)
         return jnp.asarray(optax.apply_updates(state.params, updates)), optimizer
 
     def losses_at(params, images, labels):
-        return _losses(program, params, train, images, labels, state.fixed)
+        return _losses(static, params, train, images, labels, state.fixed)
 
     def server_loss(n):
-        drawn = jax.random.randint(_step_key(knobs, Stream.SERVER, state), (1, n), 0, len(train.labels))
+        drawn = jax.random.randint(_step_key(dynamic, Stream.SERVER, state), (1, n), 0, len(train.labels))
         return lambda params: losses_at(params, train.images[drawn], train.labels[drawn])[0]
 
     def loss_after(aggregate):
-        return _honest_mean(knobs, losses_at(advance(aggregate)[0], images, clean))
+        return _honest_mean(dynamic, losses_at(advance(aggregate)[0], images, clean))
 
-    rule_round = _round(program, knobs, Stream.RULE, state)._replace(server_loss=server_loss)
-    attack_round = _round(program, knobs, Stream.ATTACK, state)._replace(
-        aggregate=lambda rows: rule.apply(rows, state.rule, rule_round)[0],
+    rule_context = _context(static, dynamic, Stream.RULE, state)._replace(server_loss=server_loss)
+    attack_context = _context(static, dynamic, Stream.ATTACK, state)._replace(
+        aggregate=lambda rows: rule.apply(rows, state.rule, rule_context)[0],
         loss_after=loss_after,
-        full_gradient=lambda: full_gradient(program, state.params, train, state.fixed),
+        full_gradient=lambda: full_gradient(static, state.params, train, state.fixed),
     )
-    forged, attack_state = attack.grads(work, knobs.byz, state.attack, attack_round)
+    forged, attack_state = attack.grads(work, dynamic.byz, state.attack, attack_context)
     sent = jnp.where(byz, forged, work)
-    aggregate, rule_state, info = rule.apply(sent, state.rule, rule_round)
+    aggregate, rule_state, info = rule.apply(sent, state.rule, rule_context)
     params, optimizer = advance(aggregate)
-    facts = _facts(knobs, _honest_mean(knobs, losses), work, aggregate, info)
+    step_metrics = _step_metrics(dynamic, _honest_mean(dynamic, losses), work, aggregate, info)
     shards, done = state.shards, state.step + 1
     after = TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate, state.fixed)
-    return after, facts
+    return after, step_metrics
 
 
-def _through(turn: Callable[[Array], Array], program: Program, state: TrainState) -> TrainState:
+def _map_worker_matrices(turn: Callable[[Array], Array], static: StaticConfig, state: TrainState) -> TrainState:
     """The state with every (m, d) matrix of the rule and of the attack through `turn`."""
-    shape = (program.m, len(state.params))
+    shape = (static.m, len(state.params))
     each = functools.partial(jax.tree.map, lambda leaf: turn(leaf) if jnp.shape(leaf)[-2:] == shape else leaf)
     return state._replace(rule=each(state.rule), attack=each(state.attack))
 
@@ -230,32 +232,34 @@ def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:
     return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
 
 
-def _facts(knobs: Knobs, train_loss: Array, sent: Float[Array, "m d"], aggregate: Array, info: Info) -> Facts:
+def _step_metrics(
+    dynamic: DynamicConfig, train_loss: Array, sent: Float[Array, "m d"], aggregate: Array, info: Info
+) -> StepMetrics:
     weight = info.weight
-    honest = masked_mean(sent, ~knobs.byz)
+    honest = masked_mean(sent, ~dynamic.byz)
     three = jnp.stack([honest, aggregate, aggregate - honest])
     gram = jnp.einsum("id,jd->ij", three, three, precision=HIGHEST)
     size, length, missed = jnp.sqrt(jnp.diagonal(gram))
     product = size * length
     apart = per_row(lambda row: jnp.square(row - honest).sum(), sent)
-    return Facts(
+    return StepMetrics(
         train_loss=train_loss,
-        byz_weight=jnp.where(knobs.byz, weight, 0.0).sum(),
+        byz_weight=jnp.where(dynamic.byz, weight, 0.0).sum(),
         cosine=jnp.where(product == 0, 0.0, gram[0, 1] / product),
         error=missed / size,
-        variance=_honest_mean(knobs, apart),
-        honest_dropped=(~knobs.byz & (weight == 0)).sum().astype(jnp.float32),
-        byz_kept=(knobs.byz & (weight > 0)).sum().astype(jnp.float32),
+        variance=_honest_mean(dynamic, apart),
+        honest_dropped=(~dynamic.byz & (weight == 0)).sum().astype(jnp.float32),
+        byz_kept=(dynamic.byz & (weight > 0)).sum().astype(jnp.float32),
         clipped=jnp.float32(info.clipped),
     )
 
 
-def _honest_mean(knobs: Knobs, values: Float[Array, " m"]) -> Float[Array, ""]:
-    return jnp.where(knobs.byz, 0.0, values).sum() / jnp.maximum((~knobs.byz).sum(), 1)
+def _honest_mean(dynamic: DynamicConfig, values: Float[Array, " m"]) -> Float[Array, ""]:
+    return jnp.where(dynamic.byz, 0.0, values).sum() / jnp.maximum((~dynamic.byz).sum(), 1)
 
 
 def worker_gradients(
-    program: Program,
+    static: StaticConfig,
     params: Float[Array, " d"],
     train: Data,
     images: UInt8[Array, "m b h w *c"],
@@ -267,16 +271,16 @@ def worker_gradients(
 
     Of workers that are not `needed` any values, and no work where workers take turns.
     """
-    unravel = unraveller(program, train)
+    unravel = unraveller(static, train)
 
     def loss(tree, images, labels):
-        return _cross_entropy(program, tree, images, labels, fixed)[1].mean()
+        return _cross_entropy(static, tree, images, labels, fixed)[1].mean()
 
     def one(images, labels):
         value, tree = jax.value_and_grad(loss)(unravel(params), images, labels)
         return value, ravel_pytree(tree)[0]
 
-    if getattr(program.model, "workers_in_turn", False):
+    if getattr(static.model, "workers_in_turn", False):
         return jax.lax.platform_dependent(images, labels, cpu=_in_turn(one, needed), default=jax.vmap(one))
     return jax.vmap(one)(images, labels)
 
@@ -293,36 +297,36 @@ def _in_turn(one: Callable[..., Any], needed: Bool[Array, " m"]) -> Callable[...
 
 
 def _losses(
-    program: Program, params: Float[Array, " d"], data: Data, images: Array, labels: Array, fixed: State
+    static: StaticConfig, params: Float[Array, " d"], data: Data, images: Array, labels: Array, fixed: State
 ) -> Float[Array, " m"]:
     """Mean cross-entropy of each batch."""
-    tree = unraveller(program, data)(params)
+    tree = unraveller(static, data)(params)
 
     def loss(images, labels):
-        return _cross_entropy(program, tree, images, labels, fixed)[1].mean()
+        return _cross_entropy(static, tree, images, labels, fixed)[1].mean()
 
     return jax.vmap(loss)(images, labels)
 
 
 def evaluate(
-    program: Program, params: Float[Array, " d"], test: Data, fixed: State = ()
+    static: StaticConfig, params: Float[Array, " d"], test: Data, fixed: State = ()
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Accuracy (0 to 1) and mean cross-entropy (nats) on all of `test`, in equal chunks."""
-    tree = unraveller(program, test)(params)
+    tree = unraveller(static, test)(params)
 
     def measure(part):
-        logits, loss = _cross_entropy(program, tree, part.images, part.labels.astype(jnp.int32), fixed)
+        logits, loss = _cross_entropy(static, tree, part.images, part.labels.astype(jnp.int32), fixed)
         return (logits.argmax(axis=-1) == part.labels).mean(), loss.mean()
 
     accuracy, loss = jax.lax.map(measure, _chunks(test))
     return accuracy.mean(), loss.mean()
 
 
-def full_gradient(program: Program, params: Float[Array, " d"], train: Data, fixed: State) -> Float[Array, " d"]:
+def full_gradient(static: StaticConfig, params: Float[Array, " d"], train: Data, fixed: State) -> Float[Array, " d"]:
     """The gradient of the mean cross-entropy on all of `train`, in equal chunks."""
 
     def loss(params, part):
-        return _losses(program, params, train, part.images[None], part.labels[None].astype(jnp.int32), fixed)[0]
+        return _losses(static, params, train, part.images[None], part.labels[None].astype(jnp.int32), fixed)[0]
 
     return jax.lax.map(lambda part: jax.grad(loss)(params, part), _chunks(train)).mean(axis=0)
 
@@ -334,22 +338,22 @@ def _chunks(data: Data) -> Data:
     return jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), data)
 
 
-def _cross_entropy(program: Program, tree: Any, images: Array, labels: Array, fixed: State) -> tuple[Array, Array]:
+def _cross_entropy(static: StaticConfig, tree: Any, images: Array, labels: Array, fixed: State) -> tuple[Array, Array]:
     """(logits, cross-entropy of each image in nats)"""
-    logits = jnp.asarray(program.model.apply({**dict(fixed), "params": tree}, images))
+    logits = jnp.asarray(static.model.apply({**dict(fixed), "params": tree}, images))
     return logits, optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def _initial(program: Program, data: Data, key: Array) -> tuple[Float[Array, " d"], State]:
+def _initial(static: StaticConfig, data: Data, key: Array) -> tuple[Float[Array, " d"], State]:
     """(flat parameters, the model's other variables, which nobody trains or sends)"""
-    variables = dict(program.model.init(key, _one_image(data)))
+    variables = dict(static.model.init(key, _one_image(data)))
     params = variables.pop("params")
     return ravel_pytree(params)[0], variables or ()
 
 
-def unraveller(program: Program, data: Data) -> Callable[[Float[Array, " d"]], Any]:
+def unraveller(static: StaticConfig, data: Data) -> Callable[[Float[Array, " d"]], Any]:
     """Flat parameters -> the model's tree of them."""
-    shapes = jax.eval_shape(program.model.init, jax.random.key(0), _one_image(data))["params"]
+    shapes = jax.eval_shape(static.model.init, jax.random.key(0), _one_image(data))["params"]
     return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))[1]
 
 
@@ -357,51 +361,51 @@ def _one_image(data: Data) -> Array:
     return jnp.zeros((1, *data.images.shape[1:]), jnp.uint8)
 
 
-def _members(program: Program, knobs: Knobs) -> tuple[Aggregator, Attack]:
-    return program.rule(**knobs.rule_args), program.attack(**knobs.attack_args)
+def _members(static: StaticConfig, dynamic: DynamicConfig) -> tuple[Aggregator, Attack]:
+    return static.rule(**dynamic.rule_args), static.attack(**dynamic.attack_args)
 
 
-def _key(knobs: Knobs, stream: Stream) -> Array:
-    return jax.random.fold_in(jax.random.key(knobs.seed, impl="threefry2x32"), stream)
+def _key(dynamic: DynamicConfig, stream: Stream) -> Array:
+    return jax.random.fold_in(jax.random.key(dynamic.seed, impl="threefry2x32"), stream)
 
 
-def _step_key(knobs: Knobs, stream: Stream, state: TrainState) -> Array:
-    return jax.random.fold_in(_key(knobs, stream), state.step)
+def _step_key(dynamic: DynamicConfig, stream: Stream, state: TrainState) -> Array:
+    return jax.random.fold_in(_key(dynamic, stream), state.step)
 
 
-def _round(program: Program, knobs: Knobs, stream: Stream, state: TrainState) -> Round:
-    key = _step_key(knobs, stream, state)
-    epoch = _steps(program, state)
-    return Round(key, state.step, knobs.f, knobs.lr, state.params, state.previous, epoch=epoch)
+def _context(static: StaticConfig, dynamic: DynamicConfig, stream: Stream, state: TrainState) -> Context:
+    key = _step_key(dynamic, stream, state)
+    epoch = _steps(static, state)
+    return Context(key, state.step, dynamic.f, dynamic.lr, state.params, state.previous, epoch=epoch)
 
 
-def _steps(program: Program, state: TrainState) -> int:
+def _steps(static: StaticConfig, state: TrainState) -> int:
     """In an epoch; a last short batch is not used."""
-    return state.shards.shape[1] // program.batch if program.steps is None else program.steps
+    return state.shards.shape[1] // static.batch if static.steps is None else static.steps
 
 
-def _shards(program: Program, knobs: Knobs, train: Data) -> Int[Array, "m n"]:
-    key, labels = _key(knobs, Stream.SHARDS), train.labels.astype(jnp.int32)
-    if program.sharding == "iid":
-        return shards.iid(key, labels, program.m)
-    return shards.dirichlet(key, labels, program.m, n_classes=program.n_classes, alpha=knobs.dirichlet_alpha)
+def _shards(static: StaticConfig, dynamic: DynamicConfig, train: Data) -> Int[Array, "m n"]:
+    key, labels = _key(dynamic, Stream.SHARDS), train.labels.astype(jnp.int32)
+    if static.partition == "iid":
+        return partition.iid(key, labels, static.m)
+    return partition.dirichlet(key, labels, static.m, n_classes=static.n_classes, alpha=dynamic.dirichlet_alpha)
 
 
-def _batches(program: Program, knobs: Knobs, state: TrainState) -> Int[Array, "steps m b"]:
+def _batches(static: StaticConfig, dynamic: DynamicConfig, state: TrainState) -> Int[Array, "steps m b"]:
     """Every worker's shard in a new order, cut into batches."""
-    m, steps = len(state.shards), _steps(program, state)
-    keys = jax.random.split(jax.random.fold_in(_key(knobs, Stream.BATCHES), state.step), m)
+    m, steps = len(state.shards), _steps(static, state)
+    keys = jax.random.split(jax.random.fold_in(_key(dynamic, Stream.BATCHES), state.step), m)
     order = jax.vmap(jax.random.permutation)(keys, state.shards)
-    return order[:, : steps * program.batch].reshape(m, steps, program.batch).transpose(1, 0, 2)
+    return order[:, : steps * static.batch].reshape(m, steps, static.batch).transpose(1, 0, 2)
 
 
-def _momentum(program: Program, knobs: Knobs, momentum, grads):
+def _momentum(static: StaticConfig, dynamic: DynamicConfig, momentum, grads):
     """(the workers' momentum, what they send of honest work)"""
-    match program.momentum:
+    match static.momentum:
         case "ema":
-            momentum = knobs.beta * momentum + (1 - knobs.beta) * grads
+            momentum = dynamic.beta * momentum + (1 - dynamic.beta) * grads
         case "classic":
-            momentum = knobs.beta * momentum + grads
+            momentum = dynamic.beta * momentum + grads
         case _:
             return momentum, grads
     return momentum, momentum

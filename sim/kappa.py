@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import oneshot, trial
+from byzsim import check_shapes, oneshot
 from byzsim.attacks import ATTACKS
-from byzsim.names import rule_entry
+from byzsim.names import rule_spec
 from byzsim.options import options
 from byzsim.process import non_finite, not_forked
-from byzsim.types import Entry
+from byzsim.types import Spec
 from jaxtyping import Array, Float
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # times the default of an attack's only number
@@ -52,7 +52,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
     True
 
     Args:
-        rule: a name in `byzsim.AGGREGATORS`, behind pre-rules if wanted.
+        rule: a name in `byzsim.AGGREGATORS`, behind preaggregators if wanted.
         m, f, d: workers, Byzantine ones among them, coordinates.
         seed: of the draws.
         rule_args: its options.
@@ -61,22 +61,22 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
             definition does not apply; f not from 1 to (m - 1) // 2.
     References: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, AISTATS 2023, definition 2.
     """
-    entry = rule_entry(rule)
-    args = options(rule, entry, rule_args)
+    spec = rule_spec(rule)
+    args = options(rule, spec, rule_args)
     not_forked()
     for name, value in (("m", m), ("f", f), ("d", d), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ValueError(f"{name}={value!r} is not a whole number")
     if d < 1 or not 0 <= seed < 2**32:
         raise ValueError(f"d={d}, seed={seed}: expected d from 1, and a seed from 0 to 2**32 - 1")
-    if entry.traits & {"stateful", "server"} or entry.make(**args).load > 1:
+    if spec.traits & {"stateful", "server"} or spec.factory(**args).redundancy > 1:
         raise ValueError(f"{rule} is no function of one step's rows (memory, server data or shared batches): no kappa")
     if not 1 <= f <= (m - 1) // 2:
         raise ValueError(f"f={f} is not from 1 to (m - 1) // 2 = {(m - 1) // 2}")
-    trial.fits(f"all candidates for m={m} workers", 4 * m * d * (m - f + len(_listed())))
-    trial.rule(entry.make(**args), m, d)
-    listed, climb = _compiled(entry.make, tuple(args.items()), m, f, d)
-    worst = Robustness(0.0, "none", "none", None if entry.kappa is None else entry.kappa(m, f))
+    check_shapes.fits(f"all candidates for m={m} workers", 4 * m * d * (m - f + len(_listed())))
+    check_shapes.rule(spec.factory(**args), m, d)
+    listed, climb = _compiled(spec.factory, tuple(args.items()), m, f, d)
+    worst = Robustness(0.0, "none", "none", None if spec.kappa is None else spec.kappa(m, f))
     key = jax.random.key(seed)
     for which, (kind, honest) in enumerate(_honest(key, m - f, d).items()):
         drawn = jax.random.fold_in(key, 100 + which)
@@ -109,32 +109,30 @@ def _rows(honest: Float[Array, "h d"], f: int, key: Array) -> Float[Array, "n m 
     """The rows of all workers under each of `candidates`; the first f are Byzantine, as in the engine."""
     h, d = honest.shape
     byz = jnp.arange(h + f) < f
-    sent = jnp.concatenate([honest[jnp.arange(f) % h], honest])
-    rnd = oneshot.a_round(key, f, d, sent.dtype)
-    copies = [jnp.where(byz[:, None], row, sent) for row in honest]
-    forged = [oneshot.forge(ATTACKS[name].make(**args), sent, byz, rnd)[0] for name, args in _listed()]
+    updates = jnp.concatenate([honest[jnp.arange(f) % h], honest])
+    ctx = oneshot.make_context(key, f, d, updates.dtype)
+    copies = [jnp.where(byz[:, None], row, updates) for row in honest]
+    forged = [oneshot.forged_rows(ATTACKS[name].factory(**args), updates, byz, ctx)[0] for name, args in _listed()]
     return jnp.stack(copies + forged)
 
 
 def _listed() -> list[tuple[str, Mapping[str, float]]]:
     """Attacks with options: each as it is by default, and each of its numbers at other values."""
-    return [
-        (name, args) for name, entry in ATTACKS.items() if not entry.traits & LEFT_OUT for args in _strengths(entry)
-    ]
+    return [(name, args) for name, spec in ATTACKS.items() if not spec.traits & LEFT_OUT for args in _strengths(spec)]
 
 
 def _text(args: Mapping[str, float]) -> str:
     return ", ".join(f"{key}={value:g}" for key, value in args.items())
 
 
-def _strengths(entry: Entry) -> list[Mapping[str, float]]:
-    defaults = {name: p.default for name, p in inspect.signature(entry.make).parameters.items()}
-    numbers = {name: 1.0 if value is None else value for name, value in defaults.items() if _is_number(entry, name)}
+def _strengths(spec: Spec) -> list[Mapping[str, float]]:
+    defaults = {name: p.default for name, p in inspect.signature(spec.factory).parameters.items()}
+    numbers = {name: 1.0 if value is None else value for name, value in defaults.items() if _is_number(spec, name)}
     return [{}, *({name: times * value} for name, value in numbers.items() for times in STRENGTHS)]
 
 
-def _is_number(entry: Entry, option: str) -> bool:
-    parameter = inspect.signature(entry.make).parameters[option]
+def _is_number(spec: Spec, option: str) -> bool:
+    parameter = inspect.signature(spec.factory).parameters[option]
     return isinstance(parameter.default, float) or (parameter.default is None and "Traced" in str(parameter.annotation))
 
 
@@ -148,23 +146,23 @@ def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: i
         honest = rows[f:]
         mean = honest.sum(axis=0) / (m - f)
         variance = jnp.square(honest - mean).sum() / (m - f)
-        out, _ = oneshot.aggregate(rule, rows, oneshot.a_round(key, f, d, rows.dtype))
+        out, _ = oneshot.aggregate(rule, rows, oneshot.make_context(key, f, d, rows.dtype))
         return jnp.square(out - mean).sum() / variance
 
     def listed(honest, key):
         return jax.lax.map(lambda rows: ratio(rows, key), _rows(honest, f, key))
 
     def climbing(attack, honest, key):
-        sent = jnp.concatenate([honest[jnp.arange(f) % (m - f)], honest])
-        rnd = oneshot.a_round(key, f, d, sent.dtype)
-        return ratio(oneshot.forge(attack, sent, byz, oneshot.against(rule, rnd))[0], key)
+        updates = jnp.concatenate([honest[jnp.arange(f) % (m - f)], honest])
+        ctx = oneshot.make_context(key, f, d, updates.dtype)
+        return ratio(oneshot.forged_rows(attack, updates, byz, oneshot.against(rule, ctx))[0], key)
 
     def climb(honest, key):
-        searching = [name for name, entry in ATTACKS.items() if "rule" in entry.traits and name != "learned"]
-        found = {name: climbing(ATTACKS[name].make(), honest, key) for name in searching}
+        searching = [name for name, spec in ATTACKS.items() if "rule" in spec.traits and name != "learned"]
+        found = {name: climbing(ATTACKS[name].factory(), honest, key) for name in searching}
 
         def within(budget):
-            return climbing(ATTACKS["learned"].make(steps=60, restarts=4, budget=budget), honest, key)
+            return climbing(ATTACKS["learned"].factory(steps=60, restarts=4, budget=budget), honest, key)
 
         learned = jax.lax.map(within, jnp.array(BUDGETS))
         return found | {f"learned(budget={b:g})": value for b, value in zip(BUDGETS, learned, strict=True)}

@@ -1,4 +1,4 @@
-"""From names to members: "krum", or "nnm+krum" for a rule with pre-rules before it, and the options of either."""
+"""From names to members: "krum", or "nnm+krum" for a rule with preaggregators before it, and the options of either."""
 
 import functools
 import inspect
@@ -10,10 +10,10 @@ from byzsim.attacks import ATTACKS
 from byzsim.modifiers import MODIFIERS
 from byzsim.nearest import unknown
 from byzsim.options import Args
-from byzsim.pre_rules import PRE_RULES
-from byzsim.types import Entry
+from byzsim.preaggregators import PREAGGREGATORS
+from byzsim.types import Spec
 
-BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PRE_RULES})
+BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PREAGGREGATORS})
 ALIASES = {
     "average": "mean",
     "avg": "mean",
@@ -51,13 +51,13 @@ ALIASES = {
 
 
 def chain(*parts: Any) -> Any:
-    """A rule with pre-rules before it, or an attack with modifiers, from the outermost to the rule itself.
+    """A rule with preaggregators before it, or an attack with modifiers, from the outermost to the rule itself.
 
-    >>> chain(PRE_RULES["nnm"].make(), AGGREGATORS["krum"].make()).init(7, 3)  # a rule, here one without a memory
+    >>> chain(PREAGGREGATORS["nnm"].factory(), AGGREGATORS["krum"].factory()).init(7, 3)  # a rule without a memory
     ()
 
     Args:
-        parts: any number of `PreRule` and one `Aggregator`, or of `Modifier` and one `Attack`.
+        parts: any number of `PreAggregator` and one `Aggregator`, or of `Modifier` and one `Attack`.
     """
     *wrappers, inner = parts
     for wrap in reversed(wrappers):
@@ -70,29 +70,29 @@ def canonical(name: str) -> str:
 
     What is registered by such a name goes by it.
     """
-    registered = {*AGGREGATORS, *ATTACKS, *PRE_RULES, *MODIFIERS}
+    registered = {*AGGREGATORS, *ATTACKS, *PREAGGREGATORS, *MODIFIERS}
     return "+".join(part if part in registered else ALIASES.get(part, part) for part in name.split("+"))
 
 
-def rule_entry(name: str) -> Entry:
+def rule_spec(name: str) -> Spec:
     """The aggregation rule of that name; "nnm+krum" is `chain(nnm(), krum())`, and takes the options of both.
 
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    return _entry("rule", name, AGGREGATORS, "pre-rule", PRE_RULES)
+    return _spec("rule", name, AGGREGATORS, "preaggregator", PREAGGREGATORS)
 
 
-def attack_entry(name: str) -> Entry:
+def attack_spec(name: str) -> Spec:
     """The attack of that name; "burst+alie" is `chain(burst(), alie())`, and takes the options of both.
 
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    return _entry("attack", name, ATTACKS, "modifier", MODIFIERS)
+    return _spec("attack", name, ATTACKS, "modifier", MODIFIERS)
 
 
-def _entry(kind: str, name: str, zoo: Mapping[str, Entry], outer_kind: str, outer: Mapping[str, Entry]) -> Entry:
+def _spec(kind: str, name: str, zoo: Mapping[str, Spec], outer_kind: str, outer: Mapping[str, Spec]) -> Spec:
     if not isinstance(name, str):
         raise ValueError(f"{kind}={name!r} is not a name")
     *before, last = canonical(name).split("+")
@@ -100,7 +100,7 @@ def _entry(kind: str, name: str, zoo: Mapping[str, Entry], outer_kind: str, oute
     return _composed([known(outer_kind, each, outer) for each in before], inner) if before else inner
 
 
-def _composed(wrappers: list[Entry], inner: Entry) -> Entry:
+def _composed(wrappers: list[Spec], inner: Spec) -> Spec:
     """One entry for several; options are found by name, which the registries keep apart; variants are the last's."""
     parts = [*wrappers, inner]
 
@@ -111,25 +111,25 @@ def _composed(wrappers: list[Entry], inner: Entry) -> Entry:
             m = _with_named(part.rows, m, options)
         return min(bounds)
 
-    make = _chained(*(part.make for part in parts))
+    factory = _chained(*(part.factory for part in parts))
     source = "; ".join(part.source for part in parts)
-    return Entry(make, source, max_f, _shared_traits(parts), variants=inner.variants)
+    return Spec(factory, source, max_f, _shared_traits(parts), variants=inner.variants)
 
 
 @functools.cache  # so that equal names give equal programs
 def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
     own = [inspect.signature(factory).parameters for factory in factories]
 
-    def make(**options: Any) -> Any:
+    def factory(**options: Any) -> Any:
         given = [{key: value for key, value in options.items() if key in keys} for keys in own]
         return chain(*(factory(**args) for factory, args in zip(factories, given, strict=True)))
 
-    setattr(make, "__signature__", inspect.Signature([p for keys in own for p in keys.values()]))  # noqa: B010
-    make.__doc__ = " ".join((factory.__doc__ or "").strip().partition("\n")[0] for factory in factories)
-    return make
+    setattr(factory, "__signature__", inspect.Signature([p for keys in own for p in keys.values()]))  # noqa: B010
+    factory.__doc__ = " ".join((factory.__doc__ or "").strip().partition("\n")[0] for factory in factories)
+    return factory
 
 
-def _shared_traits(parts: list[Entry]) -> frozenset[str]:
+def _shared_traits(parts: list[Spec]) -> frozenset[str]:
     """Promises that all parts keep; draws, memory and other needs of any of them."""
     needs = frozenset({"stateful", "stochastic", "server", "clips", "data", "rule", "non_finite"})
     kept = frozenset.intersection(*(part.traits for part in parts)) - needs
@@ -139,20 +139,20 @@ def _shared_traits(parts: list[Entry]) -> frozenset[str]:
 def own(*names: str) -> dict[str, str]:
     """The members from outside among the parts of these names, with the digests of their sources."""
     parts = {part for name in names for part in name.split("+")} - BUILT_IN
-    zoo = {**AGGREGATORS, **PRE_RULES, **ATTACKS, **MODIFIERS}
+    zoo = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
     return {part: zoo[part].digest for part in sorted(parts)}
 
 
 def revisions(*names: str) -> dict[str, int]:
     """Of the parts of these names, those that have given other numbers before."""
-    zoo = {**AGGREGATORS, **PRE_RULES, **ATTACKS, **MODIFIERS}
+    zoo = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
     parts = sorted({part for name in names for part in name.split("+")})
     return {part: zoo[part].revision for part in parts if zoo[part].revision > 1}
 
 
-def max_f(entry: Entry, m: int, options: Args) -> int:
+def max_f(spec: Spec, m: int, options: Args) -> int:
     """The largest f that the rule is guaranteed to withstand with these options."""
-    return _with_named(entry.max_f, m, options)
+    return _with_named(spec.max_f, m, options)
 
 
 def _with_named(f: Callable[..., int], m: int, options: Args) -> int:
@@ -162,7 +162,7 @@ def _with_named(f: Callable[..., int], m: int, options: Args) -> int:
     return f(m, **{key: value for key, value in options.items() if key in parameters})
 
 
-def known(kind: str, name: str, zoo: Mapping[str, Entry]) -> Entry:
+def known(kind: str, name: str, zoo: Mapping[str, Spec]) -> Spec:
     """The entry called `name`.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from byzsim.types import Aggregator, Attack, Info, Round, State, Traced, begin
+from byzsim.types import Aggregator, Attack, Context, Info, State, Traced, begin
 from jaxtyping import Array, Bool, Float, Int, Key
 
 
@@ -13,7 +13,7 @@ class Undeclared(Exception):
     """A rule reads f, and nobody has said how many workers are declared Byzantine."""
 
 
-class _WithoutF(Round):
+class _WithoutF(Context):
     """What a rule sees where f was not given."""
 
     def __getattribute__(self, name):
@@ -22,9 +22,9 @@ class _WithoutF(Round):
         return super().__getattribute__(name)
 
 
-def a_round(
+def make_context(
     key: Key[Array, ""], f: Int[Array, ""] | int | None, d: int, dtype: Any = jnp.float32, **known: Any
-) -> Round:
+) -> Context:
     """The first round, with parameters and a previous aggregate of zero; `known` are fields that differ.
 
     Args:
@@ -33,7 +33,7 @@ def a_round(
     zero = jnp.zeros(d, dtype)
     fields: dict[str, Any] = {"step": jnp.int32(0), "params": zero, "previous": zero} | known
     fields["f"] = None if f is None else jnp.asarray(f, jnp.int32)
-    return (_WithoutF if f is None else Round)(key, **fields)
+    return (_WithoutF if f is None else Context)(key, **fields)
 
 
 def summed(n: int) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
@@ -42,23 +42,23 @@ def summed(n: int) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
     return lambda params: params.sum()
 
 
-def aggregate(rule: Aggregator, rows: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Info]:
+def aggregate(rule: Aggregator, rows: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Info]:
     """What a rule that has seen nothing before makes of these rows."""
-    out, _, info = rule.apply(rows, _begun(rule, rows, None), rnd)
+    out, _, info = rule.apply(rows, _begun(rule, rows, None), ctx)
     return out, info
 
 
-def against(rule: Aggregator, rnd: Round, state: State = None) -> Round:
+def against(rule: Aggregator, ctx: Context, state: State = None) -> Context:
     """The round as an attack sees it that may try the rule in use, in this state; None: its first."""
-    return rnd._replace(aggregate=lambda rows: rule.apply(rows, _begun(rule, rows, state), rnd)[0])
+    return ctx._replace(aggregate=lambda rows: rule.apply(rows, _begun(rule, rows, state), ctx)[0])
 
 
-def forge(
-    attack: Attack, sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round, state: State = None
+def forged_rows(
+    attack: Attack, updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context, state: State = None
 ) -> tuple[Float[Array, "m d"], State]:
     """(all rows, with those of Byzantine workers forged; the attack's next state). In this state; None: its first."""
-    forged, state = attack.grads(sent, byz, _begun(attack, sent, state), rnd)
-    return jnp.where(byz[:, None], forged, sent), state
+    forged, state = attack.grads(updates, byz, _begun(attack, updates, state), ctx)
+    return jnp.where(byz[:, None], forged, updates), state
 
 
 def _begun(member: Aggregator | Attack, rows: Float[Array, "m d"], state: State) -> State:
@@ -82,8 +82,8 @@ def aggregates(
         state, previous, step = carry
         grads, params = now
         own = jax.random.fold_in(key, step)
-        rnd = a_round(own, f, d, rounds.dtype, step=step, lr=lr, params=params, previous=previous, **known)
-        out, state, _ = rule.apply(grads, state, rnd)
+        ctx = make_context(own, f, d, rounds.dtype, step=step, lr=lr, params=params, previous=previous, **known)
+        out, state, _ = rule.apply(grads, state, ctx)
         return (state, out, step + 1), out
 
     first = (begin(rule, m, d, rounds.dtype), jnp.zeros(d, rounds.dtype), jnp.int32(0))
@@ -105,11 +105,11 @@ def forgeries(
     m, d = rounds.shape[1:]
     byz = jnp.arange(m) < n_byz
 
-    def one(carry, sent):
+    def one(carry, updates):
         state, rule_state, last, step = carry
-        rnd = a_round(jax.random.fold_in(key, step), f, d, rounds.dtype, step=step, previous=last)
-        forged, state = forge(attack, sent, byz, against(rule, rnd, rule_state)._replace(**known), state)
-        last, rule_state, _ = rule.apply(forged, rule_state, rnd)
+        ctx = make_context(jax.random.fold_in(key, step), f, d, rounds.dtype, step=step, previous=last)
+        forged, state = forged_rows(attack, updates, byz, against(rule, ctx, rule_state)._replace(**known), state)
+        last, rule_state, _ = rule.apply(forged, rule_state, ctx)
         return (state, rule_state, last, step + 1), forged[:n_byz]
 
     states = (begin(member, m, d, rounds.dtype) for member in (attack, rule))

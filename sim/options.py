@@ -1,4 +1,4 @@
-"""Options of a factory: what each may be, what a named variant stands for, and the plain values that a cell holds."""
+"""Options of a factory: what each may be, what a named variant stands for, and the plain values that a run holds."""
 
 import functools
 import inspect
@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 import jax
 import numpy as np
 from byzsim.nearest import hint, unknown
-from byzsim.types import Entry, Traced, Variant
+from byzsim.types import Spec, Traced, Variant
 from jax.core import Tracer
 
 Args = Mapping[str, Any]
-LARGEST = float(np.finfo(np.float32).max)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Within(NamedTuple):
@@ -39,38 +39,42 @@ class Choice(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-def checked(make: FunctionType) -> Callable[..., Any]:
+def checked(factory: FunctionType) -> Callable[..., Any]:
     """A factory that refuses what its annotations do not allow: other types, values outside a `Literal` or a `Within`.
 
-    It also takes the name of a variant, krum(variant="byzfl"): one of those in the `ENTRY` of its module.
+    It also takes the name of a variant, krum(variant="byzfl"): one of those in the `SPEC` of its module.
 
     Raises:
         ValueError: with the option, what was given and what is known.
     """
-    hints = {option: tuple(_choices(hint)) for option, hint in typing.get_type_hints(make, include_extras=True).items()}
+    hints = {
+        option: tuple(_choices(hint)) for option, hint in typing.get_type_hints(factory, include_extras=True).items()
+    }
 
-    @functools.wraps(make)
+    @functools.wraps(factory)
     def checking(**options):
-        entry = make.__globals__.get("ENTRY")  # made after the factory, so read when it is called
-        variants = entry.variants if isinstance(entry, Entry) and entry.make is checking else ()
-        options = resolved(make.__name__, make, variants, options)
+        spec = factory.__globals__.get("SPEC")  # made after the factory, so read when it is called
+        variants = spec.variants if isinstance(spec, Spec) and spec.factory is checking else ()
+        options = resolved(factory.__name__, factory, variants, options)
         for option, given in options.items():
             choices = hints.get(option, ())
             if choices and not any(choice.holds(given) for choice in choices):
                 words = ", ".join(choice.words for choice in choices)
-                raise ValueError(f"{make.__name__}: {option}={given!r} is not {'one of ' * (len(choices) > 1)}{words}")
-        return make(**options)
+                raise ValueError(
+                    f"{factory.__name__}: {option}={given!r} is not {'one of ' * (len(choices) > 1)}{words}"
+                )
+        return factory(**options)
 
     return checking
 
 
-def allowed(make: Callable[..., Any]) -> dict[str, str]:
+def allowed(factory: Callable[..., Any]) -> dict[str, str]:
     """Each option of a factory, and what it takes in words; no words for types that are not checked."""
-    options = inspect.signature(make).parameters.values()
+    options = inspect.signature(factory).parameters.values()
     return {each.name: " or ".join(choice.words for choice in _choices(each.annotation)) for each in options}
 
 
-def resolved(name: str, make: Callable[..., Any], variants: Sequence[Variant], given: Args) -> Args:
+def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant], given: Args) -> Args:
     """The options with variant=NAME replaced by those that it stands for; what is given beside it goes first.
 
     A factory may have an option `variant` of its own, which stays as it is.
@@ -80,7 +84,7 @@ def resolved(name: str, make: Callable[..., Any], variants: Sequence[Variant], g
     Raises:
         ValueError: for a name that is none of the variants, with the nearest ones and what each is.
     """
-    if "variant" not in given or "variant" in inspect.signature(make).parameters:
+    if "variant" not in given or "variant" in inspect.signature(factory).parameters:
         return given
     name, asked, known = name.rpartition("+")[2], given["variant"], {each.name: each for each in variants}
     if not known:
@@ -91,7 +95,7 @@ def resolved(name: str, make: Callable[..., Any], variants: Sequence[Variant], g
     return {**known[asked].options, **{key: value for key, value in given.items() if key != "variant"}}
 
 
-def options(name: str, entry: Entry, given: Args, *, traced: bool = False) -> dict[str, Any]:
+def options(name: str, spec: Spec, given: Args, *, traced: bool = False) -> dict[str, Any]:
     """The factory's options with `given` laid over the defaults, all plain; an int given for a float becomes one.
 
     Args:
@@ -102,8 +106,8 @@ def options(name: str, entry: Entry, given: Args, *, traced: bool = False) -> di
     """
     if not isinstance(given, Mapping):
         raise ValueError(f"options of {name} are {given!r}; expected a mapping such as {{'option': value}}")
-    given = resolved(name, entry.make, entry.variants, given)
-    parameters = inspect.signature(entry.make).parameters
+    given = resolved(name, spec.factory, spec.variants, given)
+    parameters = inspect.signature(spec.factory).parameters
     defaults = {key: each.default for key, each in parameters.items() if each.default is not each.empty}
     for key in given:
         if key not in defaults:
@@ -114,23 +118,27 @@ def options(name: str, entry: Entry, given: Args, *, traced: bool = False) -> di
     for key, value in merged.items():
         if isinstance(value, np.ndarray | jax.Array):
             _check_array(f"{name}: {key}", value, traced and _is_real(parameters[key]))
-        if isinstance(value, float | int) and not abs(value) <= (LARGEST if isinstance(value, float) else 2**31 - 1):
+        if isinstance(value, float | int) and not abs(value) <= (
+            FLOAT32_MAX if isinstance(value, float) else 2**31 - 1
+        ):
             shown = value if isinstance(value, float) else f"(a whole number of {value.bit_length()} bits)"
             raise ValueError(f"{name}: {key}={shown} is not a finite number of 32 bits")
     needs = [key for key in parameters if key not in defaults]
     try:
-        entry.make(**merged, **dict.fromkeys(needs, 2))  # a factory checks its own options; models also need n_classes
+        spec.factory(
+            **merged, **dict.fromkeys(needs, 2)
+        )  # a factory checks its own options; models also need n_classes
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from error
     return merged
 
 
-def varying(make: Callable[..., Any], given: Args) -> dict[str, Any]:
+def varying(factory: Callable[..., Any], given: Args) -> dict[str, Any]:
     """Those of the options that may vary inside one compiled program: numbers, where the factory says `Traced`.
 
     Where a factory says nothing, without annotations or with ones that are not evaluated, numbers with a point vary.
     """
-    parameters = inspect.signature(make).parameters
+    parameters = inspect.signature(factory).parameters
     numbers = {key: value for key, value in given.items() if isinstance(value, float | jax.Array)}
     return {key: value for key, value in numbers.items() if _is_real(parameters[key]) or _says_nothing(parameters[key])}
 
@@ -144,7 +152,7 @@ def plain(value: Any) -> Any:
 def _plain(value: Any, parameter: inspect.Parameter) -> Any:
     """`plain`, and a float where the parameter is a real number."""
     value = plain(value)
-    return float(value) if _is_real(parameter) and type(value) is int and abs(value) <= LARGEST else value
+    return float(value) if _is_real(parameter) and type(value) is int and abs(value) <= FLOAT32_MAX else value
 
 
 def _is_real(parameter: inspect.Parameter) -> bool:

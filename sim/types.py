@@ -24,7 +24,7 @@ def _missing(what: str) -> Callable[..., Any]:
     return call
 
 
-class Round(NamedTuple):
+class Context(NamedTuple):
     """What every rule and attack may read in one step; every array may be traced. A new need is a new field.
 
     Fields with a default are what only some members read. The engine fills all that apply; what nobody calls costs
@@ -51,7 +51,7 @@ class Round(NamedTuple):
     """for attacks: what the rule in use would make of these rows in this step"""
     loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] = _missing("the loss after a step")
     """for attacks: aggregate -> honest workers' mean loss on this step's batches after the server's update with it"""
-    full_gradient: Callable[[], Float[Array, " d"]] = _missing("the full gradient (full_gradient=... of byzsim.attack)")
+    full_gradient: Callable[[], Float[Array, " d"]] = _missing("the full gradient (full_gradient=... of byzsim.forge)")
     """for attacks: the gradient of the mean loss over the whole training set at `params`"""
     epoch: int = 100
     """steps in an epoch; static"""
@@ -72,9 +72,9 @@ class Aggregator(NamedTuple):
 
     init: Callable[[int, int], State]
     """(m, d), both static -> the state before the first step; called through `begin`, which sees to the dtype"""
-    apply: Callable[[Float[Array, "m d"], State, Round], tuple[Float[Array, " d"], State, Info]]
+    apply: Callable[[Float[Array, "m d"], State, Context], tuple[Float[Array, " d"], State, Info]]
     """(gradients, state, round) -> (aggregate, next state, info)"""
-    load: int = 1
+    redundancy: int = 1
     """how many batches each worker computes: those of this many workers, the same for all of them (`ops.groups`)"""
 
 
@@ -87,15 +87,15 @@ class Attack(NamedTuple):
 
     init: Callable[[int, int], State]
     """(m, d), both static -> the state before the first step"""
-    labels: Callable[[Int[Array, "m b"], int, Round], Int[Array, "m b"]]
+    labels: Callable[[Int[Array, "m b"], int, Context], Int[Array, "m b"]]
     """(labels, number of classes, round) -> labels that Byzantine workers train on"""
-    grads: Callable[[Float[Array, "m d"], Bool[Array, " m"], State, Round], tuple[Float[Array, "m d"], State]]
+    grads: Callable[[Float[Array, "m d"], Bool[Array, " m"], State, Context], tuple[Float[Array, "m d"], State]]
     """(what honest work would send, who is Byzantine, state, round) -> (forged rows, next state)"""
-    own: bool = True
+    reads_own_gradients: bool = True
     """it reads what Byzantine workers' honest work would be; if not, the engine need not compute that"""
 
 
-PreRule = Callable[[Aggregator], Aggregator]
+PreAggregator = Callable[[Aggregator], Aggregator]
 """what comes before a rule, such as clipping: it makes a rule of a rule"""
 Modifier = Callable[[Attack], Attack]
 """what changes when or how an attack acts: it makes an attack of an attack"""
@@ -113,10 +113,10 @@ class Variant(NamedTuple):
     """who defines or computes it so"""
 
 
-class Entry(NamedTuple):
+class Spec(NamedTuple):
     """The last line of every file of a zoo, and all that its registry knows of a member."""
 
-    make: Callable[..., Any]
+    factory: Callable[..., Any]
     """keyword-only factory; the first line of its docstring is the member's one-line description"""
     source: str
     """author, venue, year"""
@@ -131,15 +131,15 @@ class Entry(NamedTuple):
     variants: tuple[Variant, ...] = ()
     """definitions that differ between sources, the default first"""
     rows: Callable[..., int] = lambda m: m
-    """m -> how many rows are left for the rule (pre-rules only); may take options, as `max_f`"""
+    """m -> how many rows are left for the rule (preaggregators only); may take options, as `max_f`"""
     digest: str = ""
-    """SHA-256 (hex) of the source of a member from outside; part of the identity of its cells"""
+    """SHA-256 (hex) of the source of a member from outside; part of the identity of its runs"""
     revision: int = 1
-    """raised when the same options may give other numbers than before; above 1 part of the identity of its cells"""
+    """raised when the same options may give other numbers than before; above 1 part of the identity of its runs"""
 
     @property
     def summary(self) -> str:
-        return (self.make.__doc__ or "").strip().partition("\n")[0]
+        return (self.factory.__doc__ or "").strip().partition("\n")[0]
 
 
 RULE_TRAITS = {
@@ -182,18 +182,18 @@ def begin(member: Aggregator | Attack, m: int, d: int, dtype: Any) -> State:
     return jax.tree.map(fitting, member.init(m, d))
 
 
-def attack(
+def make_attack(
     *,
-    labels: Callable[..., Any] = lambda labels, n_classes, rnd: labels,
-    grads: Callable[..., Any] = lambda sent, byz, state, rnd: (sent, state),
+    labels: Callable[..., Any] = lambda labels, n_classes, ctx: labels,
+    grads: Callable[..., Any] = lambda updates, byz, state, ctx: (updates, state),
     init: Callable[[int, int], State] = no_state,
-    own: bool = True,
+    reads_own_gradients: bool = True,
 ) -> Attack:
     """An `Attack` from the parts that differ from honest work."""
-    return Attack(init, labels, grads, own)
+    return Attack(init, labels, grads, reads_own_gradients)
 
 
-def once(vectors: Callable[[], Any], byz: Bool[Array, " m"], otherwise: Any) -> Any:
+def if_any_byzantine(vectors: Callable[[], Any], byz: Bool[Array, " m"], otherwise: Any) -> Any:
     """vectors(), computed once in a condition: `otherwise`, of the same shapes, if nobody is Byzantine.
 
     Without it XLA fuses what makes a vector, sums over all workers included, into each row that the vector goes to.
@@ -202,24 +202,26 @@ def once(vectors: Callable[[], Any], byz: Bool[Array, " m"], otherwise: Any) -> 
     return jax.lax.cond(byz.any(), vectors, lambda: otherwise)
 
 
-def collusion(
-    vector: Callable[[Float[Array, "m d"], Bool[Array, " m"], Round], Float[Array, " d"]], *, own: bool = False
+def colluding(
+    vector: Callable[[Float[Array, "m d"], Bool[Array, " m"], Context], Float[Array, " d"]],
+    *,
+    reads_own_gradients: bool = False,
 ) -> Attack:
     """An `Attack` whose Byzantine workers all send vector(sent, byz, round), computed `once`."""
 
-    def grads(sent, byz, state, rnd):
-        zero = jnp.zeros(sent.shape[1], sent.dtype)
-        forged = once(lambda: vector(sent, byz, rnd).astype(sent.dtype), byz, zero)
-        return jnp.broadcast_to(forged, sent.shape), state
+    def grads(updates, byz, state, ctx):
+        zero = jnp.zeros(updates.shape[1], updates.dtype)
+        forged = if_any_byzantine(lambda: vector(updates, byz, ctx).astype(updates.dtype), byz, zero)
+        return jnp.broadcast_to(forged, updates.shape), state
 
-    return attack(grads=grads, own=own)
+    return make_attack(grads=grads, reads_own_gradients=reads_own_gradients)
 
 
-def stateless(rule: Callable[[Float[Array, "m d"], Round], tuple[Any, Any]]) -> Aggregator:
-    """An `Aggregator` from a function (gradients, round) -> (aggregate, weight of each worker)."""
+def stateless(rule: Callable[[Float[Array, "m d"], Context], tuple[Any, Any]]) -> Aggregator:
+    """An `Aggregator` from a function (gradients, context) -> (aggregate, weight of each worker)."""
 
-    def apply(grads, state, rnd):
-        aggregate, weight = rule(grads, rnd)
+    def apply(grads, state, ctx):
+        aggregate, weight = rule(grads, ctx)
         return aggregate, state, Info(weight.astype(jnp.float32))
 
     return Aggregator(no_state, apply)

@@ -85,7 +85,7 @@ def four(name, content):
 
 def record(**changes):
     """A line of runs.jsonl of the smoke table, changed."""
-    found = plan.cells(TABLES["smoke"].config)[0].as_dict() | {
+    found = plan.runs(TABLES["smoke"].config)[0].as_dict() | {
         "id": "0", "data": "digits", "quick": False, "beyond_bound": False, "diverged": False, "diverged_epoch": None,
         "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0,
         "commit": "0", "dirty": False, "device": "cpu", "versions": {},
@@ -101,19 +101,19 @@ def runs(text):
 
 
 RULE = """\
-from byzsim import Entry
+from byzsim import Spec
 from byzsim.types import stateless
 
 def rule():
     "A rule."
-    return stateless(lambda grads, rnd: {made})
+    return stateless(lambda grads, ctx: {made})
 
-ENTRY = {entry}
+SPEC = {spec}
 """
 
 
-def plugin(made="(grads[0], grads[:, 0])", entry='Entry(rule, source="me")'):
-    return {"mine.py": RULE.format(made=made, entry=entry)}
+def plugin(made="(grads[0], grads[:, 0])", spec='Spec(rule, source="me")'):
+    return {"mine.py": RULE.format(made=made, spec=spec)}
 
 
 CLI = {
@@ -125,7 +125,7 @@ CLI = {
         Bad("byzsim run smoke --results ''", "an argument is empty"),
         Bad(
             "byzsim run smoke --rules mean --strict",
-            "mean is guaranteed up to f = 0 of m = 10 workers, and a cell has 2",
+            "mean is guaranteed up to f = 0 of m = 10 workers, and a run has 2",
         ),
         Bad("byzsim run smoke stray", "Unrecognized options: stray"),
         Bad("byzsim run smoke --epoch 2", "Perhaps you meant: --epochs"),
@@ -154,13 +154,13 @@ CLI = {
         Bad("byzsim run smoke --process 1", "are for --distributed, which was not given"),
         Bad("byzsim run smoke --distributed --processes 2", "only a part of where the processes are was given"),
         Bad("byzsim run smoke --distributed --coordinator here --processes 2 --process 0", "not of the form HOST:PORT"),
-        Bad("byzsim run smoke --devices-per-cell 3", "has to divide the number of workers, m=10"),
-        Bad("byzsim run smoke --devices-per-cell 0", "has to divide the number of workers, m=10"),
+        Bad("byzsim run smoke --devices-per-run 3", "has to divide the number of workers, m=10"),
+        Bad("byzsim run smoke --devices-per-run 0", "has to divide the number of workers, m=10"),
         Bad("byzsim status smok", "unknown table 'smok'. Did you mean 'smoke'"),
         Bad("byzsim status smoke --only rule=krun", "Did you mean 'krum'"),
         Bad("byzsim status --results gone", "no folder gone"),
         Bad("byzsim verify", "which table?"),
-        Bad("byzsim verify smoke --only rule=krum", "no records of these cells"),
+        Bad("byzsim verify smoke --only rule=krum", "no records of these runs"),
         Bad("byzsim verify smoke --sample 0", "--sample 0 is below 1"),
         Bad("byzsim verify smoke --sample some", "Error parsing --sample"),
         Bad("byzsim diff here", "Missing from byzsim diff: PATH the other"),
@@ -168,20 +168,20 @@ CLI = {
     ],
     "Configuration and overrides": [
         Bad("byzsim run smoke --rules krun", "unknown rule 'krun'. Did you mean 'krum'"),
-        Bad("byzsim run smoke --rules nmn+krum", "unknown pre-rule 'nmn'. Did you mean 'nnm'"),
+        Bad("byzsim run smoke --rules nmn+krum", "unknown preaggregator 'nmn'. Did you mean 'nnm'"),
         Bad("byzsim run smoke --rules Κrum", "unknown rule 'Κrum'"),
         Bad("byzsim run smoke --rules krum krum", "--rules has krum twice. A run has one variant of a name"),
         Bad("byzsim run smoke --rules krum,median,Multi-Krum", "Did you mean 'multi_krum'"),
         Bad(
             "byzsim run smoke --rules drift",
-            "There is drift.py in this folder: --plugins drift makes its ENTRY known",
+            "There is drift.py in this folder: --plugins drift makes its SPEC known",
             {"drift.py": ""},
             "drift.py is there",
         ),
-        Bad("byzsim run smoke --rules", "no cell is left: a list is empty"),
+        Bad("byzsim run smoke --rules", "no run is left: a list is empty"),
         Bad("byzsim run smoke --rules mda --m 30", "mda tries all subsets of at most 20 workers"),
         Bad("byzsim run smoke --attacks gausian", "Did you mean 'gaussian'"),
-        Bad("byzsim run smoke --seeds", "no cell is left: a list is empty"),
+        Bad("byzsim run smoke --seeds", "no run is left: a list is empty"),
         Bad("byzsim run smoke --seeds 0 0", "--seeds has 0 twice"),
         Bad("byzsim run smoke --seeds -1", "seed=-1 is below 0"),
         Bad("byzsim run smoke --seeds 4294967296", "seed=4294967296 is more than 4,294,967,295"),
@@ -245,7 +245,7 @@ CLI = {
             "byzsim run smoke --plugins mine --rules mine --options mine.z=1.0,2.0",
             "mine: z='1.0,2.0' is not a number: an option has one, as in --options mine.z=1.0",
             {
-                "mine.py": RULE.format(made="(grads[0], grads[:, 0])", entry='Entry(rule, source="me")').replace(
+                "mine.py": RULE.format(made="(grads[0], grads[:, 0])", spec='Spec(rule, source="me")').replace(
                     "rule()", "rule(*, z=1.0)"
                 )
             },
@@ -515,12 +515,12 @@ CLI = {
             {"mine.py": "raise SystemExit('bye')\n"},
             "mine.py: ends Python",
         ),
-        Bad("byzsim run smoke --plugins mine", "FOLDER/mine.py has no ENTRY", {"mine.py": ""}, "mine.py: empty"),
+        Bad("byzsim run smoke --plugins mine", "FOLDER/mine.py has no SPEC", {"mine.py": ""}, "mine.py: empty"),
         Bad(
             "byzsim run smoke --plugins mine",
-            "ENTRY of mine is 3; expected byzsim.Entry",
-            plugin(entry="3"),
-            "mine.py: ENTRY = 3",
+            "SPEC of mine is 3; expected byzsim.Spec",
+            plugin(spec="3"),
+            "mine.py: SPEC = 3",
         ),
         Bad(
             "byzsim run smoke --plugins krum",
@@ -532,19 +532,19 @@ CLI = {
         Bad(
             "byzsim run smoke --plugins mine",
             "its factory makes NoneType",
-            plugin(entry='Entry(lambda: None, "me")'),
+            plugin(spec='Spec(lambda: None, "me")'),
             "mine.py: the factory makes nothing",
         ),
         Bad(
             "byzsim run smoke --plugins mine",
             "its option 'x' has no default",
-            plugin(entry='Entry(lambda *, x: x, "me")'),
+            plugin(spec='Spec(lambda *, x: x, "me")'),
             "mine.py: an option without default",
         ),
         Bad(
             "byzsim run smoke --plugins mine",
             "is one of 'bucketing' too",
-            plugin(entry='Entry(lambda *, s=1: s, "me")'),
+            plugin(spec='Spec(lambda *, s=1: s, "me")'),
             "mine.py: an option called s",
         ),
         Bad(
@@ -568,13 +568,13 @@ CLI = {
         Bad(
             "byzsim run smoke --plugins mine",
             "unknown traits ['fast']",
-            plugin(entry='Entry(rule, "me", traits={"fast"})'),
+            plugin(spec='Spec(rule, "me", traits={"fast"})'),
             "mine.py: a trait that there is not",
         ),
         Bad(
             "byzsim run smoke --plugins mine",
             "max_f(8) is 9",
-            plugin(entry='Entry(rule, "me", max_f=lambda m: m + 1)'),
+            plugin(spec='Spec(rule, "me", max_f=lambda m: m + 1)'),
             "mine.py: a bound above m",
         ),
         Bad(
@@ -645,18 +645,21 @@ PYTHON = {
         ),
     ],
     "Arrays and arguments of byzsim.attack": [
-        Bad("byzsim.attack('alei', rows, n_byz=1)", "unknown attack 'alei'. Did you mean 'alie'"),
-        Bad("byzsim.attack('label_flip', rows, n_byz=1)", "label_flip changes labels, not gradients"),
-        Bad("byzsim.attack('alie', rows, n_byz=-1)", "n_byz=-1 is not a whole number"),
-        Bad("byzsim.attack('alie', rows, n_byz=1.5)", "n_byz=1.5 is not a whole number"),
-        Bad("byzsim.attack('alie', rows, n_byz=10**12)", "GB are there"),
-        Bad("byzsim.attack('alie', rows, n_byz=1, f=9)", "f=9 is not a whole number from 0 to m=4"),
-        Bad("byzsim.attack('alie', rows, n_byz=1, rule_args=5)", "options of mean are 5; expected a mapping"),
-        Bad("byzsim.attack('alie', rows, n_byz=1, previous=[1.0])", "previous has shape (1,); expected (2,)"),
-        Bad("byzsim.attack('scaling', rows, n_byz=1)", "scaling starts from the attackers' own work"),
-        Bad("byzsim.attack('scaling', rows, n_byz=1, own=[[1.0]])", "own has shape (1, 1); expected (1, 2)"),
-        Bad("byzsim.attack('alie', rows, n_byz=1, z=float('inf'))", "alie: z=inf is not a finite number"),
-        Bad("byzsim.attack('learned', rows, n_byz=1, loss_after=1.0)", "loss_after=1.0 is not a function"),
+        Bad("byzsim.forge('alei', rows, n_byz=1)", "unknown attack 'alei'. Did you mean 'alie'"),
+        Bad("byzsim.forge('label_flip', rows, n_byz=1)", "label_flip changes labels, not gradients"),
+        Bad("byzsim.forge('alie', rows, n_byz=-1)", "n_byz=-1 is not a whole number"),
+        Bad("byzsim.forge('alie', rows, n_byz=1.5)", "n_byz=1.5 is not a whole number"),
+        Bad("byzsim.forge('alie', rows, n_byz=10**12)", "GB are there"),
+        Bad("byzsim.forge('alie', rows, n_byz=1, f=9)", "f=9 is not a whole number from 0 to m=4"),
+        Bad("byzsim.forge('alie', rows, n_byz=1, rule_args=5)", "options of mean are 5; expected a mapping"),
+        Bad("byzsim.forge('alie', rows, n_byz=1, previous=[1.0])", "previous has shape (1,); expected (2,)"),
+        Bad("byzsim.forge('scaling', rows, n_byz=1)", "scaling starts from the attackers' own work"),
+        Bad(
+            "byzsim.forge('scaling', rows, n_byz=1, byzantine_gradients=[[1.0]])",
+            "byzantine_gradients has shape (1, 1); expected (1, 2)",
+        ),
+        Bad("byzsim.forge('alie', rows, n_byz=1, z=float('inf'))", "alie: z=inf is not a finite number"),
+        Bad("byzsim.forge('learned', rows, n_byz=1, loss_after=1.0)", "loss_after=1.0 is not a function"),
     ],
     "Arguments of byzsim.robustness": [
         Bad("byzsim.robustness('median', m=11, f=0)", "f=0 is not from 1 to (m - 1) // 2 = 5"),
@@ -666,32 +669,32 @@ PYTHON = {
         Bad("byzsim.robustness('median', m=10**9, f=2)", "GB are there"),
         Bad("byzsim.robustness('safeguard', m=11, f=2)", "no function of one step's rows"),
     ],
-    "Cells, and data of byzsim.simulate": [
-        Bad("byzsim.Cell(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),
-        Bad("byzsim.Cell(rule_args=None)", "options of mean are None; expected a mapping"),
-        Bad("byzsim.Cell(rule='krum', rule_args={1: 2})", "unknown option of krum '1'"),
-        Bad("byzsim.Cell(rule='krum', rule_args={'variant': 'bizfl'})", "Did you mean 'byzfl'"),
-        Bad("byzsim.Cell(model=None)", "unknown model 'None'"),
-        Bad("byzsim.Cell(m=2.5)", "m=2.5 is not a whole number"),
-        Bad("byzsim.Cell(m=True)", "m=True is not a whole number"),
-        Bad("byzsim.Cell(m=1, n_byz=2)", "n_byz=2 is more than there are workers, m=1"),
-        Bad("byzsim.Cell(f=-1)", "f=-1 is below 0"),
-        Bad("byzsim.Cell(f=21)", "f=21 is more than there are workers, m=20"),
-        Bad("byzsim.Cell(n_byz=2, byzantine=(0, 0))", "does not name n_byz=2 different workers"),
-        Bad("byzsim.Cell(n_byz=1, byzantine=3)", "byzantine=3 is not a list of workers"),
-        Bad("byzsim.Cell(n_byz=1, byzantine=(0.5,))", "is not a list of workers"),
-        Bad("byzsim.Cell(lr=float('nan'))", "lr=nan is not a finite number above 0"),
-        Bad("byzsim.Cell(lr='fast')", "lr='fast' is not a number"),
-        Bad("byzsim.Cell(lr=10**400)", "is not a finite number above 0"),
-        Bad("byzsim.Cell(optimizer=None)", "optimizer=None is not a name"),
-        Bad("byzsim.Cell(optimizer_args={'momentun': 0.9})", "unknown option of sgd 'momentun'"),
-        Bad("byzsim.Cell(optimizer_args={'momentum': 'x'})", "optimizer sgd cannot be used with options"),
-        Bad("byzsim.Cell(momentum=['ema'])", "unknown momentum"),
+    "Runs, and data of byzsim.simulate": [
+        Bad("byzsim.RunConfig(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),
+        Bad("byzsim.RunConfig(rule_args=None)", "options of mean are None; expected a mapping"),
+        Bad("byzsim.RunConfig(rule='krum', rule_args={1: 2})", "unknown option of krum '1'"),
+        Bad("byzsim.RunConfig(rule='krum', rule_args={'variant': 'bizfl'})", "Did you mean 'byzfl'"),
+        Bad("byzsim.RunConfig(model=None)", "unknown model 'None'"),
+        Bad("byzsim.RunConfig(m=2.5)", "m=2.5 is not a whole number"),
+        Bad("byzsim.RunConfig(m=True)", "m=True is not a whole number"),
+        Bad("byzsim.RunConfig(m=1, n_byz=2)", "n_byz=2 is more than there are workers, m=1"),
+        Bad("byzsim.RunConfig(f=-1)", "f=-1 is below 0"),
+        Bad("byzsim.RunConfig(f=21)", "f=21 is more than there are workers, m=20"),
+        Bad("byzsim.RunConfig(n_byz=2, byzantine=(0, 0))", "does not name n_byz=2 different workers"),
+        Bad("byzsim.RunConfig(n_byz=1, byzantine=3)", "byzantine=3 is not a list of workers"),
+        Bad("byzsim.RunConfig(n_byz=1, byzantine=(0.5,))", "is not a list of workers"),
+        Bad("byzsim.RunConfig(lr=float('nan'))", "lr=nan is not a finite number above 0"),
+        Bad("byzsim.RunConfig(lr='fast')", "lr='fast' is not a number"),
+        Bad("byzsim.RunConfig(lr=10**400)", "is not a finite number above 0"),
+        Bad("byzsim.RunConfig(optimizer=None)", "optimizer=None is not a name"),
+        Bad("byzsim.RunConfig(optimizer_args={'momentun': 0.9})", "unknown option of sgd 'momentun'"),
+        Bad("byzsim.RunConfig(optimizer_args={'momentum': 'x'})", "optimizer sgd cannot be used with options"),
+        Bad("byzsim.RunConfig(momentum=['ema'])", "unknown momentum"),
         Bad(
             "byzsim.simulate(pair, pair, m=4, n_byz=1, model='softmax', strict=True)",
             "mean withstands at most 0 of m=4",
         ),
-        Bad("byzsim.simulate(pair, pair, epoch=3)", "unknown field of a cell 'epoch'. Did you mean 'epochs'"),
+        Bad("byzsim.simulate(pair, pair, epoch=3)", "unknown field of a run 'epoch'. Did you mean 'epochs'"),
         Bad("byzsim.simulate(images, pair)", "expected (images, labels)"),
         Bad("byzsim.simulate(None, pair)", "expected (images, labels)"),
         Bad("byzsim.simulate((images / 255, labels), pair)", "train images are float64"),
@@ -703,19 +706,19 @@ PYTHON = {
         Bad("byzsim.simulate(channel_first, channel_first, m=4, batch=4)", "is the channel first?"),
         Bad("byzsim.simulate(pair, pair, m=20)", "batch=8 is larger than a worker's shard"),
         Bad("grid.run(program, [], data, data, epochs=0)", "expected at least 1 of each"),
-        Bad("grid.run(program, [], data, data, epochs=1, chunk=0)", "expected at least 1 of each"),
+        Bad("grid.run(program, [], data, data, epochs=1, runs_per_device=0)", "expected at least 1 of each"),
         Bad("grid.run(program, [], few, data, epochs=1)", "3 images are too few for m=4 batches of 4"),
     ],
     "Own rules and attacks from Python": [
         Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "there is a 'krum' in byzsim already"),
         Bad(
-            "byzsim.register('mine', byzsim.Entry(byzsim.AGGREGATORS['median'].make, source='me', "
+            "byzsim.register('mine', byzsim.Spec(byzsim.AGGREGATORS['median'].factory, source='me', "
             "variants=byzsim.AGGREGATORS['krum'].variants))",
             "mine cannot be used: unknown option of its variant blanchard2017 'definition'",
         ),
         Bad("byzsim.register('my rule', byzsim.AGGREGATORS['krum'])", "'my rule' is no name"),
-        Bad("byzsim.register('mine', print)", "expected byzsim.Entry(factory, source='...')"),
-        Bad("byzsim.register('mine', byzsim.Entry(None, source='me'))", "mine cannot be used: TypeError"),
+        Bad("byzsim.register('mine', print)", "expected byzsim.Spec(factory, source='...')"),
+        Bad("byzsim.register('mine', byzsim.Spec(None, source='me'))", "mine cannot be used: TypeError"),
     ],
     "Published tables": [
         Bad("plan._published(Path('gone.csv'))", "cannot read gone.csv"),

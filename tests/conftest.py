@@ -27,7 +27,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `devices.use_all_cores`, here and in processes that tests start
 
-from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Cell, Info, engine, grid  # noqa: E402
+from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Info, RunConfig, engine, grid  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # By the clock nothing is too slow: other processes may have the machine. Hangs are found by CPU time, in test_fuzz.
@@ -42,7 +42,7 @@ LONGEST = (
     "attacks",
     "aggregator_values",
     "aggregators",
-    "spread",
+    "worker_sharding",
     "cli",
     "notebooks",
     "faults",
@@ -82,14 +82,14 @@ def model(request):
 def keep_rows():
     """The mean, with what reached the rule as its state."""
 
-    def apply(rows, state, rnd):
+    def apply(rows, state, ctx):
         return rows.mean(axis=0), rows, Info(jnp.full(len(rows), 1 / len(rows)))
 
     return Aggregator(lambda m, d: jnp.zeros((m, d)), apply)
 
 
 class World:
-    """64 random images of 4 x 4 pixels in four classes, and the steps of cells on them."""
+    """64 random images of 4 x 4 pixels in four classes, and the steps of runs on them."""
 
     n_classes = 4
 
@@ -103,24 +103,24 @@ class World:
         self.step = jax.jit(engine.step, static_argnums=0)
         self.epoch = jax.jit(engine.epoch, static_argnums=0)
 
-    def plan(self, **cell):
-        """(program, knobs) of one cell."""
-        (group,) = grid.plan([Cell(**TINY | cell)], self.n_classes)
-        return group.program, group.knobs[0]
+    def plan(self, **run_config):
+        """(static, dynamic) of one run."""
+        (group,) = grid.plan([RunConfig(**TINY | run_config)], self.n_classes)
+        return group.static, group.dynamic[0]
 
-    def sent(self, *, index=None, **cell):
+    def sent(self, *, index=None, **run_config):
         """(state before, rows that reach the rule in the first step)."""
-        program, knobs = self.plan(**cell)
-        program = dataclasses.replace(program, rule=keep_rows)
-        state = self.start(program, knobs, self.train)
-        index = state.shards[:, : program.batch] if index is None else index
-        after, _ = self.step(program, knobs, state, self.train, index)
+        static, dynamic = self.plan(**run_config)
+        static = dataclasses.replace(static, rule=keep_rows)
+        state = self.start(static, dynamic, self.train)
+        index = state.shards[:, : static.batch] if index is None else index
+        after, _ = self.step(static, dynamic, state, self.train, index)
         return state, np.asarray(after.rule)
 
-    def simulate(self, **cell):
+    def simulate(self, **run_config):
         from byzsim import simulate
 
-        return simulate((self.images, self.labels), (self.images[:24], self.labels[:24]), **TINY | cell)
+        return simulate((self.images, self.labels), (self.images[:24], self.labels[:24]), **TINY | run_config)
 
 
 @pytest.fixture(scope="session")

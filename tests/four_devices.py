@@ -1,6 +1,6 @@
-"""What one cell over four devices gives, beside the same on one device; test_spread.py starts it in its own process.
+"""What one run over four devices gives, beside the same on one device; test_worker_sharding.py starts it.
 
-Prints JSON: for each rule and pre-rule the results of both, and the largest array in the program of one device.
+Prints JSON: for each rule and preaggregator the results of both, and the largest array in the program of one device.
 """
 
 import functools
@@ -15,9 +15,9 @@ jax.config.update("jax_num_cpu_devices", 4)
 import byzsim  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from byzsim import AGGREGATORS, PRE_RULES, Cell, Data, grid, oneshot, spread  # noqa: E402
+from byzsim import AGGREGATORS, PREAGGREGATORS, Data, RunConfig, grid, oneshot, worker_sharding  # noqa: E402
 from byzsim.grid import memory, placement  # noqa: E402
-from byzsim.names import rule_entry  # noqa: E402
+from byzsim.names import rule_spec  # noqa: E402
 from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
 
 M, D = 8, 5003  # the coordinates do not divide by four
@@ -25,24 +25,24 @@ M, D = 8, 5003  # the coordinates do not divide by four
 
 def once(rule, rows):
     """(aggregate, weights) of the second of two rounds, as a training step calls the rule."""
-    made = rule_entry(rule).make()
-    rows = spread.to_columns(rows)
+    made = rule_spec(rule).factory()
+    rows = worker_sharding.by_coordinate(rows)
     state, d = made.init(*rows.shape), rows.shape[1]
     for step in range(2 if jax.tree.leaves(state) else 1):
         known = {"step": jnp.int32(step), "lr": 0.1, "server_loss": oneshot.summed}
-        rnd = oneshot.a_round(jax.random.key(0), 1, d, **known)
-        aggregate, state, info = made.apply(rows, state, rnd)
+        ctx = oneshot.make_context(jax.random.key(0), 1, d, **known)
+        aggregate, state, info = made.apply(rows, state, ctx)
     return aggregate, info.weight
 
 
 def compared(rule, rows):
-    mesh = Mesh(np.array(jax.devices()).reshape(1, 4), ("cells", spread.WORKERS))
+    mesh = Mesh(np.array(jax.devices()).reshape(1, 4), ("runs", worker_sharding.WORKERS))
     everywhere = PartitionSpec()
     shared = jax.shard_map(
-        functools.partial(once, rule), mesh=mesh, in_specs=everywhere, out_specs=everywhere, axis_names={"cells"},
+        functools.partial(once, rule), mesh=mesh, in_specs=everywhere, out_specs=everywhere, axis_names={"runs"},
         check_vma=False,
     )  # fmt: skip
-    placed = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(spread.WORKERS)))
+    placed = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(worker_sharding.WORKERS)))
     program = jax.jit(shared).lower(placed).compile()
     alone, apart = jax.jit(functools.partial(once, rule))(rows), program(placed)
     return {
@@ -63,24 +63,26 @@ def images():
 
 
 def digests(count):
-    """Those of cells, one on each of so many devices, as they are compiled for `byzsim run`."""
-    cells = [Cell(rule="brsgd", n_byz=1, m=8, batch=2, epochs=3, lr=0.5, model="softmax", seed=s) for s in range(5)]
-    (group,) = grid.plan(cells, 10)
+    """Those of runs, one on each of so many devices, as they are compiled for `byzsim run`."""
+    runs = [RunConfig(rule="brsgd", n_byz=1, m=8, batch=2, epochs=3, lr=0.5, model="softmax", seed=s) for s in range(5)]
+    (group,) = grid.plan(runs, 10)
     data, devices = images(), jax.devices()[:count]
-    return [c.digest for c in grid.run(group.program, group.knobs, data, data, epochs=3, devices=devices)]
+    return [c.digest for c in grid.run(group.static, group.dynamic, data, data, epochs=3, devices=devices)]
 
 
-def trained(per_cell, rule="mean", attack="delayed_gradient"):
-    """The curve of a cell, by default with matrices in every part of its state, and bytes of an epoch on a device."""
+def trained(devices_per_run, rule="mean", attack="delayed_gradient"):
+    """The curve of a run, by default with matrices in every part of its state, and bytes of an epoch on a device."""
     data = images()
-    cell = {"rule": rule, "attack": attack, "n_byz": 3, "momentum": "ema", "model": "softmax"}
-    (group,) = grid.plan([Cell(**cell, m=32, batch=1, epochs=2, lr=0.1)], 10)
-    devices = jax.devices()[:per_cell]
-    (curve,) = grid.run(group.program, group.knobs, data, data, epochs=2, devices=devices, per_cell=per_cell)
-    placed, mesh = grid.everywhere(data, devices, per_cell), placement.mesh_of(devices, per_cell)
+    run_config = {"rule": rule, "attack": attack, "n_byz": 3, "momentum": "ema", "model": "softmax"}
+    (group,) = grid.plan([RunConfig(**run_config, m=32, batch=1, epochs=2, lr=0.1)], 10)
+    devices = jax.devices()[:devices_per_run]
+    (history,) = grid.run(
+        group.static, group.dynamic, data, data, epochs=2, devices=devices, devices_per_run=devices_per_run
+    )
+    placed, mesh = grid.replicate(data, devices, devices_per_run), placement.mesh_of(devices, devices_per_run)
     return {
-        "curve": [series.tolist() for series in curve if isinstance(series, np.ndarray)],
-        "bytes": memory.need(group.program, group.knobs[0], placed, placed, mesh, 1),
+        "curve": [series.tolist() for series in history if isinstance(series, np.ndarray)],
+        "bytes": memory.need(group.static, group.dynamic[0], placed, placed, mesh, 1),
     }
 
 
@@ -93,7 +95,7 @@ if __name__ == "__main__":
     by_worker = NamedSharding(Mesh(np.array(jax.devices()), ("w",)), PartitionSpec("w"))
     json.dump(
         {
-            "rules": {r: compared(r, matrix) for r in [*AGGREGATORS, *(f"{p}+mean" for p in PRE_RULES)]},
+            "rules": {r: compared(r, matrix) for r in [*AGGREGATORS, *(f"{p}+mean" for p in PREAGGREGATORS)]},
             "trained": {k: trained(k) for k in (1, 4)},
             "in_a_condition": {k: trained(k, "trimmed_mean", "alie") for k in (1, 4)},
             "digests": optimized,

@@ -1,7 +1,7 @@
 """What JAX_ENABLE_X64=1 changes, and what it does not; test_float64.py starts it in its own process.
 
 Prints JSON: how far each member is from its float64 loop on float64 rows, relative to the largest entry; members that
-give another dtype than that of their rows; what a training run and a recorded cell have come to.
+give another dtype than that of their rows; what a training run and a recorded run have come to.
 """
 
 import inspect
@@ -20,9 +20,9 @@ jax.config.update("jax_disable_most_optimizations", True)
 import byzsim  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from byzsim import trial  # noqa: E402
+from byzsim import check_shapes  # noqa: E402
 from byzsim.experiments import cli, records  # noqa: E402
-from byzsim.names import attack_entry, rule_entry  # noqa: E402
+from byzsim.names import attack_spec, rule_spec  # noqa: E402
 from zoo import of, reference  # noqa: E402
 
 M, D, F, ROUNDS = 8, 6, 1, 2
@@ -36,7 +36,7 @@ def quadratic(at):
 
 
 def contexts(n, **more):
-    """What a loop may read in each round, as `byzsim.aggregate` and `byzsim.attack` fill a `Round`."""
+    """What a loop may read in each round, as `byzsim.aggregate` and `byzsim.attack` fill a `Context`."""
     key = jax.random.key(0)
     return [SimpleNamespace(key=jax.random.fold_in(key, t), step=t, lr=0.125, **more) for t in range(n)]
 
@@ -59,8 +59,8 @@ def rules():
         wanted = by_loop("aggregators", name, F, contexts(ROUNDS, previous=np.zeros(D), **read))
         found = byzsim.aggregate(name, ROWS, f=F, lr=0.125, params=params, server_loss=quadratic)
         yield name, found, wanted
-    for name in byzsim.PRE_RULES:
-        wanted = by_loop("pre_rules", name, F, contexts(ROUNDS, **read)).mean(axis=1)
+    for name in byzsim.PREAGGREGATORS:
+        wanted = by_loop("preaggregators", name, F, contexts(ROUNDS, **read)).mean(axis=1)
         yield name, byzsim.aggregate(f"{name}+mean", ROWS, f=F), wanted
 
 
@@ -68,15 +68,15 @@ def attacks():
     byz = np.arange(M) < 2
     read = {"aggregate": lambda rows: np.mean(rows, axis=0), "loss_after": quadratic, "previous": CENTRE, "f": 2}
     read["full_gradient"] = CENTRE
-    for name, entry in byzsim.ATTACKS.items():
-        if "data" in entry.traits:
+    for name, spec in byzsim.ATTACKS.items():
+        if "data" in spec.traits:
             continue
-        several = "stateful" in entry.traits
+        several = "stateful" in spec.traits
         wanted = by_loop("attacks", name, byz, contexts(ROUNDS, **read))
         honest, own = ROWS[:, 2:], ROWS[:, :2]
         honest, own, wanted = (each if several else each[0] for each in (honest, own, wanted))
-        given = {"own": own, "previous": CENTRE, "loss_after": quadratic, "full_gradient": CENTRE}
-        found = byzsim.attack(name, honest, n_byz=2, **given)
+        given = {"byzantine_gradients": own, "previous": CENTRE, "loss_after": quadratic, "full_gradient": CENTRE}
+        found = byzsim.forge(name, honest, n_byz=2, **given)
         yield name, found, wanted
 
 
@@ -91,7 +91,7 @@ def apart(found, wanted):
 
 def changed_dtypes():
     """Members, with each of the options that tests go through, that turn float32 rows into something else."""
-    for kind, tried in (("aggregators", a_rule), ("pre_rules", a_pre_rule), ("attacks", an_attack)):
+    for kind, tried in (("aggregators", a_rule), ("preaggregators", a_pre_rule), ("attacks", an_attack)):
         for name in of(kind):
             for options in reference(kind, name).OPTIONS:
                 try:
@@ -101,23 +101,23 @@ def changed_dtypes():
 
 
 def a_rule(name, options):
-    trial.rule(rule_entry(name).make(**options), M, D)
+    check_shapes.rule(rule_spec(name).factory(**options), M, D)
 
 
 def a_pre_rule(name, options):
-    trial.rule(rule_entry(f"{name}+krum").make(**options), M, D)
+    check_shapes.rule(rule_spec(f"{name}+krum").factory(**options), M, D)
 
 
 def an_attack(name, options):
-    trial.attack(attack_entry(name).make(**options), M, D)
+    check_shapes.attack(attack_spec(name).factory(**options), M, D)
 
 
 def trained():
     images = DRAW.integers(0, 256, (80, 4, 4), dtype=np.uint8)
     labels = np.arange(80) % 4
-    cell = {"rule": "safeguard", "attack": "alie", "m": 5, "n_byz": 1, "model": "softmax", "batch": 4}
+    run_config = {"rule": "safeguard", "attack": "alie", "m": 5, "n_byz": 1, "model": "softmax", "batch": 4}
     return byzsim.simulate(
-        (images, labels), (images, labels), **cell, momentum="ema", optimizer="adam", sharding="dirichlet"
+        (images, labels), (images, labels), **run_config, momentum="ema", optimizer="adam", partition="dirichlet"
     )
 
 

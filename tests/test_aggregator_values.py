@@ -1,4 +1,4 @@
-"""What rules and pre-rules compute: against plain float64 loops written from the papers, and against known answers."""
+"""What rules and preaggregators compute: against float64 loops written from the papers, and known answers."""
 
 import functools
 import inspect
@@ -9,17 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, PRE_RULES, Aggregator, Info, Round
+from byzsim import AGGREGATORS, PREAGGREGATORS, Aggregator, Context, Info
 from byzsim.ops import order
 from zoo import called, known_answers, of, reference
 
 CHOICES = [
     (kind, name, options)
-    for kind, zoo in (("aggregators", AGGREGATORS), ("pre_rules", PRE_RULES))
+    for kind, zoo in (("aggregators", AGGREGATORS), ("preaggregators", PREAGGREGATORS))
     for name in zoo
     for options in reference(kind, name).OPTIONS
 ]
-GOLDEN = [(kind, *answer) for kind in ("aggregators", "pre_rules") for answer in known_answers(kind)]
+GOLDEN = [(kind, *answer) for kind in ("aggregators", "preaggregators") for answer in known_answers(kind)]
 ROUNDS = 50
 
 
@@ -66,9 +66,9 @@ def context(key, step, d, previous=None):
     )
 
 
-def as_round(key, step, f, d):
+def as_context(key, step, f, d):
     centre = jnp.asarray(CENTRE[:d], jnp.float32)
-    return Round(
+    return Context(
         key,
         step,
         f,
@@ -91,20 +91,20 @@ def expected(kind, name, rows, f, options, seed=0):
 
 
 def show_rows():
-    """A rule that gives all of its rows, flat: to see what a pre-rule makes of them."""
-    return Aggregator(lambda m, d: (), lambda rows, state, rnd: (rows.ravel(), state, Info(jnp.ones(len(rows)))))
+    """A rule that gives all of its rows, flat: to see what a preaggregator makes of them."""
+    return Aggregator(lambda m, d: (), lambda rows, state, ctx: (rows.ravel(), state, Info(jnp.ones(len(rows)))))
 
 
 @functools.cache
 def compiled(kind, call, jit):
     def run(options, rounds, f, key):
         made = call(**options)
-        made = made(show_rows()) if kind == "pre_rules" else made
+        made = made(show_rows()) if kind == "preaggregators" else made
 
         def step(state, now):
             t, rows = now
-            rnd = as_round(jax.random.fold_in(key, t), t, f, rows.shape[-1])
-            out, state, _ = made.apply(rows, state, rnd)
+            ctx = as_context(jax.random.fold_in(key, t), t, f, rows.shape[-1])
+            out, state, _ = made.apply(rows, state, ctx)
             return state, out
 
         state = made.init(*rounds.shape[1:])
@@ -119,7 +119,7 @@ def output(kind, name, rows, f, options, seed=0):
     call, traced = called(kind, name, options)
     run = compiled(kind, call, jax.jit if options else as_users_do)
     out = run(traced, jnp.asarray(rounds), jnp.int32(f), jax.random.key(seed))
-    out = np.asarray(out).reshape(len(rounds), *((-1, rows.shape[-1]) if kind == "pre_rules" else (-1,)))
+    out = np.asarray(out).reshape(len(rounds), *((-1, rows.shape[-1]) if kind == "preaggregators" else (-1,)))
     return out if rows.ndim == 3 else out[0]
 
 

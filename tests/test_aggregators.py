@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, PRE_RULES, Round
-from byzsim.names import rule_entry
+from byzsim import AGGREGATORS, PREAGGREGATORS, Context
+from byzsim.names import rule_spec
 from byzsim.ops.sets import groups
 from byzsim.types import RULE_TRAITS
 
@@ -25,15 +25,15 @@ def normal(m, d=D, seed=0):
 def honest_rows(rule, rows):
     """Rows on which the rule makes its promises: copies in a group whose members compute the same batches, and larger
     where it has thresholds in gradient units."""
-    group = np.asarray(groups(len(rows), min(AGGREGATORS[rule].make().load, len(rows))))
+    group = np.asarray(groups(len(rows), min(AGGREGATORS[rule].factory().redundancy, len(rows))))
     return rows[np.searchsorted(group, group)] * np.float32(1 if "scale" in AGGREGATORS[rule].traits else 64)
 
 
-def a_round(rows, f, step=0):
+def make_context(rows, f, step=0):
     """A round in which the server's own gradient is the median of the rows."""
     direction = jnp.nan_to_num(jnp.median(rows, axis=0), posinf=0, neginf=0)
     d = rows.shape[1]
-    return Round(
+    return Context(
         jax.random.key(0),
         jnp.int32(step),
         f,
@@ -46,10 +46,10 @@ def a_round(rows, f, step=0):
 
 def once(rule, rows, f, like=None):
     """(aggregate, info) of a round; with a memory, of the third such round: it may take one to learn."""
-    made = AGGREGATORS[rule].make()
+    made = AGGREGATORS[rule].factory()
     state = made.init(*rows.shape)
     for step in range(3 if "stateful" in AGGREGATORS[rule].traits else 1):
-        aggregate, state, info = made.apply(rows, state, a_round(rows if like is None else like, f, step))
+        aggregate, state, info = made.apply(rows, state, make_context(rows if like is None else like, f, step))
     return aggregate, info
 
 
@@ -107,11 +107,11 @@ def test_vmap_over_f_is_a_loop(rule):
 
 
 def test_state_keeps_its_structure(rule):
-    made = AGGREGATORS[rule].make()
+    made = AGGREGATORS[rule].factory()
     rows, state = jnp.asarray(normal(7)), made.init(7, D)
 
     def step(state, i):
-        _, state, info = made.apply(rows, state, a_round(rows, jnp.int32(1), i))
+        _, state, info = made.apply(rows, state, make_context(rows, jnp.int32(1), i))
         return state, info.weight
 
     after, _ = jax.eval_shape(lambda: jax.lax.scan(step, state, jnp.arange(3)))
@@ -151,8 +151,8 @@ BAD = {
 def test_bad_rows_within_the_bound_do_not_get_through(rule, m, bad):
     """Within (1 + 2 (m - f) / (m - 2f)) times the honest radius of the honest mean, as Cauchy's bound for the
     geometric median says, the weakest of those that hold for all; coordinate-wise rules stay between honest values."""
-    entry = AGGREGATORS[rule]
-    n_byz = entry.max_f(m)
+    spec = AGGREGATORS[rule]
+    n_byz = spec.max_f(m)
     rows = np.roll(honest_rows(rule, normal(m)), -3, axis=0)
     honest = rows[n_byz:].copy()
     rows[:n_byz] = np.resize(BAD[bad], n_byz)[:, None]
@@ -161,10 +161,10 @@ def test_bad_rows_within_the_bound_do_not_get_through(rule, m, bad):
     assert np.isfinite(aggregate).all()
     centre = honest.mean(axis=0)
     radius = np.linalg.norm(honest - centre, axis=1).max()
-    if entry.traits & {"stateful", "server"} or "translation" not in entry.traits:
+    if spec.traits & {"stateful", "server"} or "translation" not in spec.traits:
         radius = np.linalg.norm(honest, axis=1).max()  # what starts from zero, or is clipped to a length
     assert np.linalg.norm(aggregate - centre) <= (1 + 2 * (m - n_byz) / (m - 2 * n_byz)) * radius
-    if "coordinatewise" in entry.traits:
+    if "coordinatewise" in spec.traits:
         assert (aggregate >= honest.min(axis=0) - 1e-5).all() and (aggregate <= honest.max(axis=0) + 1e-5).all()
 
 
@@ -172,18 +172,18 @@ def having(trait):
     return pytest.mark.parametrize("rule", sorted(name for name, e in AGGREGATORS.items() if trait in e.traits))
 
 
-BEFORE_RULES = [f"{pre}+median" for pre in PRE_RULES]
+BEFORE_RULES = [f"{pre}+median" for pre in PREAGGREGATORS]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*AGGREGATORS, *BEFORE_RULES])
 def test_derivatives_beside_a_nan_are_finite_where_the_value_is(name):
-    made = rule_entry(name).make()
+    made = rule_spec(name).factory()
     rows = normal(8, 5)
     like, rows[3] = normal(8, 5), np.nan
 
     def total(rows):
-        vector = made.apply(rows, made.init(8, 5), a_round(like, jnp.int32(1)))[0]
+        vector = made.apply(rows, made.init(8, 5), make_context(like, jnp.int32(1)))[0]
         return vector.sum(), vector
 
     (_, vector), slope = jax.jit(jax.value_and_grad(total, has_aux=True))(jnp.asarray(rows))
@@ -216,8 +216,8 @@ def test_order_of_workers_does_not_count(rule, m):
 
 @pytest.mark.slow
 def test_brsgd_with_all_ties_does_not_see_the_order():
-    made = AGGREGATORS["brsgd"].make(score_tie="all")
-    run = jax.jit(lambda rows, like: made.apply(rows, (), a_round(like, jnp.int32(1))))
+    made = AGGREGATORS["brsgd"].factory(score_tie="all")
+    run = jax.jit(lambda rows, like: made.apply(rows, (), make_context(like, jnp.int32(1))))
     for seed in range(5):
         rows = jnp.asarray(normal(8, 5, seed=seed))
         order = np.random.default_rng(seed).permutation(8)
@@ -278,10 +278,10 @@ def test_the_bound_is_a_number_of_workers_that_leaves_a_majority(rule):
 
 
 def test_the_factory_is_documented_and_keyword_only(rule):
-    entry = AGGREGATORS[rule]
-    assert entry.summary.endswith(".") and entry.source
-    assert "Tolerates:" in entry.make.__doc__
-    assert {p.kind for p in inspect.signature(entry.make).parameters.values()} <= {inspect.Parameter.KEYWORD_ONLY}
+    spec = AGGREGATORS[rule]
+    assert spec.summary.endswith(".") and spec.source
+    assert "Tolerates:" in spec.factory.__doc__
+    assert {p.kind for p in inspect.signature(spec.factory).parameters.values()} <= {inspect.Parameter.KEYWORD_ONLY}
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_the_factory_is_documented_and_keyword_only(rule):
 )
 def test_an_unknown_choice_is_refused_with_the_known_ones(rule, option, choices):
     with pytest.raises(ValueError, match=f"{rule}: {option}='nonsense' is not (one of )?{choices}"):
-        AGGREGATORS[rule].make(**{option: "nonsense"})
+        AGGREGATORS[rule].factory(**{option: "nonsense"})
 
 
 WORKERS, STEPS = 10, 40
@@ -308,18 +308,18 @@ def descent(rule, n_byz):
     Honest gradients are noisy ones of length 0.1; Byzantine workers turn theirs around and stretch them fourfold.
     """
     d = 12
-    made = AGGREGATORS[rule].make()
+    made = AGGREGATORS[rule].factory()
     byz = jnp.isin(jnp.arange(WORKERS), jnp.arange(0, 3 * n_byz, 3))  # one in each group of a rule with shared batches
-    group = groups(WORKERS, min(made.load, WORKERS))
+    group = groups(WORKERS, min(made.redundancy, WORKERS))
 
     def step(carry, t):
         x, previous, state = carry
         key = jax.random.fold_in(jax.random.key(0), t)
         grads = (x + 0.003 * jax.random.normal(key, (WORKERS, d)))[group]
         sent = jnp.where(byz[:, None], -4 * grads, grads)
-        rnd = a_round(sent, jnp.int32(n_byz), t)._replace(lr=0.1, params=x, previous=previous, epoch=10)
-        rnd = rnd._replace(server_loss=lambda n: lambda params: jnp.square(params).sum() / 2)
-        out, state, _ = made.apply(sent, state, rnd)
+        ctx = make_context(sent, jnp.int32(n_byz), t)._replace(lr=0.1, params=x, previous=previous, epoch=10)
+        ctx = ctx._replace(server_loss=lambda n: lambda params: jnp.square(params).sum() / 2)
+        out, state, _ = made.apply(sent, state, ctx)
         x = x - 0.1 * out
         mean = jnp.abs(out - sent.mean(axis=0)).max() <= 1e-5 * jnp.abs(out).max()
         return (x, out, state), (jnp.linalg.norm(x), mean)

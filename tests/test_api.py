@@ -68,7 +68,9 @@ def test_tensors_that_require_grad_are_detached(dtype):
     assert aggregate.dtype == jnp.float32
     np.testing.assert_array_equal(aggregate, [4, 6, 9])
     np.testing.assert_array_equal(byzsim.aggregate("median", [Tensor(row, dtype) for row in ROWS]), [4, 6, 9])
-    sent = byzsim.attack("scaling", Tensor(ROWS, dtype), n_byz=1, own=Tensor(ROWS[:1], dtype), factor=Tensor(2.0))
+    sent = byzsim.forge(
+        "scaling", Tensor(ROWS, dtype), n_byz=1, byzantine_gradients=Tensor(ROWS[:1], dtype), factor=Tensor(2.0)
+    )
     np.testing.assert_array_equal(sent, [[2, 4, 6]])
 
 
@@ -151,10 +153,13 @@ def test_options_may_be_arrays_of_no_dimension():
             byzsim.aggregate("centered_clipping", ROWS, tau=one), byzsim.aggregate("centered_clipping", ROWS, tau=1.0)
         )
         np.testing.assert_array_equal(
-            byzsim.attack("alie", ROWS, n_byz=1, z=one), byzsim.attack("alie", ROWS, n_byz=1, z=1)
+            byzsim.forge("alie", ROWS, n_byz=1, z=one), byzsim.forge("alie", ROWS, n_byz=1, z=1)
         )
-        assert byzsim.Cell(rule="centered_clipping", rule_args={"tau": one}, lr=one).as_dict()["rule_args"]["tau"] == 1
-    assert byzsim.Cell(m=jnp.int32(10), lr=jnp.float32(0.5)) == byzsim.Cell(m=10, lr=0.5)
+        assert (
+            byzsim.RunConfig(rule="centered_clipping", rule_args={"tau": one}, lr=one).as_dict()["rule_args"]["tau"]
+            == 1
+        )
+    assert byzsim.RunConfig(m=jnp.int32(10), lr=jnp.float32(0.5)) == byzsim.RunConfig(m=10, lr=0.5)
 
 
 def test_what_is_called_traced_may_be_traced():
@@ -162,7 +167,7 @@ def test_what_is_called_traced_may_be_traced():
         return byzsim.aggregate("centered_clipping", ROWS, tau=tau, lr=lr)
 
     np.testing.assert_allclose(jax.jit(clipped)(1.0, 0.1), clipped(1.0, 0.1), rtol=1e-6)
-    shift = jax.vmap(lambda z: byzsim.attack("alie", ROWS, n_byz=1, z=z))(jnp.arange(2.0))
+    shift = jax.vmap(lambda z: byzsim.forge("alie", ROWS, n_byz=1, z=z))(jnp.arange(2.0))
     np.testing.assert_allclose(shift[:, 0], [np.mean(ROWS, 0), np.mean(ROWS, 0) - np.std(ROWS, 0)], rtol=1e-6)
     slope = jax.grad(lambda rows: byzsim.aggregate("mean", rows).sum())(jnp.array(ROWS, jnp.float32))
     np.testing.assert_allclose(slope, np.full((3, 3), 1 / 3), rtol=1e-6)
@@ -177,7 +182,7 @@ def test_what_is_called_traced_may_be_traced():
         ),
         (lambda x: byzsim.aggregate("krum", ROWS, f=x), "f is traced by JAX here"),
         (lambda x: byzsim.aggregate("median", ROWS, seed=x), "seed is traced by JAX here"),
-        (lambda x: byzsim.Cell(rule="centered_clipping", rule_args={"tau": x}), "tau is traced by JAX here"),
+        (lambda x: byzsim.RunConfig(rule="centered_clipping", rule_args={"tau": x}), "tau is traced by JAX here"),
         (lambda x: byzsim.robustness("centered_clipping", 11, 2, tau=x), "tau is traced by JAX here"),
         (
             lambda x: byzsim.aggregate("centered_clipping", ROWS, tau=x[None]),
@@ -215,9 +220,9 @@ def test_beyond_the_bound_is_an_error_if_strict():
 def test_simulate_measures_after_every_epoch(world):
     done = []
     pair = (world.images, world.labels)
-    curve = byzsim.simulate(pair, pair, model="softmax", m=4, batch=4, epochs=3, on_epoch=done.append)
-    assert done == [1, 2, 3] and not curve.diverged
-    assert all(series.shape == (3,) and np.isfinite(series).all() for series in curve[:-3])
+    history = byzsim.simulate(pair, pair, model="softmax", m=4, batch=4, epochs=3, on_epoch=done.append)
+    assert done == [1, 2, 3] and not history.diverged
+    assert all(series.shape == (3,) and np.isfinite(series).all() for series in history[:-3])
 
 
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
@@ -245,30 +250,30 @@ def test_data_that_cannot_be_run_is_refused(images, labels, message):
 def test_classes_are_the_labels_that_are_there(world, monkeypatch):
     """What is trained on digits 3 and 7 is what is trained on the same data named 0 and 1; so under every attack."""
     seen = []
-    monkeypatch.setattr(grid, "run", lambda program, knobs, *data, **how: seen.append((program, data)) or [None])
+    monkeypatch.setattr(grid, "run", lambda static, dynamic, *data, **how: seen.append((static, data)) or [None])
     for named in ([3, 7], [0, 1], [1, 255]):
         pair = world.images, np.array(named)[world.labels % 2]
         byzsim.simulate(pair, pair, **TINY, rule="median", attack="label_flip", n_byz=1)
-    (program, data), *others = seen
-    assert program.n_classes == 2 and program.model.n_classes == 2
+    (static, data), *others = seen
+    assert static.n_classes == 2 and static.model.n_classes == 2
     np.testing.assert_array_equal(data[0].labels, world.labels % 2)
     for other, given in others:
-        assert other == program
+        assert other == static
         jax.tree.map(np.testing.assert_array_equal, given, data)
 
 
 def test_classes_of_the_test_set_count_too(world, monkeypatch):
     seen = []
-    monkeypatch.setattr(grid, "run", lambda program, knobs, *data, **how: seen.append((program, data)) or [None])
+    monkeypatch.setattr(grid, "run", lambda static, dynamic, *data, **how: seen.append((static, data)) or [None])
     few, all_of_them = (world.images, np.full(64, 7)), (world.images, world.labels * 3)
     byzsim.simulate(few, all_of_them, **TINY)
-    ((program, (train, test)),) = seen
-    assert program.n_classes == 5 and set(train.labels.tolist()) == {3}
+    ((static, (train, test)),) = seen
+    assert static.n_classes == 5 and set(train.labels.tolist()) == {3}
     np.testing.assert_array_equal(np.unique(test.labels), [0, 1, 2, 4])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attack", [name for name, entry in byzsim.ATTACKS.items() if "data" in entry.traits])
+@pytest.mark.parametrize("attack", [name for name, spec in byzsim.ATTACKS.items() if "data" in spec.traits])
 def test_attacks_on_labels_do_not_know_gaps(attack, world):
     """The same bits as of the same classes numbered from 0."""
     digests = set()
@@ -297,25 +302,27 @@ def test_several_rounds_go_through_a_memory():
 
 
 def test_what_attackers_send():
-    np.testing.assert_allclose(byzsim.attack("inner_product", HONEST, n_byz=2, epsilon=2.0), [[-6, -4]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(byzsim.forge("inner_product", HONEST, n_byz=2, epsilon=2.0), [[-6, -4]] * 2, rtol=1e-6)
     own = [[1.0, -1.0]]
-    np.testing.assert_array_equal(byzsim.attack("scaling", HONEST, n_byz=1, own=own, factor=3.0), [[3, -3]])
-    assert byzsim.attack("inner_product", [HONEST] * 4, n_byz=1).shape == (4, 1, 2)
-    assert byzsim.attack("alie", HONEST, n_byz=0).shape == (0, 2)
+    np.testing.assert_array_equal(
+        byzsim.forge("scaling", HONEST, n_byz=1, byzantine_gradients=own, factor=3.0), [[3, -3]]
+    )
+    assert byzsim.forge("inner_product", [HONEST] * 4, n_byz=1).shape == (4, 1, 2)
+    assert byzsim.forge("alie", HONEST, n_byz=0).shape == (0, 2)
 
 
 def test_nobody_sends_nothing(attack):
     if "data" not in ATTACKS[attack].traits:
-        assert byzsim.attack(attack, HONEST, n_byz=0).shape == (0, 2)
-        assert byzsim.attack(attack, [HONEST] * 4, n_byz=0, own=np.zeros((4, 0, 2))).shape == (4, 0, 2)
+        assert byzsim.forge(attack, HONEST, n_byz=0).shape == (0, 2)
+        assert byzsim.forge(attack, [HONEST] * 4, n_byz=0, byzantine_gradients=np.zeros((4, 0, 2))).shape == (4, 0, 2)
 
 
 def test_own_work_is_asked_for_where_it_is_read():
-    np.testing.assert_array_equal(byzsim.attack("sign_flip", HONEST, n_byz=1, of="mean"), [[-3, -2]])
-    assert byzsim.attack("gaussian", HONEST, n_byz=1).shape == (1, 2)
+    np.testing.assert_array_equal(byzsim.forge("sign_flip", HONEST, n_byz=1, of="mean"), [[-3, -2]])
+    assert byzsim.forge("gaussian", HONEST, n_byz=1).shape == (1, 2)
     for name, options in (("sign_flip", {}), ("gaussian", {"mode": "add"}), ("burst+gaussian", {})):
         with pytest.raises(ValueError, match="starts from the attackers' own work"):
-            byzsim.attack(name, HONEST, n_byz=1, **options)
+            byzsim.forge(name, HONEST, n_byz=1, **options)
 
 
 FORKED = """
@@ -327,7 +334,7 @@ def work(how):
         if how == "aggregate":
             byzsim.aggregate("median", [[1.0], [2.0], [3.0]])
         else:
-            byzsim.attack("alie", [[1.0], [2.0], [3.0]], n_byz=1)
+            byzsim.forge("alie", [[1.0], [2.0], [3.0]], n_byz=1)
     except RuntimeError as error:
         return str(error)
     return "worked"
@@ -361,9 +368,12 @@ def test_a_fork_after_work_is_told_and_does_not_hang(environment, when):
         ({"name": "label_flip", "n_byz": 1}, "label_flip changes labels, not gradients"),
         (
             {"name": "scaling", "n_byz": 1},
-            r"scaling starts from the attackers' own work: give own=..., of shape \(1, 2\)",
+            r"scaling starts from the attackers' own work: give byzantine_gradients=..., of shape \(1, 2\)",
         ),
-        ({"name": "scaling", "n_byz": 1, "own": [[1.0]]}, r"own has shape \(1, 1\); expected \(1, 2\)"),
+        (
+            {"name": "scaling", "n_byz": 1, "byzantine_gradients": [[1.0]]},
+            r"byzantine_gradients has shape \(1, 1\); expected \(1, 2\)",
+        ),
         ({"name": "alie", "n_byz": -1}, "n_byz=-1 is not a whole number"),
         ({"name": "alie", "n_byz": 1.5}, "n_byz=1.5 is not a whole number"),
         ({"name": "alie", "n_byz": 1, "f": 9}, "f=9 is not a whole number from 0 to m=4"),
@@ -374,7 +384,7 @@ def test_a_fork_after_work_is_told_and_does_not_hang(environment, when):
 )
 def test_calls_that_make_no_sense_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
-        byzsim.attack(honest=HONEST, **call)
+        byzsim.forge(honest=HONEST, **call)
 
 
 def test_a_rule_that_asks_for_the_servers_data_says_so():

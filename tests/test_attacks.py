@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import ATTACKS, Round, oneshot
+from byzsim import ATTACKS, Context, oneshot
 from byzsim.attacks._search import alie_z
 from zoo import as_users_do, called, known_answers, reference
 
@@ -17,8 +17,8 @@ BYZ = np.isin(np.arange(8), [1, 4, 6])  # of 2 attackers and fewer ALIE's z_max 
 ROWS = np.random.default_rng(5).normal(size=(8, 11)).astype(np.float32)
 TRACED = [
     (name, option)
-    for name, entry in ATTACKS.items()
-    for option, parameter in inspect.signature(entry.make).parameters.items()
+    for name, spec in ATTACKS.items()
+    for option, parameter in inspect.signature(spec.factory).parameters.items()
     if isinstance(parameter.default, float | None)
 ]
 ROUNDS = np.random.default_rng(6).normal(size=(50, 8, 11)).astype(np.float32)
@@ -30,9 +30,9 @@ def half(rows):
     return rows[order].mean(axis=0)
 
 
-def a_round(key, t, byz, d):
+def make_context(key, t, byz, d):
     centre = jnp.linspace(-1, 1, d)
-    return Round(
+    return Context(
         jax.random.fold_in(key, t),
         jnp.int32(t),
         jnp.asarray(byz).sum(),
@@ -50,7 +50,7 @@ def compiled_rounds(call, jit):
 
         def step(state, now):
             t, rows = now
-            rows, state = made.grads(rows, byz, state, a_round(key, t, byz, rows.shape[-1]))
+            rows, state = made.grads(rows, byz, state, make_context(key, t, byz, rows.shape[-1]))
             return state, rows
 
         return jax.lax.scan(step, made.init(*rounds.shape[1:]), (jnp.arange(len(rounds)), rounds))[1]
@@ -75,18 +75,18 @@ def test_proposals_keep_shape_type_and_are_finite(attack):
 
 
 def test_labels_keep_shape_and_type_and_change_only_with_the_data_trait(attack):
-    labels, rnd = jnp.arange(10).reshape(2, 5), Round(jax.random.key(0), jnp.int32(0), jnp.int32(1))
-    changed = ATTACKS[attack].make().labels(labels, 10, rnd)
+    labels, ctx = jnp.arange(10).reshape(2, 5), Context(jax.random.key(0), jnp.int32(0), jnp.int32(1))
+    changed = ATTACKS[attack].factory().labels(labels, 10, ctx)
     assert changed.shape == labels.shape and changed.dtype == labels.dtype
     assert changed.min() >= 0 and changed.max() < 10
     assert bool((changed != labels).any()) == ("data" in ATTACKS[attack].traits)
 
 
 def test_state_keeps_its_structure_and_is_there_only_for_stateful_attacks(attack):
-    made = ATTACKS[attack].make()
+    made = ATTACKS[attack].factory()
     state = made.init(*ROWS.shape)
-    rnd = a_round(jax.random.key(0), 0, BYZ, ROWS.shape[1])
-    after = jax.eval_shape(lambda: made.grads(jnp.asarray(ROWS), jnp.asarray(BYZ), state, rnd)[1])
+    ctx = make_context(jax.random.key(0), 0, BYZ, ROWS.shape[1])
+    after = jax.eval_shape(lambda: made.grads(jnp.asarray(ROWS), jnp.asarray(BYZ), state, ctx)[1])
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert bool(jax.tree.leaves(state)) == ("stateful" in ATTACKS[attack].traits)
 
@@ -127,8 +127,8 @@ def test_only_stochastic_attacks_read_the_key(attack):
     labels = jnp.arange(10).reshape(2, 5)
 
     def all_that_is_changed(key):
-        rnd = a_round(jax.random.key(key), 0, BYZ, ROWS.shape[1])
-        return np.append(forged(attack, key=key), ATTACKS[attack].make().labels(labels, 10, rnd))
+        ctx = make_context(jax.random.key(key), 0, BYZ, ROWS.shape[1])
+        return np.append(forged(attack, key=key), ATTACKS[attack].factory().labels(labels, 10, ctx))
 
     np.testing.assert_array_equal(all_that_is_changed(0), all_that_is_changed(0))
     same = np.array_equal(all_that_is_changed(0), all_that_is_changed(1), equal_nan=True)
@@ -139,17 +139,20 @@ def test_only_stochastic_attacks_read_the_key(attack):
 @pytest.mark.parametrize(("attack", "option"), TRACED)
 def test_traced_strength_is_static_strength(attack, option):
     others = next(given for given in reference("attacks", attack).OPTIONS if option in given)  # with which it counts
-    made, rnd = ATTACKS[attack].make(**others | {option: 3.0}), a_round(jax.random.key(0), 0, BYZ, ROWS.shape[1])
-    static = jax.jit(lambda sent, byz: made.grads(sent, byz, made.init(*ROWS.shape), rnd)[0])(ROWS, BYZ)
+    made, ctx = (
+        ATTACKS[attack].factory(**others | {option: 3.0}),
+        make_context(jax.random.key(0), 0, BYZ, ROWS.shape[1]),
+    )
+    static = jax.jit(lambda sent, byz: made.grads(sent, byz, made.init(*ROWS.shape), ctx)[0])(ROWS, BYZ)
     twice, thrice = (forged(attack, **others | {option: strength}) for strength in (2.0, 3.0))
     np.testing.assert_allclose(thrice[BYZ], static[BYZ], rtol=2e-6, atol=1e-7)  # two programs
     assert (twice[BYZ] != thrice[BYZ]).any()
 
 
 def test_every_attack_is_documented_and_keyword_only(attack):
-    entry = ATTACKS[attack]
-    assert entry.summary.endswith(".") and entry.source
-    assert {p.kind for p in inspect.signature(entry.make).parameters.values()} <= {inspect.Parameter.KEYWORD_ONLY}
+    spec = ATTACKS[attack]
+    assert spec.summary.endswith(".") and spec.source
+    assert {p.kind for p in inspect.signature(spec.factory).parameters.values()} <= {inspect.Parameter.KEYWORD_ONLY}
 
 
 # Values
@@ -224,12 +227,12 @@ def test_known_answers(name, golden, through_jax):
     np.testing.assert_allclose(slow, golden["output"], rtol=near, atol=near, err_msg=golden["source"])
     if not through_jax:
         return
-    made, mask, ours = ATTACKS[name].make(**golden["options"]), jnp.asarray(byz), []
+    made, mask, ours = ATTACKS[name].factory(**golden["options"]), jnp.asarray(byz), []
     state = made.init(*rounds.shape[1:])
     for t, sent in enumerate(rounds):
-        rnd = a_round(jax.random.key(0), t, byz, rows.shape[-1])
-        rnd = rnd._replace(previous=jnp.float32(previous), aggregate=lambda rows: rows.mean(axis=0))
-        forged_rows, state = jax.jit(lambda sent, state, rnd=rnd: made.grads(sent, mask, state, rnd))(sent, state)
+        ctx = make_context(jax.random.key(0), t, byz, rows.shape[-1])
+        ctx = ctx._replace(previous=jnp.float32(previous), aggregate=lambda rows: rows.mean(axis=0))
+        forged_rows, state = jax.jit(lambda sent, state, ctx=ctx: made.grads(sent, mask, state, ctx))(sent, state)
         ours.append(forged_rows[byz])
     np.testing.assert_allclose(ours if rows.ndim == 3 else ours[0], golden["output"], rtol=near, atol=near)
 
@@ -258,17 +261,17 @@ def test_the_searches_of_byzfl(attack, first, shift, output):
 
 def test_an_attack_says_whether_it_asks_for_the_full_gradient(attack):
     """Where nobody has it, such as in `byzsim.robustness`, these are left out."""
-    made, d = ATTACKS[attack].make(), ROWS.shape[1]
-    rnd = oneshot.a_round(jax.random.key(0), 3, d, aggregate=half, loss_after=jnp.sum)
+    made, d = ATTACKS[attack].factory(), ROWS.shape[1]
+    ctx = oneshot.make_context(jax.random.key(0), 3, d, aggregate=half, loss_after=jnp.sum)
     with pytest.raises(ValueError) if "full_gradient" in ATTACKS[attack].traits else contextlib.nullcontext():
-        jax.eval_shape(lambda rows: oneshot.forge(made, rows, jnp.asarray(BYZ), rnd)[0], ROWS)
+        jax.eval_shape(lambda rows: oneshot.forged_rows(made, rows, jnp.asarray(BYZ), ctx)[0], ROWS)
 
 
 def test_random_labels_are_uniform():
     """Each class as often as the others, within six standard errors, whatever the true label is."""
     n, classes = 20_000, 5
-    rnd = Round(jax.random.key(0), jnp.int32(0), jnp.int32(1))
-    drawn = ATTACKS["random_labels"].make().labels(jnp.full((2, n // 2), 3), classes, rnd)
+    ctx = Context(jax.random.key(0), jnp.int32(0), jnp.int32(1))
+    drawn = ATTACKS["random_labels"].factory().labels(jnp.full((2, n // 2), 3), classes, ctx)
     np.testing.assert_allclose(np.bincount(np.ravel(drawn), minlength=classes) / n, 1 / classes, atol=6 * 0.4 / n**0.5)
     assert (drawn[0] != drawn[1]).any()
 
@@ -290,7 +293,7 @@ OTHERS = [  # options with which an attack reads its own workers' work, or does 
 def test_an_attack_says_whether_it_reads_byzantine_rows(attack, options):
     moved = np.where(BYZ[:, None], ROUNDS + 1, ROUNDS)
     before, after = forged_rounds(attack, rounds=ROUNDS, **options), forged_rounds(attack, rounds=moved, **options)
-    own = ATTACKS[attack].make(**options).own
+    own = ATTACKS[attack].factory(**options).reads_own_gradients
     assert np.array_equal(before[:, BYZ], after[:, BYZ], equal_nan=True) == (not own)
     if "collusive" in ATTACKS[attack].traits and not options:
         assert not own
@@ -328,6 +331,6 @@ def test_gaussian_noise_does_not_depend_on_who_else_attacks():
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_label_flip_mirrors_the_labels(n_classes):
     labels = jnp.arange(n_classes)[None]
-    rnd = Round(jax.random.key(0), jnp.int32(0), jnp.int32(1))
-    flipped = ATTACKS["label_flip"].make().labels(labels, n_classes, rnd)
+    ctx = Context(jax.random.key(0), jnp.int32(0), jnp.int32(1))
+    flipped = ATTACKS["label_flip"].factory().labels(labels, n_classes, ctx)
     np.testing.assert_array_equal(flipped, labels[:, ::-1])

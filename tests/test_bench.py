@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, PRE_RULES, Cell, grid
+from byzsim import AGGREGATORS, PREAGGREGATORS, RunConfig, grid
 from byzsim.experiments import bench, cli
 from byzsim.experiments.bench import environment, page, rules, start, steps
 from byzsim.experiments.bench.findings import Finding
@@ -104,9 +104,9 @@ def test_a_wrong_rule_is_caught(tmp_path):
 
 @pytest.mark.parametrize(("model", "shape"), [("lenet", (28, 28)), ("resnet20", (32, 32, 3))])
 def test_parameters_go_to_torch_and_back(model, shape):
-    (group,) = grid.plan([Cell(model=model, batch=8)], 10)
+    (group,) = grid.plan([RunConfig(model=model, batch=8)], 10)
     one = np.zeros((1, *shape), np.uint8)
-    shapes = jax.eval_shape(group.program.model.init, jax.random.key(0), one)
+    shapes = jax.eval_shape(group.static.model.init, jax.random.key(0), one)
     tree = jax.tree.map(lambda leaf: np.arange(leaf.size, dtype=np.float32).reshape(leaf.shape), shapes)
     theirs = steps.to_torch(tree)
     layers = {"ConvPool_1": (16, 6, 5, 5), "Dense_0": (120, 400)}
@@ -117,11 +117,11 @@ def test_parameters_go_to_torch_and_back(model, shape):
 
 def test_settings_and_twins_are_known_here():
     for setting in steps.SETTINGS:
-        assert setting.cell(8).f == steps.F
+        assert setting.run_config(8).f == steps.F
     for name, twins in rules.TWINS.items():
         for twin in twins:
-            options(name, rules._entry(name), twin.options)
-    assert rules.READS.keys() | rules.PRODUCTS.keys() <= AGGREGATORS.keys() | PRE_RULES.keys()
+            options(name, rules._spec(name), twin.options)
+    assert rules.READS.keys() | rules.PRODUCTS.keys() <= AGGREGATORS.keys() | PREAGGREGATORS.keys()
 
 
 def test_memory_is_counted_in_copies_of_the_matrix():

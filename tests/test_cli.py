@@ -18,12 +18,12 @@ import time
 import jax
 import pandas as pd
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
 from byzsim.experiments import arguments, cli, records, report
 from byzsim.experiments.cli import commands, listing
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import Config, cells, fraction, workers
+from byzsim.experiments.plan import Config, fraction, runs, workers
 from byzsim.experiments.records import folders, provenance
 from byzsim.experiments.report import page, settings
 from byzsim.experiments.run import display
@@ -42,26 +42,26 @@ def run(argv, capsys):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Results of two small cells, run once for the module."""
+    """Results of two small runs, run once for the module."""
     folder = tmp_path_factory.mktemp("results")
     assert cli.main(["run", *SMOKE, "--results", str(folder)]) == 0
     return folder
 
 
-def runs(folder):
+def runs_file(folder):
     return folder / "smoke+epochs=2" / "runs.jsonl"
 
 
 def test_list_names_every_member_with_its_source(capsys):
     code, out, _ = run(["list"], capsys)
     assert code == 0
-    for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES):
-        for name, entry in zoo.items():
-            assert f"  {name} " in out and entry.source in out
+    for zoo in (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES):
+        for name, spec in zoo.items():
+            assert f"  {name} " in out and spec.source in out
 
 
 def test_the_listing_is_what_the_registries_hold():
-    zoos = (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES)
+    zoos = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES)
     for members, zoo in zip(listing.everything().values(), zoos, strict=True):
         summaries = [getattr(e, "title", None) or e.summary for e in zoo.values()]
         assert members == list(zip(zoo, summaries, (e.source for e in zoo.values()), strict=True))
@@ -93,7 +93,9 @@ def test_every_command_has_help_with_examples(command, args, capsys):
 def test_help_tells_the_truth(capsys):
     """Each example that takes no time, and none of another kind, is refused for what it says."""
     examples = [line.split("   ")[0] for text in cli.HELP.values() for line in text.splitlines() if line[:2] == "  "]
-    known = {name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES) for name in zoo}
+    known = {
+        name for zoo in (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES) for name in zoo
+    }
     for example in examples:
         _, command, *rest = example.split()
         assert command in cli.COMMANDS
@@ -102,7 +104,7 @@ def test_help_tells_the_truth(capsys):
         if command == "show" and "--plugins" not in rest:
             assert {part for name in rest for part in name.split("+")} <= known
     config = arguments.parsed(commands.Run, ["--m", "11", "--alphas", "0", "2/11"], prog="", default=smoke()).config
-    assert {cell.n_byz for cell in cells(config)} == {0, 2}
+    assert {run_config.n_byz for run_config in runs(config)} == {0, 2}
 
 
 def smoke():
@@ -113,24 +115,24 @@ def test_version(capsys):
     assert run(["--version"], capsys)[:2] == (0, f"byzsim {importlib.metadata.version('byzsim')}\n")
 
 
-@pytest.mark.parametrize("zoo", [AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS, MODELS])
+@pytest.mark.parametrize("zoo", [AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS])
 def test_show_says_all_that_the_registry_has(zoo, capsys):
     words = {**RULE_TRAITS, **ATTACK_TRAITS}
-    for name, entry in zoo.items():
+    for name, spec in zoo.items():
         code, page, _ = run(["show", name], capsys)
         assert code == 0 and page.startswith(f"{name}: ")
-        assert entry.source in page and inspect.getdoc(entry.make) in page
-        for option in inspect.signature(entry.make).parameters.values():
+        assert spec.source in page and inspect.getdoc(spec.factory) in page
+        for option in inspect.signature(spec.factory).parameters.values():
             assert option.default is option.empty or f"\n  {option.name} = {option.default!r}" in page
-        for variant in entry.variants:
+        for variant in spec.variants:
             assert all(part in page for part in (f"  {variant.name}: {variant.formula}", variant.source))
             assert all(f"{name}.{option}={value}" in page for option, value in variant.options.items())
-        assert all(words[trait] in page for trait in entry.traits)
+        assert all(words[trait] in page for trait in spec.traits)
 
 
 def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
     code, out, _ = run(["show", "nnm+krum"], capsys)
-    assert code == 0 and out.startswith("nnm: pre-rule") and "\nkrum: aggregation rule" in out
+    assert code == 0 and out.startswith("nnm: preaggregator") and "\nkrum: aggregation rule" in out
     assert "f = 8 of m = 20 workers, f = 4 of m = 11" in out  # m >= 2f + 3
     assert "--rules krum --options krum.variant=byzfl\n" in out
     assert "byzsim.aggregate(\"krum\", gradients, f=2, variant='byzfl')" in out
@@ -143,7 +145,7 @@ def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
 
 def test_show_has_data_sets_and_tables(capsys):
     code, out, _ = run(["show", *DATASETS, *TABLES], capsys)
-    assert code == 0 and all(entry.source in out for entry in (*DATASETS.values(), *TABLES.values()))
+    assert code == 0 and all(spec.source in out for spec in (*DATASETS.values(), *TABLES.values()))
     assert "rules = brsgd median mean krum\n" in out
 
 
@@ -203,10 +205,10 @@ def test_a_run_in_a_hostile_place_is_whole(finished, tmp_path, environment):
     with nowhere("pipe") as out, nowhere("/dev/full") as err:
         done = subprocess.run(command, stdout=out, stderr=err, env=env, check=False)
     assert done.returncode == 0
-    kept, before = records.read(runs(tmp_path)), records.read(runs(finished))
+    kept, before = records.read(runs_file(tmp_path)), records.read(runs_file(finished))
     assert [(r["id"], r["digest"]) for r in kept] == [(r["id"], r["digest"]) for r in before]
-    assert {path.name for path in runs(finished).parent.iterdir() if path.suffix} == {
-        path.name for path in runs(tmp_path).parent.iterdir() if path.suffix
+    assert {path.name for path in runs_file(finished).parent.iterdir() if path.suffix} == {
+        path.name for path in runs_file(tmp_path).parent.iterdir() if path.suffix
     }
 
 
@@ -275,8 +277,8 @@ def test_commas_of_options_and_conditions_are_left_to_them():
 
 
 @pytest.mark.slow
-def test_a_record_holds_the_whole_cell_and_where_it_comes_from(finished):
-    found = records.read(runs(finished))
+def test_a_record_holds_the_whole_run_and_where_it_comes_from(finished):
+    found = records.read(runs_file(finished))
     assert [(r["attack"], r["alpha"], r["n_byz"]) for r in found] == [("none", 0.0, 0), ("gaussian", 0.2, 2)]
     for r in found:
         assert (r["table"], r["rule"], r["m"], r["f"], r["seed"], r["epochs"]) == (
@@ -290,44 +292,44 @@ def test_a_record_holds_the_whole_cell_and_where_it_comes_from(finished):
         assert len(r["accuracy"]) == 2 and r["final_accuracy"] == r["accuracy"][-1]
         assert r["best_accuracy"] == max(r["accuracy"])
         assert {"commit", "dirty", "versions", "device", "seconds", "data_digest", "numerics"} <= r.keys()
-        assert len(r["digest"]) == 16 and r["mode"] == "cell by cell"
+        assert len(r["digest"]) == 16 and r["mode"] == "run by run"
     assert found[1]["attack_args"] == {"sigma": 200.0, "mode": "replace"} and found[1]["beyond_bound"]
 
 
-def test_a_finished_cell_is_not_run_again(finished, capsys):
-    before = runs(finished).read_bytes()
+def test_a_finished_run_is_not_run_again(finished, capsys):
+    before = runs_file(finished).read_bytes()
     code, out, _ = run(["run", *SMOKE, "--results", finished], capsys)
     assert code == 0 and "2 recorded before, 0 to run" in out
-    assert runs(finished).read_bytes() == before
+    assert runs_file(finished).read_bytes() == before
 
 
 def test_status_before_and_after_a_run(finished, tmp_path, capsys):
     code, out, _ = run(["status", *SMOKE, "--results", finished], capsys)
-    assert code == 0 and "2 cells: 2 done, 0 failed, 0 stale, 0 missing" in out and "would run nothing" in out
+    assert code == 0 and "2 runs: 2 done, 0 failed, 0 stale, 0 missing" in out and "would run nothing" in out
     code, out, _ = run(["status", *SMOKE, "--seeds", "0", "1", "--results", finished], capsys)
-    assert code == 0 and "4 cells: 2 done, 0 failed, 0 stale, 2 missing" in out and "1/2" in out
+    assert code == 0 and "4 runs: 2 done, 0 failed, 0 stale, 2 missing" in out and "1/2" in out
     code, out, _ = run(["status", *SMOKE, "--results", tmp_path], capsys)
     assert code == 0 and "0 done, 0 failed, 0 stale, 2 missing" in out and not list(tmp_path.iterdir())
     code, out, _ = run(["status", "--results", finished], capsys)
-    assert code == 0 and f"{finished / 'smoke+epochs=2'}: 2 cells recorded, 2 up to date" in out
+    assert code == 0 and f"{finished / 'smoke+epochs=2'}: 2 runs recorded, 2 up to date" in out
 
 
 def edited(finished, folder, **fields):
     """A copy of the results in which the second record has other fields."""
-    first, second = records.read(runs(finished))
+    first, second = records.read(runs_file(finished))
     (folder / "smoke+epochs=2").mkdir()
-    records.append(runs(folder), [first, second | fields])
+    records.append(runs_file(folder), [first, second | fields])
     return folder
 
 
-def test_verify_runs_recorded_cells_again(finished, capsys):
+def test_verify_runs_recorded_runs_again(finished, capsys):
     code, out, _ = run(["verify", *SMOKE, "--results", finished], capsys)
     assert code == 0 and out.count("same bits") == 2 and "2 of 2 agree" in out
-    assert [r["attack"] for r in records.read(runs(finished))] == ["none", "gaussian"]
+    assert [r["attack"] for r in records.read(runs_file(finished))] == ["none", "gaussian"]
 
 
 def test_verify_says_where_the_curves_part(finished, tmp_path, capsys):
-    second = records.read(runs(finished))[1]
+    second = records.read(runs_file(finished))[1]
     changed = {"digest": "0" * 16, "loss": [second["loss"][0], second["loss"][1] + 0.01]}
     code, out, _ = run(["verify", *SMOKE, "--results", edited(finished, tmp_path, **changed)], capsys)
     assert code == 1 and "1 of 2 agree" in out
@@ -335,12 +337,12 @@ def test_verify_says_where_the_curves_part(finished, tmp_path, capsys):
 
 
 def test_diff_ends_as_the_program_diff_does(finished, tmp_path, capsys):
-    here = runs(finished).parent
+    here = runs_file(finished).parent
     code, out, _ = run(["diff", here, here / "runs.jsonl"], capsys)
-    assert code == 0 and "2 cells: 2 same bits" in out
-    other = runs(edited(finished, tmp_path, digest="0" * 16, accuracy=[0.1, 0.2], final_accuracy=0.2, lr=0.25))
+    assert code == 0 and "2 runs: 2 same bits" in out
+    other = runs_file(edited(finished, tmp_path, digest="0" * 16, accuracy=[0.1, 0.2], final_accuracy=0.2, lr=0.25))
     code, out, _ = run(["diff", here, other, "--csv", tmp_path / "cells.csv"], capsys)
-    assert code == 1 and "1 same bits" in out and "1 different" in out and "changed in 1 cells: lr 0.5 -> 0.25" in out
+    assert code == 1 and "1 same bits" in out and "1 different" in out and "changed in 1 runs: lr 0.5 -> 0.25" in out
     assert (tmp_path / "cells.csv").read_text().count("\n") == 3
 
 
@@ -348,7 +350,7 @@ def test_another_setting_is_another_folder_and_another_record(finished, capsys):
     code, *_ = run(["run", *SMOKE, "--results", finished, "--lr", "0.01"], capsys)
     assert code == 0
     other = records.read(finished / "smoke+epochs=2+lr=0.01" / "runs.jsonl")
-    assert not {r["id"] for r in other} & {r["id"] for r in records.read(runs(finished))}
+    assert not {r["id"] for r in other} & {r["id"] for r in records.read(runs_file(finished))}
 
 
 @pytest.mark.slow
@@ -372,10 +374,10 @@ def test_report_fills_the_marked_place_of_a_file(finished, tmp_path, capsys):
     assert text.startswith("before") and text.endswith("after\n")
 
 
-def test_a_torn_last_line_is_said_and_its_cell_run_again(finished, tmp_path, capsys):
+def test_a_torn_last_line_is_said_and_its_run_run_again(finished, tmp_path, capsys):
     copy = tmp_path / "smoke+epochs=2"
     copy.mkdir()
-    whole = runs(finished).read_bytes()
+    whole = runs_file(finished).read_bytes()
     first = whole[: whole.index(b"\n") + 1]
     (copy / "runs.jsonl").write_bytes(first + b'{"id": "half a li')
     code, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
@@ -384,14 +386,14 @@ def test_a_torn_last_line_is_said_and_its_cell_run_again(finished, tmp_path, cap
     assert [r["attack"] for r in records.read(copy / "runs.jsonl")] == ["none", "gaussian"]
 
 
-def test_the_same_cell_gives_the_same_numbers_again(finished, tmp_path, capsys):
+def test_the_same_run_gives_the_same_numbers_again(finished, tmp_path, capsys):
     run(["run", *SMOKE, "--results", tmp_path], capsys)
-    again, before = records.read(runs(tmp_path)), records.read(runs(finished))
+    again, before = records.read(runs_file(tmp_path)), records.read(runs_file(finished))
     assert [r["loss"] for r in again] == [r["loss"] for r in before]
 
 
 @pytest.mark.slow
-def test_a_killed_run_loses_no_finished_cell(tmp_path):
+def test_a_killed_run_loses_no_finished_run(tmp_path):
     command = [sys.executable, "-m", "byzsim.experiments", "run", "smoke", "--results", str(tmp_path), "--epochs", "30"]
     command += ["--only", "rule=mean"]
     path = tmp_path / "smoke+epochs=30" / "runs.jsonl"
@@ -416,14 +418,14 @@ def test_a_killed_run_loses_no_finished_cell(tmp_path):
 PART = ["--rules", "brsgd", "--attacks", "scaling", "label_flip", "--alphas", "0", "0.1"]
 OVERRIDES = [
     "--model softmax", "--data digits", "--m 10", "--batch 32", "--epochs 2", "--steps 5", "--lr 0.1",
-    "--optimizer adam", "--momentum ema", "--momentum-beta 0.5", "--sharding dirichlet", "--dirichlet-alpha 0.5",
+    "--optimizer adam", "--momentum ema", "--momentum-beta 0.5", "--partition dirichlet", "--dirichlet-alpha 0.5",
     "--declared bounded", "--options brsgd.reading=code", "--options scaling.factor=2", "--options lenet.padding=0",
     "--quick",
 ]  # fmt: skip
 
 
 def fabricated(results, args):
-    """Records of these cells, as if they had been run, and the folder that has them."""
+    """Records of these runs, as if they had been run, and the folder that has them."""
     _, given, folder = commands._given("run", commands.Run, ["brsgd_table1", *args, "--results", str(results)])
     folder.mkdir()
     rest = {
@@ -431,7 +433,7 @@ def fabricated(results, args):
         "diverged_epoch": None, "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0, "commit": "c0ffee",
         "dirty": False, "device": "cpu", "versions": {},
     }  # fmt: skip
-    found = [{"id": f"record{i}", **cell.as_dict(), **rest} for i, cell in enumerate(cells(given.config))]
+    found = [{"id": f"record{i}", **run_config.as_dict(), **rest} for i, run_config in enumerate(runs(given.config))]
     records.append(folder / "runs.jsonl", found)
     return folder
 
@@ -498,14 +500,14 @@ def test_titles_say_what_is_run():
 
 
 def test_a_folder_is_enough(finished, capsys):
-    folder = runs(finished).parent
+    folder = runs_file(finished).parent
     known = json.loads((folder / "config.json").read_text())
     assert known["table"] == "smoke" and known["config"]["epochs"] == 2 and known["config"]["seeds"] == [0]
     assert str(finished) not in (folder / "config.json").read_text()
     code, out, _ = run(["status", folder], capsys)
-    assert code == 0 and "12 cells: 2 done" in out
+    assert code == 0 and "12 runs: 2 done" in out
     code, out, _ = run(["status", folder, "--only", SMOKE[2]], capsys)
-    assert code == 0 and "2 cells: 2 done" in out
+    assert code == 0 and "2 runs: 2 done" in out
     code, _, err = run(["status", folder, "--epochs", "3"], capsys)
     assert code == 2 and "has its settings, which epochs 2 -> 3 would change" in err
     code, _, err = run(["status", folder / "gone"], capsys)
@@ -532,7 +534,7 @@ def test_a_broken_config_is_said(tmp_path, capsys, text):
 
 
 def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
-    shutil.copytree(runs(finished).parent, tmp_path / "mine")
+    shutil.copytree(runs_file(finished).parent, tmp_path / "mine")
     where = ["--name", "mine", "--results", tmp_path]
     words = ["--title", "My title", "--labels", "mean=Plain mean"]
     for command in (["run", *SMOKE, *where, *words], ["report", tmp_path / "mine"]):
@@ -542,7 +544,7 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
     code, _, err = run(["run", *SMOKE, "--lr", "0.1", *where], capsys)
     assert code == 2 and "holds records of other settings than these: lr 0.5 -> 0.1" in err
     code, _, err = run(["report", *SMOKE[:1], "--epochs", "2", "--rules", "krum", *where], capsys)
-    assert code == 2 and "has records, but none of these cells" in err
+    assert code == 2 and "has records, but none of these runs" in err
     (tmp_path / "mine" / "config.json").unlink()
     code, _, err = run(["run", *SMOKE[:3], "--epochs", "3", *where], capsys)
     assert code == 2 and "other settings than these: epochs 2 -> 3" in err
@@ -614,7 +616,7 @@ def test_a_report_is_of_the_seeds_asked_for(undrawn, tmp_path, capsys):
 
 def test_status_names_plugins_and_ends_with_the_last_folder(finished, tmp_path, capsys):
     edited(finished, tmp_path)
-    first = records.read(runs(finished))[0]
+    first = records.read(runs_file(finished))[0]
     changed = {
         "plugin": {"rule": "mine", "sources": {"mine": "0" * 64}},
         "unknown": {"data": "no_data"},
@@ -629,7 +631,7 @@ def test_status_names_plugins_and_ends_with_the_last_folder(finished, tmp_path, 
     lines = {line.partition(":")[0].rpartition("/")[2]: line for line in out.splitlines()}
     assert code == 0 and "1 not compared (mine of a plugin: give --plugins mine)" in lines["plugin"]
     assert "1 not compared (unknown data set 'no_data'" in lines["unknown"] and "is not a record" in lines["broken"]
-    assert "1 stale (there is no such cell any more)" in lines["gone"] and "2 up to date" in lines["smoke+epochs=2"]
+    assert "1 stale (there is no such run any more)" in lines["gone"] and "2 up to date" in lines["smoke+epochs=2"]
 
 
 def test_export(finished, tmp_path, capsys):
@@ -641,8 +643,8 @@ def test_export(finished, tmp_path, capsys):
     assert table["id"][1] == "newer" and len(json.loads(table["accuracy"][0])) == 2
     assert run(["export", copy], capsys)[1] == (tmp_path / "valid.csv").read_text()
     run(["diff", copy, copy, "--csv", tmp_path / "diff.csv"], capsys)
-    cells = pd.read_csv(tmp_path / "diff.csv")
-    assert len(cells.merge(table, on=["rule", "attack", "alpha", "seed"])) == len(cells) == 2
+    runs = pd.read_csv(tmp_path / "diff.csv")
+    assert len(runs.merge(table, on=["rule", "attack", "alpha", "seed"])) == len(runs) == 2
     assert run(["export", tmp_path / "gone"], capsys)[0] == 2
 
 
@@ -679,14 +681,14 @@ def test_only_a_repository_of_our_own_sources_gives_a_commit(tmp_path):
 
 
 def test_a_record_of_an_installed_package_is_read(finished, tmp_path):
-    old = records.read(runs(finished))[0]
+    old = records.read(runs_file(finished))[0]
     records.append(tmp_path / "runs.jsonl", [old | {"commit": "unknown", "dirty": None}])
     (found,) = records.read(tmp_path / "runs.jsonl")
     assert report.provenance([found])["Commits"] == "unknown" and found["versions"]["byzsim"]
 
 
 def timed(programs, batches, epochs, compiling, running):
-    """(estimated, true) seconds left after each epoch of batches of two cells, by a clock of our own."""
+    """(estimated, true) seconds left after each epoch of batches of two runs, by a clock of our own."""
     now, total = 0.0, 2 * programs * batches
     estimate = Estimate(programs=programs, clock=lambda: now)
     true, found = programs * (compiling + 2 * batches * running), []
@@ -714,27 +716,27 @@ def test_the_time_left_where_compiling_is_all():
     found = timed(5, 1, 1, compiling=30.0, running=1.0)
     assert [left for left, _ in found] == [None, *(pytest.approx(true, abs=1e-6) for _, true in found[1:])]
     estimate = Estimate(programs=1)
-    estimate.first.parts, estimate.later.parts, estimate.later.cells, estimate.later.seconds = 1, 1, 1.0, 60.0
-    assert [estimate.words(cells) for cells in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
+    estimate.first.parts, estimate.later.parts, estimate.later.runs, estimate.later.seconds = 1, 1, 1.0, 60.0
+    assert [estimate.words(runs) for runs in (0, 0.5, 3)] == ["", "less than a minute left", "about 3 min left"]
 
 
-def test_batches_are_of_cells_at_one_epoch_the_furthest_first():
+def test_batches_are_of_runs_at_one_epoch_the_furthest_first():
     schedule = Schedule(list("abcdef"), lanes=2)
     assert schedule.batch({}) == ["a", "b"]
     assert schedule.batch({"c": 3, "e": 5, "f": 5, "d": 5}) == ["d", "e"]
-    schedule.chunk = 2
+    schedule.runs_per_device = 2
     assert schedule.batch({}) == ["a", "b", "c", "d"]
     schedule.ended(["a", "b", "c", "d"])
     assert schedule.batch({}) == ["e", "f"]
 
 
-def test_a_batch_that_fails_is_halved_then_each_cell_is_alone_then_it_is_given_up():
-    schedule = Schedule(list("abcd"), lanes=1, chunk=4)
-    assert "2 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
-    assert "1 cells at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
+def test_a_batch_that_fails_is_halved_then_each_run_is_alone_then_it_is_given_up():
+    schedule = Schedule(list("abcd"), lanes=1, runs_per_device=4)
+    assert "2 runs at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
+    assert "1 runs at once" in schedule.again(schedule.batch({}), "why", out_of_memory=True)
     assert (schedule.batch({}), schedule.halved) == (["a"], 2)
     assert schedule.again(["a"], "why", out_of_memory=True) == ""
-    schedule = Schedule(list("abcd"), lanes=3, chunk=1)
+    schedule = Schedule(list("abcd"), lanes=3, runs_per_device=1)
     assert schedule.again(schedule.batch({}), "it broke", out_of_memory=False).endswith("tried alone: it broke")
     assert schedule.batch({}) == ["a"] and schedule.batch({"d": 1}) == ["d"] and schedule.alone == {*"abc"}
     schedule.ended(["a", "b", "c"])
@@ -743,7 +745,7 @@ def test_a_batch_that_fails_is_halved_then_each_cell_is_alone_then_it_is_given_u
 
 def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(Estimate, "left", lambda self, cells: 240.0 * cells)
+    monkeypatch.setattr(Estimate, "left", lambda self, runs: 240.0 * runs)
     monkeypatch.setattr(display.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
     _, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
     lines = [line.partition(" %; ")[2] for line in out.splitlines() if line.startswith("[")]
@@ -767,7 +769,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
 
 def test_the_published_table_and_more_is_asked_for():
     table = TABLES["brsgd_table1"]
-    asked = cells(table.config)
+    asked = runs(table.config)
     assert len(asked) == 4 + 4 * 4 * 4
     assert {(c.rule, c.attack, round(c.alpha, 2)) for c in asked if c.n_byz} >= {
         (rule, attack, alpha)
@@ -790,7 +792,7 @@ def test_the_verdict_of_the_table():
 
 def test_declared_f_can_be_kept_within_the_bound():
     config = Config(rules=("krum",), attacks=("scaling",), alphas=(0.5,), declared="bounded")
-    assert [(c.n_byz, c.f) for c in cells(config)] == [(10, 8)]
+    assert [(c.n_byz, c.f) for c in runs(config)] == [(10, 8)]
 
 
 @pytest.mark.parametrize("alpha, m, n_byz", [(0.1, 20, 2), (0.45, 20, 9), (1 / 3, 9, 3), (0.0, 7, 0)])
@@ -825,19 +827,19 @@ def test_fractions_are_taken_as_they_are_printed(m):
     assert Config(rules=("mean",), attacks=("none",), alphas=shown, m=m).alphas == known
     config = Config(rules=("mean",), attacks=("alie",), alphas=known[:3], m=m)
     for text in (f"{2 / m:.4f}", f"{2 / m:.4g}", f"{2 / m:.2f}", f"{2 / m!r}", f"2/{m}"):
-        assert [cell.n_byz for cell in cells(config, [f"alpha={text}"])] == [2]
+        assert [run_config.n_byz for run_config in runs(config, [f"alpha={text}"])] == [2]
     for text in (f"{2 / m + 0.001:.4f}", "1", "1e-9", "nan", "inf", "0e999999", "2/0", f"{'9' * 400}/2"):
         with pytest.raises(UserError, match="unknown alpha"):
-            cells(Config(rules=("mean",), attacks=("alie",), alphas=known[1:3], m=m), [f"alpha={text}"])
+            runs(Config(rules=("mean",), attacks=("alie",), alphas=known[1:3], m=m), [f"alpha={text}"])
 
 
 def test_the_optimizers_that_are_offered_can_be_used():
     with pytest.raises(ValueError, match="unknown optimizer") as refused:
-        Cell(optimizer="sdg")
+        RunConfig(optimizer="sdg")
     offered = str(refused.value).partition("Known: ")[2].rstrip(".").split(", ")
     assert {"sgd", "adam", "rmsprop"} <= set(offered) and not any(name.startswith("_") for name in offered)
     for name in offered:
-        assert Cell(optimizer=name).optimizer == name
+        assert RunConfig(optimizer=name).optimizer == name
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from byzsim import ATTACKS, Cell
+from byzsim import ATTACKS, RunConfig
 from byzsim.experiments import datasets
 from byzsim.experiments.datasets import _cache, _debian, _idx, _sources, _tfds, cifar10, mnist
 from byzsim.experiments.datasets._base import Missing, dataset, digest
@@ -89,8 +89,8 @@ def load(tmp_path):
 def test_every_file_of_the_folder_is_registered():
     folder = Path(datasets.__file__).parent
     assert set(datasets.DATASETS) == {path.stem for path in folder.glob("[!_]*.py")}
-    for entry in datasets.DATASETS.values():
-        assert entry.summary and "\n" not in entry.summary and entry.source
+    for spec in datasets.DATASETS.values():
+        assert spec.summary and "\n" not in spec.summary and spec.source
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
@@ -99,8 +99,8 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 def test_describe_says_what_it_is_and_where_it_is_kept(monkeypatch, files, load):
-    entry = datasets.Entry(lambda **places: _sources.load(RECIPE, **places), "little squares", "nobody (2000)")
-    monkeypatch.setitem(datasets.DATASETS, "tiny", entry)
+    spec = datasets.Spec(lambda **places: _sources.load(RECIPE, **places), "little squares", "nobody (2000)")
+    monkeypatch.setitem(datasets.DATASETS, "tiny", spec)
     text = datasets.describe("tiny", data_dir=files, say=lambda line: None)
     for part in (
         "little squares",
@@ -613,9 +613,9 @@ def test_labels_that_nobody_has_are_refused_to_attacks_on_labels():
     images, labels = np.zeros((40, 4, 4), np.uint8), np.array([0, 2] * 20, np.uint8)
     gap = dataset((images, labels, images, labels), n_classes=3, source="here")
     tiny = {"model": "softmax", "m": 4, "batch": 4, "rule": "median", "n_byz": 1}
-    for attack in (name for name, entry in ATTACKS.items() if "data" in entry.traits):
+    for attack in (name for name, spec in ATTACKS.items() if "data" in spec.traits):
         with pytest.raises(UserError, match=f"{attack} changes labels, and no image has label 1 of 0 to 2"):
-            preflight.fit([Cell(**tiny), Cell(**tiny, attack=attack)], gap)
-    preflight.fit([Cell(**tiny, attack="alie")], gap)
+            preflight.fit([RunConfig(**tiny), RunConfig(**tiny, attack=attack)], gap)
+    preflight.fit([RunConfig(**tiny, attack="alie")], gap)
     digits = datasets.load("digits")
     assert {*digits.train_labels} == {*digits.test_labels} == {*range(digits.n_classes)}

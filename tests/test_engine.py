@@ -23,15 +23,15 @@ def softmax_gradient(world, params, index, labels=None):
     return -np.log((p * y).sum(axis=1)).mean(), np.concatenate([error.sum(axis=0), (x.T @ error).ravel()])
 
 
-def steps(world, n=5, **cell):
+def steps(world, n=5, **run_config):
     """States of a run's first steps, with the examples of each."""
-    program, knobs = world.plan(lr=LR, **cell)
-    state = world.start(program, knobs, world.train)
+    static, dynamic = world.plan(lr=LR, **run_config)
+    state = world.start(static, dynamic, world.train)
     draw = np.random.default_rng(2)
     states, batches = [state], []
     for _ in range(n):
         index = draw.integers(0, 64, (4, 4))
-        state, _ = world.step(program, knobs, state, world.train, jnp.asarray(index))
+        state, _ = world.step(static, dynamic, state, world.train, jnp.asarray(index))
         states.append(state)
         batches.append(index)
     return states, batches
@@ -76,25 +76,25 @@ def test_label_flip_changes_only_what_byzantine_workers_send(world):
 
 
 def test_what_an_epoch_reports(world):
-    program, knobs = world.plan(attack="scaling", n_byz=1, byzantine=(3,), lr=1e-30)
-    program = dataclasses.replace(program, steps=1)
-    state = world.start(program, knobs, world.train)
+    static, dynamic = world.plan(attack="scaling", n_byz=1, byzantine=(3,), lr=1e-30)
+    static = dataclasses.replace(static, steps=1)
+    state = world.start(static, dynamic, world.train)
     params, before = np.asarray(state.params, float), state
-    batch = np.asarray(engine._batches(program, knobs, state))[0]
-    state, measured = world.epoch(program, knobs, state, world.train, world.test)
+    batch = np.asarray(engine._batches(static, dynamic, state))[0]
+    state, measured = world.epoch(static, dynamic, state, world.train, world.test)
     honest = [softmax_gradient(world, params, batch[i])[0] for i in range(3)]
-    assert float(measured.facts.train_loss) == pytest.approx(np.mean(honest), rel=1e-5)
-    assert float(measured.facts.byz_weight) == pytest.approx(0.25)
+    assert float(measured.step_metrics.train_loss) == pytest.approx(np.mean(honest), rel=1e-5)
+    assert float(measured.step_metrics.byz_weight) == pytest.approx(0.25)
     assert not measured.diverged and int(state.step) == int(before.step) + 1
 
 
 @pytest.mark.parametrize(("n", "chunk"), [(24, 1000), (24, 7), (23, 7)])
 def test_evaluate_is_a_direct_computation(world, monkeypatch, n, chunk):
     monkeypatch.setattr(engine, "TEST_CHUNK", chunk)
-    program, _ = world.plan()
+    static, _ = world.plan()
     params = np.random.default_rng(1).normal(size=68)
     test = jax.tree.map(lambda x: x[:n], world.test)
-    accuracy, loss = engine.evaluate(program, jnp.asarray(params, jnp.float32), test)
+    accuracy, loss = engine.evaluate(static, jnp.asarray(params, jnp.float32), test)
     logits = params[:4] + world.images[:n].reshape(n, -1) / 255 @ params[4:].reshape(-1, 4)
     assert float(accuracy) == pytest.approx((logits.argmax(axis=1) == world.labels[:n]).mean())
     assert float(loss) == pytest.approx(softmax_gradient(world, params, np.arange(n))[0], rel=1e-5)
@@ -102,23 +102,23 @@ def test_evaluate_is_a_direct_computation(world, monkeypatch, n, chunk):
 
 def test_divergence_is_flagged_and_is_not_an_accuracy(world):
     with pytest.warns(UserWarning, match="mean withstands at most 0 of m=4"):
-        curve = world.simulate(attack="scaling", attack_args={"factor": 1e38}, n_byz=1, epochs=3, lr=1e30)
-    assert curve.diverged and curve.diverged_epoch == 1
-    for series in curve[:-3]:
+        history = world.simulate(attack="scaling", attack_args={"factor": 1e38}, n_byz=1, epochs=3, lr=1e30)
+    assert history.diverged and history.diverged_epoch == 1
+    for series in history[:-3]:
         assert series.shape == (3,) and np.isnan(series).all()
 
 
 def test_an_honest_run_learns_its_own_training_set(world):
-    curve = world.simulate(epochs=30, lr=1.0)
-    assert not curve.diverged and curve.diverged_epoch is None
-    assert curve.accuracy[-1] > curve.accuracy[0] and curve.train_loss[-1] < 0.8 * curve.train_loss[0]
-    assert (curve.byz_weight == 0).all()
+    history = world.simulate(epochs=30, lr=1.0)
+    assert not history.diverged and history.diverged_epoch is None
+    assert history.accuracy[-1] > history.accuracy[0] and history.train_loss[-1] < 0.8 * history.train_loss[0]
+    assert (history.byz_weight == 0).all()
 
 
-def batches_of(world, **cell):
-    program, knobs = world.plan(**cell)
-    state = world.start(program, knobs, world.train)
-    return state, np.asarray(engine._batches(program, knobs, state))
+def batches_of(world, **run_config):
+    static, dynamic = world.plan(**run_config)
+    state = world.start(static, dynamic, world.train)
+    return state, np.asarray(engine._batches(static, dynamic, state))
 
 
 def test_batches_cover_every_shard_once_an_epoch(world):
@@ -126,8 +126,8 @@ def test_batches_cover_every_shard_once_an_epoch(world):
     assert batches.shape == (4, 4, 4)
     for worker in range(4):
         np.testing.assert_array_equal(np.sort(batches[:, worker].ravel()), np.sort(state.shards[worker]))
-    program, knobs = world.plan()
-    later = engine._batches(program, knobs, state._replace(step=jnp.int32(4)))
+    static, dynamic = world.plan()
+    later = engine._batches(static, dynamic, state._replace(step=jnp.int32(4)))
     assert (np.asarray(later) != batches).any()
 
 
@@ -151,9 +151,9 @@ def test_another_seed_is_another_run(world):
 
 
 @pytest.mark.slow
-def test_dirichlet_shards_are_the_cells(world):
-    even, _ = batches_of(world, sharding="dirichlet", dirichlet_alpha=1000.0)
-    skewed, _ = batches_of(world, sharding="dirichlet", dirichlet_alpha=0.01)
+def test_dirichlet_shards_are_the_runs(world):
+    even, _ = batches_of(world, partition="dirichlet", dirichlet_alpha=1000.0)
+    skewed, _ = batches_of(world, partition="dirichlet", dirichlet_alpha=0.01)
 
     def largest(state):
         return np.mean([np.bincount(world.labels[np.asarray(shard)]).max() for shard in state.shards])
@@ -161,11 +161,11 @@ def test_dirichlet_shards_are_the_cells(world):
     assert largest(skewed) > largest(even) + 2
 
 
-def read_round(read):
+def read_context(read):
     """The mean, whose state is what `read` sees in the round."""
 
-    def apply(rows, state, rnd):
-        return rows.mean(axis=0), read(rows, rnd), Info(jnp.full(len(rows), 1 / len(rows)))
+    def apply(rows, state, ctx):
+        return rows.mean(axis=0), read(rows, ctx), Info(jnp.full(len(rows), 1 / len(rows)))
 
     return Aggregator(lambda m, d: jnp.zeros(()), apply)
 
@@ -173,42 +173,42 @@ def read_round(read):
 @pytest.mark.slow
 def test_rules_that_ask_get_the_servers_own_loss(world):
     """The mean loss on examples of the training set, drawn afresh in each step, at any parameters."""
-    program, knobs = world.plan(lr=LR)
+    static, dynamic = world.plan(lr=LR)
 
-    def read(rows, rnd):
-        return jnp.stack([rnd.server_loss(64)(rnd.params), rnd.server_loss(64)(rnd.params + 1), rnd.lr])
+    def read(rows, ctx):
+        return jnp.stack([ctx.server_loss(64)(ctx.params), ctx.server_loss(64)(ctx.params + 1), ctx.lr])
 
-    program = dataclasses.replace(program, rule=lambda: read_round(read)._replace(init=lambda m, d: jnp.zeros(3)))
-    state = world.start(program, knobs, world.train)
+    static = dataclasses.replace(static, rule=lambda: read_context(read)._replace(init=lambda m, d: jnp.zeros(3)))
+    state = world.start(static, dynamic, world.train)
     index = state.shards[:, :4]
-    first, _ = world.step(program, knobs, state, world.train, index)
-    drawn = np.asarray(jax.random.randint(engine._step_key(knobs, engine.Stream.SERVER, state), (1, 64), 0, 64))[0]
+    first, _ = world.step(static, dynamic, state, world.train, index)
+    drawn = np.asarray(jax.random.randint(engine._step_key(dynamic, engine.Stream.SERVER, state), (1, 64), 0, 64))[0]
     params = np.asarray(state.params, float)
     expected = [softmax_gradient(world, params, drawn)[0], softmax_gradient(world, params + 1, drawn)[0], LR]
     np.testing.assert_allclose(first.rule, expected, rtol=1e-5)
-    second, _ = world.step(program, knobs, first, world.train, index)
+    second, _ = world.step(static, dynamic, first, world.train, index)
     assert (second.rule != first.rule)[0]
 
 
 def test_everybody_knows_the_last_aggregate(world):
-    program, knobs = world.plan(lr=LR)
-    program = dataclasses.replace(
-        program,
-        rule=lambda: read_round(lambda rows, rnd: rnd.previous)._replace(init=lambda m, d: jnp.zeros(d)),
+    static, dynamic = world.plan(lr=LR)
+    static = dataclasses.replace(
+        static,
+        rule=lambda: read_context(lambda rows, ctx: ctx.previous)._replace(init=lambda m, d: jnp.zeros(d)),
     )
-    state = world.start(program, knobs, world.train)
+    state = world.start(static, dynamic, world.train)
     for _ in range(2):
-        after, _ = world.step(program, knobs, state, world.train, state.shards[:, :4])
+        after, _ = world.step(static, dynamic, state, world.train, state.shards[:, :4])
         np.testing.assert_array_equal(after.rule, state.previous)
         np.testing.assert_allclose(after.previous, (state.params - after.params) / LR, atol=1e-5)
         state = after
 
 
 def test_the_full_gradient_is_over_all_examples(world):
-    program, knobs = world.plan()
-    params = world.start(program, knobs, world.train).params
+    static, dynamic = world.plan()
+    params = world.start(static, dynamic, world.train).params
     exact = softmax_gradient(world, np.asarray(params, float), np.arange(64))[1]
-    np.testing.assert_allclose(engine.full_gradient(program, params, world.train, ()), exact, atol=1e-6)
+    np.testing.assert_allclose(engine.full_gradient(static, params, world.train, ()), exact, atol=1e-6)
 
 
 def test_an_attack_sees_the_rule_and_the_loss_after_the_step(world):
@@ -216,18 +216,18 @@ def test_an_attack_sees_the_rule_and_the_loss_after_the_step(world):
     seen = {}
 
     def make():
-        def grads(sent, byz, state, rnd):
-            out = rnd.aggregate(jnp.where(byz[:, None], 0.0, sent))
+        def grads(sent, byz, state, ctx):
+            out = ctx.aggregate(jnp.where(byz[:, None], 0.0, sent))
             seen["grads"] = True
-            return jnp.zeros_like(sent), (out, rnd.loss_after(out))
+            return jnp.zeros_like(sent), (out, ctx.loss_after(out))
 
-        return Attack(lambda m, d: (jnp.zeros(d), jnp.float32(0)), ATTACKS["none"].make().labels, grads)
+        return Attack(lambda m, d: (jnp.zeros(d), jnp.float32(0)), ATTACKS["none"].factory().labels, grads)
 
-    program, knobs = world.plan(lr=LR, rule="krum", n_byz=1)
-    program = dataclasses.replace(program, attack=make)
-    state = world.start(program, knobs, world.train)
+    static, dynamic = world.plan(lr=LR, rule="krum", n_byz=1)
+    static = dataclasses.replace(static, attack=make)
+    state = world.start(static, dynamic, world.train)
     index = state.shards[:, :4]
-    after, _ = world.step(program, knobs, state, world.train, index)
+    after, _ = world.step(static, dynamic, state, world.train, index)
     assert seen
     told, loss = after.attack
     np.testing.assert_allclose(told, after.previous, atol=1e-6)
@@ -237,10 +237,10 @@ def test_an_attack_sees_the_rule_and_the_loss_after_the_step(world):
 
 
 def test_facts_of_a_step(world):
-    program, knobs = world.plan(lr=LR, rule="krum", attack="scaling", attack_args={"factor": 50.0}, n_byz=1)
-    state = world.start(program, knobs, world.train)
+    static, dynamic = world.plan(lr=LR, rule="krum", attack="scaling", attack_args={"factor": 50.0}, n_byz=1)
+    state = world.start(static, dynamic, world.train)
     index = np.asarray(state.shards[:, :4])
-    after, facts = world.step(program, knobs, state, world.train, jnp.asarray(index))
+    after, facts = world.step(static, dynamic, state, world.train, jnp.asarray(index))
     params = np.asarray(state.params, float)
     rows = np.array([softmax_gradient(world, params, batch)[1] for batch in index])[1:]
     mean, aggregate = rows.mean(axis=0), np.asarray(after.previous, float)
@@ -267,10 +267,10 @@ def test_a_group_computes_the_batches_of_its_members(m, load, expected):
 def test_draco_is_the_exact_mean(world, attack):
     """One liar in each group of three changes nothing."""
     plans = {"m": 6, "lr": LR, "n_byz": 2, "byzantine": (1, 3)}
-    program, knobs = world.plan(rule="draco", attack=attack, **plans)
-    state = world.start(program, knobs, world.train)
+    static, dynamic = world.plan(rule="draco", attack=attack, **plans)
+    state = world.start(static, dynamic, world.train)
     index = np.random.default_rng(2).integers(0, 64, (6, 4))
-    after, facts = world.step(program, knobs, state, world.train, jnp.asarray(index))
+    after, facts = world.step(static, dynamic, state, world.train, jnp.asarray(index))
     exact = softmax_gradient(world, np.asarray(state.params, float), index.ravel())[1]
     np.testing.assert_allclose(after.previous, exact, atol=1e-6)
     assert float(facts.byz_weight) == 0
@@ -280,8 +280,8 @@ def test_draco_is_the_exact_mean(world, attack):
 VARIANTS = [
     (kind, name, variant.options)
     for kind, zoo in (("rule", AGGREGATORS), ("attack", ATTACKS))
-    for name, entry in zoo.items()
-    for variant in entry.variants
+    for name, spec in zoo.items()
+    for variant in spec.variants
 ]
 
 
@@ -289,11 +289,11 @@ VARIANTS = [
 @pytest.mark.parametrize(("kind", "name", "options"), VARIANTS, ids=str)
 def test_every_variant_goes_through_a_step(kind, name, options, world):
     """With its numbers traced, as the grid has them, and a state that keeps its structure."""
-    program, knobs = world.plan(m=11, n_byz=2, **{kind: name, f"{kind}_args": options})
-    start = functools.partial(engine.start, program)
-    state = jax.eval_shape(start, knobs, world.train)
-    index = jax.ShapeDtypeStruct((11, program.batch), jnp.int32)
-    after, facts = jax.eval_shape(functools.partial(engine.step, program), knobs, state, world.train, index)
+    static, dynamic = world.plan(m=11, n_byz=2, **{kind: name, f"{kind}_args": options})
+    start = functools.partial(engine.start, static)
+    state = jax.eval_shape(start, dynamic, world.train)
+    index = jax.ShapeDtypeStruct((11, static.batch), jnp.int32)
+    after, facts = jax.eval_shape(functools.partial(engine.step, static), dynamic, state, world.train, index)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )

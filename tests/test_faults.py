@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
+from byzsim import AGGREGATORS, Aggregator, Info, RunConfig, Spec, grid
 from byzsim.experiments import cli, records
 from byzsim.experiments.errors import Incomplete, UserError
 from byzsim.experiments.records import provenance
@@ -29,7 +29,7 @@ from byzsim.experiments.run.checkpoints import Checkpoints, Saved
 from byzsim.experiments.tables import TABLES
 from byzsim.grid import Snapshot
 
-CONFIG = {"rules": ("mean",), "attacks": ("gaussian", "alie"), "epochs": 10}  # three cells of one program, in two
+CONFIG = {"rules": ("mean",), "attacks": ("gaussian", "alie"), "epochs": 10}  # three runs of one program, in two
 # batches; two records do not leave room for a third in the file's last block of 4 kB
 CHANGING = ("time", "seconds", "commit", "dirty")  # somebody may be at work in the checkout
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def smoke(folder, say=lambda line: None, **changes):
 
 
 def outcome(folder):
-    """All that counts of the records, by cell."""
+    """All that counts of the records, by run."""
     found = records.read(folder / "runs.jsonl", lambda line: None)
     assert len({r["id"] for r in found}) == len(found)
     return {r["id"]: {k: v for k, v in r.items() if k not in CHANGING} for r in found}
@@ -101,49 +101,56 @@ STATEFUL = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("per_cell", [1, 2])
-def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path, per_cell):
-    (group,) = grid.plan([Cell(**STATEFUL, seed=seed) for seed in (1, 2, 3)], world.n_classes)
+@pytest.mark.parametrize("devices_per_run", [1, 2])
+def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path, devices_per_run):
+    (group,) = grid.plan([RunConfig(**STATEFUL, seed=seed) for seed in (1, 2, 3)], world.n_classes)
     kept = {}
 
-    def run(knobs, **how):
+    def run(dynamic, **how):
         devices = jax.devices()[:2]
         return grid.run(
-            group.program, knobs, world.train, world.test, epochs=4, devices=devices, per_cell=per_cell, **how
+            group.static,
+            dynamic,
+            world.train,
+            world.test,
+            epochs=4,
+            devices=devices,
+            devices_per_run=devices_per_run,
+            **how,
         )
 
-    whole = run(group.knobs, on_state=lambda done, snapshots: kept.setdefault(done, []).extend(snapshots()))
+    whole = run(group.dynamic, on_state=lambda done, snapshots: kept.setdefault(done, []).extend(snapshots()))
     checkpoints = Checkpoints(tmp_path / "checkpoints", {}, pytest.fail)
     for done, found in kept.items():
         for i, snapshot in enumerate(found):
             checkpoints.save(str(i), Saved(snapshot, 1.0))
         saved = [
             checkpoints.load(
-                str(i), lambda epochs, knobs=knobs: grid.template(group.program, knobs, world.train, epochs)
+                str(i), lambda epochs, dynamic=dynamic: grid.snapshot_spec(group.static, dynamic, world.train, epochs)
             )
-            for i, knobs in enumerate(group.knobs)
+            for i, dynamic in enumerate(group.dynamic)
         ]
-        again = run(group.knobs[::-1], resume=[one.snapshot for one in saved][::-1])[::-1]
+        again = run(group.dynamic[::-1], resume=[one.snapshot for one in saved][::-1])[::-1]
         for one, other in zip(whole, again, strict=True):
             jax.tree.map(np.testing.assert_array_equal, one._asdict(), other._asdict())
         assert done == saved[0].snapshot.epochs
-    with pytest.raises(ValueError, match="1 snapshots for 3 cells"):
-        run(group.knobs, resume=kept[1][:1])
+    with pytest.raises(ValueError, match="1 snapshots for 3 runs"):
+        run(group.dynamic, resume=kept[1][:1])
 
 
 @pytest.mark.slow
 def test_a_diverged_run_that_goes_on_stops_as_it_would_have(world):
     doomed = {"model": "softmax", "m": 4, "batch": 4, "attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30}
-    (group,) = grid.plan([Cell(**doomed, n_byz=1, epochs=5)], world.n_classes)
+    (group,) = grid.plan([RunConfig(**doomed, n_byz=1, epochs=5)], world.n_classes)
     kept, done = [], []
     how = {"train": world.train, "test": world.test, "epochs": 5}
-    (whole,) = grid.run(group.program, group.knobs, **how, on_state=lambda _, snapshots: kept.extend(snapshots()))
-    (again,) = grid.run(group.program, group.knobs, **how, resume=kept[-1:], on_epoch=done.append)
+    (whole,) = grid.run(group.static, group.dynamic, **how, on_state=lambda _, snapshots: kept.extend(snapshots()))
+    (again,) = grid.run(group.static, group.dynamic, **how, resume=kept[-1:], on_epoch=done.append)
     assert done == [] and again.diverged_epoch == whole.diverged_epoch == 1
 
 
 def interrupted(folder):
-    """A run stopped by Ctrl-C in the last cell's sixth epoch; what it said last."""
+    """A run stopped by Ctrl-C in the last run's sixth epoch; what it said last."""
 
     def stop(self, done):
         if done > 2.5:
@@ -160,7 +167,7 @@ def interrupted(folder):
 @pytest.mark.slow
 def test_ctrl_c_says_what_is_saved_and_the_next_start_goes_on(undisturbed, tmp_path):
     said = interrupted(tmp_path)
-    assert "Recorded: 2 of 3 cells. Saved: mean, alie, alpha 0.2, seed 0 after epoch 5 of 10 (" in said
+    assert "Recorded: 2 of 3 runs. Saved: mean, alie, alpha 0.2, seed 0 after epoch 5 of 10 (" in said
     assert "The same command goes on" in said
     watch = Hindrance("", None)
     smoke(tmp_path, watch)
@@ -187,7 +194,7 @@ def snapshot(epochs=2):
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    """Two checkpoints of cell abc, and what is said."""
+    """Two checkpoints of run abc, and what is said."""
     monkeypatch.setattr(Snapshot, "epochs", property(lambda self: len(self.measured["loss"])))
     watch = Hindrance("", None)
     checkpoints = Checkpoints(tmp_path / "checkpoints", {"jax": "1"}, watch)
@@ -201,7 +208,7 @@ def load(checkpoints):
     return saved and (saved.snapshot.epochs, saved.seconds)
 
 
-def test_two_checkpoints_are_kept_of_a_cell_and_none_once_it_is_recorded(kept):
+def test_two_checkpoints_are_kept_of_a_run_and_none_once_it_is_recorded(kept):
     assert sorted(path.name for path in kept.folder.iterdir()) == ["abc.000002.msgpack", "abc.000003.msgpack"]
     assert load(kept) == (3, 4.5) and kept.epochs() == {"abc": 3}
     assert kept.size() == sum(path.stat().st_size for path in kept.folder.iterdir()) <= kept.largest
@@ -221,9 +228,9 @@ BROKEN = {
     "flipped bit": (flip, "is corrupt"),
     "torn": (lambda path: os.truncate(path, 100), "is corrupt"),
     "empty": (lambda path: path.write_bytes(b""), "is corrupt"),
-    "another cell's": (
+    "another run's": (
         lambda path: path.write_bytes(path.with_name("abd.000003.msgpack").read_bytes()),
-        "is of another cell, abd",
+        "is of another run, abd",
     ),
 }
 
@@ -245,11 +252,11 @@ def test_a_checkpoint_of_other_versions_or_shapes_is_not_used(kept):
     assert kept.load("abc", lambda epochs: other) is None and "shapes" in kept.say.text
 
 
-def test_checkpoints_of_other_cells_are_said_with_their_size(undisturbed, tmp_path):
+def test_checkpoints_of_other_runs_are_said_with_their_size(undisturbed, tmp_path):
     interrupted(tmp_path)
     watch = Hindrance("", None)
     smoke(tmp_path, watch, seeds=(1,), attacks=("gaussian",), alphas=(0.0,))
-    assert "also has checkpoints of 1 other cells (" in watch.text
+    assert "also has checkpoints of 1 other runs (" in watch.text
     smoke(tmp_path)
     assert undisturbed.items() <= outcome(tmp_path).items() and not (tmp_path / "checkpoints").exists()
 
@@ -372,7 +379,7 @@ with records.exclusive(pathlib.Path(sys.argv[1])):
         assert not list(tmp_path.glob("*.part"))
 
 
-# Cells that fail
+# Runs that fail
 
 
 def fussy():
@@ -383,7 +390,7 @@ def fussy():
             raise FloatingPointError("these rows are too much")
         return np.float32(0)
 
-    def apply(rows, state, rnd):
+    def apply(rows, state, ctx):
         zero = jax.pure_callback(check, jax.ShapeDtypeStruct((), jnp.float32), rows)
         return rows.mean(axis=0) + zero, state, Info(jnp.full(len(rows), 1 / len(rows)))
 
@@ -391,8 +398,8 @@ def fussy():
 
 
 @pytest.mark.slow
-def test_a_cell_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(AGGREGATORS, "fussy", Entry(fussy, source="here", digest="0"))
+def test_a_run_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(AGGREGATORS, "fussy", Spec(fussy, source="here", digest="0"))
     command = ["run", "smoke", "--rules", "fussy", "--epochs", "3", "--options", "gaussian.sigma=1e6"]
     command += ["--attacks", "gaussian", "alie"]
     for start in (1, 2):
@@ -404,17 +411,17 @@ def test_a_cell_that_fails_is_recorded_with_its_reason_and_the_rest_go_on(tmp_pa
         assert "these rows are too much" in failed[0]["traceback"]
         out, err = capsys.readouterr()
         assert "gaussian, alpha 0.2, seed 0: FAILED" in out
-        assert err.startswith("byzsim: 1 cells failed, all others are recorded") and "failures.jsonl" in err
+        assert err.startswith("byzsim: 1 runs failed, all others are recorded") and "failures.jsonl" in err
     assert "gaussian" not in (folder / "runs.jsonl").read_text()
 
 
 @pytest.mark.faults
-def test_where_all_cells_fail_there_still_is_an_end(tmp_path, monkeypatch, capsys):
+def test_where_all_runs_fail_there_still_is_an_end(tmp_path, monkeypatch, capsys):
     def check(rows):
         return np.float32(1 // (rows.shape[0] - rows.shape[0]))
 
     def broken():
-        def apply(rows, state, rnd):
+        def apply(rows, state, ctx):
             return (
                 rows[0] + jax.pure_callback(check, jax.ShapeDtypeStruct((), jnp.float32), rows),
                 state,
@@ -423,9 +430,9 @@ def test_where_all_cells_fail_there_still_is_an_end(tmp_path, monkeypatch, capsy
 
         return Aggregator(lambda m, d: (), apply)
 
-    monkeypatch.setitem(AGGREGATORS, "broken", Entry(broken, source="here", digest="0"))
+    monkeypatch.setitem(AGGREGATORS, "broken", Spec(broken, source="here", digest="0"))
     assert cli.main(["run", "smoke", "--rules", "broken", "--results", str(tmp_path)]) == 1
-    assert "3 cells failed" in capsys.readouterr().err
+    assert "3 runs failed" in capsys.readouterr().err
     (folder,) = tmp_path.iterdir()
     assert "ZeroDivisionError" in (folder / "failures.jsonl").read_text()
 
@@ -433,35 +440,35 @@ def test_where_all_cells_fail_there_still_is_an_end(tmp_path, monkeypatch, capsy
 def test_out_of_memory_halves_the_chunk_and_the_record_says_so(undisturbed, tmp_path, monkeypatch):
     real, tried = grid.run, []
 
-    def tight(*args, chunk, **how):
-        tried.append(chunk)
-        if chunk > 1:
+    def tight(*args, runs_per_device, **how):
+        tried.append(runs_per_device)
+        if runs_per_device > 1:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 16457280000 bytes.")
-        return real(*args, chunk=None, **how)  # whose program is there already
+        return real(*args, runs_per_device=None, **how)  # whose program is there already
 
     monkeypatch.setattr(devices, "planned_chunk", lambda *_: 4)
     monkeypatch.setattr(grid, "run", tight)
     watch = Hindrance("", None)
     smoke(tmp_path, watch)
-    assert tried[:3] == [4, 2, 1] and "out of memory: from here on 1 cells at once" in watch.text
-    same = {id: r | {"mode": "1 cells under vmap, halved 2 times as memory ran out"} for id, r in undisturbed.items()}
+    assert tried[:3] == [4, 2, 1] and "out of memory: from here on 1 runs at once" in watch.text
+    same = {id: r | {"mode": "1 runs under vmap, halved 2 times as memory ran out"} for id, r in undisturbed.items()}
     assert outcome(tmp_path) == same and not (tmp_path / "failures.jsonl").exists()
 
 
 @pytest.mark.faults
-def test_memory_that_really_runs_out_costs_one_cell(tmp_path):
+def test_memory_that_really_runs_out_costs_one_run(tmp_path):
     code = """
 import resource, sys
 import jax, jax.numpy as jnp
 from byzsim.experiments import cli
-from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info
+from byzsim import AGGREGATORS, Aggregator, RunConfig, Spec, Info
 def greedy():
-    def apply(rows, state, rnd):
-        far = rnd.step + jnp.arange(100_000.0)
+    def apply(rows, state, ctx):
+        far = ctx.step + jnp.arange(100_000.0)
         crowd = jnp.sort(jnp.sin(far[:, None] * far), axis=0)[::7].sum()  # 40 GB
         return rows.mean(axis=0) + crowd, state, Info(jnp.full(len(rows), 1 / len(rows)))
     return Aggregator(lambda m, d: (), apply)
-AGGREGATORS["greedy"] = Entry(greedy, source="here", digest="0")
+AGGREGATORS["greedy"] = Spec(greedy, source="here", digest="0")
 resource.setrlimit(resource.RLIMIT_AS, (20 * 10**9,) * 2)
 where = ["--alphas", "0", "--epochs", "1", "--results", sys.argv[1]]
 sys.exit(cli.main(["run", "smoke", "--rules", "greedy", "mean", "--attacks", "alie", *where]))
@@ -557,18 +564,18 @@ def test_ctrl_c_does_not_wait_for_an_epoch_that_takes_hours(tmp_path):
 import sys, time
 import jax, jax.numpy as jnp, numpy as np
 from byzsim.experiments import cli
-from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info
+from byzsim import AGGREGATORS, Aggregator, RunConfig, Spec, Info
 def sleepy():
     def sleep(step):
         if step == 2:
             print("asleep", flush=True)
             time.sleep(3600)
         return np.float32(0)
-    def apply(rows, state, rnd):
-        zero = jax.pure_callback(sleep, jax.ShapeDtypeStruct((), jnp.float32), rnd.step)
+    def apply(rows, state, ctx):
+        zero = jax.pure_callback(sleep, jax.ShapeDtypeStruct((), jnp.float32), ctx.step)
         return rows.mean(axis=0) + zero, state, Info(jnp.full(len(rows), 1 / len(rows)))
     return Aggregator(lambda m, d: (), apply)
-AGGREGATORS["sleepy"] = Entry(sleepy, source="here", digest="0")
+AGGREGATORS["sleepy"] = Spec(sleepy, source="here", digest="0")
 sys.argv[1:] = ["run", "smoke", "--rules", "sleepy", "--alphas", "0", "--results", sys.argv[1]]
 cli.script()
 """
@@ -579,4 +586,4 @@ cli.script()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Recorded: 0 of 1 cells. Saved: nothing of the cells that were running. The same command goes on" in err
+    assert "Recorded: 0 of 1 runs. Saved: nothing of the runs that were running. The same command goes on" in err

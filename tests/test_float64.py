@@ -28,5 +28,5 @@ def test_float32_rows_stay_float32(found):
     assert found["changed"] == []
 
 
-def test_training_and_a_recorded_cell(found):
+def test_training_and_a_recorded_run(found):
     assert 0 < found["accuracy"] <= 1 and found["recorded"] == [True]

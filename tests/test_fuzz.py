@@ -22,7 +22,7 @@ from byzsim.experiments import plan, records
 from byzsim.experiments.datasets import _cache, _idx, cifar10
 from byzsim.experiments.datasets._base import Missing, dataset
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import Config, cells, parse_options
+from byzsim.experiments.plan import Config, parse_options, runs
 from byzsim.experiments.run.checkpoints import Checkpoints, Saved, Unfit
 from byzsim.experiments.tables import TABLES
 from byzsim.grid import Snapshot
@@ -122,7 +122,7 @@ JSON = st.recursive(
 @given(st.sampled_from(sorted(json.loads(LINE))), JSON)
 def test_records_with_any_value_in_a_field_can_be_matched(place, field, value):
     found = read_records(place, (json.dumps(json.loads(LINE) | {field: value}) + "\n").encode())
-    records.matching(found, cells(SMALL), SMALL.data)
+    records.matching(found, runs(SMALL), SMALL.data)
 
 
 @given(anything_like(IDX), st.integers(1, 3))
@@ -192,7 +192,7 @@ def snapshot(epochs):
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """With one of cell abc, after two epochs."""
+    """With one of run abc, after two epochs."""
     kept = Checkpoints(tmp_path_factory.mktemp("fuzz") / "checkpoints", {"jax": "1"}, lambda line: None)
     kept.save("abc", Saved(snapshot(2), 1.5))
     return kept
@@ -222,7 +222,7 @@ def test_checkpoints(checkpoints, place, data):
     assert saved is None or saved.snapshot.epochs == 2
 
 
-@given(st.sampled_from(["cell", "epoch", "seconds", "made_by", "leaves"]), JSON)
+@given(st.sampled_from(["run", "epoch", "seconds", "made_by", "leaves"]), JSON)
 def test_checkpoints_with_any_value_in_a_field(checkpoints, place, field, value):
     (file,) = checkpoints.folder.iterdir()
     stored = flax.serialization.msgpack_restore(file.read_bytes()[32:])
@@ -254,13 +254,13 @@ def test_options(texts):
     changed = Config(**{**vars(SMALL), "options": tuple(texts)})
     with contextlib.suppress(UserError):
         assert set(parse_options(changed)) <= {*SMALL.rules, *SMALL.attacks, SMALL.model}
-        cells(changed)
+        runs(changed)
 
 
 @given(st.lists(st.one_of(st.text(max_size=20), st.tuples(WORDS, WORDS).map("=".join)), max_size=3))
 def test_only(texts):
     with contextlib.suppress(UserError):
-        assert cells(SMALL, texts)
+        assert runs(SMALL, texts)
 
 
 FIELDS = {
@@ -269,15 +269,15 @@ FIELDS = {
     "seeds": st.lists(st.integers(), max_size=2).map(tuple),
     **dict.fromkeys(("m", "batch", "epochs", "steps"), st.integers()),
     **dict.fromkeys(("lr", "momentum_beta", "dirichlet_alpha"), st.floats()),
-    **dict.fromkeys(("model", "optimizer", "momentum", "sharding"), WORDS),
+    **dict.fromkeys(("model", "optimizer", "momentum", "partition"), WORDS),
 }
 
 
 @given(st.fixed_dictionaries({}, optional=FIELDS))
 def test_configurations(changes):
     with contextlib.suppress(UserError):
-        for cell in cells(Config(**{**vars(SMALL), **changes})):
-            assert 0 <= cell.n_byz <= cell.m and 0 < cell.lr < np.inf
+        for run_config in runs(Config(**{**vars(SMALL), **changes})):
+            assert 0 <= run_config.n_byz <= run_config.m and 0 < run_config.lr < np.inf
 
 
 @given(anything_like(b"rule,attack,alpha,accuracy,source\nkrum,alie,0.1,80.5,me\n"))

@@ -1,4 +1,4 @@
-"""Cells, and many of them through one program."""
+"""Runs, and many of them through one program."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, Aggregator, Cell, Entry, Info, grid
+from byzsim import AGGREGATORS, Aggregator, Info, RunConfig, Spec, grid
 from byzsim.grid.history import digest
 
 VARIED = [
@@ -24,9 +24,9 @@ TINY = {"model": "softmax", "m": 4, "batch": 4, "epochs": 2}
 BASE = TINY | {"rule": "median", "attack": "gaussian", "attack_args": {"sigma": 1.0}, "n_byz": 1}
 
 
-def run(world, cells, **how):
-    (group,) = grid.plan([Cell(**cell) for cell in cells], world.n_classes)
-    return grid.run(group.program, group.knobs, world.train, world.test, epochs=group.cells[0].epochs, **how)
+def run(world, runs, **how):
+    (group,) = grid.plan([RunConfig(**run_config) for run_config in runs], world.n_classes)
+    return grid.run(group.static, group.dynamic, world.train, world.test, epochs=group.runs[0].epochs, **how)
 
 
 def same(a, b, **tolerance):
@@ -37,39 +37,39 @@ def same(a, b, **tolerance):
 
 
 @pytest.fixture(scope="module")
-def curves(world):
+def histories(world):
     return run(world, [BASE | change for change in VARIED])
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:median withstands")
-def test_a_cell_in_a_grid_is_bit_for_bit_the_cell_alone(world, curves):
-    same(curves, [world.simulate(**BASE | change) for change in VARIED])
+def test_a_run_in_a_grid_is_bit_for_bit_the_run_alone(world, histories):
+    same(histories, [world.simulate(**BASE | change) for change in VARIED])
 
 
-def test_every_knob_counts(curves):
+def test_every_dynamic_field_counts(histories):
     """The second is the base itself: the median does not read f."""
-    assert len({curve.loss.tobytes() for curve in curves}) == len(VARIED)
+    assert len({history.loss.tobytes() for history in histories}) == len(VARIED)
 
 
 @pytest.mark.slow
-def test_under_vmap_up_to_rounding(world, curves):
-    same(run(world, [BASE | change for change in VARIED], chunk=4), curves, rtol=1e-4, atol=1e-4)
+def test_under_vmap_up_to_rounding(world, histories):
+    same(run(world, [BASE | change for change in VARIED], runs_per_device=4), histories, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_one_device_gives_the_same_up_to_rounding(world, curves):
+def test_one_device_gives_the_same_up_to_rounding(world, histories):
     """That several give the same bits is tested where there are four."""
     assert len(jax.devices()) >= 2
     found = run(world, [BASE | change for change in VARIED[:5]], devices=jax.devices()[:1])
-    same(found, curves[:5], rtol=1e-5, atol=1e-6)
+    same(found, histories[:5], rtol=1e-5, atol=1e-6)
 
 
-def test_the_digest_is_of_every_bit(curves):
+def test_the_digest_is_of_every_bit(histories):
     """Of each number and of the parameters; what kind of NaN it is does not count, nor parameters after divergence."""
     measured = [np.array([0.5, 0.25]), np.array([1.0, np.nan])]
     params = np.arange(3, dtype=np.float32)
-    assert len({curve.digest for curve in curves}) == len(VARIED)
+    assert len({history.digest for history in histories}) == len(VARIED)
     plain = digest(measured, params, None)
     bit = np.nextafter(np.float32(0.25), np.float32(1))
     assert digest([np.array([0.5, bit]), measured[1]], params, None) != plain
@@ -84,45 +84,48 @@ def test_one_compilation_for_a_grid(world, monkeypatch, compiled):
     def counted(*, gain: float = 1.0):
         """The mean, counting how often it is traced."""
 
-        def apply(rows, state, rnd):
+        def apply(rows, state, ctx):
             traces.append(1)
-            return gain * rows.mean(axis=0) + 0 * rnd.f, state, Info(jnp.full(len(rows), 1 / len(rows)))
+            return gain * rows.mean(axis=0) + 0 * ctx.f, state, Info(jnp.full(len(rows), 1 / len(rows)))
 
         return Aggregator(lambda m, d: (), apply)
 
-    monkeypatch.setitem(AGGREGATORS, "counted", Entry(counted, source="here"))
-    cells = [BASE | {"rule": "counted"} | change for change in [*VARIED, {"rule_args": {"gain": 2.0}}]]
-    first = run(world, cells)
+    monkeypatch.setitem(AGGREGATORS, "counted", Spec(counted, source="here"))
+    runs = [BASE | {"rule": "counted"} | change for change in [*VARIED, {"rule_args": {"gain": 2.0}}]]
+    first = run(world, runs)
     once = len(traces)
     assert 1 <= once <= 2  # a scan's body may be traced twice for one compilation
     compiled.clear()
-    same(run(world, cells), first)
+    same(run(world, runs), first)
     assert len(traces) == once and not compiled
 
 
 @pytest.mark.slow
-def test_data_of_another_size_is_another_program(world, curves):
-    (group,) = grid.plan([Cell(**BASE | VARIED[0])], world.n_classes)
+def test_data_of_another_size_is_another_program(world, histories):
+    (group,) = grid.plan([RunConfig(**BASE | VARIED[0])], world.n_classes)
     fewer = jax.tree.map(lambda leaf: leaf[:32], world.train)
-    (other,) = grid.run(group.program, group.knobs, fewer, world.test, epochs=2)
-    assert np.isfinite(other.loss).all() and other.digest != curves[0].digest
+    (other,) = grid.run(group.static, group.dynamic, fewer, world.test, epochs=2)
+    assert np.isfinite(other.loss).all() and other.digest != histories[0].digest
 
 
 def test_the_plan_groups_by_program():
     changes = [*VARIED, {"rule": "mean"}, {"seed": 9}, {"rule_args": {"middle": "lower"}}, {"epochs": 3}, {"batch": 2},
                {"rule": "mean", "lr": 1.0}, {"optimizer": "adam"}, {"momentum": "ema"}]  # fmt: skip
-    groups = grid.plan([Cell(**BASE | change) for change in changes], 4)
-    assert [len(group.cells) for group in groups] == [7, 2, 1, 1, 1, 1, 1]
-    assert all(len(group.knobs) == len(group.cells) for group in groups)
-    assert [knobs.byz.tolist() for knobs in groups[0].knobs[2:4]] == [[True, True, False, False], [False] * 3 + [True]]
-    assert [cell.seed for cell in groups[0].cells] == [3, 0, 0, 0, 0, 0, 9]
+    groups = grid.plan([RunConfig(**BASE | change) for change in changes], 4)
+    assert [len(group.runs) for group in groups] == [7, 2, 1, 1, 1, 1, 1]
+    assert all(len(group.dynamic) == len(group.runs) for group in groups)
+    assert [dynamic.byz.tolist() for dynamic in groups[0].dynamic[2:4]] == [
+        [True, True, False, False],
+        [False] * 3 + [True],
+    ]
+    assert [run_config.seed for run_config in groups[0].runs] == [3, 0, 0, 0, 0, 0, 9]
 
 
 def test_a_run_stops_when_nothing_that_counts_can_follow(world):
     done = []
     doomed = TINY | {"attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30, "n_byz": 1, "epochs": 5}
-    (curve,) = run(world, [doomed], on_epoch=done.append)
-    assert done == [1] and len(curve.loss) == 5
+    (history,) = run(world, [doomed], on_epoch=done.append)
+    assert done == [1] and len(history.loss) == 5
 
 
 @pytest.mark.slow
@@ -132,10 +135,10 @@ def test_eigen_solves_on_all_devices_at_once_come_to_an_end():
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
 import jax.numpy as jnp
-from byzsim import AGGREGATORS, Round
+from byzsim import AGGREGATORS, Context
 def both(rows, f):
-    rnd = Round(jax.random.key(0), jnp.int32(0), f)
-    return AGGREGATORS["smea"].make().apply(rows, (), rnd)[0], AGGREGATORS["caf"].make().apply(rows, (), rnd)[0]
+    ctx = Context(jax.random.key(0), jnp.int32(0), f)
+    return AGGREGATORS["smea"].factory().apply(rows, (), ctx)[0], AGGREGATORS["caf"].factory().apply(rows, (), ctx)[0]
 rows = np.random.default_rng(0).normal(size=(2, 9, 5)).astype("float32")
 side_by_side = jax.vmap(both, in_axes=(None, 0))
 jax.block_until_ready(jax.pmap(side_by_side)(rows, jnp.ones((2, 64), int)))
@@ -143,20 +146,22 @@ jax.block_until_ready(jax.pmap(side_by_side)(rows, jnp.ones((2, 64), int)))
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parent.parent)
 
 
-# Cells
+# Runs
 
 
-def test_a_cell_fills_in_what_is_left_out():
-    cell = Cell(m=10, n_byz=2, rule="brsgd", rule_args={"beta": 1}, attack="alie")
-    assert (cell.f, cell.byzantine, cell.alpha, cell.max_f) == (2, (0, 1), 0.2, 4)
-    assert isinstance(cell.rule_args["beta"], float) and cell.rule_args["reading"] == "paper"
-    assert cell.attack_args == {"z": None, "ddof": 0, "sign": "minus", "formula": "honest", "clamp": True}
-    assert Cell(**{k: v for k, v in cell.as_dict().items() if k != "alpha"}).as_dict() == cell.as_dict()
+def test_a_run_fills_in_what_is_left_out():
+    run_config = RunConfig(m=10, n_byz=2, rule="brsgd", rule_args={"beta": 1}, attack="alie")
+    assert (run_config.f, run_config.byzantine, run_config.alpha, run_config.max_f) == (2, (0, 1), 0.2, 4)
+    assert isinstance(run_config.rule_args["beta"], float) and run_config.rule_args["reading"] == "paper"
+    assert run_config.attack_args == {"z": None, "ddof": 0, "sign": "minus", "formula": "honest", "clamp": True}
+    assert (
+        RunConfig(**{k: v for k, v in run_config.as_dict().items() if k != "alpha"}).as_dict() == run_config.as_dict()
+    )
 
 
 @pytest.mark.parametrize(("change", "beyond"), [({}, False), ({"n_byz": 5, "f": 0}, True), ({"f": 5}, True)])
 def test_beyond_the_bound(change, beyond):
-    assert Cell(**{"rule": "median", "m": 10, "n_byz": 4} | change).beyond_bound == beyond
+    assert RunConfig(**{"rule": "median", "m": 10, "n_byz": 4} | change).beyond_bound == beyond
 
 
 BROKEN = [
@@ -195,36 +200,36 @@ BROKEN = [
     ({"momentum": "nesterov"}, "unknown momentum 'nesterov'"),
     ({"momentum_beta": 1.0}, r"momentum_beta=1.0 is not in \[0, 1\)"),
     ({"momentum_beta": float("nan")}, "momentum_beta=nan"),
-    ({"sharding": "dirichlit"}, "unknown sharding 'dirichlit'. Did you mean 'dirichlet'"),
+    ({"partition": "dirichlit"}, "unknown partition 'dirichlit'. Did you mean 'dirichlet'"),
     ({"dirichlet_alpha": 0}, "dirichlet_alpha=0"),
 ]
 
 
 @pytest.mark.parametrize(("fields", "message"), BROKEN, ids=lambda part: str(part) if isinstance(part, dict) else "")
-def test_a_cell_that_cannot_run_is_refused(fields, message):
+def test_a_run_that_cannot_run_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
-        Cell(**fields)
+        RunConfig(**fields)
 
 
 def test_batches_and_steps_have_to_fit_a_shard():
     with pytest.raises(ValueError, match=r"batch=8 is larger than a worker's shard: 100 .* Use a batch of at most 5"):
-        Cell(m=20).steps_per_epoch(100)
+        RunConfig(m=20).steps_per_epoch(100)
     with pytest.raises(ValueError, match="steps=4 is more than the 3 whole batches"):
-        Cell(m=4, steps=4).steps_per_epoch(100)
-    assert Cell(m=4).steps_per_epoch(100) == 3 and Cell(m=4, steps=2).steps_per_epoch(100) == 2
+        RunConfig(m=4, steps=4).steps_per_epoch(100)
+    assert RunConfig(m=4).steps_per_epoch(100) == 3 and RunConfig(m=4, steps=2).steps_per_epoch(100) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("search", ["jax_debug_nans", "jax_debug_infs"])
-def test_a_diverged_cell_is_a_result_where_jax_looks_for_nan(search, world):
+def test_a_diverged_run_is_a_result_where_jax_looks_for_nan(search, world):
     """So is what a rule makes of rows of NaN."""
     jax.config.update(search, True)
     try:
         doomed = TINY | {"attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30, "n_byz": 1}
-        (curve,) = run(world, [doomed])
-        assert curve.diverged_epoch == 1
+        (history,) = run(world, [doomed])
+        assert history.diverged_epoch == 1
         assert np.isnan(byzsim.aggregate("mean", [[np.nan], [np.inf]])).all()
-        assert np.isnan(byzsim.attack("nan", [[1.0]], n_byz=1)).all()
+        assert np.isnan(byzsim.forge("nan", [[1.0]], n_byz=1)).all()
         with pytest.raises(FloatingPointError):
             jax.jit(lambda x: x / x)(jnp.float32(0)), jax.jit(lambda x: 1 / x)(jnp.float32(0))
     finally:

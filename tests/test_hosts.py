@@ -60,7 +60,7 @@ def ended(processes):
 
 
 def kill_after_a_record(processes, which, path, how=signal.SIGKILL):
-    """Once there are records, and checkpoints of cells that have none."""
+    """Once there are records, and checkpoints of runs that have none."""
     while not half_done(path):
         assert all(process.poll() is None for process in processes), ended(processes)
         time.sleep(0.02)
@@ -69,8 +69,8 @@ def kill_after_a_record(processes, which, path, how=signal.SIGKILL):
 
 def half_done(path):
     recorded = path.read_text() if path.exists() else ""
-    cells = {file.name.partition(".")[0] for file in path.parent.glob("checkpoints/*.msgpack")}
-    return recorded.count("\n") >= 2 and any(cell not in recorded for cell in cells)
+    runs = {file.name.partition(".")[0] for file in path.parent.glob("checkpoints/*.msgpack")}
+    return recorded.count("\n") >= 2 and any(run_config not in recorded for run_config in runs)
 
 
 def numbers(path):
@@ -134,20 +134,20 @@ def test_one_process_completes_what_two_began(start, tmp_path, alone, capfd, how
 FAILING = """\
 import jax
 
-from byzsim import Entry
+from byzsim import Spec
 from byzsim.types import stateless
 
-def failing(grads, rnd):
+def failing(grads, ctx):
     if jax.config.jax_default_matmul_precision:  # in a run, and not when it is tried before
         raise RuntimeError("it cannot")
     return grads.mean(axis=0), grads[:, 0]
 
-ENTRY = Entry(lambda: stateless(failing), source="me", max_f=lambda m: 0)
+SPEC = Spec(lambda: stateless(failing), source="me", max_f=lambda m: 0)
 """
 
 
 @pytest.mark.slow
-def test_a_cell_that_fails_on_all_is_recorded_and_the_rest_go_on(start, tmp_path):
+def test_a_run_that_fails_on_all_is_recorded_and_the_rest_go_on(start, tmp_path):
     (tmp_path / "my_rule.py").write_text(FAILING)
     part = ["--only", "attack=gaussian,alpha=0.2", "--epochs", "1", "--seeds", "0"]
     codes, outputs = ended(start(run=["run", "smoke", "--plugins", "my_rule", "--rules", "my_rule", "mean", *part]))

@@ -10,18 +10,18 @@ from typing import Literal, get_args, get_origin
 import jax
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
 from byzsim.experiments import records
 from byzsim.experiments.datasets import DATASETS, Fingerprint, _base, _cache, fingerprint, load
 from byzsim.experiments.records import diff, identities, status
 from byzsim.experiments.run import verify
 
 DATA = Fingerprint("d" * 64)
-BASE = {"rule": "nnm+krum", "attack": "burst+alie", "m": 20, "n_byz": 3, "momentum": "ema", "sharding": "dirichlet"}
+BASE = {"rule": "nnm+krum", "attack": "burst+alie", "m": 20, "n_byz": 3, "momentum": "ema", "partition": "dirichlet"}
 
 
-def identifier(data=DATA, name="digits", **cell):
-    return records.identifier(records.identity(Cell(**cell), name, data))
+def identifier(data=DATA, name="digits", **run_config):
+    return records.identifier(records.identity(RunConfig(**run_config), name, data))
 
 
 CHANGES = {
@@ -43,30 +43,30 @@ CHANGES = {
     "lr": 0.031,
     "momentum": "classic",
     "momentum_beta": 0.8,
-    "sharding": "iid",
+    "partition": "iid",
     "dirichlet_alpha": 2.0,
     "seed": 1,
 }
 
 
-def test_every_field_of_a_cell_counts():
-    assert CHANGES.keys() == {field.name for field in dataclasses.fields(Cell)}
+def test_every_field_of_a_run_counts():
+    assert CHANGES.keys() == {field.name for field in dataclasses.fields(RunConfig)}
     assert len({identifier(**BASE), *(identifier(**BASE | {name: value}) for name, value in CHANGES.items())}) == 22
 
 
-def test_equal_cells_are_one_key():
-    one, same, other = Cell(**BASE), Cell(**BASE, f=3, lr=np.float64(0.03)), Cell(**BASE, seed=1)
+def test_equal_runs_are_one_key():
+    one, same, other = RunConfig(**BASE), RunConfig(**BASE, f=3, lr=np.float64(0.03)), RunConfig(**BASE, seed=1)
     found = {one: "one", other: "other"}
     assert found[same] == "one" and len({one, same, other}) == 2 and hash(one) == hash(same)
     assert one.as_dict() == same.as_dict() != other.as_dict()
 
 
 MEMBERS = [
-    *(("rule", name, entry) for name, entry in AGGREGATORS.items()),
-    *(("rule", f"{name}+krum", entry) for name, entry in PRE_RULES.items()),
-    *(("attack", name, entry) for name, entry in ATTACKS.items()),
-    *(("attack", f"{name}+alie", entry) for name, entry in MODIFIERS.items()),
-    *(("model", name, entry) for name, entry in MODELS.items()),
+    *(("rule", name, spec) for name, spec in AGGREGATORS.items()),
+    *(("rule", f"{name}+krum", spec) for name, spec in PREAGGREGATORS.items()),
+    *(("attack", name, spec) for name, spec in ATTACKS.items()),
+    *(("attack", f"{name}+alie", spec) for name, spec in MODIFIERS.items()),
+    *(("model", name, spec) for name, spec in MODELS.items()),
 ]
 
 
@@ -84,10 +84,10 @@ def others(parameter):
     return [value for value in values if value != default]
 
 
-@pytest.mark.parametrize(("kind", "name", "entry"), MEMBERS, ids=lambda each: each if isinstance(each, str) else "")
-def test_every_option_counts_and_its_default_does_not(kind, name, entry):
+@pytest.mark.parametrize(("kind", "name", "spec"), MEMBERS, ids=lambda each: each if isinstance(each, str) else "")
+def test_every_option_counts_and_its_default_does_not(kind, name, spec):
     plain = identifier(**{kind: name})
-    for option, parameter in inspect.signature(entry.make).parameters.items():
+    for option, parameter in inspect.signature(spec.factory).parameters.items():
         if parameter.default is parameter.empty:
             continue
         assert identifier(**{kind: name, f"{kind}_args": {option: parameter.default}}) == plain
@@ -101,7 +101,7 @@ def test_every_option_counts_and_its_default_does_not(kind, name, entry):
 
 
 def test_options_of_the_optimizer_count_and_are_spelled_out():
-    adam = Cell(optimizer="adam").optimizer_args
+    adam = RunConfig(optimizer="adam").optimizer_args
     assert (adam["b1"], adam["b2"], adam["eps"], adam["nesterov"]) == (0.9, 0.999, 1e-8, False)
     given = [{}, {"b1": 0.9}, {"b1": 0.8}, {"eps": 1e-7}]
     ids = [identifier(optimizer="adam", optimizer_args=args) for args in given]
@@ -124,28 +124,28 @@ def test_options_of_the_optimizer_count_and_are_spelled_out():
     ],
     ids=str,
 )
-def test_equal_cells_written_differently_are_one(a, b):
+def test_equal_runs_written_differently_are_one(a, b):
     assert identifier(**BASE | a) == identifier(**BASE | b)
 
 
-@pytest.mark.parametrize(("kind", "name", "entry"), MEMBERS, ids=lambda each: each if isinstance(each, str) else "")
-def test_a_variant_is_the_cell_of_its_options(kind, name, entry):
-    for variant in () if "+" in name else entry.variants:  # of several parts the variant is the last one's
-        cell = Cell(**{kind: name, f"{kind}_args": {"variant": variant.name}})
-        single = Cell(**{kind: name, f"{kind}_args": variant.options})
-        assert cell == single and hash(cell) == hash(single)
-        assert "variant" not in cell.as_dict()[f"{kind}_args"]
+@pytest.mark.parametrize(("kind", "name", "spec"), MEMBERS, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_variant_is_the_run_of_its_options(kind, name, spec):
+    for variant in () if "+" in name else spec.variants:  # of several parts the variant is the last one's
+        run_config = RunConfig(**{kind: name, f"{kind}_args": {"variant": variant.name}})
+        single = RunConfig(**{kind: name, f"{kind}_args": variant.options})
+        assert run_config == single and hash(run_config) == hash(single)
+        assert "variant" not in run_config.as_dict()[f"{kind}_args"]
 
 
 RESULTS = Path(__file__).parent.parent / "results"
 
 
-def test_recorded_cells_keep_their_identifiers():
-    """A cell made again from its record, options and all, has the record's own; but for members revised since then."""
+def test_recorded_runs_keep_their_identifiers():
+    """A run made again from its record, options and all, has the record's own; but for members revised since then."""
     found = records.read(RESULTS / "brsgd_table1" / "runs.jsonl") + records.read(RESULTS / "zoo" / "runs.jsonl")
     for each in found[::3]:
-        cell = Cell(**{field.name: each[field.name] for field in dataclasses.fields(Cell)})
-        decides = records.identity(cell, each["data"], Fingerprint(each["data_digest"]))
+        run_config = RunConfig(**{field.name: each[field.name] for field in dataclasses.fields(RunConfig)})
+        decides = records.identity(run_config, each["data"], Fingerprint(each["data_digest"]))
         decides.pop("revisions", None)
         assert records.identifier(decides | {k: each[k] for k in ("revisions",) if k in each}) == each["id"], each
 
@@ -178,54 +178,54 @@ def test_a_fingerprint_is_the_digest_of_what_would_be_loaded(monkeypatch, tmp_pa
 # What the commands make of records
 
 
-def record(*, final=0.8, data=DATA, **cell):
+def record(*, final=0.8, data=DATA, **run_config):
     """A record of one epoch, as the runner writes it."""
-    decides = records.identity(Cell(**{"m": 10, "model": "softmax"} | cell), "digits", data)
+    decides = records.identity(RunConfig(**{"m": 10, "model": "softmax"} | run_config), "digits", data)
     series = {name: [final] for name in ("accuracy", "loss")}
     rest = {"final_accuracy": final, "diverged": final is None, "diverged_epoch": None if final else 1, "seconds": 30.0}
     digest = records.identifier({"final": final})
-    where = {"device": "2 x cpu (A)", "mode": "cell by cell", "versions": dict.fromkeys(verify.DECIDING, "1")}
+    where = {"device": "2 x cpu (A)", "mode": "run by run", "versions": dict.fromkeys(verify.DECIDING, "1")}
     return {"id": records.identifier(decides), **decides, **series, **rest, "digest": digest, **where}
 
 
-def asked(**cell):
-    return records.identity(Cell(**{"m": 10, "model": "softmax"} | cell), "digits", DATA)
+def asked(**run_config):
+    return records.identity(RunConfig(**{"m": 10, "model": "softmax"} | run_config), "digits", DATA)
 
 
-def test_the_states_of_cells_and_why():
+def test_the_states_of_runs_and_why():
     found = [record(), record(seed=1, lr=0.1), record(seed=4) | {"numerics": 0, "id": "0"}, record(seed=9)]
     found.append(record(seed=5) | {"batch": 9})
     failures = [{"id": records.identifier(asked(seed=2)), "failed": "MemoryError"}]
-    cells = [asked(seed=seed) for seed in range(6)]
-    rows = status.survey(cells, found, failures)
+    runs = [asked(seed=seed) for seed in range(6)]
+    rows = status.survey(runs, found, failures)
     assert rows["state"].tolist() == ["done", "stale", "failed", "missing", "stale", "done"]
-    assert rows["why"][1] == "lr 0.1 -> 0.03" and rows["why"][4] == f"numerics 0 -> {cells[0]['numerics']}"
+    assert rows["why"][1] == "lr 0.1 -> 0.03" and rows["why"][4] == f"numerics 0 -> {runs[0]['numerics']}"
     assert status.pivot(rows).loc[("mean", "none"), "0 %"] == "2/6 failed stale"
-    text = "\n".join(status.lines("toy", cells, found, failures))
-    assert "6 cells: 2 done, 1 failed, 2 stale, 1 missing" in text and "would run 4 of them, about 2 min" in text
+    text = "\n".join(status.lines("toy", runs, found, failures))
+    assert "6 runs: 2 done, 1 failed, 2 stale, 1 missing" in text and "would run 4 of them, about 2 min" in text
     assert "failed: mean, none, alpha 0, seed 2: MemoryError" in text
-    assert "foreign: records of these cells under other seeds: 9" in text
+    assert "foreign: records of these runs under other seeds: 9" in text
 
 
 def test_what_is_older_or_foreign_is_said():
     found = [record() | {"numerics": 0, "id": "0"}, record(), record(rule="median"), record(rule="krum")]
     text = "\n".join(status.lines("toy", [asked()], found, []))
-    assert "1 cells: 1 done" in text and "1 older records beside newer ones" in text
-    assert "2 records of cells that are not asked for, such as median, none, alpha 0, seed 0" in text
+    assert "1 runs: 1 done" in text and "1 older records beside newer ones" in text
+    assert "2 records of runs that are not asked for, such as median, none, alpha 0, seed 0" in text
 
 
 def test_a_record_of_earlier_options_is_found_with_their_defaults():
     """So a report still has it; its own identifier stays what it was."""
     old = record(rule="krum")
     old["rule_args"], old["optimizer_args"] = {}, {}
-    assert records.matching([old], [Cell(rule="krum", m=10, model="softmax")], "digits") == [old]
-    assert records.matching([old], [Cell(rule="krum", m=10, model="softmax", lr=1.0)], "digits") == []
-    assert records.matching([old | {"rule": "gone"}], [Cell(m=10, model="softmax")], "digits") == []
+    assert records.matching([old], [RunConfig(rule="krum", m=10, model="softmax")], "digits") == [old]
+    assert records.matching([old], [RunConfig(rule="krum", m=10, model="softmax", lr=1.0)], "digits") == []
+    assert records.matching([old | {"rule": "gone"}], [RunConfig(m=10, model="softmax")], "digits") == []
     (words,) = records.changes(old, asked(rule="krum"))
     assert words.startswith("not recorded: rule_args.definition")
 
 
-def test_diff_sorts_cells_by_what_became_of_them():
+def test_diff_sorts_runs_by_what_became_of_them():
     a = [record(seed=seed, final=0.8 + 0.02 * seed) for seed in range(4)]
     b = [record(seed=1, final=0.7, lr=0.1), record(seed=2, final=0.84 + 1e-6), record(seed=3, final=None)]
     b += [record(seed=0, final=0.8), record(seed=7)]
@@ -262,8 +262,8 @@ JUDGED = {
     "far": (record(), record(final=0.9) | {"device": "1 x cpu (B)"}, False, "cpu (A) -> cpu (B)"),
     "near": (record(), record(final=0.81) | {"device": "1 x cpu (B)"}, True, "not promised: cpu (A) -> cpu (B)"),
     "fewer devices": (record(), record(final=0.81) | {"device": "1 x cpu (A)"}, False, "DIFFERENT"),
-    "vmap": (record() | {"mode": "4 cells under vmap"}, record(final=0.81) | {"mode": "4 cells under vmap"}, True,
-             "bits are not promised: 4 cells under vmap"),
+    "vmap": (record() | {"mode": "4 runs under vmap"}, record(final=0.81) | {"mode": "4 runs under vmap"}, True,
+             "bits are not promised: 4 runs under vmap"),
     "versions": (record(), record(final=0.81) | {"versions": dict.fromkeys(verify.DECIDING, "2")}, True, "jax 1 -> 2"),
     "diverged": (record(), record(final=None) | {"device": "1 x cpu (B)"}, False, "recorded 80.00 %, now diverged"),
 }  # fmt: skip
@@ -288,12 +288,12 @@ def test_identities_are_plain_json():
     assert json.loads(json.dumps(decides)) == decides
 
 
-def test_a_revision_of_a_member_counts_for_its_cells_alone(monkeypatch):
+def test_a_revision_of_a_member_counts_for_its_runs_alone(monkeypatch):
     before = identifier(rule="nnm+krum", attack="burst+alie"), identifier(rule="median", attack="alie")
-    known = records.identity(Cell(rule="nnm+krum"), "digits", DATA)
+    known = records.identity(RunConfig(rule="nnm+krum"), "digits", DATA)
     monkeypatch.setitem(AGGREGATORS, "krum", AGGREGATORS["krum"]._replace(revision=3))
     assert identifier(rule="nnm+krum", attack="burst+alie") != before[0]
     assert identifier(rule="median", attack="alie") == before[1]
-    assert Cell(rule="nnm+krum").as_dict()["revisions"] == {"krum": 3}
-    (change,) = records.changes(known, records.identity(Cell(rule="nnm+krum"), "digits", DATA))
+    assert RunConfig(rule="nnm+krum").as_dict()["revisions"] == {"krum": 3}
+    (change,) = records.changes(known, records.identity(RunConfig(rule="nnm+krum"), "digits", DATA))
     assert "revisions" in change

@@ -109,9 +109,9 @@ def test_members_do_not_know_each_other(path):
 
 @pytest.mark.parametrize("path", MEMBERS, ids=name)
 def test_a_file_is_registered_under_its_name(path):
-    entry = ZOOS[path.parent.name][path.stem]
-    assert entry.make.__name__ == path.stem
-    assert importlib.import_module(f"byzsim.{path.parent.name}.{path.stem}").ENTRY is entry
+    spec = ZOOS[path.parent.name][path.stem]
+    assert spec.factory.__name__ == path.stem
+    assert importlib.import_module(f"byzsim.{path.parent.name}.{path.stem}").SPEC is spec
 
 
 @pytest.mark.parametrize("zoo", ZOOS)
@@ -151,7 +151,7 @@ def test_what_is_from_memory_is_an_open_verification():
 
 @pytest.mark.parametrize("zoo", ZOOS)
 def test_a_submodule_is_not_hidden_by_its_factory(zoo):
-    """`byzsim.aggregators.krum` is the module; the factory is `AGGREGATORS["krum"].make`."""
+    """`byzsim.aggregators.krum` is the module; the factory is `AGGREGATORS["krum"].factory`."""
     package = importlib.import_module(f"byzsim.{zoo}")
     for member in ZOOS[zoo]:
         assert getattr(package, member) is sys.modules[f"byzsim.{zoo}.{member}"]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import MODELS, Cell, Entry, engine, grid, trial
+from byzsim import MODELS, RunConfig, Spec, check_shapes, engine, grid
 from byzsim.experiments import cli
 from byzsim.models._layers import ConvPool, unit_images
 from byzsim.models.resnet20 import Block
@@ -44,14 +44,14 @@ def pool(x):
     ],
 )
 def test_parameter_counts(model, options, count):
-    made = MODELS[model].make(n_classes=10, **options)
+    made = MODELS[model].factory(n_classes=10, **options)
     shapes = jax.eval_shape(lambda: params(made))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28), (3, 28, 28, 1), (3, 28, 28, 3)])
 def test_every_model_maps_images_to_logits(model, shape):
-    made = MODELS[model].make(n_classes=7)
+    made = MODELS[model].factory(n_classes=7)
     logits = jax.eval_shape(lambda: made.apply(params(made, shape), jnp.zeros(shape, jnp.uint8)))
     assert logits.shape == (3, 7) and logits.dtype == jnp.float32
 
@@ -59,15 +59,15 @@ def test_every_model_maps_images_to_logits(model, shape):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "resnet20", "softmax"])
 def test_small_images_will_do(model):
-    made = MODELS[model].make(n_classes=10)
+    made = MODELS[model].factory(n_classes=10)
     logits = jax.jit(made.apply)(params(made, (1, 8, 8)), images(3, 8, 8))
     assert logits.shape == (3, 10) and np.isfinite(logits).all()
 
 
 def test_every_model_is_documented_and_keyword_only(model):
-    entry = MODELS[model]
-    assert entry.summary.endswith(".") and entry.source
-    assert {p.kind for p in inspect.signature(entry.make).parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    spec = MODELS[model]
+    assert spec.summary.endswith(".") and spec.source
+    assert {p.kind for p in inspect.signature(spec.factory).parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def test_pixels_become_zero_to_one():
@@ -105,7 +105,7 @@ def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("padding", [0, 2])
 def test_lenet_layer_by_layer(padding, activation):
-    made = MODELS["lenet"].make(n_classes=10, padding=padding, activation=activation)
+    made = MODELS["lenet"].factory(n_classes=10, padding=padding, activation=activation)
     tree = params(made)
     weights = tree["params"]
     act = {"relu": lambda x: jnp.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + jnp.exp(-x))}[activation]
@@ -123,13 +123,13 @@ def test_lenet_layer_by_layer(padding, activation):
 @pytest.mark.slow
 def test_workers_who_take_turns_do_not_work_when_not_needed():
     """On a CPU LeNet's workers take turns: the gradients of those needed to the last bit, zeros for the others."""
-    (group,) = grid.plan([Cell(rule="mean", model="lenet", m=3, batch=2)], n_classes=10)
+    (group,) = grid.plan([RunConfig(rule="mean", model="lenet", m=3, batch=2)], n_classes=10)
     data = engine.Data(jnp.asarray(images(6, 28, 28)), jnp.arange(6, dtype=jnp.uint8))
-    start = engine.start(group.program, group.knobs[0], data).params
+    start = engine.start(group.static, group.dynamic[0], data).params
     batches = data.images.reshape(3, 2, 28, 28), jnp.arange(6).reshape(3, 2)
     gradients = jax.jit(engine.worker_gradients, static_argnums=0)
-    everybody = gradients(group.program, start, data, *batches, jnp.ones(3, bool))
-    some = gradients(group.program, start, data, *batches, jnp.array([True, False, True]))
+    everybody = gradients(group.static, start, data, *batches, jnp.ones(3, bool))
+    some = gradients(group.static, start, data, *batches, jnp.array([True, False, True]))
     for all_of_them, needed in zip(everybody, some, strict=True):
         np.testing.assert_array_equal(needed[0], all_of_them[0])
         np.testing.assert_array_equal(needed[2], all_of_them[2])
@@ -137,7 +137,7 @@ def test_workers_who_take_turns_do_not_work_when_not_needed():
 
 
 def test_resnet20_in_colour_is_as_large_as_the_papers():
-    shapes = jax.eval_shape(lambda: params(MODELS["resnet20"].make(n_classes=10), (1, 32, 32, 3)))
+    shapes = jax.eval_shape(lambda: params(MODELS["resnet20"].factory(n_classes=10), (1, 32, 32, 3)))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 269_722
 
 
@@ -156,12 +156,12 @@ def test_resnet20_block_without_its_convolutions_is_the_shortcut():
 @pytest.mark.parametrize("groups", [0, 3, 32])
 def test_resnet20_groups_have_to_divide_its_features(groups):
     with pytest.raises(ValueError, match=f"groups={groups} is not a (divisor of 16|whole number of at least 1)"):
-        MODELS["resnet20"].make(n_classes=10, groups=groups)
+        MODELS["resnet20"].factory(n_classes=10, groups=groups)
 
 
 def test_unknown_activation_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="activation='tanh' is not one of 'relu', 'sigmoid'"):
-        MODELS["lenet"].make(n_classes=10, activation="tanh")
+        MODELS["lenet"].factory(n_classes=10, activation="tanh")
 
 
 # Models of a user's own
@@ -221,11 +221,11 @@ class Odd(nn.Module):
 
 @pytest.fixture
 def with_model(monkeypatch, world):
-    """(factory, fields of a cell) -> the program and knobs of that cell, on the tiny world."""
+    """(factory, fields of a run) -> the program and dynamic configs of that run, on the tiny world."""
 
-    def plan(make, **cell):
-        monkeypatch.setitem(MODELS, "own", Entry(make, source="me"))
-        return world.plan(model="own", **cell)
+    def plan(make, **run_config):
+        monkeypatch.setitem(MODELS, "own", Spec(make, source="me"))
+        return world.plan(model="own", **run_config)
 
     return plan
 
@@ -233,26 +233,26 @@ def with_model(monkeypatch, world):
 @pytest.mark.slow
 def test_only_params_are_trained(with_model, world):
     """Against the same numbers in the code: as many parameters, and the same curve."""
-    curves, sizes = [], []
+    histories, sizes = [], []
     for collection in (True, False):
-        program, knobs = with_model(
+        static, dynamic = with_model(
             lambda *, n_classes, c=collection: Normalised(n_classes, c), rule="median", attack="alie", n_byz=1, lr=0.5
         )
-        (curve,) = grid.run(program, [knobs], world.train, world.test, epochs=3)
-        curves.append(np.array([curve.accuracy, curve.loss, curve.train_loss, curve.variance]))
-        sizes.append(len(grid.template(program, knobs, world.train, 1).state.params))
+        (history,) = grid.run(static, [dynamic], world.train, world.test, epochs=3)
+        histories.append(np.array([history.accuracy, history.loss, history.train_loss, history.variance]))
+        sizes.append(len(grid.snapshot_spec(static, dynamic, world.train, 1).state.params))
     assert sizes == [17 * 4, 17 * 4]
-    np.testing.assert_allclose(*curves, rtol=1e-5)
+    np.testing.assert_allclose(*histories, rtol=1e-5)
 
 
 @pytest.mark.slow
 def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_model, world):
-    program, knobs = with_model(lambda *, n_classes: Projected(n_classes), lr=0.5)
+    static, dynamic = with_model(lambda *, n_classes: Projected(n_classes), lr=0.5)
     kept = []
 
     def run(seed=0, **how):
-        seeded = knobs._replace(seed=jnp.uint32(seed))
-        return grid.run(program, [seeded], world.train, world.test, epochs=2, **how)[0]
+        seeded = dynamic._replace(seed=jnp.uint32(seed))
+        return grid.run(static, [seeded], world.train, world.test, epochs=2, **how)[0]
 
     whole = run(on_state=lambda _, snapshots: kept.append(snapshots()))
     drawn = [snapshots[0].state.fixed["features"]["w"] for snapshots in kept]
@@ -271,32 +271,32 @@ def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_mo
     ],
 )
 def test_a_model_that_cannot_be_trained_is_refused_by_shapes(what, message, monkeypatch, world):
-    monkeypatch.setitem(MODELS, "own", Entry(lambda *, n_classes: Odd(n_classes, what), source="me"))
+    monkeypatch.setitem(MODELS, "own", Spec(lambda *, n_classes: Odd(n_classes, what), source="me"))
     monkeypatch.delattr(grid, "plan")  # it does not come to that
     with pytest.raises(ValueError, match=message):
         world.simulate(model="own")
 
 
 def test_so_it_is_on_the_command_line(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(MODELS, "own", Entry(lambda *, n_classes: Odd(n_classes, "batch_norm"), source="me"))
+    monkeypatch.setitem(MODELS, "own", Spec(lambda *, n_classes: Odd(n_classes, "batch_norm"), source="me"))
     assert cli.main(["run", "smoke", "--model", "own", "--results", str(tmp_path)]) == 2
     assert "a state of each worker that no rule would see" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_cell_over_two_devices_has_all_of_a_model(with_model, world):
-    program, knobs = with_model(lambda *, n_classes: Projected(n_classes), lr=0.5)
+def test_a_run_over_two_devices_has_all_of_a_model(with_model, world):
+    static, dynamic = with_model(lambda *, n_classes: Projected(n_classes), lr=0.5)
     how = {"epochs": 1, "devices": jax.devices()[:2]}
-    alone, shared = (grid.run(program, [knobs], world.train, world.test, **how, per_cell=k)[0] for k in (1, 2))
+    alone, shared = (grid.run(static, [dynamic], world.train, world.test, **how, devices_per_run=k)[0] for k in (1, 2))
     np.testing.assert_allclose(shared.loss, alone.loss, rtol=1e-4)
 
 
 def test_frozen_statistics_will_do(monkeypatch, world):
-    monkeypatch.setitem(MODELS, "own", Entry(lambda *, n_classes: Odd(n_classes, "frozen_batch_norm"), source="me"))
-    trial.cells([Cell(**TINY | {"model": "own"})], (4, 4), 4)
+    monkeypatch.setitem(MODELS, "own", Spec(lambda *, n_classes: Odd(n_classes, "frozen_batch_norm"), source="me"))
+    check_shapes.runs([RunConfig(**TINY | {"model": "own"})], (4, 4), 4)
 
 
 @pytest.mark.parametrize(("model", "image"), [("lenet", (1, 28, 28)), ("resnet20", (3, 32, 32)), ("mlp", (3, 28, 20))])
 def test_channels_come_last(model, image):
     with pytest.raises(ValueError, match=r"expected \(n, h, w\) or \(n, h, w, c\): is the channel first\?"):
-        trial.cells([Cell(m=4, model=model)], image, 10)
+        check_shapes.runs([RunConfig(m=4, model=model)], image, 10)

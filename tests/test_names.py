@@ -1,4 +1,4 @@
-"""Names of several parts: rules behind pre-rules, attacks behind modifiers."""
+"""Names of several parts: rules behind preaggregators, attacks behind modifiers."""
 
 import dataclasses
 import inspect
@@ -10,43 +10,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Cell
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import cells
+from byzsim.experiments.plan import runs
 from byzsim.experiments.tables import TABLES
-from byzsim.names import ALIASES, attack_entry, max_f, rule_entry
+from byzsim.names import ALIASES, attack_spec, max_f, rule_spec
 from byzsim.options import options, resolved, varying
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
-from test_aggregators import a_round
+from test_aggregators import make_context
 from zoo import ZOOS
 
 ROWS = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
 
 
-def parameters(entry):
-    return inspect.signature(entry.make).parameters
+def parameters(spec):
+    return inspect.signature(spec.factory).parameters
 
 
-@pytest.mark.parametrize(("inner", "outer"), [(AGGREGATORS, PRE_RULES), (ATTACKS, MODIFIERS)])
+@pytest.mark.parametrize(("inner", "outer"), [(AGGREGATORS, PREAGGREGATORS), (ATTACKS, MODIFIERS)])
 def test_options_are_told_apart_by_name(inner, outer):
     """Options of "nnm+krum" are given flat, so no wrapper may have an option that anything else has."""
-    for name, entry in outer.items():
+    for name, spec in outer.items():
         others = {**inner, **{other: e for other, e in outer.items() if other != name}}
         for other, e in others.items():
-            assert not set(parameters(entry)) & set(parameters(e)), (name, other)
+            assert not set(parameters(spec)) & set(parameters(e)), (name, other)
 
 
-@pytest.mark.parametrize("pre", sorted(PRE_RULES))
+@pytest.mark.parametrize("pre", sorted(PREAGGREGATORS))
 def test_a_pre_rule_goes_before_any_rule(pre, rule):
-    made = rule_entry(f"{pre}+{rule}").make()
+    made = rule_spec(f"{pre}+{rule}").factory()
     state = made.init(*ROWS.shape)
-    vector, after, info = jax.eval_shape(lambda: made.apply(jnp.asarray(ROWS), state, a_round(ROWS, jnp.int32(1))))
+    vector, after, info = jax.eval_shape(lambda: made.apply(jnp.asarray(ROWS), state, make_context(ROWS, jnp.int32(1))))
     assert (vector.shape, info.weight.shape) == ((5,), (8,))
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pre", sorted(PRE_RULES))
+@pytest.mark.parametrize("pre", sorted(PREAGGREGATORS))
 @pytest.mark.parametrize("behind", ["krum", "median", "safeguard"])
 def test_bad_rows_do_not_get_through_both(pre, behind):
     rows = np.concatenate([ROWS, -ROWS[:4]])  # enough for f = 1 in six buckets
@@ -56,11 +56,11 @@ def test_bad_rows_do_not_get_through_both(pre, behind):
 
 @pytest.mark.slow
 def test_the_name_is_the_chain():
-    nnm, krum = PRE_RULES["nnm"].make(), AGGREGATORS["krum"].make()
+    nnm, krum = PREAGGREGATORS["nnm"].factory(), AGGREGATORS["krum"].factory()
     chained = byzsim.chain(nnm, krum)
-    rnd = byzsim.Round(None, None, 2)._replace(key=jax.random.key(0))
+    ctx = byzsim.Context(None, None, 2)._replace(key=jax.random.key(0))
     np.testing.assert_array_equal(
-        chained.apply(ROWS, chained.init(*ROWS.shape), rnd)[0], byzsim.aggregate("nnm+krum", ROWS, f=2)
+        chained.apply(ROWS, chained.init(*ROWS.shape), ctx)[0], byzsim.aggregate("nnm+krum", ROWS, f=2)
     )
 
 
@@ -77,23 +77,23 @@ def test_pre_rules_act_from_left_to_right():
 
 
 def test_bounds_compose():
-    assert max_f(rule_entry("nnm+krum"), 11, {}) == 4
-    assert max_f(rule_entry("bucketing+median"), 11, {}) == 2  # six buckets
-    assert max_f(rule_entry("bucketing+median"), 11, {"s": 3}) == 1
-    assert Cell(rule="bucketing+median", rule_args={"s": 3}, m=11, n_byz=2).beyond_bound
+    assert max_f(rule_spec("nnm+krum"), 11, {}) == 4
+    assert max_f(rule_spec("bucketing+median"), 11, {}) == 2  # six buckets
+    assert max_f(rule_spec("bucketing+median"), 11, {"s": 3}) == 1
+    assert RunConfig(rule="bucketing+median", rule_args={"s": 3}, m=11, n_byz=2).beyond_bound
 
 
 def test_options_go_to_the_part_that_has_them():
-    cell = Cell(rule="bucketing+krum", rule_args={"s": 3, "definition": "byzfl"})
-    assert cell.rule_args == {"s": 3, "definition": "byzfl"}
+    run_config = RunConfig(rule="bucketing+krum", rule_args={"s": 3, "definition": "byzfl"})
+    assert run_config.rule_args == {"s": 3, "definition": "byzfl"}
     with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*definition"):
-        Cell(rule="bucketing+krum", rule_args={"z": 1})
+        RunConfig(rule="bucketing+krum", rule_args={"z": 1})
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nmn+krum", "unknown pre-rule 'nmn'. Did you mean 'nnm'"),
+        ("nmn+krum", "unknown preaggregator 'nmn'. Did you mean 'nnm'"),
         ("nnm+krumm", "unknown rule 'krumm'. Did you mean 'krum'"),
         ("krum+nnm", "unknown rule 'nnm'"),
         ("nnm+", "unknown rule ''"),
@@ -102,126 +102,128 @@ def test_options_go_to_the_part_that_has_them():
 )
 def test_unknown_parts_are_answered_with_the_nearest(name, message):
     with pytest.raises(ValueError, match=message.replace("+", r"\+")):
-        Cell(rule=name)
+        RunConfig(rule=name)
 
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))
 def test_an_alias_is_one_member(alias):
-    members = {**AGGREGATORS, **ATTACKS, **PRE_RULES, **MODIFIERS}
+    members = {**AGGREGATORS, **ATTACKS, **PREAGGREGATORS, **MODIFIERS}
     assert alias not in members and ALIASES[alias] in members
-    find = rule_entry if ALIASES[alias] in AGGREGATORS else attack_entry
-    if ALIASES[alias] not in PRE_RULES:
+    find = rule_spec if ALIASES[alias] in AGGREGATORS else attack_spec
+    if ALIASES[alias] not in PREAGGREGATORS:
         assert find(alias) is find(ALIASES[alias]) is members[ALIASES[alias]]
 
 
-def test_a_cell_goes_by_the_usual_name():
-    cell = Cell(rule="nearest_neighbor_mixing+mkrum", attack="burst+ipm", n_byz=2)
-    assert cell == Cell(rule="nnm+multi_krum", attack="burst+inner_product", n_byz=2)
-    assert (cell.as_dict()["rule"], cell.as_dict()["attack"]) == ("nnm+multi_krum", "burst+inner_product")
+def test_a_run_goes_by_the_usual_name():
+    run_config = RunConfig(rule="nearest_neighbor_mixing+mkrum", attack="burst+ipm", n_byz=2)
+    assert run_config == RunConfig(rule="nnm+multi_krum", attack="burst+inner_product", n_byz=2)
+    assert (run_config.as_dict()["rule"], run_config.as_dict()["attack"]) == ("nnm+multi_krum", "burst+inner_product")
     np.testing.assert_array_equal(byzsim.aggregate("cwmed", ROWS), byzsim.aggregate("median", ROWS))
-    np.testing.assert_array_equal(byzsim.attack("foe", ROWS, n_byz=1), byzsim.attack("inner_product", ROWS, n_byz=1))
+    np.testing.assert_array_equal(byzsim.forge("foe", ROWS, n_byz=1), byzsim.forge("inner_product", ROWS, n_byz=1))
 
 
 def test_a_table_takes_the_usual_names():
     changes = {"rules": ("cwmed", "rfa"), "attacks": ("ipm", "lf"), "options": ("ipm.epsilon=2",)}
     config = dataclasses.replace(TABLES["smoke"].config, **changes).with_our_names()
     assert (config.rules, config.attacks) == (("median", "geometric_median"), ("inner_product", "label_flip"))
-    (cell,) = cells(config, ["rule=cwmed,attack=ipm,alpha=0.2"])
-    assert (cell.rule, cell.attack, cell.attack_args["epsilon"]) == ("median", "inner_product", 2.0)
+    (run_config,) = runs(config, ["rule=cwmed,attack=ipm,alpha=0.2"])
+    assert (run_config.rule, run_config.attack, run_config.attack_args["epsilon"]) == ("median", "inner_product", 2.0)
 
 
 def test_what_is_registered_goes_before_an_alias(monkeypatch):
     monkeypatch.setitem(AGGREGATORS, "rfa", AGGREGATORS["mean"])
-    assert rule_entry("rfa") is AGGREGATORS["mean"] and Cell(rule="rfa").rule == "rfa"
+    assert rule_spec("rfa") is AGGREGATORS["mean"] and RunConfig(rule="rfa").rule == "rfa"
 
 
 def test_needs_add_up_and_promises_are_shared():
-    assert "stochastic" in rule_entry("bucketing+median").traits
-    assert "coordinatewise" not in rule_entry("nnm+median").traits
-    assert "consensus" in rule_entry("nnm+median").traits
+    assert "stochastic" in rule_spec("bucketing+median").traits
+    assert "coordinatewise" not in rule_spec("nnm+median").traits
+    assert "consensus" in rule_spec("nnm+median").traits
 
 
 def test_traits_are_known_ones():
-    for entry in PRE_RULES.values():
-        assert entry.traits <= set(RULE_TRAITS)
-    for entry in [*ATTACKS.values(), *MODIFIERS.values()]:
-        assert entry.traits <= set(ATTACK_TRAITS)
+    for spec in PREAGGREGATORS.values():
+        assert spec.traits <= set(RULE_TRAITS)
+    for spec in [*ATTACKS.values(), *MODIFIERS.values()]:
+        assert spec.traits <= set(ATTACK_TRAITS)
 
 
 # Variants
 
 
-SEVERAL = [(name, entry) for zoo in ZOOS.values() for name, entry in zoo.items() if entry.variants]
+SEVERAL = [(name, spec) for zoo in ZOOS.values() for name, spec in zoo.items() if spec.variants]
 
 
 def program(made):
     """What a factory has made, as values: code, and all that it closes over."""
     if inspect.isfunction(made):
-        closed = [cell.cell_contents for cell in made.__closure__ or ()]
+        closed = [run_config.cell_contents for run_config in made.__closure__ or ()]
         return made.__code__, program(made.__defaults__ or ()), program(closed)
     return tuple(map(program, made)) if isinstance(made, list | tuple) else made
 
 
-@pytest.mark.parametrize(("name", "entry"), SEVERAL, ids=lambda each: each if isinstance(each, str) else "")
-def test_a_variant_is_its_options(name, entry):
+@pytest.mark.parametrize(("name", "spec"), SEVERAL, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_variant_is_its_options(name, spec):
     """For the factory itself as for what is asked by name; the first is the default."""
-    assert len({variant.name for variant in entry.variants}) == len(entry.variants)
-    for variant in entry.variants:
+    assert len({variant.name for variant in spec.variants}) == len(spec.variants)
+    for variant in spec.variants:
         assert variant.formula and variant.source
-        made = program(entry.make(**variant.options))
-        assert program(entry.make(variant=variant.name)) == made
-        assert options(name, entry, {"variant": variant.name}) == options(name, entry, variant.options)
-        assert (made == program(entry.make())) == (options(name, entry, variant.options) == options(name, entry, {}))
-    assert options(name, entry, {"variant": entry.variants[0].name}) == options(name, entry, {})
+        made = program(spec.factory(**variant.options))
+        assert program(spec.factory(variant=variant.name)) == made
+        assert options(name, spec, {"variant": variant.name}) == options(name, spec, variant.options)
+        assert (made == program(spec.factory())) == (options(name, spec, variant.options) == options(name, spec, {}))
+    assert options(name, spec, {"variant": spec.variants[0].name}) == options(name, spec, {})
 
 
-@pytest.mark.parametrize(("name", "entry"), SEVERAL, ids=lambda each: each if isinstance(each, str) else "")
-def test_a_variant_is_asked_for_on_the_command_line(name, entry):
+@pytest.mark.parametrize(("name", "spec"), SEVERAL, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_variant_is_asked_for_on_the_command_line(name, spec):
     field = "attack" if name in ATTACKS else "rule"
-    asked = f"{name}+median" if name in PRE_RULES else name
+    asked = f"{name}+median" if name in PREAGGREGATORS else name
     config = dataclasses.replace(TABLES["smoke"].config, **{f"{field}s": (asked,)}, m=10, alphas=(0.2,))
-    for variant in entry.variants:
-        (cell, *_) = cells(dataclasses.replace(config, options=(f"{name}.variant={variant.name}",)))
-        given = {"rule": cell.rule, "attack": cell.attack, f"{field}_args": variant.options}
-        assert getattr(cell, f"{field}_args") == getattr(Cell(**given), f"{field}_args")
+    for variant in spec.variants:
+        (run_config, *_) = runs(dataclasses.replace(config, options=(f"{name}.variant={variant.name}",)))
+        given = {"rule": run_config.rule, "attack": run_config.attack, f"{field}_args": variant.options}
+        assert getattr(run_config, f"{field}_args") == getattr(RunConfig(**given), f"{field}_args")
 
 
 def test_each_part_has_variants_of_its_own_on_the_command_line():
     asked = ("bucketing.variant=byzfl", "krum.variant=torchjd", "krum.definition=alie")
     config = dataclasses.replace(TABLES["smoke"].config, rules=("bucketing+krum",), options=asked)
-    assert {repr(cell.rule_args) for cell in cells(config)} == {"{'s': 1, 'definition': 'alie'}"}
+    assert {repr(run_config.rule_args) for run_config in runs(config)} == {"{'s': 1, 'definition': 'alie'}"}
     whole = dataclasses.replace(config, options=("bucketing+krum.variant=byzfl",))
-    assert {repr(cell.rule_args) for cell in cells(whole)} == {"{'s': 2, 'definition': 'byzfl'}"}
+    assert {repr(run_config.rule_args) for run_config in runs(whole)} == {"{'s': 2, 'definition': 'byzfl'}"}
     with pytest.raises(UserError, match=r"--options: unknown variant of krum 'byzfk'\. Did you mean 'byzfl'"):
-        cells(dataclasses.replace(config, options=("krum.variant=byzfk",)))
+        runs(dataclasses.replace(config, options=("krum.variant=byzfk",)))
 
 
 def test_in_python_the_variant_is_the_last_parts(compiled):
-    args = Cell(rule="bucketing+krum", rule_args={"variant": "byzfl", "s": 3}).rule_args
+    args = RunConfig(rule="bucketing+krum", rule_args={"variant": "byzfl", "s": 3}).rule_args
     assert args == {"s": 3, "definition": "byzfl"}
-    assert Cell(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["formula"] == "all"
+    assert RunConfig(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["formula"] == "all"
     one = byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl")
-    sent = byzsim.attack("burst+alie", ROWS, n_byz=3, first=0, variant="krum", own=ROWS[:3])
+    sent = byzsim.forge("burst+alie", ROWS, n_byz=3, first=0, variant="krum", byzantine_gradients=ROWS[:3])
     programs = len(compiled)
     np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, definition="byzfl"))
-    np.testing.assert_array_equal(sent, byzsim.attack("burst+alie", ROWS, n_byz=3, formula="all", own=ROWS[:3]))
+    np.testing.assert_array_equal(
+        sent, byzsim.forge("burst+alie", ROWS, n_byz=3, formula="all", byzantine_gradients=ROWS[:3])
+    )
     assert len(compiled) == programs
 
 
 def test_options_beside_a_variant_go_first():
     given = {"variant": "krum", "middle": "lower"}
-    assert Cell(rule="aksel", rule_args=given).rule_args == {"mode": "n-f", "middle": "lower", "ties": "index"}
-    aksel = AGGREGATORS["aksel"].make
+    assert RunConfig(rule="aksel", rule_args=given).rule_args == {"mode": "n-f", "middle": "lower", "ties": "index"}
+    aksel = AGGREGATORS["aksel"].factory
     assert program(aksel(**given)) == program(aksel(mode="n-f")) != program(aksel(variant="krum"))
 
 
 def test_bounds_see_the_options_of_a_variant():
-    assert Cell(rule="safeguard", m=10).max_f == 4
-    assert Cell(rule="safeguard", m=10, rule_args={"variant": "third_party"}).max_f == 4
+    assert RunConfig(rule="safeguard", m=10).max_f == 4
+    assert RunConfig(rule="safeguard", m=10, rule_args={"variant": "third_party"}).max_f == 4
     assert (
-        Cell(rule="safeguard", m=11, rule_args={"variant": "third_party"}).max_f
+        RunConfig(rule="safeguard", m=11, rule_args={"variant": "third_party"}).max_f
         == 4
-        < Cell(rule="safeguard", m=11).max_f
+        < RunConfig(rule="safeguard", m=11).max_f
     )
 
 
@@ -229,9 +231,9 @@ def test_bounds_see_the_options_of_a_variant():
     "ask",
     [
         lambda variant: byzsim.aggregate("nnm+krum", ROWS, f=2, variant=variant),
-        lambda variant: byzsim.attack("alie", ROWS, n_byz=2, rule="krum", rule_args={"variant": variant}),
-        lambda variant: Cell(rule="krum", rule_args={"variant": variant}),
-        lambda variant: AGGREGATORS["krum"].make(variant=variant),
+        lambda variant: byzsim.forge("alie", ROWS, n_byz=2, rule="krum", rule_args={"variant": variant}),
+        lambda variant: RunConfig(rule="krum", rule_args={"variant": variant}),
+        lambda variant: AGGREGATORS["krum"].factory(variant=variant),
     ],
 )
 @pytest.mark.parametrize(("given", "near"), [("Byz-fl", " Did you mean 'byzfl'"), (3, "")])
@@ -248,9 +250,9 @@ def test_a_member_without_variants_says_so():
         with pytest.raises(ValueError, match=r"^mean has no variants, got variant='byzfl'$"):
             byzsim.aggregate(rule, ROWS, variant="byzfl")
     with pytest.raises(ValueError, match=r"^lenet has no variants"):
-        Cell(model_args={"variant": "relu"})
+        RunConfig(model_args={"variant": "relu"})
     with pytest.raises(ValueError, match=r"^medoid has no variants"):
-        AGGREGATORS["medoid"].make(variant="byzfl")
+        AGGREGATORS["medoid"].factory(variant="byzfl")
 
 
 def test_a_member_may_have_an_option_called_variant():
@@ -268,12 +270,12 @@ def types(hint):
 @pytest.mark.parametrize("zoo", [*ZOOS.values(), MODELS])
 def test_what_is_traced_is_declared(zoo):
     """A number is an option's default only where the annotation says `Traced`; those and no others are traced."""
-    for name, entry in zoo.items():
-        declared = {key for key, each in parameters(entry).items() if float in types(each.annotation)}
-        for given in [{}, *(variant.options for variant in entry.variants)]:
-            args = options(name, entry, given)
+    for name, spec in zoo.items():
+        declared = {key for key, each in parameters(spec).items() if float in types(each.annotation)}
+        for given in [{}, *(variant.options for variant in spec.variants)]:
+            args = options(name, spec, given)
             numbers = {key for key, value in args.items() if isinstance(value, float)}
-            assert numbers == set(varying(entry.make, args)) <= declared, name
+            assert numbers == set(varying(spec.factory, args)) <= declared, name
 
 
 def test_where_nothing_is_declared_numbers_with_a_point_are_traced():
@@ -286,8 +288,10 @@ def test_where_nothing_is_declared_numbers_with_a_point_are_traced():
 
 def test_a_burst_comes_and_goes():
     rounds = np.random.default_rng(1).normal(size=(9, 6, 4)).astype(np.float32)
-    sent = byzsim.attack("burst+zero_gradient", rounds[:, :4], own=rounds[:, 4:], n_byz=2, on=2, off=3, first=1)
+    sent = byzsim.forge(
+        "burst+zero_gradient", rounds[:, :4], byzantine_gradients=rounds[:, 4:], n_byz=2, on=2, off=3, first=1
+    )
     for step, rows in enumerate(np.asarray(sent)):
         active = step >= 1 and (step - 1) % 5 < 2
         np.testing.assert_array_equal(rows, np.zeros((2, 4)) if active else rounds[step, 4:])
-    assert attack_entry("burst+label_flip").traits == {"data"}
+    assert attack_spec("burst+label_flip").traits == {"data"}

@@ -119,9 +119,9 @@ def test_many_rows_in_order():
             "some": ops.order_statistics(rows, [MANY - 1, 0, 64, 64]),
             "at_rank": order.at_rank(ordered, start),
             "at_ranks": order.at_rank(ordered, start_of_column),
-            "window": order.window(ordered, start, count),
-            "share": order.window_share(rows, ordered, start, count),
-            "nearest": order.nearest_start(ordered, centre, count),
+            "window": order.rank_window_mean(ordered, start, count),
+            "share": order.rank_window_weights(rows, ordered, start, count),
+            "nearest": order.nearest_window_start(ordered, centre, count),
         }
 
     rows = np.stack([many_rows(), many_rows(1)])
@@ -194,12 +194,12 @@ def test_masked_mean_and_deviation(ddof):
 
 def test_an_empty_mask_gives_zeros():
     rows, nobody = jnp.asarray(normal()), jnp.zeros(6, bool)
-    assert not ops.masked_mean(rows, nobody).any() and not ops.share(nobody).any()
+    assert not ops.masked_mean(rows, nobody).any() and not ops.uniform_weights(nobody).any()
     assert not ops.masked_std(rows, nobody, rows[0], ddof=1).any()
 
 
 def test_share_is_equal_on_the_mask():
-    np.testing.assert_allclose(ops.share(jnp.array([True, False, True, True])), [1 / 3, 0, 1 / 3, 1 / 3])
+    np.testing.assert_allclose(ops.uniform_weights(jnp.array([True, False, True, True])), [1 / 3, 0, 1 / 3, 1 / 3])
 
 
 def test_ranks_of_ties_go_by_index_and_nan_is_last():
@@ -217,7 +217,7 @@ def test_per_row_is_one_call_for_each_row():
 def test_a_window_without_sorting_is_the_window_of_the_sorted_rows(m):
     rows = np.random.default_rng(m).integers(-9, 9, (m, 300)).astype(np.float32) / 4
     rows[m // 2, :5], rows[0, 3], rows[-1, 7], rows[-1, 200:] = np.nan, -np.inf, np.inf, 1e30
-    found = jax.jit(jax.vmap(ops.window_of))
+    found = jax.jit(jax.vmap(ops.trimmed_mean_and_weights))
     for f in range(0, (m - 1) // 2 + 1, 4):
         mean, share = (
             np.asarray(each)[0] for each in found(jnp.asarray(rows)[None], jnp.array([f]), jnp.array([m - 2 * f]))

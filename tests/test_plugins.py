@@ -9,42 +9,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, Aggregator, Cell, Entry
+from byzsim import AGGREGATORS, ATTACKS, Aggregator, RunConfig, Spec
 from byzsim.experiments import cli, plugins, records
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.run import slow_rules
 from byzsim.names import BUILT_IN
-from byzsim.types import attack, stateless
+from byzsim.types import make_attack, stateless
 
 RULE = """\
-from byzsim import Entry
+from byzsim import Spec
 from byzsim.types import stateless
 from helping import FACTOR
 
 def scaled(*, by: float = 1.0):
     "The mean, scaled."
-    return stateless(lambda grads, rnd: (FACTOR * by * grads.mean(axis=0), grads[:, 0] * 0 + 1 / len(grads)))
+    return stateless(lambda grads, ctx: (FACTOR * by * grads.mean(axis=0), grads[:, 0] * 0 + 1 / len(grads)))
 
-ENTRY = Entry(scaled, source="me", max_f=lambda m: 0)
+SPEC = Spec(scaled, source="me", max_f=lambda m: 0)
 """
 ATTACK = """\
 import byzsim
-from byzsim.types import attack
+from byzsim.types import make_attack
 
-ENTRY = byzsim.Entry(lambda: attack(grads=lambda sent, byz, state, rnd: (-sent, state)), source="me")
+SPEC = byzsim.Spec(lambda: make_attack(grads=lambda sent, byz, state, ctx: (-sent, state)), source="me")
 """
 VARIED = """\
-from byzsim import Entry, Variant
+from byzsim import Spec, Variant
 from byzsim.options import checked
 from byzsim.types import Traced, stateless
 
 @checked
 def times(*, by: Traced = 1.0):
     "The mean, scaled."
-    return stateless(lambda grads, rnd: (by * grads.mean(axis=0), grads[:, 0] * 0 + 1 / len(grads)))
+    return stateless(lambda grads, ctx: (by * grads.mean(axis=0), grads[:, 0] * 0 + 1 / len(grads)))
 
-ENTRY = Entry(times, source="me", variants=(Variant("one", {}, "as it is", "me"), Variant("two", {"by": 2}, "+", "me")))
+SPEC = Spec(times, source="me", variants=(Variant("one", {}, "as it is", "me"), Variant("two", {"by": 2}, "+", "me")))
 """
 FILES = {
     "my_rule.py": RULE,
@@ -78,8 +78,8 @@ def forget(folder):
     importlib.invalidate_caches()
 
 
-def identity(**cell):
-    return records.identity(Cell(m=10, model="softmax", **cell), "digits", load("digits"))
+def identity(**run_config):
+    return records.identity(RunConfig(m=10, model="softmax", **run_config), "digits", load("digits"))
 
 
 def test_a_plugin_is_called_as_its_file_is(folder):
@@ -91,7 +91,7 @@ def test_a_plugin_is_called_as_its_file_is(folder):
 def test_a_package_has_several(folder):
     assert set(plugins.load(["several", "my_rule"])) == {"my_attack", "my_other", "my_rule"}
     assert "my_attack" in ATTACKS and "my_other" in AGGREGATORS
-    np.testing.assert_array_equal(byzsim.attack("my_attack", [[1.0]], n_byz=1, own=[[2.0]]), [[-2.0]])
+    np.testing.assert_array_equal(byzsim.forge("my_attack", [[1.0]], n_byz=1, byzantine_gradients=[[2.0]]), [[-2.0]])
 
 
 def test_nothing_is_imported_that_is_not_named(folder):
@@ -105,7 +105,7 @@ def test_the_listing_has_plugins_too(folder, capsys):
     assert "from plugins\n  my_rule                    The mean, scaled  [me]" in capsys.readouterr().out
 
 
-def test_only_cells_with_a_plugin_have_its_source_in_their_identity(folder):
+def test_only_runs_with_a_plugin_have_its_source_in_their_identity(folder):
     before = identity(rule="krum", attack="alie", n_byz=2)
     plugins.load(["several", "my_rule"])
     assert identity(rule="krum", attack="alie", n_byz=2) == before and "sources" not in before
@@ -114,7 +114,7 @@ def test_only_cells_with_a_plugin_have_its_source_in_their_identity(folder):
 
 
 @pytest.mark.parametrize("changed", ["my_rule.py", "helping.py"])
-def test_a_changed_plugin_is_another_cell(folder, changed):
+def test_a_changed_plugin_is_another_run(folder, changed):
     digests = []
     for comment in ("", "# another day\n", ""):
         (folder / changed).write_text(FILES[changed] + comment)
@@ -126,15 +126,15 @@ def test_a_changed_plugin_is_another_cell(folder, changed):
 
 def test_records_of_an_earlier_version_are_not_reported(folder):
     plugins.load(["my_rule"])
-    cell = Cell(rule="my_rule", m=10, model="softmax")
-    other = cell.as_dict() | {"sources": {"my_rule": "0" * 64}}
-    found = [cell.as_dict() | {"data": "digits", "id": "new"}, other | {"data": "digits", "id": "old"}]
-    assert [each["id"] for each in records.matching(found, [cell], "digits")] == ["new"]
-    assert [each["id"] for each in records.matching(found[1:], [cell], "digits")] == []
+    run_config = RunConfig(rule="my_rule", m=10, model="softmax")
+    other = run_config.as_dict() | {"sources": {"my_rule": "0" * 64}}
+    found = [run_config.as_dict() | {"data": "digits", "id": "new"}, other | {"data": "digits", "id": "old"}]
+    assert [each["id"] for each in records.matching(found, [run_config], "digits")] == ["new"]
+    assert [each["id"] for each in records.matching(found[1:], [run_config], "digits")] == []
 
 
 def test_what_was_registered_without_a_source_is_not_recorded(folder):
-    byzsim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
+    byzsim.register("mine", Spec(lambda: stateless(lambda g, ctx: (g[0], g[:, 0])), source="me"))
     assert byzsim.aggregate("mine", [[1.0], [2.0]])[0] == 1
     with pytest.raises(UserError, match="mine was registered without a digest of its source"):
         identity(rule="mine")
@@ -142,63 +142,66 @@ def test_what_was_registered_without_a_source_is_not_recorded(folder):
 
 def test_variants_of_ones_own(folder):
     (folder / "varied.py").write_text(VARIED)
-    (entry,) = plugins.load(["varied"]).values()
-    cell = Cell(rule="nnm+varied", rule_args={"variant": "two"})
-    assert cell == Cell(rule="nnm+varied", rule_args={"by": 2.0}) != Cell(rule="nnm+varied")
-    assert type(entry.make(variant="two")) is Aggregator
+    (spec,) = plugins.load(["varied"]).values()
+    run_config = RunConfig(rule="nnm+varied", rule_args={"variant": "two"})
+    assert run_config == RunConfig(rule="nnm+varied", rule_args={"by": 2.0}) != RunConfig(rule="nnm+varied")
+    assert type(spec.factory(variant="two")) is Aggregator
     with pytest.raises(
         ValueError, match=r"variant of times 'too'\. Did you mean 'two'\? Known: one: as it is; two: \+"
     ):
-        entry.make(variant="too")
-    both = entry._replace(make=lambda *, variant=1: stateless(variant))
+        spec.factory(variant="too")
+    both = spec._replace(factory=lambda *, variant=1: stateless(variant))
     with pytest.raises(ValueError, match="it has variants, and an option called 'variant' too"):
         byzsim.register("mine", both)
 
 
 def test_a_name_can_be_registered_again_as_the_other_kind(folder):
-    byzsim.register("mine", Entry(lambda: stateless(lambda g, rnd: (g[0], g[:, 0])), source="me"))
-    byzsim.register("mine", Entry(attack, source="me"))
+    byzsim.register("mine", Spec(lambda: stateless(lambda g, ctx: (g[0], g[:, 0])), source="me"))
+    byzsim.register("mine", Spec(make_attack, source="me"))
     assert "mine" in ATTACKS and "mine" not in AGGREGATORS
 
 
 def test_what_a_trial_of_an_attack_finds(folder):
     def tried(**parts):
-        byzsim.register("mine", Entry(lambda: attack(**parts), source="me"))
+        byzsim.register("mine", Spec(lambda: make_attack(**parts), source="me"))
 
     with pytest.raises(ValueError, match=r"it gives rows of float32 \(5,\); expected float32 \(8, 5\)"):
-        tried(grads=lambda sent, byz, state, rnd: (sent[0], state))
+        tried(grads=lambda sent, byz, state, ctx: (sent[0], state))
     with pytest.raises(ValueError, match="it gives a state of"):
-        tried(grads=lambda sent, byz, state, rnd: (sent, jnp.zeros(3)))
+        tried(grads=lambda sent, byz, state, ctx: (sent, jnp.zeros(3)))
     with pytest.raises(ValueError, match="it gives labels of float32"):
-        tried(labels=lambda labels, n, rnd: labels / 2)
+        tried(labels=lambda labels, n, ctx: labels / 2)
     with pytest.raises(ValueError, match=r"grads gives .*; expected \(rows, state\)"):
-        tried(grads=lambda sent, byz, state, rnd: sent)
+        tried(grads=lambda sent, byz, state, ctx: sent)
     assert "mine" not in ATTACKS
 
 
 SORTING = """\
 import jax.numpy as jnp
-from byzsim import Entry, ops
+from byzsim import Spec, ops
 from byzsim.types import stateless
 
 def sorting():
-    def rule(grads, rnd):
+    def rule(grads, ctx):
         return MEDIAN, jnp.full(len(grads), 1 / len(grads))
     return stateless(rule)
 
-ENTRY = Entry(sorting, source="me")
+SPEC = Spec(sorting, source="me")
 """
 
 
 @pytest.mark.slow
 def test_a_slow_rule_is_told_what_would_help(folder):
     """At (20, 40,000) jnp.median takes some 100 times as long as ours, and a trimmed mean about twice."""
-    for name, median in (("slow", "jnp.median(grads, axis=0)"), ("fast", "ops.window_of(grads, 5, 10)[0]")):
+    for name, median in (
+        ("slow", "jnp.median(grads, axis=0)"),
+        ("fast", "ops.trimmed_mean_and_weights(grads, 5, 10)[0]"),
+    ):
         (folder / f"{name}.py").write_text(SORTING.replace("MEDIAN", median))
     plugins.load(["slow", "fast"])
     said = []
     named = ("nnm+slow", "slow", "fast", "krum")
-    slow_rules.warn([Cell(rule=rule, seed=seed) for seed, rule in enumerate(named)], 40_000, said.append)
+    slow_rules.warn([RunConfig(rule=rule, seed=seed) for seed, rule in enumerate(named)], 40_000, said.append)
     (line,) = said
     assert re.match(r"warning: slow takes about \d\d+ times as long as median at \(20, 40000\)", line)
     assert "slow, line 7: jnp.median(grads, axis=0)" in line and "byzsim.ops.order_statistics" in line

@@ -39,7 +39,7 @@ def honest(draw):
 
 
 def having(*traits):
-    names = sorted(name for name, entry in AGGREGATORS.items() if set(traits) <= entry.traits)
+    names = sorted(name for name, spec in AGGREGATORS.items() if set(traits) <= spec.traits)
     return pytest.mark.parametrize("rule", names)
 
 
@@ -106,16 +106,16 @@ def test_coordinatewise(rule, rows, other, column, f):
 )
 def test_resilience(rule, rows, bad, order):
     """max_f rows of anything, anywhere: the output is finite and no farther away than what the bound allows."""
-    entry = AGGREGATORS[rule]
-    n_byz = min(entry.max_f(M), 3)
-    at = np.array(order if "permutation" in entry.traits else range(M))[:n_byz]  # the last worker may have to be honest
+    spec = AGGREGATORS[rule]
+    n_byz = min(spec.max_f(M), 3)
+    at = np.array(order if "permutation" in spec.traits else range(M))[:n_byz]  # the last worker may have to be honest
     mixed = honest_rows(rule, rows)
     good = np.delete(mixed, at, axis=0).astype(float)
     mixed[at] = np.array(bad[:n_byz], np.float32).reshape(n_byz, D)
     centre = good.mean(axis=0)
     aggregate = output(rule, mixed, n_byz, like=np.resize(good, (M, D)))
     assert np.isfinite(aggregate).all()
-    fixed = entry.traits & {"stateful", "server"} or "translation" not in entry.traits
+    fixed = spec.traits & {"stateful", "server"} or "translation" not in spec.traits
     radius = np.linalg.norm(good - (0 if fixed else centre), axis=1).max()
     bound = (1 + 2 * (M - n_byz) / (M - 2 * n_byz)) * radius
     assert np.linalg.norm(aggregate - centre) <= bound + near(good)

@@ -43,9 +43,9 @@ def verdict(mean, sd, n, n_diverged, paper):
     return "same" if abs(mean - paper) < 1 else "off"
 
 
-def published(**cells):
+def published(**runs):
     """published(gaussian={0.1: 83.5}) for rule brsgd."""
-    rows = [("brsgd", attack, alpha, value) for attack, row in cells.items() for alpha, value in row.items()]
+    rows = [("brsgd", attack, alpha, value) for attack, row in runs.items() for alpha, value in row.items()]
     return pd.DataFrame(rows, columns=["rule", "attack", "alpha", "accuracy"])
 
 
@@ -92,44 +92,49 @@ def test_published_table_against_a_second_transcription(line):
 
 def test_mean_sd_and_difference_by_hand():
     records = [record(seed=s, final=a) for s, a in enumerate([0.82, 0.84, 0.89])]
-    cell = only(summarise(records, paper=published(gaussian={0.1: 84.5})))
-    assert (cell["n"], cell["n_diverged"], cell["n_byz"]) == (3, 0, 2)
-    assert cell["mean"] == pytest.approx(85.0)  # (82 + 84 + 89) / 3
-    assert cell["sd"] == pytest.approx(math.sqrt(13))  # (9 + 1 + 16) / 2
-    assert cell["difference"] == pytest.approx(0.5)
-    assert cell["verdict"] == "same"
+    run_config = only(summarise(records, paper=published(gaussian={0.1: 84.5})))
+    assert (run_config["n"], run_config["n_diverged"], run_config["n_byz"]) == (3, 0, 2)
+    assert run_config["mean"] == pytest.approx(85.0)  # (82 + 84 + 89) / 3
+    assert run_config["sd"] == pytest.approx(math.sqrt(13))  # (9 + 1 + 16) / 2
+    assert run_config["difference"] == pytest.approx(0.5)
+    assert run_config["verdict"] == "same"
 
 
 def test_one_seed_has_no_sd():
-    cell = only(summarise([record(final=0.84)]))
-    assert math.isnan(cell["sd"]) and math.isnan(cell["difference"])
-    assert report.accuracy_text(cell, 1) == "84.0"
-    assert report.accuracy_text(cell, 3) == "84.0 (n = 1)"
+    run_config = only(summarise([record(final=0.84)]))
+    assert math.isnan(run_config["sd"]) and math.isnan(run_config["difference"])
+    assert report.accuracy_text(run_config, 1) == "84.0"
+    assert report.accuracy_text(run_config, 3) == "84.0 (n = 1)"
 
 
 def test_diverged_runs_are_counted_but_not_averaged():
     records = [record(seed=0, final=0.80), record(seed=1, final=0.82), record(seed=2, final=None)]
-    cell = only(summarise(records))
-    assert (cell["n"], cell["n_diverged"]) == (3, 1)
-    assert cell["mean"] == pytest.approx(81.0) and cell["sd"] == pytest.approx(math.sqrt(2))
-    assert report.accuracy_text(cell, 3) == "81.0 ± 1.4 (1 of 3 diverged)"
+    run_config = only(summarise(records))
+    assert (run_config["n"], run_config["n_diverged"]) == (3, 1)
+    assert run_config["mean"] == pytest.approx(81.0) and run_config["sd"] == pytest.approx(math.sqrt(2))
+    assert report.accuracy_text(run_config, 3) == "81.0 ± 1.4 (1 of 3 diverged)"
 
 
 def test_the_flag_decides_even_when_an_accuracy_is_recorded():
     """After divergence a classifier of NaNs reads 10 %, which must not look like a result."""
-    cell = only(summarise([record(final=0.1) | {"diverged": True}]))
-    assert math.isnan(cell["mean"]) and cell["n_diverged"] == 1
+    run_config = only(summarise([record(final=0.1) | {"diverged": True}]))
+    assert math.isnan(run_config["mean"]) and run_config["n_diverged"] == 1
 
 
 def test_all_diverged():
-    cell = only(summarise([record(alpha=0.5, final=None)], alphas=[0.5], paper=published(gaussian={0.5: 9.9})))
-    assert math.isnan(cell["mean"]) and math.isnan(cell["difference"]) and cell["verdict"] == "lost"
-    assert report.accuracy_text(cell, 1) == "diverged†"
+    run_config = only(summarise([record(alpha=0.5, final=None)], alphas=[0.5], paper=published(gaussian={0.5: 9.9})))
+    assert math.isnan(run_config["mean"]) and math.isnan(run_config["difference"]) and run_config["verdict"] == "lost"
+    assert report.accuracy_text(run_config, 1) == "diverged†"
 
 
 def test_missing_cell():
-    cell = only(summarise([], paper=published(gaussian={0.1: 83.5})))
-    assert cell["n"] == 0 and cell["paper"] == 83.5 and cell["verdict"] == "" and cell["n_byz"] is pd.NA
+    run_config = only(summarise([], paper=published(gaussian={0.1: 83.5})))
+    assert (
+        run_config["n"] == 0
+        and run_config["paper"] == 83.5
+        and run_config["verdict"] == ""
+        and run_config["n_byz"] is pd.NA
+    )
     assert report.grid(summarise([])).loc[0, "brsgd"] == "–"
 
 
@@ -145,7 +150,7 @@ def test_verdict_sees_the_cell_and_only_published_ones():
         [record(final=0.8), record(seed=1, final=None), record(alpha=0.25)],
         rules=["brsgd"], attacks=["gaussian"], alphas=[0.1, 0.25, 0.5],
         published=published(gaussian={0.1: 83.5, 0.5: 80.0}),
-        verdict=lambda *cell: calls.append(cell) or "seen",
+        verdict=lambda *run_config: calls.append(run_config) or "seen",
     )  # fmt: skip
     np.testing.assert_allclose(calls, [(80, math.nan, 2, 1, 83.5)])
 
@@ -163,10 +168,10 @@ PRINTED = {"scaling": {0.1: 80.0, 0.25: 70.0}, "label_flip": {0.1: 60.0, 0.25: 5
 
 def swap(scaling, label_flip, paper=PRINTED, attacks=("scaling", "label_flip")):
     """The swap test of one rule at alpha 0.1 and 0.25; accuracies as fractions, None diverged, "" not run."""
-    cells = {"scaling": scaling, "label_flip": label_flip}
+    runs = {"scaling": scaling, "label_flip": label_flip}
     records = [
         record(attack=attack, alpha=alpha, final=final)
-        for attack, row in cells.items()
+        for attack, row in runs.items()
         for alpha, final in zip((0.1, 0.25), row, strict=True)
         if final != ""
     ]
@@ -224,11 +229,11 @@ GRID = {"rules": ["brsgd", "krum"], "attacks": ["gaussian", "label_flip"], "alph
 
 
 def toy_records(**other):
-    cells = [("none", 0), *((a, x) for a in GRID["attacks"] for x in (0.1, 0.5))]
+    runs = [("none", 0), *((a, x) for a in GRID["attacks"] for x in (0.1, 0.5))]
     return [
         record(rule, attack, alpha, seed, None if alpha == 0.5 and seed == 1 else 0.8 + 0.02 * seed, **other)
         for rule in GRID["rules"]
-        for attack, alpha in cells
+        for attack, alpha in runs
         for seed in (0, 1)
         if (rule, attack, alpha) != ("krum", "label_flip", 0.1)
     ]

@@ -12,7 +12,7 @@ MEAN = HONEST.mean(axis=0)
 
 
 def harm(rule, attack, **options):
-    byz = byzsim.attack(attack, HONEST, n_byz=3, rule=rule, **options)
+    byz = byzsim.forge(attack, HONEST, n_byz=3, rule=rule, **options)
     return float(np.linalg.norm(byzsim.aggregate(rule, np.concatenate([byz, HONEST]), f=3) - MEAN))
 
 
@@ -39,21 +39,21 @@ def test_the_budget_is_kept(within):
     centre = MEAN if within == "distance" else 0
     radius = budget * np.linalg.norm(HONEST - centre, axis=1).max()
     for seed in range(3):
-        (row, *_) = byzsim.attack("learned", HONEST, n_byz=3, within=within, budget=budget, restarts=3, seed=seed)
+        (row, *_) = byzsim.forge("learned", HONEST, n_byz=3, within=within, budget=budget, restarts=3, seed=seed)
         assert np.linalg.norm(row - centre) <= radius * (1 + 1e-5)
 
 
 def test_against_the_mean_it_goes_to_the_edge_and_descent_turns_around():
-    (far, *_) = byzsim.attack("learned", HONEST, n_byz=3, budget=2.0, steps=20)
+    (far, *_) = byzsim.forge("learned", HONEST, n_byz=3, budget=2.0, steps=20)
     assert np.linalg.norm(far - MEAN) == pytest.approx(2 * np.linalg.norm(HONEST - MEAN, axis=1).max(), rel=1e-3)
-    (back, *_) = byzsim.attack("learned", HONEST, n_byz=3, objective="descent", steps=20)
+    (back, *_) = byzsim.forge("learned", HONEST, n_byz=3, objective="descent", steps=20)
     direction = np.asarray(back - MEAN)
     assert direction @ -MEAN / np.linalg.norm(direction) / np.linalg.norm(MEAN) > 0.999
 
 
 def test_it_can_climb_the_loss_after_the_step():
     target = np.ones(20, np.float32)
-    (row, *_) = byzsim.attack(
+    (row, *_) = byzsim.forge(
         "learned", HONEST, n_byz=3, objective="loss", loss_after=lambda v: jnp.vdot(v, target), steps=20
     )
     assert (row - MEAN) @ target / np.linalg.norm(row - MEAN) / np.linalg.norm(target) > 0.999
@@ -61,18 +61,18 @@ def test_it_can_climb_the_loss_after_the_step():
 
 @pytest.mark.parametrize("objective", ["distance", "loss"])
 def test_it_climbs_through_a_training_step(world, objective):
-    curve = world.simulate(
+    history = world.simulate(
         rule="median", attack="learned", attack_args={"objective": objective}, m=5, n_byz=2, epochs=1
     )
     quiet = world.simulate(rule="median", attack="none", m=5, n_byz=2, epochs=1)
-    assert curve.error.mean() > quiet.error.mean()
+    assert history.error.mean() > quiet.error.mean()
 
 
 def test_it_says_what_it_misses():
     with pytest.raises(ValueError, match="the loss after a step is asked for"):
-        byzsim.attack("learned", HONEST, n_byz=3, objective="loss")
+        byzsim.forge("learned", HONEST, n_byz=3, objective="loss")
     with pytest.raises(ValueError, match="learned: steps=0 is not a whole number of at least 1"):
-        byzsim.attack("learned", HONEST, n_byz=3, steps=0)
+        byzsim.forge("learned", HONEST, n_byz=3, steps=0)
 
 
 def test_kappa_of_the_median_is_between_its_bounds():

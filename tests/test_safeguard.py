@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, Round
+from byzsim import AGGREGATORS, Context
 
 M, D, T, P = 10, 6, 100, 0.1
 RUNS = 200
@@ -16,12 +16,12 @@ N_BYZ = 4
 
 def banned_at(rows_of, steps, d=D, **options):
     """(RUNS, M): the step in which each worker is banned, `steps` if never; rows_of: (key, step) -> (M, d)."""
-    rule = AGGREGATORS["safeguard"].make(**options)
+    rule = AGGREGATORS["safeguard"].factory(**options)
 
     def run(key):
         def step(state, t):
             draw, own = jax.random.split(jax.random.fold_in(key, t))
-            _, state, _ = rule.apply(rows_of(draw, t), state, Round(own, t, jnp.int32(N_BYZ)))
+            _, state, _ = rule.apply(rows_of(draw, t), state, Context(own, t, jnp.int32(N_BYZ)))
             return state, state.good
 
         good = jax.lax.scan(step, rule.init(M, d), jnp.arange(steps))[1]

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim import AGGREGATORS, Cell, grid
+from byzsim import AGGREGATORS, RunConfig, grid
 from byzsim.experiments import cli
 from byzsim.experiments.bench import accelerator, scaling
 from byzsim.experiments.bench.child import Child, Failed, parsed
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.run.devices import PLANNED, planned_chunk
+from byzsim.experiments.run.devices import PLANNED, planned_runs_per_device
 from byzsim.grid import memory, placement
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
@@ -223,7 +223,7 @@ def test_on_an_accelerator_aims_are_judged():
     }  # fmt: skip
     text = accelerator.page(found, accelerator.Accelerator())
     assert "**59.0 s** (aim met)" in text and "| 8.0 (aim missed) |" in text and "40 % (aim missed)" in text
-    assert "3 to 9 cells at once" in text and "## Bandwidth" in text and "| smea | – | – | too many |" in text
+    assert "3 to 9 runs at once" in text and "## Bandwidth" in text and "| smea | – | – | too many |" in text
     del found["bandwidth"]
     assert "byzfl 0.0.11 with torch 2.13.0" in text
     assert "## Bandwidth" not in accelerator.page(found, accelerator.Accelerator())
@@ -294,12 +294,12 @@ def test_what_cannot_be_done_is_refused(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-# The chunk
+# The runs_per_device
 
 
-@pytest.mark.parametrize(("limit", "chunk"), [(1000, 12), (130, 12), (129, 11), (75, 6), (29, 1), (20, 1)])
-def test_the_largest_chunk_that_fits(limit, chunk):
-    assert grid.largest_fitting(lambda k: 10 + 10 * k, 12, limit) == chunk
+@pytest.mark.parametrize(("limit", "runs_per_device"), [(1000, 12), (130, 12), (129, 11), (75, 6), (29, 1), (20, 1)])
+def test_the_largest_chunk_that_fits(limit, runs_per_device):
+    assert grid.largest_fitting(lambda k: 10 + 10 * k, 12, limit) == runs_per_device
 
 
 def test_a_need_that_bends_is_still_met():
@@ -308,8 +308,8 @@ def test_a_need_that_bends_is_still_met():
     assert grid.largest_fitting(lambda k: 100 * k**0.5, 100, 500) == 25
 
 
-def test_one_cell_has_to_fit():
-    with pytest.raises(ValueError, match=r"one cell needs 20.00 GB of the device's memory, and 19.00 GB are there"):
+def test_one_run_has_to_fit():
+    with pytest.raises(ValueError, match=r"one run needs 20.00 GB of the device's memory, and 19.00 GB are there"):
         grid.largest_fitting(lambda k: 10**10 * (1 + k), 8, 19 * 10**9)
 
 
@@ -323,34 +323,42 @@ class Accelerated:
         self.process_index = 0
 
 
-def test_a_cpu_and_a_device_that_tells_nothing_run_one_cell_after_another(world):
-    (group,) = grid.plan([Cell(model="softmax", m=4, batch=4)], world.n_classes)
+def test_a_cpu_and_a_device_that_tells_nothing_run_one_run_after_another(world):
+    (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4)], world.n_classes)
     for device in (jax.devices()[0], Accelerated(None), Accelerated({})):
-        assert planned_chunk(group, world.train, world.test, [device]) is None
+        assert planned_runs_per_device(group, world.train, world.test, [device]) is None
 
 
 def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
-    (group,) = grid.plan([Cell(model="softmax", m=4, batch=4, seed=seed) for seed in range(12)], world.n_classes)
-    monkeypatch.setattr(memory, "need", lambda program, knobs, train, test, mesh, chunk: 100 + 100 * chunk)
+    (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4, seed=seed) for seed in range(12)], world.n_classes)
+    monkeypatch.setattr(
+        memory, "need", lambda program, dynamic, train, test, mesh, runs_per_device: 100 + 100 * runs_per_device
+    )
     monkeypatch.setattr(placement, "Mesh", lambda devices, axes: devices)
 
     def planned(limit, devices=1):
         stats = {"bytes_limit": limit / PLANNED}
-        return planned_chunk(group, world.train, world.test, [Accelerated(stats)] * devices)
+        return planned_runs_per_device(group, world.train, world.test, [Accelerated(stats)] * devices)
 
     assert planned(10_000) == 12 and planned(10_000, devices=2) == 6
     assert planned(901) == 6  # 8 fit: two batches of 6
     assert planned(201) == 1
-    with pytest.raises(UserError, match=r"mean: one cell needs .* Try fewer workers or smaller batches"):
+    with pytest.raises(UserError, match=r"mean: one run needs .* Try fewer workers or smaller batches"):
         planned(190)
 
 
 @pytest.mark.slow
 def test_the_need_is_what_xla_plans_and_nothing_is_compiled_twice(world, compiled):
-    (group,) = grid.plan([Cell(model="softmax", m=4, batch=4, epochs=1, seed=s) for s in range(3)], world.n_classes)
+    (group,) = grid.plan(
+        [RunConfig(model="softmax", m=4, batch=4, epochs=1, seed=s) for s in range(3)], world.n_classes
+    )
     devices = jax.devices()[:1]
-    chunk = grid.chunk_within(group.program, group.knobs, world.train, world.test, devices=devices, limit=10**9)
-    assert chunk == 3
+    runs_per_device = grid.planned_runs_per_device(
+        group.static, group.dynamic, world.train, world.test, devices=devices, limit=10**9
+    )
+    assert runs_per_device == 3
     compiled.clear()
-    grid.run(group.program, group.knobs, world.train, world.test, epochs=1, devices=devices, chunk=chunk)
+    grid.run(
+        group.static, group.dynamic, world.train, world.test, epochs=1, devices=devices, runs_per_device=runs_per_device
+    )
     assert len(compiled) <= 1  # `start`; the epoch is the program that was planned

@@ -116,7 +116,7 @@ ANSWERS = {
     ("aggregators", "centered_clipping", "byzpy_median"): _run(
         "byzpy 0.1.4", [1055.233541191, 1081.836496455, 961.943603942], 1000
     ),
-    ("pre_rules", "bucketing", "byzfl"): _run(
+    ("preaggregators", "bucketing", "byzfl"): _run(
         "byzfl 0.0.11 and the order of our key",
         [
             [1.0, 2.0, 0.0],
@@ -129,7 +129,7 @@ ANSWERS = {
             [7.0, 3.0, -4.0],
         ],
     ),
-    ("pre_rules", "bucketing", "karimireddy2022"): _run(
+    ("preaggregators", "bucketing", "karimireddy2022"): _run(
         "byzfl 0.0.11 with s = 2 and the order of our key",
         [[0.5, -2.0, 1.0], [-1.0, 4.5, 7.0], [3.0, -2.0, -2.0], [2.5, 4.0, -1.5]],
     ),
@@ -338,15 +338,15 @@ UNCONFIRMED = PAPERS | OURS | OPEN | TWINS.keys() | set(TWINS.values())
 
 VARIANTS = [
     (kind, name, variant.name)
-    for kind in ("aggregators", "attacks", "pre_rules")
-    for name, entry in ZOOS[kind].items()
-    for variant in entry.variants
-    if len(entry.variants) > 1
+    for kind in ("aggregators", "attacks", "preaggregators")
+    for name, spec in ZOOS[kind].items()
+    for variant in spec.variants
+    if len(spec.variants) > 1
 ]
 
 
 def full(kind, name, options):
-    defaults = {key: p.default for key, p in inspect.signature(of(kind)[name].make).parameters.items()}
+    defaults = {key: p.default for key, p in inspect.signature(of(kind)[name].factory).parameters.items()}
     return defaults | dict(options)
 
 

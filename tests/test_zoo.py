@@ -5,7 +5,7 @@ from pathlib import Path
 import byzsim
 import pandas as pd
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS
 from byzsim.experiments import cli
 from byzsim.experiments.catalogue import attacks, definitions, rules
 
@@ -22,14 +22,14 @@ def test_the_page_of_definitions_is_what_the_registry_gives():
     assert PAGE.read_text() == definitions.page()
 
 
-@pytest.mark.parametrize("members", [AGGREGATORS, PRE_RULES, ATTACKS])
+@pytest.mark.parametrize("members", [AGGREGATORS, PREAGGREGATORS, ATTACKS])
 def test_variants_differ_on_the_example(members):
     """Most names give several vectors there, or the example shows nothing."""
     shown = {}
     for section in PAGE.read_text().split("\n### ")[1:]:
         name, *lines = section.splitlines()
         shown[name] = {line.split(" | ")[-1] for line in lines if line.startswith("| ")} - {"on the example |"}
-    several = [name for name, entry in members.items() if len(entry.variants) > 1]
+    several = [name for name, spec in members.items() if len(spec.variants) > 1]
     alike = [name for name in several if len(shown[name] - {"--- |"}) == 1]
     assert len(alike) <= 0.3 * len(several), alike
 
@@ -75,9 +75,9 @@ def test_pages_name_every_member_with_its_source(tmp_path):
     facts = pd.DataFrame({"rule": list(AGGREGATORS), "source": [e.source for e in AGGREGATORS.values()]})
     rules.write(facts, SIZE, tmp_path)
     page = (tmp_path / "README.md").read_text()
-    for members in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS):
-        for name, entry in members.items():
-            assert f"| {name} | " in page and entry.source in page
+    for members in (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS):
+        for name, spec in members.items():
+            assert f"| {name} | " in page and spec.source in page
     assert len(pd.read_csv(tmp_path / "rules.csv")) == len(AGGREGATORS)
 
 

@@ -4,10 +4,10 @@ import functools
 import importlib
 
 import jax
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, grid
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS, grid
 from byzsim.options import options as checked_options
 
-ZOOS = {"aggregators": AGGREGATORS, "attacks": ATTACKS, "pre_rules": PRE_RULES, "modifiers": MODIFIERS}
+ZOOS = {"aggregators": AGGREGATORS, "attacks": ATTACKS, "preaggregators": PREAGGREGATORS, "modifiers": MODIFIERS}
 
 
 def of(kind):
@@ -33,8 +33,8 @@ as_users_do = functools.partial(
 def called(kind, name, options):
     """(factory with its static options, the traced ones), as in a run: option sets with equal static parts are one
     program."""
-    entry = of(kind)[name]
-    return grid.call(entry.make, checked_options(name, entry, options))
+    spec = of(kind)[name]
+    return grid.call(spec.factory, checked_options(name, spec, options))
 
 
 def known_answers(kind):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, Cell, Data, grid
+from byzsim import AGGREGATORS, Data, RunConfig, grid
 from byzsim.experiments import arguments, records
 from byzsim.experiments.bench import steps
 from byzsim.experiments.bench.child import Facts, aggregation, parsed, repeated
@@ -23,8 +23,8 @@ from byzsim.experiments.bench.timing import Failed
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.files import markdown_table, write_whole
-from byzsim.experiments.plan import Alpha, cells
-from byzsim.experiments.run.devices import cores, planned_chunk
+from byzsim.experiments.plan import Alpha, runs
+from byzsim.experiments.run.devices import cores, planned_runs_per_device
 from byzsim.experiments.tables import TABLES
 
 AIMS = {"table": 60.0, "training": 10.0, "bandwidth": 0.5}
@@ -42,7 +42,7 @@ class Accelerator:
     seeds: tuple[int, ...] = (0, 1, 2)
     """of the table"""
     alphas: tuple[Alpha, ...] = (0.0, 0.10, 0.25, 0.50)
-    """of the table: the paper's own, 52 cells"""
+    """of the table: the paper's own, 52 runs"""
     table_steps: int | None = None
     """steps in an epoch of the table; None: the whole shard"""
     random_data: bool = False
@@ -55,8 +55,8 @@ class Accelerator:
     setting: str = "trimmed mean, ALIE"
     """rule and attack of the training steps, as `byzsim bench` names its settings"""
     n_byz: int = 2
-    cells: int = 16
-    """cells that train at once, at most; fewer where the memory does not hold them"""
+    runs: int = 16
+    """runs that train at once, at most; fewer where the memory does not hold them"""
     steps: int = 50
     """timed steps, in each of three epochs"""
     rules: tuple[str, ...] = ()
@@ -111,9 +111,9 @@ def command(args: list[str], say: Callable[[str], object]) -> None:
 def _check(given: Accelerator) -> None:
     if not given.batches:
         raise UserError("--batches needs at least one number")
-    counts = (given.m, *given.batches, given.cells, given.steps, given.rows, given.coordinates, given.repeats)
+    counts = (given.m, *given.batches, given.runs, given.steps, given.rows, given.coordinates, given.repeats)
     if min(counts) < 1:
-        raise UserError("numbers of workers, samples, cells, steps, rows, coordinates and calls have to be above 0")
+        raise UserError("numbers of workers, samples, runs, steps, rows, coordinates and calls have to be above 0")
     if given.setting not in SETTINGS:
         raise unknown("setting", given.setting, SETTINGS)
     try:
@@ -158,7 +158,7 @@ def _plain(given: Accelerator) -> Facts:
 
 
 def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
-    """BrSGD's Table 1, every cell and seed, in this process: programs one after another, their cells side by side.
+    """BrSGD's Table 1, every run, in this process: programs one after another, their runs side by side.
 
     Every program first does one epoch, which compiles it; then the whole table is timed from its first epoch on.
     """
@@ -167,22 +167,30 @@ def table(given: Accelerator, say: Callable[[str], object]) -> Facts:
         config = dataclasses.replace(config, model="softmax", m=4, rules=("mean",), attacks=("gaussian",), epochs=2)
     config = dataclasses.replace(config, steps=given.table_steps)
     train, test, source = _table_data(given, config.data, say)
-    devices, groups = jax.devices(), grid.plan(cells(config), N_CLASSES)
+    devices, groups = jax.devices(), grid.plan(runs(config), N_CLASSES)
     start = time.perf_counter()
-    chunks = [planned_chunk(group, train, test, devices) for group in groups]
+    chunks = [planned_runs_per_device(group, train, test, devices) for group in groups]
 
     def all_of_it(epochs: int) -> float:
         began = time.perf_counter()
-        for group, chunk in zip(groups, chunks, strict=True):
-            grid.run(group.program, group.knobs, train, test, epochs=epochs, devices=devices, chunk=chunk)
+        for group, runs_per_device in zip(groups, chunks, strict=True):
+            grid.run(
+                group.static,
+                group.dynamic,
+                train,
+                test,
+                epochs=epochs,
+                devices=devices,
+                runs_per_device=runs_per_device,
+            )
         return time.perf_counter() - began
 
     all_of_it(1)
     compile_s = time.perf_counter() - start
-    seconds, runs = all_of_it(config.epochs), sum(len(group.cells) for group in groups)
-    say(f"table: {runs} runs in {seconds:.1f} s, after {compile_s:.1f} s with compilation")
+    seconds, n_runs = all_of_it(config.epochs), sum(len(group.runs) for group in groups)
+    say(f"table: {n_runs} runs in {seconds:.1f} s, after {compile_s:.1f} s with compilation")
     return {
-        "runs": runs,
+        "runs": n_runs,
         "programs": len(groups),
         "chunks": chunks,
         "epochs": config.epochs,
@@ -213,7 +221,7 @@ def random_images(n: int, *shape: int) -> Data:
 
 
 def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[str], object]) -> Facts:
-    """Steps per second of one cell alone, of as many at once as memory and `cells` allow, and of byzfl.
+    """Steps per second of one run alone, of as many at once as memory and `runs` allow, and of byzfl.
 
     The means over three epochs of `steps` steps after one that does not count, the middle one of them; an epoch ends
     with a measurement on 100 images.
@@ -221,21 +229,21 @@ def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[s
     n = given.m * batch * given.steps
     shape = (28, 28) if given.model == "lenet" else (8, 8, 3) if given.quick else (32, 32, 3)
     train, test = random_images(n, *shape), random_images(100, *shape)
-    seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.cells)]
+    seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.runs)]
     (group,) = grid.plan(seeds, N_CLASSES)
     device = jax.devices()[:1]
-    chunk = planned_chunk(group, train, test, device)
+    runs_per_device = planned_runs_per_device(group, train, test, device)
 
-    def rate(at_once: int, chunk: int | None) -> Facts:
+    def rate(at_once: int, runs_per_device: int | None) -> Facts:
         marks: list[float] = []
         grid.run(
-            group.program,
-            group.knobs[:at_once],
+            group.static,
+            group.dynamic[:at_once],
             train,
             test,
             epochs=4,
             devices=device,
-            chunk=chunk,
+            runs_per_device=runs_per_device,
             on_epoch=lambda _: marks.append(time.perf_counter()),
         )
         seconds = float(np.median(np.diff(marks)))
@@ -246,17 +254,17 @@ def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[s
         }
 
     alone = rate(1, None)
-    together = alone if chunk in (None, 1) else rate(chunk, chunk)
+    together = alone if runs_per_device in (None, 1) else rate(runs_per_device, runs_per_device)
     byzfl = _byzfl(given, batch, shape, peer)
     found = {"batch": batch, "alone": alone, "together": together, "byzfl": byzfl}
-    many = f"{together['cell_steps_per_s']:.3g} cell steps/s with {together['cells']} at once"
+    many = f"{together['cell_steps_per_s']:.3g} run steps/s with {together['runs']} at once"
     say(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(byzfl)}")
     return found
 
 
-def _trained(given: Accelerator, batch: int) -> Cell:
-    cell = SETTINGS[given.setting].cell(batch, m=given.m, n_byz=given.n_byz, model=given.model)
-    return dataclasses.replace(cell, steps=given.steps, epochs=4)
+def _trained(given: Accelerator, batch: int) -> RunConfig:
+    run_config = SETTINGS[given.setting].run_config(batch, m=given.m, n_byz=given.n_byz, model=given.model)
+    return dataclasses.replace(run_config, steps=given.steps, epochs=4)
 
 
 def _byzfl(given: Accelerator, batch: int, shape: tuple[int, ...], peer: Peer | None) -> Facts:
@@ -270,15 +278,15 @@ def _byzfl(given: Accelerator, batch: int, shape: tuple[int, ...], peer: Peer | 
         return {"skipped": f"no torch on {jax.default_backend()}"}
     if given.model not in steps.MODELS:
         return {"skipped": f"{given.model} is not written for byzfl here, only {', '.join(steps.MODELS)}"}
-    setting, cell = SETTINGS[given.setting], _trained(given, batch)
+    setting, run_config = SETTINGS[given.setting], _trained(given, batch)
     tf32 = given.precision != "highest"
     try:
         with tempfile.TemporaryDirectory() as folder:
             if not tf32:
                 images = steps.Images(batch, 1, given.m, shape)
-                steps.check_step(peer, setting, cell, images, Path(folder), device=device)
+                steps.check_step(peer, setting, run_config, images, Path(folder), device=device)
             images = steps.Images(batch, given.steps, given.m, shape)
-            job = steps.step_job(setting, cell, images, Path(folder), device=device, tf32=tf32)
+            job = steps.step_job(setting, run_config, images, Path(folder), device=device, tf32=tf32)
             peer.run(job)
             return {"steps_per_s": given.steps / peer.run(job, repeat=given.steps)}
     except (Failed, UserError) as error:
@@ -356,14 +364,14 @@ def page(found: Facts, given: Accelerator) -> str:
 
 def _table(table: Facts, given: Accelerator, judged: bool) -> list[str]:
     del given
-    chunks = sorted({chunk or 1 for chunk in table["chunks"]})
-    many = f"{chunks[0]} to {chunks[-1]} cells" if len(chunks) > 1 else f"{chunks[0]} cell" + "s" * (chunks[0] > 1)
+    chunks = sorted({runs_per_device or 1 for runs_per_device in table["chunks"]})
+    many = f"{chunks[0]} to {chunks[-1]} runs" if len(chunks) > 1 else f"{chunks[0]} run" + "s" * (chunks[0] > 1)
     return [
         "## BrSGD's Table 1 in one process",
-        f"{table['runs']} runs (cells and seeds) of {table['epochs']} epochs in {table['programs']} programs, {many} "
+        f"{table['runs']} runs of {table['epochs']} epochs in {table['programs']} programs, {many} "
         f"at once on each device, on {table['data']}: **{table['seconds']:.1f} s**"
         f"{_met(table['seconds'] <= AIMS['table'], judged)}. Before that {table['first_s']:.1f} s for compilation and "
-        f"one epoch of each. Aim: {AIMS['table']:g} s for 52 cells and 3 seeds.",
+        f"one epoch of each. Aim: {AIMS['table']:g} s for 52 runs and 3 seeds.",
     ]
 
 
@@ -379,11 +387,11 @@ def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str
         words = "–" if ratio is None else f"{ratio:.1f}{_met(ratio >= AIMS['training'], judged)}"
         steps = (f"{alone['steps_per_s']:.3g}", together["cells"], f"{together['cell_steps_per_s']:.3g}")
         rows.append((each["batch"], *steps, _peer_words(byzfl), words))
-    header = ("batch", "one cell alone (steps/s)", "cells at once", "cell steps/s", "byzfl", "ratio")
+    header = ("batch", "one run alone (steps/s)", "runs at once", "run steps/s", "byzfl", "ratio")
     return [
         f"## Training steps: {given.model}",
-        f"m = {given.m}, {given.setting}, {given.n_byz} Byzantine workers, random images. Cell "
-        "steps: those of all cells at once, together. Ratio: cell steps per second over byzfl's steps per second on "
+        f"m = {given.m}, {given.setting}, {given.n_byz} Byzantine workers, random images. Run "
+        "steps: those of all runs at once, together. Ratio: run steps per second over byzfl's steps per second on "
         f"the same device; aim: {AIMS['training']:g}."
         + " byzfl's products are in TF32, and not compared."
         * (given.precision != "highest"),

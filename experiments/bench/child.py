@@ -14,7 +14,7 @@ import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, Entry, oneshot
+from byzsim import AGGREGATORS, Spec, oneshot
 from byzsim.experiments import records
 from byzsim.names import known
 from byzsim.options import options
@@ -25,7 +25,7 @@ Facts = dict[str, Any]
 class Rule(NamedTuple):
     """A rule with options, as in `safeguard:threshold=theory`; several are separated by commas."""
 
-    entry: Entry
+    spec: Spec
     args: Mapping[str, Any]
 
 
@@ -36,9 +36,9 @@ def parsed(text: str) -> Rule:
         ValueError: for a rule or an option that does not exist.
     """
     name, _, given = text.partition(":")
-    entry = known("rule", name, AGGREGATORS)
+    spec = known("rule", name, AGGREGATORS)
     pairs = [pair.partition("=") for pair in given.split(",") if pair]
-    return Rule(entry, options(name, entry, {key: _value(value) for key, _, value in pairs}))
+    return Rule(spec, options(name, spec, {key: _value(value) for key, _, value in pairs}))
 
 
 def _value(text: str) -> Any:
@@ -62,12 +62,12 @@ def aggregation(text: str, m: int, d: int, repeats: int) -> Facts:
         temporaries and results (state among them) by XLA's plan; seconds: all of it.
     """
     began = time.perf_counter()
-    entry, args = parsed(text)
-    f = min(m // 10, byzsim.names.max_f(entry, m, args))
-    rows, made = _rows(m, d, f), entry.make(**args)
+    spec, args = parsed(text)
+    f = min(m // 10, byzsim.names.max_f(spec, m, args))
+    rows, made = _rows(m, d, f), spec.factory(**args)
 
     def once(rows, state, key, f):
-        return made.apply(rows, state, oneshot.a_round(key, f, d, server_loss=oneshot.summed))
+        return made.apply(rows, state, oneshot.make_context(key, f, d, server_loss=oneshot.summed))
 
     given = (rows, made.init(m, d), jax.random.key(0), jnp.int32(f))
     start = time.perf_counter()
@@ -128,7 +128,7 @@ def training(text: str, m: int, batch: int, steps: int, side: int) -> Facts:
         attack="gaussian",
         model="mlp",
         m=m,
-        n_byz=min(m // 10, byzsim.names.max_f(parsed(text).entry, m, parsed(text).args)),
+        n_byz=min(m // 10, byzsim.names.max_f(parsed(text).spec, m, parsed(text).args)),
         batch=batch,
         epochs=3,
         steps=steps,

@@ -24,8 +24,8 @@ EXPLAINED = {
     "steps": "One step of 20 workers (15 honest, 5 Byzantine) with LeNet on 28 x 28 images. Ours is an epoch of the "
     "very program that `byzsim run` runs, divided by its steps: shuffling, gathering of batches, gradients of 15 "
     "workers (what the other 5 send does not depend on theirs), rule, diagnostics, update; the measurement on a test "
-    'set of 20 images too. "N cells on N devices, time for each" is how `byzsim run` works through a grid on a CPU: '
-    'wall clock of a step of all divided by their number. "One cell alone" is the latency of a single run. byzfl is '
+    'set of 20 images too. "N runs on N devices, time for each" is how `byzsim run` works through a grid on a CPU: '
+    'wall clock of a step of all divided by their number. "One run alone" is the latency of a single run. byzfl is '
     "its own training loop (`Client`, `ByzantineClient`, `Server`) on 15 honest clients, with the same LeNet, batches "
     "cut and in float32 in memory beforehand, and all cores for torch's threads. Before timing, one step of both from "
     "the same parameters on the same images must give the same parameters (Gaussian noise with standard deviation "
@@ -33,13 +33,13 @@ EXPLAINED = {
     "gradients": "A (20, d) matrix of gradients of LeNet, d = 61,706, at the same parameters: ours as in the engine, "
     "torch.func.vmap(grad) with its result as one matrix too. Same numbers within 1e-4 of the largest, or nothing "
     "is timed.",
-    "devices": "The same cells of a grid, on all CPU devices at once or one after another on the first, which may use "
+    "devices": "The same runs of a grid, on all CPU devices at once or one after another on the first, which may use "
     "idle cores for parts of a step.",
     "rules": "The aggregate alone of an (m, d) matrix, f = m // 4 declared. A read is a sum over the workers by a "
     "matrix product; ratios to a read or to G @ G.T say how far a rule is from the least it can cost, and lower is "
     "better. Against byzfl and torch the ratio says how many times as fast ours is. Where both define the same, "
     "the aggregates must agree within 1e-4 of the largest entry, or nothing is timed. byzfl gets the rows as one "
-    "float32 tensor. A pre-rule is measured by its rows; a rule that asks for the server's loss gets a linear "
+    "float32 tensor. A preaggregator is measured by its rows; a rule that asks for the server's loss gets a linear "
     "one.",
     "attacks": "The matrix that the rule sees (honest rows copied, m // 4 forged), from the honest work; in reads.",
     "memory": "Temporary and output bytes by XLA's own account (`memory_analysis`), in copies of the matrix.",

@@ -106,7 +106,7 @@ models.LeNet, models.ResNet20 = LeNet, ResNet20  # byzfl finds models by name in
 
 
 class Rule:
-    """An aggregation rule or a pre-rule of byzfl, or a function of torch, on one matrix."""
+    """An aggregation rule or a preaggregator of byzfl, or a function of torch, on one matrix."""
 
     def __init__(self, job):
         self.matrix = torch.from_numpy(np.load(job["matrix"]))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, ATTACKS, PRE_RULES, Aggregator, Info, Round, oneshot
+from byzsim import AGGREGATORS, ATTACKS, PREAGGREGATORS, Aggregator, Context, Info, oneshot
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.steps import check_same
@@ -62,11 +62,11 @@ TWINS: dict[str, tuple[Twin, ...]] = {
 
 
 def rules(shapes: Sequence[Shape], peer: Peer | None, folder: Path, effort: Effort, limit: float) -> Iterator[Finding]:
-    """Every rule and pre-rule at every shape."""
+    """Every rule and preaggregator at every shape."""
     for shape in shapes:
         path, grads = folder / "matrix.npy", matrix(shape)
         np.save(path, grads)
-        for name in (*AGGREGATORS, *PRE_RULES):
+        for name in (*AGGREGATORS, *PREAGGREGATORS):
             for twin in TWINS.get(name, (None,)):
                 yield from _rule(name, twin, grads, path, peer, effort, limit)
             jax.clear_caches()  # hundreds of small programs; a process may map only so much code
@@ -76,8 +76,8 @@ def attacks(shapes: Sequence[Shape], effort: Effort) -> Iterator[Finding]:
     """Every attack that only looks at the rows: the whole matrix that the rule will see, from the honest work."""
     for shape in shapes:
         grads = matrix(shape)
-        for name, entry in ATTACKS.items():
-            if not entry.traits & {"data", "rule"} and name != "none":
+        for name, spec in ATTACKS.items():
+            if not spec.traits & {"data", "rule"} and name != "none":
                 times, _ = interleaved({"ours": _attack_side(name, grads), "read": _read_side(grads)}, effort)
                 yield Finding(
                     part="attacks",
@@ -96,7 +96,7 @@ def attacks(shapes: Sequence[Shape], effort: Effort) -> Iterator[Finding]:
 def memory(shapes: Sequence[Shape]) -> Iterator[Finding]:
     """Bytes that a rule's program needs beyond its input, in copies of the matrix; nothing is run."""
     for shape in shapes:
-        for name in (*AGGREGATORS, *PRE_RULES):
+        for name in (*AGGREGATORS, *PREAGGREGATORS):
             try:
                 used = copies(name, shape)
             except ValueError:
@@ -109,7 +109,7 @@ def memory(shapes: Sequence[Shape]) -> Iterator[Finding]:
                 other="the matrix",
                 measured=used,
                 target=2.0,
-                note="with its memory" if "stateful" in _entry(name).traits else "",
+                note="with its memory" if "stateful" in _spec(name).traits else "",
             )
 
 
@@ -158,7 +158,7 @@ def _rule(
         note = _check(name, twin, program(*args)[0], job, peer, path.parent, limit)
         program, args = _program(name, given, grads)  # the first state was given away
     sides = {"ours": _carried(program, args), "read": _read_side(grads)}
-    if name in PRODUCTS or not is_linear(_entry(name).cost):
+    if name in PRODUCTS or not is_linear(_spec(name).cost):
         sides["product"] = _product_side(grads)
     if peer and job:
         sides["twin"] = peer.side(job, limit=limit)
@@ -171,7 +171,7 @@ def _rule_findings(
     what: str, name: str, twin: Twin | None, shape: Any, times: Mapping[str, Any], note: str
 ) -> Iterator[Finding]:
     common: dict[str, Any] = {"part": "rules", "what": what, "shape": _text(shape), "ours": times["ours"]}
-    linear = is_linear(_entry(name).cost)
+    linear = is_linear(_spec(name).cost)
     target = READS.get(name, 4.0) if linear else None
     if twin is None or twin is TWINS[name][0]:
         yield Finding(**common, sense="<=", other="one read", theirs=times["read"], target=target)
@@ -198,17 +198,17 @@ def _job(twin: Twin, grads: jax.Array, path: Path) -> dict[str, Any]:
     return {"kind": "rule", "name": twin.name, "args": args, "matrix": str(path), "shape": list(grads.shape)}
 
 
-def _entry(name: str) -> Any:
-    return AGGREGATORS[name] if name in AGGREGATORS else PRE_RULES[name]
+def _spec(name: str) -> Any:
+    return AGGREGATORS[name] if name in AGGREGATORS else PREAGGREGATORS[name]
 
 
 def _rows_only() -> Aggregator:
-    """Behind a pre-rule: gives its rows as they are."""
-    return Aggregator(lambda m, d: (), lambda rows, state, rnd: (rows, state, Info(jnp.zeros(len(rows)))))
+    """Behind a preaggregator: gives its rows as they are."""
+    return Aggregator(lambda m, d: (), lambda rows, state, ctx: (rows, state, Info(jnp.zeros(len(rows)))))
 
 
-def _round(f: Any, vector: Any, **known: Any) -> Round:
-    return oneshot.a_round(jax.random.key(0), f, len(vector), lr=0.03, params=vector, previous=vector, **known)
+def _context(f: Any, vector: Any, **known: Any) -> Context:
+    return oneshot.make_context(jax.random.key(0), f, len(vector), lr=0.03, params=vector, previous=vector, **known)
 
 
 def _program(name: str, given: Mapping[str, Any], grads: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -218,13 +218,13 @@ def _program(name: str, given: Mapping[str, Any], grads: Any) -> tuple[Any, tupl
     rule asks for one, is linear.
     """
     m, d = grads.shape
-    entry = _entry(name)
-    made = entry.make(**options(name, entry, given))
+    spec = _spec(name)
+    made = spec.factory(**options(name, spec, given))
     rule = made if name in AGGREGATORS else made(_rows_only())
 
     def apply(rows, carry, f, vector):
-        rnd = _round(f, vector, server_loss=lambda n: lambda params: jnp.vdot(vector, params))
-        output, state, _ = rule.apply(rows, carry[1], rnd)
+        ctx = _context(f, vector, server_loss=lambda n: lambda params: jnp.vdot(vector, params))
+        output, state, _ = rule.apply(rows, carry[1], ctx)
         return output, state
 
     f, vector = jnp.int32(byzantine(grads.shape)), jnp.ones(d)
@@ -246,12 +246,12 @@ def _carried(program: Callable[..., Any], args: tuple[Any, ...]) -> Side:
 
 
 def _attack_side(name: str, grads: jax.Array) -> Side:
-    entry = ATTACKS[name]
-    made = entry.make(**options(name, entry, {}))
+    spec = ATTACKS[name]
+    made = spec.factory(**options(name, spec, {}))
     byz = jnp.arange(len(grads)) < byzantine(grads.shape)
 
     def forge(sent, carry, byz, vector):
-        return oneshot.forge(made, sent, byz, _round(byz.sum(), vector), carry[1])
+        return oneshot.forged_rows(made, sent, byz, _context(byz.sum(), vector), carry[1])
 
     program = jax.jit(forge, donate_argnums=1, keep_unused=True)
     carry = (jnp.zeros_like(grads), made.init(*grads.shape))

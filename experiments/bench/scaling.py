@@ -119,13 +119,15 @@ def measure(given: Scaling, child: Child, say: Callable[[str], object]) -> pd.Da
     rows: list[dict[str, Any]] = []
     for count, (m, d) in enumerate(sorted(sizes, key=lambda size: size[0] * size[1]), 1):
         for rule in rules:
-            rows.append(_cell(rule, m, d, [row for row in rows if row["rule"] == rule], given, child))
+            rows.append(_run_config(rule, m, d, [row for row in rows if row["rule"] == rule], given, child))
         done = [row for row in rows[-len(rules) :] if not row["left_out"]]
         say(f"[{count}/{len(sizes)}] m = {m}, d = {d:,}: {len(done)} of {len(rules)} rules measured")
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS)).sort_values(["rule", "m", "d"], ignore_index=True)
 
 
-def _cell(rule: str, m: int, d: int, before: Sequence[dict[str, Any]], given: Scaling, child: Child) -> dict[str, Any]:
+def _run_config(
+    rule: str, m: int, d: int, before: Sequence[dict[str, Any]], given: Scaling, child: Child
+) -> dict[str, Any]:
     place = {"rule": rule, "m": m, "d": d, "left_out": ""}
     matrix = 4 * m * d
     if matrix > given.memory * 1e9:
@@ -287,7 +289,7 @@ def page(found: pd.DataFrame, steps: pd.DataFrame, given: Scaling, origin: recor
         f"Time is taken to grow as a power. Slope: least squares of log time on log m at d = {given.at_d:,}, and on "
         f"log d at m = {given.at_m}, over the upper half (on the log scale) of the sizes that were measured; ± one "
         "standard error of the fit, which knows nothing of how the machine's caches change with size. Claim: the "
-        "paper's where one is named, else this repository's own (`Entry.cost`). Agrees: within two standard errors, "
+        "paper's where one is named, else this repository's own (`Spec.cost`). Agrees: within two standard errors, "
         f"or {NEAR:g}, of the claim's power. Flatter: costs that do not grow still count, or a matrix product gets "
         "more efficient. No verdict where a claim has several terms.",
         _slopes(found, given),
@@ -331,8 +333,8 @@ def command_line(name: str, given: Any) -> str:
 
 def claim(rule: str) -> tuple[str, str]:
     """(cost, whose claim it is)."""
-    entry = parsed(rule).entry
-    return (PAPERS[rule], entry.source) if rule in PAPERS else (entry.cost, "ours")
+    spec = parsed(rule).spec
+    return (PAPERS[rule], spec.source) if rule in PAPERS else (spec.cost, "ours")
 
 
 def _slopes(found: pd.DataFrame, given: Scaling) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import Cell, Data, engine, grid
-from byzsim.engine import Knobs, Program, TrainState
+from byzsim import Data, RunConfig, engine, grid
+from byzsim.engine import DynamicConfig, StaticConfig, TrainState
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.timing import Effort, Side, interleaved, local
@@ -39,10 +39,10 @@ class Setting:
     with_f: bool = True
     """byzfl's rule takes f"""
 
-    def cell(self, batch: int, *, m: int = M, n_byz: int = F, model: str = "lenet") -> Cell:
+    def run_config(self, batch: int, *, m: int = M, n_byz: int = F, model: str = "lenet") -> RunConfig:
         rule: dict[str, Any] = {"rule": self.rule, "rule_args": self.rule_args}
         attack: dict[str, Any] = {"attack": self.attack, "attack_args": self.attack_args}
-        return Cell(**rule, **attack, model=model, m=m, n_byz=n_byz, batch=batch, lr=LR)
+        return RunConfig(**rule, **attack, model=model, m=m, n_byz=n_byz, batch=batch, lr=LR)
 
 
 SETTINGS = (
@@ -170,13 +170,13 @@ class Images:
 def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort: Effort) -> Iterator[Finding]:
     """(m, d) gradients at the Table 1 setting, on one device and on all of them at once, against torch."""
     for batch in batches:
-        program, knobs, images = _prepared(SETTINGS[0], batch, steps=1)
-        params = jax.jit(engine.start, static_argnums=0)(program, knobs, images.train).params
+        static, dynamic, images = _prepared(SETTINGS[0], batch, steps=1)
+        params = jax.jit(engine.start, static_argnums=0)(static, dynamic, images.train).params
         devices = jax.devices()
-        sides = {str(len(devices)): _gradient_side(program, params, images, len(devices))}
+        sides = {str(len(devices)): _gradient_side(static, params, images, len(devices))}
         if peer is not None:
-            job = _gradient_job(program, params, images, folder)
-            _check_gradients(peer, job, program, params, images, folder)
+            job = _gradient_job(static, params, images, folder)
+            _check_gradients(peer, job, static, params, images, folder)
             sides["torch"] = peer.side(job)
         times, failures = interleaved(sides, effort)
         for where, ours in _readings(times[str(len(devices))], len(devices)):
@@ -193,12 +193,12 @@ def gradients(batches: tuple[int, ...], peer: Peer | None, folder: Path, effort:
             )
 
 
-def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) -> Side:
-    """`n` cells, one on each device, as `grid.run` spreads them."""
-    mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",)), jax.sharding.PartitionSpec("cells")
+def _gradient_side(static: StaticConfig, params: jax.Array, images: Images, n: int) -> Side:
+    """`n` runs, one on each device, as `grid.run` spreads them."""
+    mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("runs",)), jax.sharding.PartitionSpec("runs")
 
     def one(params, x, y):
-        return engine.worker_gradients(program, params[0], images.train, x[0], y[0], jnp.ones(M, bool))[1][None]
+        return engine.worker_gradients(static, params[0], images.train, x[0], y[0], jnp.ones(M, bool))[1][None]
 
     spread = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
     x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
@@ -207,19 +207,21 @@ def _gradient_side(program: Program, params: jax.Array, images: Images, n: int) 
     return local(functools.partial(spread, *given))
 
 
-def _gradient_job(program: Program, params: jax.Array, images: Images, folder: Path) -> dict[str, Any]:
+def _gradient_job(static: StaticConfig, params: jax.Array, images: Images, folder: Path) -> dict[str, Any]:
     path = folder / "gradients.npz"
-    _save(path, to_torch(_tree(program, params, images)) | images.first())
+    _save(path, to_torch(_tree(static, params, images)) | images.first())
     return {"kind": "gradients", "arrays": str(path), "batch": images.index.shape[-1]}
 
 
-def _check_gradients(peer: Peer, job: Any, program: Program, params: jax.Array, images: Images, folder: Path) -> None:
+def _check_gradients(
+    peer: Peer, job: Any, static: StaticConfig, params: jax.Array, images: Images, folder: Path
+) -> None:
     out = folder / "gradients_of_peer.npz"
     peer.run(job, out=out)
     theirs = dict(np.load(out))
     flat = [ravel_pytree(from_torch({k: v[i] for k, v in theirs.items()}))[0] for i in range(M)]
     x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
-    ours = jax.jit(engine.worker_gradients, static_argnums=0)(program, params, images.train, x, y, jnp.ones(M, bool))[1]
+    ours = jax.jit(engine.worker_gradients, static_argnums=0)(static, params, images.train, x, y, jnp.ones(M, bool))[1]
     check_same("per-worker gradients of LeNet", ours, np.stack(flat))
 
 
@@ -227,8 +229,8 @@ def _save(path: Path, arrays: dict[str, Any]) -> None:
     np.savez(path, **arrays)
 
 
-def _tree(program: Program, params: jax.Array, images: Images) -> Any:
-    return {"params": engine.unraveller(program, images.train)(params)}
+def _tree(static: StaticConfig, params: jax.Array, images: Images) -> Any:
+    return {"params": engine.unraveller(static, images.train)(params)}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -242,12 +244,15 @@ def steps(
     """Steps of a whole epoch of `n` steps, divided by n: what `byzsim run` does, against byzfl's training loop."""
     for setting in settings:
         for batch in batches:
-            program, knobs, images = _prepared(setting, batch, steps=n)
+            static, dynamic, images = _prepared(setting, batch, steps=n)
             counts = dict.fromkeys((1, len(jax.devices())))
-            sides = {str(k): _epoch_side(program, knobs, images, k) for k in counts}
+            sides = {str(k): _epoch_side(static, dynamic, images, k) for k in counts}
             if peer is not None:
-                job, cell = step_job(setting, setting.cell(batch), images, folder), setting.cell(batch)
-                check_step(peer, setting, cell, Images(batch, 1), folder)
+                job, run_config = (
+                    step_job(setting, setting.run_config(batch), images, folder),
+                    setting.run_config(batch),
+                )
+                check_step(peer, setting, run_config, Images(batch, 1), folder)
                 sides["byzfl"] = _many(peer.side(job), n)
             times, failures = interleaved(sides, effort)
             times = {name: _share(timing, n) for name, timing in times.items()}
@@ -279,20 +284,20 @@ def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note:
             ours=_share(ours[most], most),
             theirs=ours[1],
             target=0.9 * most,
-            note="time for one cell of a grid",
+            note="time for one run of a grid",
         )
 
 
-def _prepared(setting: Setting, batch: int, steps: int) -> tuple[Program, Knobs, Images]:
-    (group,) = grid.plan([setting.cell(batch)], CLASSES)
-    return group.program, group.knobs[0], Images(batch, steps)
+def _prepared(setting: Setting, batch: int, steps: int) -> tuple[StaticConfig, DynamicConfig, Images]:
+    (group,) = grid.plan([setting.run_config(batch)], CLASSES)
+    return group.static, group.dynamic[0], Images(batch, steps)
 
 
-def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Side:
-    """An epoch of `n` cells, one on each device: the very program that `grid.run` runs; the state goes on and on."""
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("cells",))
-    start, epoch = programs.compiled(program, mesh, None)
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * n), knobs)
+def _epoch_side(static: StaticConfig, dynamic: DynamicConfig, images: Images, n: int) -> Side:
+    """An epoch of `n` runs, one on each device: the very program that `grid.run` runs; the state goes on and on."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("runs",))
+    start, epoch = programs.compiled(static, mesh, None)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * n), dynamic)
     state = [start(stacked, images.train)]
 
     def call() -> Any:
@@ -302,26 +307,28 @@ def _epoch_side(program: Program, knobs: Knobs, images: Images, n: int) -> Side:
     return local(call)
 
 
-def _begun(cell: Cell, images: Images) -> tuple[Program, Knobs, TrainState]:
-    (group,) = grid.plan([cell], CLASSES)
+def _begun(run_config: RunConfig, images: Images) -> tuple[StaticConfig, DynamicConfig, TrainState]:
+    (group,) = grid.plan([run_config], CLASSES)
     start = jax.jit(engine.start, static_argnums=0)
-    return group.program, group.knobs[0], start(group.program, group.knobs[0], images.train)
+    return group.static, group.dynamic[0], start(group.static, group.dynamic[0], images.train)
 
 
 def step_job(
-    setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu", tf32: bool = False
+    setting: Setting, run_config: RunConfig, images: Images, folder: Path, *, device: str = "cpu", tf32: bool = False
 ) -> dict[str, Any]:
     """byzfl's side; its own file for each use, since a running job has read its arrays already."""
-    program, _, state = _begun(cell, images)
+    static, _, state = _begun(run_config, images)
     path = folder / f"step_{images.index.shape[0]}.npz"
-    _save(path, to_torch(_tree(program, state.params, images)) | images.honest(cell.n_byz))
-    rule = {"name": setting.byzfl_rule, "parameters": {"f": cell.n_byz} if setting.with_f else {}}
-    job = {"kind": "step", "arrays": str(path), "model": MODELS[cell.model], "device": device, "tf32": tf32}
-    attack = {**setting.byzfl_attack, "f": cell.n_byz}
-    return job | {"lr": LR, "rule": rule, "attack": attack, "title": setting.title, "batch": cell.batch}
+    _save(path, to_torch(_tree(static, state.params, images)) | images.honest(run_config.n_byz))
+    rule = {"name": setting.byzfl_rule, "parameters": {"f": run_config.n_byz} if setting.with_f else {}}
+    job = {"kind": "step", "arrays": str(path), "model": MODELS[run_config.model], "device": device, "tf32": tf32}
+    attack = {**setting.byzfl_attack, "f": run_config.n_byz}
+    return job | {"lr": LR, "rule": rule, "attack": attack, "title": setting.title, "batch": run_config.batch}
 
 
-def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder: Path, *, device: str = "cpu") -> None:
+def check_step(
+    peer: Peer, setting: Setting, run_config: RunConfig, images: Images, folder: Path, *, device: str = "cpu"
+) -> None:
     """One step of both, on `images` of one step, from the same parameters; Gaussian noise has sigma 0 in it.
 
     Raises:
@@ -330,14 +337,16 @@ def check_step(peer: Peer, setting: Setting, cell: Cell, images: Images, folder:
     if setting.attack == "gaussian":
         attack = {**setting.byzfl_attack, "parameters": {"sigma": 0.0}}
         setting = dataclasses.replace(setting, attack_args={"sigma": 0.0}, byzfl_attack=attack)
-        cell = dataclasses.replace(cell, attack_args=setting.attack_args)
+        run_config = dataclasses.replace(run_config, attack_args=setting.attack_args)
     out = folder / "step_of_peer.npz"
-    peer.run(step_job(setting, cell, images, folder, device=device), out=out)
+    peer.run(step_job(setting, run_config, images, folder, device=device), out=out)
     theirs = ravel_pytree(from_torch(dict(np.load(out))))[0]
-    program, knobs, state = _begun(cell, images)
-    after, _ = jax.jit(engine.step, static_argnums=0)(program, knobs, state, images.train, images.index[0])
+    static, dynamic, state = _begun(run_config, images)
+    after, _ = jax.jit(engine.step, static_argnums=0)(static, dynamic, state, images.train, images.index[0])
     moved = jnp.asarray(theirs) - state.params
-    check_same(f"one step of {setting.title}, b = {cell.batch}", after.params - state.params, moved, 10 * TOLERANCE)
+    check_same(
+        f"one step of {setting.title}, b = {run_config.batch}", after.params - state.params, moved, 10 * TOLERANCE
+    )
 
 
 def _many(side: Side, n: int) -> Side:
@@ -350,6 +359,6 @@ def _share(timing: Any, parts: int) -> Any:
 
 
 def _readings(timing: Any, n: int) -> list[tuple[str, Any]]:
-    """One call runs `n` cells on as many devices; where there is one cell, the last devices repeat it (`grid.run`)."""
-    alone = ("one cell alone", timing)
-    return [alone] if n == 1 else [alone, (f"{n} cells on {n} devices, time for each", _share(timing, n))]
+    """One call runs `n` runs on as many devices; where there is one run, the last devices repeat it (`grid.run`)."""
+    alone = ("one run alone", timing)
+    return [alone] if n == 1 else [alone, (f"{n} runs on {n} devices, time for each", _share(timing, n))]

@@ -35,10 +35,10 @@ def compare(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
     functions of one step's rows, with the f that they are proved for, at most the one given and at least 1.
     """
     rows = []
-    for name, entry in AGGREGATORS.items():
-        if entry.traits & {"stateful", "server"} or entry.make().load > 1:
+    for name, spec in AGGREGATORS.items():
+        if spec.traits & {"stateful", "server"} or spec.factory().redundancy > 1:
             continue
-        f = max(min(size.f, entry.max_f(size.m)), 1)
+        f = max(min(size.f, spec.max_f(size.m)), 1)
         errors = {label: _error(name, attack, args, f, size) for label, (attack, args) in CONTENDERS.items()}
         jax.clear_caches()  # hundreds of small programs; a process may map only so much code
         say(f"{name}: " + ", ".join(f"{label} {error:.2f}" for label, error in errors.items()))
@@ -47,16 +47,16 @@ def compare(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
 
 
 def _error(rule: str, attack: str, args: Mapping[str, Any], f: int, size: Size) -> float:
-    made, forge = AGGREGATORS[rule].make(), ATTACKS[attack].make(**args)
+    made, forge = AGGREGATORS[rule].factory(), ATTACKS[attack].factory(**args)
     byz = jnp.arange(size.m) < f
 
     def one(key):
         sent = 0.3 + jax.random.normal(key, (size.m, size.d))
         honest = sent[f:]
         mean = honest.mean(axis=0)
-        rnd = oneshot.a_round(key, f, size.d, sent.dtype)
-        rows, _ = oneshot.forge(forge, sent, byz, oneshot.against(made, rnd))
-        out, _ = oneshot.aggregate(made, rows, rnd)
+        ctx = oneshot.make_context(key, f, size.d, sent.dtype)
+        rows, _ = oneshot.forged_rows(forge, sent, byz, oneshot.against(made, ctx))
+        out, _ = oneshot.aggregate(made, rows, ctx)
         return jnp.linalg.norm(out - mean) / jnp.sqrt(jnp.square(honest - mean).sum(axis=1).mean())
 
     keys = jax.random.split(jax.random.key(size.seed), DRAWS)

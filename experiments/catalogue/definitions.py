@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import byzsim
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS
 from byzsim.experiments.files import markdown_table
 
 # Of 20,000 drawn matrices the one on which most variants of the rules differ.
@@ -15,7 +15,7 @@ EXAMPLE_F = 1
 
 def several() -> list[str]:
     """The names that stand for several definitions."""
-    return [name for zoo in (AGGREGATORS, PRE_RULES, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.variants]
+    return [name for zoo in (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS) for name, e in zoo.items() if e.variants]
 
 
 def page(names: Sequence[str] = ()) -> str:
@@ -31,19 +31,24 @@ def page(names: Sequence[str] = ()) -> str:
         f"Attacks see the first {len(EXAMPLE) - 2} of them as honest work, and the last two as what honest work of the "
         "two Byzantine workers would have been, and (1, 1) as the full gradient; shown "
         "is what the first sends, in the first step, to `median`. "
-        "Pre-rules stand before `median`.",
+        "Preaggregators stand before `median`.",
     ]
-    zoos = {"Aggregation rules": AGGREGATORS, "Pre-rules": PRE_RULES, "Attacks": ATTACKS, "Modifiers": MODIFIERS}
+    zoos = {
+        "Aggregation rules": AGGREGATORS,
+        "Preaggregators": PREAGGREGATORS,
+        "Attacks": ATTACKS,
+        "Modifiers": MODIFIERS,
+    }
     for title, zoo in zoos.items():
         shown = {name: zoo[name] for name in names or several() if name in zoo}
         parts += [f"## {title}"] * bool(shown)
-        for name, entry in shown.items():
+        for name, spec in shown.items():
             rows = [
                 (r.name, _options(r.options), r.formula, r.source, _shown(title, name, r.options))
-                for r in entry.variants
+                for r in spec.variants
             ]
             header = ("variant", "options", "what it computes", "who", "on the example")
-            parts += [f"### {name}", f"{entry.summary} Source: {entry.source}.", markdown_table(header, rows)]
+            parts += [f"### {name}", f"{spec.summary} Source: {spec.source}.", markdown_table(header, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,11 +60,19 @@ def _shown(title: str, name: str, given: Mapping[str, Any]) -> str:
     if title == "Attacks":
         if "data" in ATTACKS[name].traits:
             return "labels"
-        vector = byzsim.attack(
-            name, EXAMPLE[:-2], n_byz=2, own=EXAMPLE[-2:], full_gradient=[1.0, 1.0], rule="median", **given
+        vector = byzsim.forge(
+            name,
+            EXAMPLE[:-2],
+            n_byz=2,
+            byzantine_gradients=EXAMPLE[-2:],
+            full_gradient=[1.0, 1.0],
+            rule="median",
+            **given,
         )[0]
     else:
-        rule = f"{name}+median" if title == "Pre-rules" else name
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a pre-rule may leave too few rows for f
+        rule = f"{name}+median" if title == "Preaggregators" else name
+        with warnings.catch_warnings(
+            action="ignore", category=UserWarning
+        ):  # a preaggregator may leave too few rows for f
             vector = byzsim.aggregate(rule, EXAMPLE, f=EXAMPLE_F, server_gradient=[1.0, 1.0], **given)
     return "(" + ", ".join(f"{float(x):.3g}" for x in vector) + ")"

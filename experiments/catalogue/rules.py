@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES, Entry, oneshot, process, trial
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS, Spec, check_shapes, oneshot, process
 from byzsim.experiments import files, records
 from byzsim.experiments.files import markdown_table, write_whole
 
@@ -38,14 +38,14 @@ def check(size: Size) -> None:
             f"m={size.m}, f={size.f}, d={size.d}, seed={size.seed}: expected 1 <= f <= (m - 1) // 2, d >= 1 and "
             "a seed from 0 to 2**32 - 1"
         )
-    trial.fits(f"m={size.m} candidates of m rows", 4 * size.m**2 * size.d)
+    check_shapes.fits(f"m={size.m} candidates of m rows", 4 * size.m**2 * size.d)
 
 
 def measure(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
     """One row for each aggregation rule: what the registry says of it, and what is measured."""
     rows = []
-    for count, (name, entry) in enumerate(AGGREGATORS.items(), 1):
-        facts = _facts(name, entry, size)
+    for count, (name, spec) in enumerate(AGGREGATORS.items(), 1):
+        facts = _facts(name, spec, size)
         rows.append(facts)
         jax.clear_caches()  # hundreds of small programs; a process may map only so much code
         say(
@@ -54,22 +54,22 @@ def measure(size: Size, say: Callable[[str], object]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _facts(name: str, entry: Entry, size: Size) -> dict[str, Any]:
-    bound = entry.max_f(size.m)
+def _facts(name: str, spec: Spec, size: Size) -> dict[str, Any]:
+    bound = spec.max_f(size.m)
     f = max(min(size.f, bound), 1)
     found = _robustness(name, f, size)
     return {
         "rule": name,
-        "source": entry.source,
+        "source": spec.source,
         "max_f": bound,
-        "traits": " ".join(sorted(entry.traits)),
-        "state": "yes" if "stateful" in entry.traits else "",
-        "cost": f"O({entry.cost})",
+        "traits": " ".join(sorted(spec.traits)),
+        "state": "yes" if "stateful" in spec.traits else "",
+        "cost": f"O({spec.cost})",
         "f": f,
         "kappa": found and (f"{found.kappa:.3g}" if found.kappa < UNBOUNDED else "unbounded"),
         "published": found and found.bound and f"{found.bound:.3g}",
         "found by": found and f"{found.attack}, honest: {found.honest}",
-        "non-finite rows": non_finite(entry, size),
+        "non-finite rows": non_finite(spec, size),
     }
 
 
@@ -81,14 +81,14 @@ def _robustness(name: str, f: int, size: Size) -> byzsim.Robustness | None:
 
 
 @process.non_finite()
-def non_finite(entry: Entry, size: Size) -> str:
+def non_finite(spec: Spec, size: Size) -> str:
     """What becomes of max_f rows (at least one) of NaN or infinity: left out, bounded, or passed on."""
-    bad = jnp.arange(size.m) < max(entry.max_f(size.m), 1)
+    bad = jnp.arange(size.m) < max(spec.max_f(size.m), 1)
     normal = jax.random.normal(jax.random.key(size.seed), (size.m, size.d))
-    rnd = oneshot.a_round(jax.random.key(0), int(bad.sum()), size.d, normal.dtype, server_loss=oneshot.summed)
+    ctx = oneshot.make_context(jax.random.key(0), int(bad.sum()), size.d, normal.dtype, server_loss=oneshot.summed)
     what: dict[str, list[str]] = {}
     for text, value in BAD.items():
-        out, info = oneshot.aggregate(entry.make(), jnp.where(bad[:, None], value, normal), rnd)
+        out, info = oneshot.aggregate(spec.factory(), jnp.where(bad[:, None], value, normal), ctx)
         outcome = "left out" if float(info.weight[bad].sum()) == 0 else "bounded"
         what.setdefault(outcome if bool(jnp.isfinite(out).all()) else "passed on", []).append(text)
     return next(iter(what)) if len(what) == 1 else "; ".join(f"{', '.join(v)}: {k}" for k, v in what.items())
@@ -102,7 +102,7 @@ def write(facts: pd.DataFrame, size: Size, folder: Path) -> None:
 
 
 def _page(facts: pd.DataFrame, size: Size) -> str:
-    listed = [("Pre-rules", PRE_RULES), ("Attacks", ATTACKS), ("Modifiers of attacks", MODIFIERS)]
+    listed = [("Preaggregators", PREAGGREGATORS), ("Attacks", ATTACKS), ("Modifiers of attacks", MODIFIERS)]
     parts = [
         "# The zoo",
         made_by(size),
@@ -114,7 +114,7 @@ def _page(facts: pd.DataFrame, size: Size) -> str:
         markdown_table(facts.columns, facts.fillna("").astype(str).to_numpy()),
     ]
     for title, zoo in listed:
-        rows = [(name, entry.summary, entry.source, " ".join(sorted(entry.traits))) for name, entry in zoo.items()]
+        rows = [(name, spec.summary, spec.source, " ".join(sorted(spec.traits))) for name, spec in zoo.items()]
         parts += [f"## {title}", markdown_table(("name", "what", "source", "traits"), rows)]
     return "\n\n".join(parts) + "\n"
 

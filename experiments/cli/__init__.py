@@ -21,9 +21,9 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
   byzsim run TABLE [options]      run what has no record yet, then report; stop and start again at will
   byzsim report TABLE [options]   make the table and the figures from the records
   byzsim status [TABLE] [options] what is done, failed, stale and missing, and why; nothing is run
-  byzsim diff A B [--csv FILE]    two folders of results, cell by cell; ends with 1 if they differ
+  byzsim diff A B [--csv FILE]    two folders of results, run by run; ends with 1 if they differ
   byzsim export FOLDER [FILE]     the valid records as CSV, without those that newer ones have taken the place of
-  byzsim verify TABLE [--sample N] run recorded cells again and compare; ends with 1 if one differs
+  byzsim verify TABLE [--sample N] repeat recorded runs and compare; ends with 1 if one differs
   byzsim list                     rules, attacks, models, data sets and tables, with their sources
   byzsim show NAME ...            one of them: description, options, variants, bound; how to ask for each
   byzsim zoo [options]            measure every rule: kappa found by attacks, what becomes of NaN; all sources
@@ -36,13 +36,13 @@ byzsim: Byzantine-robust distributed training, and the papers' tables.
 
   byzsim COMMAND --help           what a command does, with examples
   byzsim run TABLE --help         everything that can be changed about a table
-  byzsim run TABLE --distributed  the same on every host: cells over the devices of all of them
+  byzsim run TABLE --distributed  the same on every host: runs over the devices of all of them
   --plugins MODULE ...            with run, report, status, verify, zoo, list, show: rules and attacks of your own
   --debug                         anywhere: the traceback behind an error
   --version                       the version of byzsim
 
 A first look, without any network:    byzsim run smoke
-One cell of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,attack=gaussian --epochs 1
+One run of a table, one epoch:       byzsim run brsgd_table1 --only rule=krum,attack=gaussian --epochs 1
 
 Results go to results/TABLE. A run with overrides goes to a folder of its own, results/TABLE+what=value, so it never
 mixes with the table's own results; more seeds, and parts of the table (--only), do go to results/TABLE.
@@ -53,7 +53,7 @@ A long name is shortened to its first words and a hash, results/TABLE+what=value
 
 HELP = {
     "run": """\
-byzsim run TABLE [options]: run every cell that has no record yet, then make the report.
+byzsim run TABLE [options]: carry out every run that has no record yet, then make the report.
 
   byzsim run smoke                                              a first look in seconds
   byzsim run smoke --rules krum nnm+krum --attacks alie         other columns and rows; commas do as well
@@ -73,10 +73,10 @@ byzsim report TABLE [options]: make the table and the figures from the records; 
 byzsim status [TABLE] [options]: what is done, failed, stale and missing, and why; nothing is run.
 
   byzsim status                                                 a line for each folder of results
-  byzsim status brsgd_table1 --seeds 0 1 2                      a table, cell by cell
+  byzsim status brsgd_table1 --seeds 0 1 2                      a table, run by run
 """,
     "diff": """\
-byzsim diff A B [--csv FILE]: compare two folders of results cell by cell; exit code 1 if they differ.
+byzsim diff A B [--csv FILE]: compare two folders of results run by run; exit code 1 if they differ.
 
   byzsim diff results/brsgd_table1 elsewhere/brsgd_table1
   byzsim diff results/smoke results/smoke+lr=0.1 --csv cells.csv
@@ -88,13 +88,13 @@ byzsim export FOLDER [FILE]: the valid records as CSV, without those that newer 
   byzsim export results/smoke cells.csv
 """,
     "verify": """\
-byzsim verify TABLE [options]: run recorded cells again and compare them with their records; exit code 1 if one differs.
+byzsim verify TABLE [options]: repeat recorded runs and compare them with their records; exit code 1 if one differs.
 
   byzsim verify brsgd_table1 --sample 5
   byzsim verify smoke --only rule=krum
 """,
     "list": """\
-byzsim list [--plugins MODULE ...]: rules, pre-rules, attacks, modifiers, models, data sets and tables, with sources.
+byzsim list [--plugins MODULE ...]: rules, preaggregators, attacks, modifiers, models, data sets, tables.
 
   byzsim list
   byzsim list --plugins my_rule                                 with those of my_rule.py
@@ -176,7 +176,7 @@ def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
         return 2, f"out of memory ({first}). Try fewer workers, smaller batches or a smaller model."
     return 70, (
-        f"{type(error).__name__}: {first}. This is an error in byzsim or in a plugin, if one was named; recorded cells "
+        f"{type(error).__name__}: {first}. This is an error in byzsim or in a plugin, if one was named; recorded runs "
         "are safe. Please report it with the command and the traceback, which --debug shows."
     )
 

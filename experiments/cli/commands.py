@@ -16,7 +16,7 @@ from byzsim.experiments.catalogue import definitions as definition_pages
 from byzsim.experiments.catalogue import rules as catalogue
 from byzsim.experiments.datasets import DATASETS, describe, fingerprint
 from byzsim.experiments.errors import Incomplete, UserError, unknown
-from byzsim.experiments.plan import Config, Table, cells, changed
+from byzsim.experiments.plan import Config, Table, changed, runs
 from byzsim.experiments.records import diff as differences
 from byzsim.experiments.records import folders
 from byzsim.experiments.records import status as states
@@ -29,7 +29,7 @@ from rich.console import Console
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Where:
-    """Which cells, and where things lie."""
+    """Which runs, and where things lie."""
 
     config: Annotated[Config, tyro.conf.OmitArgPrefixes]
     quick: bool = False
@@ -67,14 +67,14 @@ class Reported(Where):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run(Part, Reported):
-    """Run every cell that has no record yet, then report."""
+    """Carry out every run that has no record yet, then report."""
 
     checkpoint: float = 60.0
-    """seconds between checkpoints of running cells, in checkpoints/ of the results; 0: after every epoch"""
+    """seconds between checkpoints of runs in progress, in checkpoints/ of the results; 0: after every epoch"""
     strict: bool = False
-    """refuse cells with more Byzantine workers than the rule is guaranteed to withstand, in place of a warning"""
-    devices_per_cell: int = 1
-    """devices that share one cell, for cells too large for one; sums round in another order"""
+    """refuse runs with more Byzantine workers than the rule is guaranteed to withstand, in place of a warning"""
+    devices_per_run: int = 1
+    """devices that share one run, for runs too large for one; sums round in another order"""
     distributed: bool = False
     """one of several processes, each started with this same command: found under SLURM, Kubernetes, Open MPI and on TPU
     pods, else given by the three options below"""
@@ -103,7 +103,7 @@ class Overview:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verify(Part):
-    """Run recorded cells again and compare them with their records."""
+    """Repeat recorded runs and compare them with their records."""
 
     sample: int = 5
     """how many, drawn at random"""
@@ -113,14 +113,14 @@ class Verify(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Diff:
-    """Compare two folders of results cell by cell."""
+    """Compare two folders of results run by run."""
 
     a: tyro.conf.Positional[Path]
     """folder, or its runs.jsonl"""
     b: tyro.conf.Positional[Path]
     """the other"""
     csv: Path | None = None
-    """also write a row for each cell to this file"""
+    """also write a row for each run to this file"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def run(args: list[str]) -> None:
             quick=given.quick,
             data_dir=given.data_dir,
             checkpoint=given.checkpoint,
-            per_cell=given.devices_per_cell,
+            devices_per_run=given.devices_per_run,
             strict=given.strict,
             begin=lambda: folders.write(folder, table, given.config, quick=given.quick, words=words),
             say=_say if hosts.first() else lambda line: None,
@@ -218,7 +218,7 @@ def _failed(failures: Sequence[records.Record], folder: Path) -> str:
         f"\n  {r['rule']}, {r['attack']}, alpha {r['alpha']:g}, seed {r['seed']}: {r['failed']}" for r in failures
     )
     return (
-        f"{len(failures)} cells failed, all others are recorded; the same command tries them again.{which}\n"
+        f"{len(failures)} runs failed, all others are recorded; the same command tries them again.{which}\n"
         f"Tracebacks: {folder / 'failures.jsonl'}"
     )
 
@@ -232,7 +232,7 @@ def report(args: list[str]) -> None:
         _injected(given.inject, table, "")  # a page without the place for it is told before anything is written
     found = _found(given.config, folder)
     if not found:
-        raise UserError(f"{folder} has records, but none of these cells: `byzsim report {folder}` is of those it has")
+        raise UserError(f"{folder} has records, but none of these runs: `byzsim report {folder}` is of those it has")
     text = _write(table, given, folder, found)
     if given.inject:
         files.write_whole(given.inject, _injected(given.inject, table, text).encode())
@@ -291,8 +291,8 @@ def _write(table: Table, given: Reported, folder: Path, found: Sequence[records.
 
 
 def _found(config: Config, folder: Path) -> list[records.Record]:
-    """The valid records of these cells, of the seeds asked for; of all that there are, where none is."""
-    wanted = cells(dataclasses.replace(config, seeds=config.seeds or (0,)))
+    """The valid records of these runs, of the seeds asked for; of all that there are, where none is."""
+    wanted = runs(dataclasses.replace(config, seeds=config.seeds or (0,)))
     found = records.matching(records.read(folder / "runs.jsonl", _say), wanted, config.data)
     others = sorted({each["seed"] for each in found} - set(config.seeds or [each["seed"] for each in found]))
     if others:
@@ -313,9 +313,9 @@ def status(args: list[str]) -> None:
         return
     table, given, folder = _given("status", Status, args)
     config = given.config
-    wanted = cells(config, given.only)
+    wanted = runs(config, given.only)
     data = fingerprint(config.data, data_dir=given.data_dir, say=_say)
-    asked = [records.identity(cell, config.data, data) for cell in wanted]
+    asked = [records.identity(run_config, config.data, data) for run_config in wanted]
     found = records.read(folder / "runs.jsonl", _say)
     for line in states.lines(f"{table.name} in {folder}", asked, found, states.read_failures(folder)):
         _say(line)
@@ -335,21 +335,21 @@ def diff(args: list[str]) -> int:
 
 
 def verify(args: list[str]) -> int:
-    """Run some recorded cells again; 1 if any of them differs from its record."""
+    """Repeat some recorded runs; 1 if any of them differs from its record."""
     devices.use_all_cores()
     table, given, folder = _given("verify", Verify, args)
     if given.sample < 1:
         raise UserError(f"--sample {given.sample} is below 1")
     devices.keep_compiled()
     config = given.config
-    wanted = cells(config, given.only)
-    places = {records.place(cell.as_dict()) for cell in wanted}
+    wanted = runs(config, given.only)
+    places = {records.place(run_config.as_dict()) for run_config in wanted}
     recorded = records.matching(records.read(folder / "runs.jsonl", _say), wanted, config.data)
     recorded = [each for each in recorded if records.place(each) in places]
     if not recorded:
-        raise UserError(f"no records of these cells in {folder}: `byzsim status {table.name}` says what there is")
+        raise UserError(f"no records of these runs in {folder}: `byzsim status {table.name}` says what there is")
     chosen = verification.sample(recorded, given.sample, given.seed)
-    _say(f"{len(chosen)} of {len(recorded)} recorded cells, drawn with seed {given.seed}:")
+    _say(f"{len(chosen)} of {len(recorded)} recorded runs, drawn with seed {given.seed}:")
     verdicts = verification.verify(table, config, chosen, data_dir=given.data_dir, quick=given.quick, say=_say)
     for verdict in verdicts:
         _say(f"{records.label(verdict.place)}: {verdict.words}")

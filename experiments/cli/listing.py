@@ -9,7 +9,7 @@ import byzsim
 FOLDERS = {"byzsim.experiments": Path(__file__).parents[1], "byzsim": Path(str(byzsim.__file__)).parent}
 PACKAGES = {
     "aggregation rules": "byzsim.aggregators",
-    "pre-rules, as in nnm+krum": "byzsim.pre_rules",
+    "preaggregators, as in nnm+krum": "byzsim.preaggregators",
     "attacks": "byzsim.attacks",
     "modifiers of attacks, as in burst+alie": "byzsim.modifiers",
     "models": "byzsim.models",
@@ -32,7 +32,7 @@ def everything() -> dict[str, list[Member]]:
 
 
 def members(package: str) -> list[Member]:
-    """Those that the package's import list names and whose file has an ENTRY."""
+    """Those that the package's import list names and whose file has an SPEC."""
     folder = next(FOLDERS[above] / name for above, _, name in [package.rpartition(".")])
     imports = [node for node in _parsed(folder / "__init__.py").body if isinstance(node, ast.ImportFrom)]
     names = [alias.name for node in imports if node.module == package for alias in node.names]
@@ -40,23 +40,23 @@ def members(package: str) -> list[Member]:
 
 
 def _member(name: str, file: Path) -> Member:
-    """From `ENTRY = Entry(make, source="...", ...)`, whose source and summary or title are written out."""
+    """From `SPEC = Spec(factory, source="...", ...)`, whose source and summary or title are written out."""
     body = _parsed(file).body
-    entry = next(node.value for node in body if isinstance(node, ast.Assign) and _is_entry(node))
-    assert isinstance(entry, ast.Call)
-    said = {word.arg: word.value for word in entry.keywords}
+    spec = next(node.value for node in body if isinstance(node, ast.Assign) and _is_entry(node))
+    assert isinstance(spec, ast.Call)
+    said = {word.arg: word.value for word in spec.keywords}
     summary = said.get("summary") or said.get("title")
-    text = ast.literal_eval(summary) if summary else _first_line(body, entry)
+    text = ast.literal_eval(summary) if summary else _first_line(body, spec)
     return Member(name, text, ast.literal_eval(said["source"]))
 
 
 def _is_entry(node: ast.Assign) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == "ENTRY" for target in node.targets)
+    return any(isinstance(target, ast.Name) and target.id == "SPEC" for target in node.targets)
 
 
-def _first_line(body: list[ast.stmt], entry: ast.Call) -> str:
+def _first_line(body: list[ast.stmt], spec: ast.Call) -> str:
     """Of the docstring of the factory that the entry names first."""
-    (made,) = (arg.id for arg in entry.args[:1] if isinstance(arg, ast.Name))
+    (made,) = (arg.id for arg in spec.args[:1] if isinstance(arg, ast.Name))
     factory = next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == made)
     return (ast.get_docstring(factory) or "").partition("\n")[0]
 

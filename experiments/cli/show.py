@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tyro
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PRE_RULES, Entry
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, Spec
 from byzsim.experiments import arguments, plugins
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import unknown
@@ -15,18 +15,18 @@ from byzsim.names import canonical
 from byzsim.options import allowed
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
-ZOOS: dict[str, Mapping[str, Entry]] = {
+ZOOS: dict[str, Mapping[str, Spec]] = {
     "aggregation rule": AGGREGATORS,
-    "pre-rule": PRE_RULES,
+    "preaggregator": PREAGGREGATORS,
     "attack": ATTACKS,
     "modifier of attacks": MODIFIERS,
     "model": MODELS,
 }
 ASKED = {  # how each kind is named on the command line, and in Python
     "aggregation rule": ("--rules {}", 'byzsim.aggregate("{}", gradients, f=2{})'),
-    "pre-rule": ("--rules {}+krum", 'byzsim.aggregate("{}+krum", gradients, f=2{})'),
-    "attack": ("--attacks {}", 'byzsim.attack("{}", honest, n_byz=2{})'),
-    "modifier of attacks": ("--attacks {}+alie", 'byzsim.attack("{}+alie", honest, n_byz=2{})'),
+    "preaggregator": ("--rules {}+krum", 'byzsim.aggregate("{}+krum", gradients, f=2{})'),
+    "attack": ("--attacks {}", 'byzsim.forge("{}", honest, n_byz=2{})'),
+    "modifier of attacks": ("--attacks {}+alie", 'byzsim.forge("{}+alie", honest, n_byz=2{})'),
     "model": ("--model {}", 'byzsim.simulate(train, test, model="{}"{})'),
 }
 SIZES = (20, 11)  # workers, in examples of bounds
@@ -34,7 +34,7 @@ SIZES = (20, 11)  # workers, in examples of bounds
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Show:
-    """Say all that is known of rules, pre-rules, attacks, modifiers, models, data sets and tables."""
+    """Say all that is known of rules, preaggregators, attacks, modifiers, models, data sets and tables."""
 
     names: tyro.conf.Positional[tuple[str, ...]]
     """as byzsim list has them; nnm+krum shows both"""
@@ -69,28 +69,28 @@ def _page(name: str) -> Iterator[str]:
     raise unknown("name", name, known)
 
 
-def _member(kind: str, name: str, entry: Entry) -> Iterator[str]:
+def _member(kind: str, name: str, spec: Spec) -> Iterator[str]:
     shell, python = ASKED[kind]
-    yield f"{name}: {kind}. Source: {entry.source}."
-    yield f"\n{inspect.getdoc(entry.make) or 'It has no description.'}\n"
+    yield f"{name}: {kind}. Source: {spec.source}."
+    yield f"\n{inspect.getdoc(spec.factory) or 'It has no description.'}\n"
     yield f"Command line: {shell.format(name)}"
     yield f"Python:       {python.format(name, '')}"
-    yield from _options(name, entry)
-    yield from _variants(kind, name, entry)
-    if kind in ("aggregation rule", "pre-rule") and entry.max_f is not Entry._field_defaults["max_f"]:
-        bounds = ", ".join(f"f = {entry.max_f(m)} of m = {m} workers" for m in SIZES)
+    yield from _options(name, spec)
+    yield from _variants(kind, name, spec)
+    if kind in ("aggregation rule", "preaggregator") and spec.max_f is not Spec._field_defaults["max_f"]:
+        bounds = ", ".join(f"f = {spec.max_f(m)} of m = {m} workers" for m in SIZES)
         yield f"\nGuaranteed up to {bounds}, with its defaults."
-    if entry.cost:
-        yield f"Cost: of the order of {entry.cost}."
+    if spec.cost:
+        yield f"Cost: of the order of {spec.cost}."
     words = ATTACK_TRAITS if kind in ("attack", "modifier of attacks") else RULE_TRAITS
-    if entry.traits:
-        yield f"With its defaults: {'; '.join(words[each] for each in sorted(entry.traits))}."
+    if spec.traits:
+        yield f"With its defaults: {'; '.join(words[each] for each in sorted(spec.traits))}."
     yield ""
 
 
-def _options(name: str, entry: Entry) -> Iterator[str]:
-    words = allowed(entry.make)
-    options = [each for each in inspect.signature(entry.make).parameters.values() if each.default is not each.empty]
+def _options(name: str, spec: Spec) -> Iterator[str]:
+    words = allowed(spec.factory)
+    options = [each for each in inspect.signature(spec.factory).parameters.values() if each.default is not each.empty]
     if not options:
         yield "It has no options."
         return
@@ -99,14 +99,14 @@ def _options(name: str, entry: Entry) -> Iterator[str]:
         yield f"  {f'{each.name} = {each.default!r}':<26}  {words.get(each.name, '')}".rstrip()
 
 
-def _variants(kind: str, name: str, entry: Entry) -> Iterator[str]:
+def _variants(kind: str, name: str, spec: Spec) -> Iterator[str]:
     shell, python = ASKED[kind]
-    if entry.variants:
+    if spec.variants:
         yield "\nVariants: definitions that go by this name, the default first."
-    for each in entry.variants:
+    for each in spec.variants:
         chosen = " ".join(f"{name}.{option}={value}" for option, value in each.options.items())
         single = "".join(f", {option}={value!r}" for option, value in each.options.items())
-        before = kind in ("pre-rule", "modifier of attacks")  # in Python the variant is that of the part after it
+        before = kind in ("preaggregator", "modifier of attacks")  # in Python the variant is that of the part after it
         yield f"  {each.name}: {each.formula}  [{each.source}]"
         yield f"      {shell.format(name)} --options {name}.variant={each.name}"
         yield f"      {python.format(name, single if before else f', variant={each.name!r}')}"
@@ -114,9 +114,9 @@ def _variants(kind: str, name: str, entry: Entry) -> Iterator[str]:
 
 
 def _dataset(name: str) -> Iterator[str]:
-    entry = DATASETS[name]
-    yield f"{name}: data set. Source: {entry.source}."
-    yield f"\n{entry.summary}\n"
+    spec = DATASETS[name]
+    yield f"{name}: data set. Source: {spec.source}."
+    yield f"\n{spec.summary}\n"
     yield f"Command line: --data {name}; byzsim data {name} gets it and says where it comes from."
     yield ""
 

@@ -1,17 +1,17 @@
-"""Data sets by name. To add one, write a file that ends with ENTRY and add its name to the import below."""
+"""Data sets by name. To add one, write a file that ends with SPEC and add its name to the import below."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist
-from byzsim.experiments.datasets._base import Dataset, Entry, Say
+from byzsim.experiments.datasets._base import Dataset, Say, Spec
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.errors import UserError, unknown
 
-__all__ = ["DATASETS", "Dataset", "Entry", "Fingerprint", "cache_folder", "describe", "fingerprint", "load"]
+__all__ = ["DATASETS", "Dataset", "Fingerprint", "Spec", "cache_folder", "describe", "fingerprint", "load"]
 
-DATASETS: dict[str, Entry] = {name: m.ENTRY for name, m in list(vars().items()) if hasattr(m, "ENTRY")}
+DATASETS: dict[str, Spec] = {name: m.SPEC for name, m in list(vars().items()) if hasattr(m, "SPEC")}
 
 
 def load(
@@ -35,7 +35,7 @@ def load(
     return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, say=say)
 
 
-def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Entry:
+def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Spec:
     """Raises UserError for names and folders that are not there."""
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)

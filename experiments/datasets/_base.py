@@ -26,7 +26,7 @@ class Dataset(NamedTuple):
     source: str  # where these arrays came from, in words; no path, as it is recorded with results
 
 
-class Entry(NamedTuple):
+class Spec(NamedTuple):
     """What a data set file ends with."""
 
     load: Callable[..., Dataset]  # takes cache_dir, data_dir and say

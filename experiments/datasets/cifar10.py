@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from byzsim.experiments.datasets import _sources
-from byzsim.experiments.datasets._base import Arrays, Entry, Image, Label, Missing
+from byzsim.experiments.datasets._base import Arrays, Image, Label, Missing, Spec
 from byzsim.experiments.errors import UserError
 
 FILE = "cifar-10-binary.tar.gz"
@@ -73,7 +73,7 @@ RECIPE = _sources.Recipe(
     read=read,
     judge=judge,
 )
-ENTRY = Entry(
+SPEC = Spec(
     load=partial(_sources.load, RECIPE),
     summary="50,000 + 10,000 colour images of animals and vehicles, 32x32x3, 10 classes",
     source="Krizhevsky: Learning multiple layers of features from tiny images, technical report (2009)",

@@ -1,7 +1,7 @@
 """scikit-learn's digits: 1,437 + 360 grey images, 8x8, ten classes, inside its package: no network."""
 
 import numpy as np
-from byzsim.experiments.datasets._base import Dataset, Entry, dataset
+from byzsim.experiments.datasets._base import Dataset, Spec, dataset
 
 SEED = 0  # of the split: shuffled, as neighbours in the file may be by the same hand
 TRAIN = 1_437
@@ -25,7 +25,7 @@ def load(**places: object) -> Dataset:
     return dataset(arrays, n_classes=10, source="scikit-learn's package")
 
 
-ENTRY = Entry(
+SPEC = Spec(
     load=load,
     summary="1,437 + 360 grey images of handwritten digits, 8x8, 10 classes; needs no network",
     source="Alpaydin, Kaynak: Optical Recognition of Handwritten Digits, UCI repository (1998), test part",

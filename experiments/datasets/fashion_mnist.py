@@ -3,7 +3,7 @@
 from functools import partial
 
 from byzsim.experiments.datasets import _idx, _sources
-from byzsim.experiments.datasets._base import Entry
+from byzsim.experiments.datasets._base import Spec
 
 RECIPE = _idx.recipe(
     "fashion_mnist",
@@ -16,7 +16,7 @@ RECIPE = _idx.recipe(
     },
     debian=_sources.Debian("dataset-fashion-mnist", folder="usr/share/datasets/fashion-mnist"),
 )
-ENTRY = Entry(
+SPEC = Spec(
     load=partial(_sources.load, RECIPE),
     summary="60,000 + 10,000 grey images of clothes, 28x28, 10 classes",
     source="Xiao, Rasul, Vollgraf: Fashion-MNIST, arXiv:1708.07747 (2017)",

@@ -3,7 +3,7 @@
 from functools import partial
 
 from byzsim.experiments.datasets import _idx, _sources
-from byzsim.experiments.datasets._base import Entry
+from byzsim.experiments.datasets._base import Spec
 
 RECIPE = _idx.recipe(
     "mnist",
@@ -15,7 +15,7 @@ RECIPE = _idx.recipe(
         "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     },
 )
-ENTRY = Entry(
+SPEC = Spec(
     load=partial(_sources.load, RECIPE),
     summary="60,000 + 10,000 grey images of handwritten digits, 28x28, 10 classes",
     source="LeCun, Bottou, Bengio, Haffner: Proceedings of the IEEE 86(11), 2278-2324 (1998)",

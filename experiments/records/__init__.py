@@ -1,4 +1,4 @@
-"""Results as JSON lines, one for each cell and seed, from `byzsim.experiments import records`.
+"""Results as JSON lines, one for each run, from `byzsim.experiments import records`.
 
 `identities`: what decides a result, as a hash. `schema`: the fields of a record. `store`: the files, and their lock.
 `provenance`: commit, versions, device. `folders`: the names of folders, and config.json. `diff`, `status`: comparisons.
@@ -8,13 +8,13 @@ from byzsim.experiments.records.identities import (
     MATMUL,
     Place,
     Record,
-    cell_of,
     changes,
     identifier,
     identity,
     label,
     matching,
     place,
+    run_config_of,
 )
 from byzsim.experiments.records.provenance import code, made_by, origin, versions
 from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record

@@ -1,4 +1,4 @@
-"""Two folders of results, cell by cell: which are the same, which differ, from where on, and what has changed."""
+"""Two folders of results, run by run: which are the same, which differ, from where on, and what has changed."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from byzsim import Curve
+from byzsim import History
 from byzsim.experiments import records
 from byzsim.experiments.records import Record
 
@@ -24,7 +24,7 @@ class Parting(NamedTuple):
 
 def parting(a: Record, b: Record) -> Parting | None:
     """The first epoch, from 1, with a difference beyond the records' rounding, and in what; None if there is none."""
-    fields = [name for name in Curve._fields if isinstance(a.get(name), list) and isinstance(b.get(name), list)]
+    fields = [name for name in History._fields if isinstance(a.get(name), list) and isinstance(b.get(name), list)]
     for epoch in range(max(len(a["accuracy"]), len(b["accuracy"]))):
         differ = tuple(name for name in fields if not _close(a[name][epoch : epoch + 1], b[name][epoch : epoch + 1]))
         if differ:
@@ -45,7 +45,7 @@ def verdict(a: Record, b: Record) -> str:
 
 
 def compare(a: Sequence[Record], b: Sequence[Record]) -> pd.DataFrame:
-    """A row for each cell, found by rule, attack, alpha and seed; of several records the last; the worst rows first.
+    """A row for each run, found by rule, attack, alpha and seed; of several records the last; the worst rows first.
 
     A, B are final accuracies in percent, NaN where the run diverged; difference is B - A in points; noise the sample
     standard deviation of A over its seeds, with which a difference is to be compared.
@@ -80,9 +80,9 @@ def _percent(found: Record | None) -> float:
 def lines(table: pd.DataFrame) -> Iterable[str]:
     """What `byzsim diff` prints."""
     count = Counter(table["verdict"])
-    yield f"{len(table)} cells: " + ", ".join(f"{count[kind]} {kind}" for kind in (BITS, ROUNDED, DIFFERENT, *ONLY))
+    yield f"{len(table)} runs: " + ", ".join(f"{count[kind]} {kind}" for kind in (BITS, ROUNDED, DIFFERENT, *ONLY))
     for changed, n in Counter(filter(None, table["changed"])).most_common():
-        yield f"changed in {n} cells: {changed}"
+        yield f"changed in {n} runs: {changed}"
     for kind in ONLY:
         for row in table[table["verdict"] == kind].itertuples():
             yield f"{kind}: {records.label((row.rule, row.attack, row.alpha, row.seed))}"
@@ -94,5 +94,5 @@ def lines(table: pd.DataFrame) -> Iterable[str]:
 
 
 def same(table: pd.DataFrame) -> bool:
-    """Every cell is on both sides, with the same bits or the same recorded numbers."""
+    """Every run is on both sides, with the same bits or the same recorded numbers."""
     return bool(table["verdict"].isin((BITS, ROUNDED)).all())

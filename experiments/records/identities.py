@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-from byzsim import Cell
+from byzsim import RunConfig
 from byzsim.engine import NUMERICS
 from byzsim.experiments.datasets import Dataset, Fingerprint
 from byzsim.experiments.errors import UserError
@@ -18,13 +18,13 @@ MATMUL = "highest"  # precision; an accelerator would take TF32 or bf16 without 
 SETTINGS = ("enable_x64", "threefry_partitionable", "random_seed_offset")  # of JAX: move results
 
 
-def identity(cell: Cell, data_name: str, data: Dataset | Fingerprint) -> Record:
-    """All that decides a run's result: the cell with every default spelled out, data, numerics, precision.
+def identity(run_config: RunConfig, data_name: str, data: Dataset | Fingerprint) -> Record:
+    """All that decides a run's result: the run with every default spelled out, data, numerics, precision.
 
     Raises:
         UserError: for a member from outside whose source is not known, as its records could not be told apart.
     """
-    for name, source in own(cell.rule, cell.attack).items():
+    for name, source in own(run_config.rule, run_config.attack).items():
         if not source:
             raise UserError(
                 f"{name} was registered without a digest of its source, by which records of its versions are told "
@@ -32,7 +32,7 @@ def identity(cell: Cell, data_name: str, data: Dataset | Fingerprint) -> Record:
             )
     settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
     return {
-        **cell.as_dict(),
+        **run_config.as_dict(),
         "data": data_name,
         "data_digest": data.digest,
         "numerics": NUMERICS,
@@ -45,21 +45,26 @@ def identifier(decides: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def matching(found: Iterable[Record], cells: Iterable[Cell], data_name: str) -> list[Record]:
-    """The records of these cells under any seed; of several for one cell and seed, the last."""
-    wanted = {_key(cell.as_dict(), data_name) for cell in cells}
+def matching(found: Iterable[Record], runs: Iterable[RunConfig], data_name: str) -> list[Record]:
+    """The records of these runs under any seed; of several for one run, the last."""
+    wanted = {_key(run_config.as_dict(), data_name) for run_config in runs}
     latest: dict[tuple[str, int], Record] = {}
     for each in found:
-        cell = cell_of(each)
-        if cell and (key := _key(cell.as_dict() | {"sources": each.get("sources")}, each.get("data"))) in wanted:
+        run_config = run_config_of(each)
+        if (
+            run_config
+            and (key := _key(run_config.as_dict() | {"sources": each.get("sources")}, each.get("data"))) in wanted
+        ):
             latest[key, each["seed"]] = each
     return list(latest.values())
 
 
-def cell_of(found: Record) -> Cell | None:
-    """The cell of a record; what an older record does not spell out has its default. None if there is no such cell."""
+def run_config_of(found: Record) -> RunConfig | None:
+    """The run of a record; what an older record does not spell out has its default. None if there is no such run."""
     try:
-        return Cell(**{field.name: found[field.name] for field in dataclasses.fields(Cell) if field.name in found})
+        return RunConfig(
+            **{field.name: found[field.name] for field in dataclasses.fields(RunConfig) if field.name in found}
+        )
     except (TypeError, ValueError):
         return None
 
@@ -90,7 +95,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Args:
         old, new: records, or what `identity` gives.
     """
-    fields = [*Cell().as_dict(), "sources", "revisions", "data", "data_digest", "numerics", "jax"]
+    fields = [*RunConfig().as_dict(), "sources", "revisions", "data", "data_digest", "numerics", "jax"]
     before, after = ({name: each[name] for name in fields if name in each} for each in (old, new))
     pairs = dict(_pairs(before, after))
     absent = [name for name, pair in pairs.items() if ABSENT in pair]

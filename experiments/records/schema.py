@@ -5,47 +5,47 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from byzsim import Cell, Curve
+from byzsim import History, RunConfig
 from byzsim.experiments.records.identities import Record, identifier
 from byzsim.experiments.records.provenance import now
-from byzsim.names import rule_entry
+from byzsim.names import rule_spec
 
 
 def record(
-    cell: Cell,
-    curve: Curve,
+    run_config: RunConfig,
+    history: History,
     *,
     table: str,
     quick: bool,
     decides: Mapping[str, Any],
     origin: Mapping[str, Any],
     seconds: float,
-    chunk: int | None = None,
+    runs_per_device: int | None = None,
     halved: int = 0,
-    per_cell: int = 1,
+    devices_per_run: int = 1,
 ) -> Record:
     """One line of runs.jsonl. Accuracies are fractions, losses nats, lists have one entry an epoch; null: diverged.
 
     Args:
-        chunk: cells at once under vmap on each device; None: one after another.
-        halved: how often the chunk was halved since memory ran out.
-        per_cell: devices that shared the cell.
+        runs_per_device: runs at once under vmap on each device; None: one after another.
+        halved: how often runs_per_device was halved since memory ran out.
+        devices_per_run: devices that shared the run.
     """
-    finite = curve.accuracy[np.isfinite(curve.accuracy)]
+    finite = history.accuracy[np.isfinite(history.accuracy)]
     return {
         "table": table,
         "quick": quick,
         "id": identifier(decides),
         **decides,
-        "max_f": cell.max_f,
-        "beyond_bound": cell.beyond_bound,
-        **{name: _plain(values) for name, values in _series(cell, curve).items()},
-        "final_accuracy": None if curve.diverged else _plain(curve.accuracy)[-1],
+        "max_f": run_config.max_f,
+        "beyond_bound": run_config.beyond_bound,
+        **{name: _plain(values) for name, values in _series(run_config, history).items()},
+        "final_accuracy": None if history.diverged else _plain(history.accuracy)[-1],
         "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
-        "diverged": curve.diverged,
-        "diverged_epoch": curve.diverged_epoch,
-        "digest": curve.digest,
-        "mode": _mode(chunk, halved, per_cell),
+        "diverged": history.diverged,
+        "diverged_epoch": history.diverged_epoch,
+        "digest": history.digest,
+        "mode": _mode(runs_per_device, halved, devices_per_run),
         **origin,
         "seconds": round(seconds, 2),
         "time": now(),
@@ -57,26 +57,26 @@ def failure(
     error: Exception,
     *,
     origin: Mapping[str, Any],
-    chunk: int | None,
+    runs_per_device: int | None,
     halved: int,
-    per_cell: int = 1,
+    devices_per_run: int = 1,
 ) -> Record:
-    """One line of failures.jsonl: the cell as in runs.jsonl, and what became of it instead of a result."""
+    """One line of failures.jsonl: the run as in runs.jsonl, and what became of it instead of a result."""
     return {
         "id": identifier(decides),
         **decides,
         "failed": reason(error),
         "traceback": "".join(traceback.format_exception(error)),
-        "mode": _mode(chunk, halved, per_cell),
+        "mode": _mode(runs_per_device, halved, devices_per_run),
         **origin,
         "time": now(),
     }
 
 
-def _mode(chunk: int | None, halved: int, per_cell: int) -> str:
+def _mode(runs_per_device: int | None, halved: int, devices_per_run: int) -> str:
     """In how far bits are promised, in words."""
-    how = "cell by cell" if chunk is None else f"{chunk} cells under vmap"
-    how += f", each over {per_cell} devices" if per_cell > 1 else ""
+    how = "run by run" if runs_per_device is None else f"{runs_per_device} runs under vmap"
+    how += f", each over {devices_per_run} devices" if devices_per_run > 1 else ""
     return f"{how}, halved {halved} times as memory ran out" if halved else how
 
 
@@ -86,10 +86,10 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
-def _series(cell: Cell, curve: Curve) -> dict[str, np.ndarray]:
+def _series(run_config: RunConfig, history: History) -> dict[str, np.ndarray]:
     """A curve's measurements; whom a rule kept, and how many it shortened, only for rules that do such a thing."""
-    series = {name: values for name, values in curve._asdict().items() if isinstance(values, np.ndarray)}
-    traits = rule_entry(cell.rule).traits
+    series = {name: values for name, values in history._asdict().items() if isinstance(values, np.ndarray)}
+    traits = rule_spec(run_config.rule).traits
     if "filter" not in traits:
         del series["honest_dropped"], series["byz_kept"]
     if "clips" not in traits:
@@ -143,7 +143,7 @@ RUN_KINDS: dict[str, Callable[[Any], object]] = {
 }
 RUN_FIELDS = frozenset(RUN_KINDS)
 KINDS = {
-    **dict.fromkeys(Curve._fields, _is_series),
+    **dict.fromkeys(History._fields, _is_series),
     **RUN_KINDS,
     "mode": _is_text,
     "digest": _is_text,

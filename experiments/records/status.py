@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PRE_RULES
+from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint, fingerprint
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import cells
+from byzsim.experiments.plan import runs
 from byzsim.experiments.records import Record, folders
 from byzsim.experiments.tables import TABLES
 
@@ -21,13 +21,13 @@ SHOWN = 40  # rows; above that, rows in which all is done are left out
 
 
 def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures: Sequence[Record]) -> pd.DataFrame:
-    """A row for each cell: rule, attack, alpha, seed, its state and why.
+    """A row for each run: rule, attack, alpha, seed, its state and why.
 
     done: there is a record. failed: there is none, and it has failed. stale: there is a record of the same rule,
     attack, alpha and seed, but something else that decides results has changed. missing: there is nothing.
 
     Args:
-        asked: what `records.identity` gives of each cell.
+        asked: what `records.identity` gives of each run.
         found, failures: records as they were written.
     """
     done = {each["id"] for each in found}
@@ -48,14 +48,14 @@ def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures
     return pd.DataFrame(rows, columns=["rule", "attack", "alpha", "seed", "state", "why"])
 
 
-def pivot(cells: pd.DataFrame) -> pd.DataFrame:
+def pivot(runs: pd.DataFrame) -> pd.DataFrame:
     """Rule and attack down, alpha across: seeds done / asked for, and what else there is."""
 
     def text(states: pd.Series) -> str:
         others = " ".join(state for state in STATES[1:3] if (states == state).any())
         return f"{(states == 'done').sum()}/{len(states)} {others}".rstrip()
 
-    table = cells.groupby(["rule", "attack", "alpha"], sort=False)["state"].agg(text).unstack("alpha")
+    table = runs.groupby(["rule", "attack", "alpha"], sort=False)["state"].agg(text).unstack("alpha")
     columns = sorted(table.columns)
     table = table[columns].fillna("")
     return table.rename(columns={alpha: f"{100 * alpha:.3g} %" for alpha in columns})
@@ -67,12 +67,12 @@ def lines(
     """What `byzsim status TABLE` prints."""
     rows = survey(asked, found, failures)
     count = Counter(rows["state"])
-    yield f"{title}: {len(rows)} cells: " + ", ".join(f"{count[state]} {state}" for state in STATES)
+    yield f"{title}: {len(rows)} runs: " + ", ".join(f"{count[state]} {state}" for state in STATES)
     left = len(rows) - count["done"]
     yield f"a run would run {left} of them" + _time(found, left) if left else "a run would run nothing"
     yield from _shown(rows)
     for why, n in Counter(rows.loc[rows["state"] == "stale", "why"]).most_common():
-        yield f"stale: {n} cells: {why}"
+        yield f"stale: {n} runs: {why}"
     for row in rows[rows["state"] == "failed"].itertuples():
         yield f"failed: {records.label((row.rule, row.attack, row.alpha, row.seed))}: {row.why}"
     yield from _others(found, asked)
@@ -95,16 +95,16 @@ def _shown(rows: pd.DataFrame) -> Iterable[str]:
 
 
 def _others(found: Sequence[Record], asked: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """Records that belong to no cell that is asked for, or that a newer one has taken the place of."""
+    """Records that belong to no run that is asked for, or that a newer one has taken the place of."""
     names = {records.identifier(decides) for decides in asked}
     places = {records.place(decides) for decides in asked}
     in_table = {where[:3] for where in places}
     done = {records.place(each) for each in found if each["id"] in names}
     foreign = [where for each in found if (where := records.place(each)) not in places]
     if seeds := sorted({where[3] for where in foreign if where[:3] in in_table}):
-        yield f"foreign: records of these cells under other seeds: {', '.join(map(str, seeds))}"
+        yield f"foreign: records of these runs under other seeds: {', '.join(map(str, seeds))}"
     if others := [where for where in foreign if where[:3] not in in_table]:
-        yield f"foreign: {len(others)} records of cells that are not asked for, such as {records.label(others[0])}"
+        yield f"foreign: {len(others)} records of runs that are not asked for, such as {records.label(others[0])}"
     if old := sum(each["id"] not in names and records.place(each) in done for each in found):
         yield f"{old} older records beside newer ones of the same rule, attack, alpha and seed"
 
@@ -140,23 +140,23 @@ def _folder_line(path: Path, digests: Digests) -> str:
     why = Counter(_stale(each, digests, known["plugins"]) for each in found)
     stale = "; ".join(f"{n} {text}" for text, n in why.most_common() if text)
     failed = len({each["id"] for each in read_failures(path.parent)} - {each["id"] for each in found})
-    parts = [f"{len(found)} cells recorded", f"{why['']} up to date", stale, f"{failed} failed" * bool(failed)]
+    parts = [f"{len(found)} runs recorded", f"{why['']} up to date", stale, f"{failed} failed" * bool(failed)]
     return ", ".join(filter(None, [*parts, *_asked(path.parent.name, found)]))
 
 
 def _stale(found: Record, digests: Digests, modules: Sequence[str]) -> str:
-    """What has changed since, by the record's own cell, or why that cannot be told."""
-    if absent := sorted(set(found.get("sources") or ()) - {*AGGREGATORS, *PRE_RULES, *ATTACKS, *MODIFIERS}):
+    """What has changed since, by the record's own run, or why that cannot be told."""
+    if absent := sorted(set(found.get("sources") or ()) - {*AGGREGATORS, *PREAGGREGATORS, *ATTACKS, *MODIFIERS}):
         return f"not compared ({', '.join(absent)} of a plugin: give --plugins {' '.join(modules or absent)})"
-    cell, data = records.cell_of(found), found["data"]
-    if cell is None:
-        return "stale (there is no such cell any more)"
+    run_config, data = records.run_config_of(found), found["data"]
+    if run_config is None:
+        return "stale (there is no such run any more)"
     if data not in digests:
         digests[data] = _digest(data)
     digest = digests[data]
     if isinstance(digest, str):
         return f"not compared ({digest})"
-    now = records.identity(cell, data, digest)
+    now = records.identity(run_config, data, digest)
     if records.identifier(now) == found["id"]:
         return ""
     return f"stale ({', '.join(records.changes(found, now)) or 'its fields do not give its id: was it edited?'})"
@@ -171,10 +171,10 @@ def _digest(data: str) -> Fingerprint | str:
 
 
 def _asked(name: str, found: Collection[Record]) -> list[str]:
-    """How many cells of a table, with the seeds that there are, have no record."""
+    """How many runs of a table, with the seeds that there are, have no record."""
     if name not in TABLES:
         return []
     seeds = tuple({each["seed"]: None for each in found})
     there = {records.place(each) for each in found}
-    asked = cells(dataclasses.replace(TABLES[name].config, seeds=seeds)) if seeds else []
-    return [f"{sum(records.place(cell.as_dict()) not in there for cell in asked)} missing"]
+    asked = runs(dataclasses.replace(TABLES[name].config, seeds=seeds)) if seeds else []
+    return [f"{sum(records.place(run_config.as_dict()) not in there for run_config in asked)} missing"]

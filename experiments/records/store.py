@@ -51,7 +51,7 @@ def load_results(folder: str | os.PathLike[str], say: Callable[[str], object] = 
 
     Columns are the fields of a record; those with a number for each epoch are lists, options are dicts. runs.jsonl
     itself is only ever appended to, so it also has what newer records have taken the place of. `id` names a record;
-    table.csv of the same folder has the `ids` of each cell's.
+    table.csv of the same folder has the `ids` of each run's.
 
     Raises:
         UserError: if there are no records.

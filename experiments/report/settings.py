@@ -33,7 +33,7 @@ def title(table: Table, config: Config, *, quick: bool, labels: Mapping[str, str
     return table.title + (f", with {', '.join(further)}" if further else "")
 
 
-USUAL = ("declared", "optimizer", "momentum", "momentum_beta", "sharding", "dirichlet_alpha")
+USUAL = ("declared", "optimizer", "momentum", "momentum_beta", "partition", "dirichlet_alpha")
 
 
 def described(config: Config) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from byzsim import Curve
+from byzsim import History
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Verdict
 
@@ -123,7 +123,7 @@ def _refuse_twins(runs: Sequence[Record]) -> None:
             )
 
 
-OUTCOMES = [*Curve._fields, "final_accuracy", "best_accuracy"]
+OUTCOMES = [*History._fields, "final_accuracy", "best_accuracy"]
 CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
 DIRTY = " with uncommitted changes"
 

@@ -1,1 +1,1 @@
-"""From a table to its records: cells in batches, resumed, tried again, recorded; on one process or several."""
+"""From a table to its records: runs in batches, resumed, tried again, recorded; on one process or several."""

@@ -1,7 +1,7 @@
-"""Checkpoints of running cells: at most two files for each, gone once the cell is recorded.
+"""Checkpoints of runs in progress: at most two files for each, gone once the run is recorded.
 
 A file is a SHA-256 and what it is of: flax's msgpack of the snapshot's arrays by name, written whole. Nothing in it is
-ever executed. Not Orbax (0.12.8): it took three times as long for a LeNet cell, left six files, and gave back an array
+ever executed. Not Orbax (0.12.8): it took three times as long for a LeNet run, left six files, and gave back an array
 with a flipped byte without a word.
 """
 
@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 import flax.serialization
 import jax
 import numpy as np
-from byzsim.cell import MOST
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.files import write_whole
 from byzsim.grid import Snapshot
+from byzsim.run_config import UPPER_LIMITS
 
 ARRAY = np.ndarray | np.generic
-KEPT = 2  # of one cell: if the last cannot be read, there is the one before
+KEPT = 2  # of one run: if the last cannot be read, there is the one before
 NAME = re.compile(r"[0-9a-f]+\.[0-9]+\.msgpack")
 KINDS: dict[str, Callable[[Any], bool]] = {
-    "cell": lambda value: isinstance(value, str),
-    "epoch": lambda value: type(value) is int and 1 <= value <= MOST["epochs"],
+    "run": lambda value: isinstance(value, str),
+    "epoch": lambda value: type(value) is int and 1 <= value <= UPPER_LIMITS["epochs"],
     "seconds": lambda value: isinstance(value, float) and 0 <= value < np.inf,
     "made_by": lambda value: isinstance(value, dict) and all(isinstance(each, str) for each in value.values()),
     "leaves": lambda value: isinstance(value, dict) and all(isinstance(each, ARRAY) for each in value.values()),
@@ -35,11 +35,11 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 class Saved(NamedTuple):
-    """A cell's checkpoint."""
+    """A run's checkpoint."""
 
     snapshot: Snapshot
     seconds: float
-    """spent on the cell up to here"""
+    """spent on the run up to here"""
 
 
 class Unfit(Exception):
@@ -48,7 +48,7 @@ class Unfit(Exception):
 
 @dataclasses.dataclass
 class Checkpoints:
-    """A folder of checkpoints, named by cell and epoch. Trouble is said and never raised: a run can go on without."""
+    """A folder of checkpoints, named by run and epoch. Trouble is said and never raised: a run can go on without."""
 
     folder: Path
     made_by: Mapping[str, str]
@@ -79,15 +79,16 @@ class Checkpoints:
 
         return due
 
-    def save(self, cell: str, saved: Saved) -> None:
-        """Write a checkpoint of the cell with this identifier, then remove all but the last `KEPT` of it."""
-        content = self.packed(cell, saved)
+    def save(self, run_id: str, saved: Saved) -> None:
+        """Write a checkpoint of the run with this identifier, then remove all but the last `KEPT` of it."""
+        content = self.packed(run_id, saved)
         try:
             self.folder.mkdir(exist_ok=True)
             write_whole(
-                self.folder / f"{cell}.{saved.snapshot.epochs:06d}.msgpack", hashlib.sha256(content).digest() + content
+                self.folder / f"{run_id}.{saved.snapshot.epochs:06d}.msgpack",
+                hashlib.sha256(content).digest() + content,
             )
-            for old in self._of(cell)[KEPT:]:
+            for old in self._of(run_id)[KEPT:]:
                 old.unlink()
         except OSError as error:
             if not self.silent:
@@ -97,22 +98,22 @@ class Checkpoints:
             self.silent = False
             self.largest = max(self.largest, self.size())
 
-    def load(self, cell: str, template: Callable[[int], Snapshot]) -> Saved | None:
-        """The last usable checkpoint of a cell; the others are removed, and why is said.
+    def load(self, run_id: str, template: Callable[[int], Snapshot]) -> Saved | None:
+        """The last usable checkpoint of a run; the others are removed, and why is said.
 
         Args:
             template: shapes and dtypes of a snapshot after so many epochs.
         """
-        for path in self._of(cell):
+        for path in self._of(run_id):
             try:
-                return self._read(path, cell, template)
+                return self._read(path, run_id, template)
             except Unfit as why:
                 self.say(f"checkpoint {path} {why}; it is removed, and the one before counts, or else the beginning")
                 with contextlib.suppress(OSError):
                     path.unlink()
         return None
 
-    def _read(self, path: Path, cell: str, template: Callable[[int], Snapshot]) -> Saved:
+    def _read(self, path: Path, run_id: str, template: Callable[[int], Snapshot]) -> Saved:
         try:
             whole = path.read_bytes()
         except OSError as error:
@@ -120,17 +121,17 @@ class Checkpoints:
         digest, content = whole[:32], whole[32:]
         if hashlib.sha256(content).digest() != digest:
             raise Unfit("is corrupt: its digest does not fit its contents")
-        saved, made_by = self._unpacked(cell, content, template)
+        saved, made_by = self._unpacked(run_id, content, template)
         if made_by != self.made_by:
             raise Unfit(f"was made by {_differing(made_by, self.made_by)}")
         return saved
 
-    def packed(self, cell: str, saved: Saved) -> bytes:
+    def packed(self, run_id: str, saved: Saved) -> bytes:
         """A checkpoint as it is stored, or sent."""
         named = jax.tree_util.tree_leaves_with_path(saved.snapshot)
         return flax.serialization.msgpack_serialize(
             {
-                "cell": cell,
+                "run": run_id,
                 "epoch": saved.snapshot.epochs,
                 "seconds": saved.seconds,
                 "made_by": dict(self.made_by),
@@ -138,20 +139,20 @@ class Checkpoints:
             }
         )
 
-    def unpacked(self, cell: str, content: bytes, template: Callable[[int], Snapshot]) -> Saved:
+    def unpacked(self, run_id: str, content: bytes, template: Callable[[int], Snapshot]) -> Saved:
         """Back from `packed`, whoever has made it.
 
         Raises:
             Unfit: it is nothing that this version can go on with.
         """
-        return self._unpacked(cell, content, template)[0]
+        return self._unpacked(run_id, content, template)[0]
 
     def _unpacked(
-        self, cell: str, content: bytes, template: Callable[[int], Snapshot]
+        self, run_id: str, content: bytes, template: Callable[[int], Snapshot]
     ) -> tuple[Saved, Mapping[str, str]]:
         stored = _contents(content)
-        if stored["cell"] != cell:
-            raise Unfit(f"is of another cell, {stored['cell']}")
+        if stored["run"] != run_id:
+            raise Unfit(f"is of another run, {stored['run']}")
         expected = template(stored["epoch"])
         names, structure = jax.tree_util.tree_flatten_with_path(expected)
         leaves = stored["leaves"]
@@ -160,32 +161,32 @@ class Checkpoints:
         ordered = [np.asarray(leaves[jax.tree_util.keystr(path)]) for path, _ in names]
         return Saved(jax.tree.unflatten(structure, ordered), stored["seconds"]), stored["made_by"]
 
-    def drop(self, cells: Collection[str]) -> None:
-        """Remove the checkpoints of these cells, and the folder with the last one."""
+    def drop(self, run_ids: Collection[str]) -> None:
+        """Remove the checkpoints of these runs, and the folder with the last one."""
         with contextlib.suppress(OSError):
             for path in self._all():
-                if _cell(path) in cells:
+                if _run_id(path) in run_ids:
                     path.unlink()
             if self.folder.is_dir() and not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
     def epochs(self) -> dict[str, int]:
-        """The last epoch of each cell that has a checkpoint, by the files' names."""
-        return {_cell(path): int(path.name.split(".")[1]) for path in self._all()}
+        """The last epoch of each run that has a checkpoint, by the files' names."""
+        return {_run_id(path): int(path.name.split(".")[1]) for path in self._all()}
 
-    def size(self, cells: Collection[str] | None = None) -> int:
-        """Bytes on the disk, of these cells or of all."""
-        return sum(_bytes(path) for path in self._all() if cells is None or _cell(path) in cells)
+    def size(self, run_ids: Collection[str] | None = None) -> int:
+        """Bytes on the disk, of these runs or of all."""
+        return sum(_bytes(path) for path in self._all() if run_ids is None or _run_id(path) in run_ids)
 
-    def _of(self, cell: str) -> list[Path]:
-        """The cell's files, the last epoch first."""
-        return [path for path in reversed(self._all()) if _cell(path) == cell]
+    def _of(self, run_id: str) -> list[Path]:
+        """The run's files, the last epoch first."""
+        return [path for path in reversed(self._all()) if _run_id(path) == run_id]
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*.msgpack") if NAME.fullmatch(path.name))
 
 
-def _cell(path: Path) -> str:
+def _run_id(path: Path) -> str:
     return path.name.partition(".")[0]
 
 

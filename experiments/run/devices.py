@@ -1,4 +1,4 @@
-"""This process's devices: how many JAX sees, how many cells each holds, and where compiled programs are kept."""
+"""This process's devices: how many JAX sees, how many runs each holds, and where compiled programs are kept."""
 
 import os
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ KEPT = 2 * 10**9  # bytes of compiled programs
 PLANNED = 0.9  # of the memory that JAX may take of an accelerator; the rest is for what XLA's plan does not count
 
 
-def planned_chunk(
-    group: grid.Group, train: Data, test: Data, devices: Sequence[jax.Device], per_cell: int = 1
+def planned_runs_per_device(
+    group: grid.Group, train: Data, test: Data, devices: Sequence[jax.Device], devices_per_run: int = 1
 ) -> int | None:
-    """Cells that each device runs at once: as many as its memory holds; None, one after another, on a CPU.
+    """Runs that each device runs at once: as many as its memory holds; None, one after another, on a CPU.
 
     So too on a device that does not say how much memory it has.
 
     Raises:
-        UserError: if not even one cell fits.
+        UserError: if not even one run fits.
     """
     mine = next(device for device in devices if device.process_index == jax.process_index())
     stats = None if mine.platform == "cpu" else mine.memory_stats()
@@ -30,18 +30,20 @@ def planned_chunk(
         return None
     try:
         fits, why = (
-            grid.chunk_within(group.program, group.knobs, train, test, devices=devices, limit=limit, per_cell=per_cell),
+            grid.planned_runs_per_device(
+                group.static, group.dynamic, train, test, devices=devices, limit=limit, devices_per_run=devices_per_run
+            ),
             "",
         )
     except ValueError as error:
         fits, why = 0, str(error)
-    chunk = min(hosts.gathered(fits))
-    if not chunk:
+    runs_per_device = min(hosts.gathered(fits))
+    if not runs_per_device:
         raise UserError(
-            f"{group.cells[0].rule}: {why or 'not one cell fits into another process'}. Try fewer workers or smaller "
-            "batches, or more devices for each cell (--devices-per-cell)."
+            f"{group.runs[0].rule}: {why or 'not one run fits into another process'}. Try fewer workers or "
+            "smaller batches, or more devices for each run (--devices-per-run)."
         )
-    return chunk
+    return runs_per_device
 
 
 def use_all_cores(least: int = 2) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 class _Spent:
     parts: int = 0
     seconds: float = 0.0
-    cells: float = 0.0
+    runs: float = 0.0
 
 
 @dataclasses.dataclass
 class Estimate:
-    """Time left = programs not begun x mean seconds of compiling + cells left x mean seconds of running.
+    """Time left = programs not begun x mean seconds of compiling + runs left x mean seconds of running.
 
-    Work comes in parts, such as an epoch of a few cells. The first part of a program takes its compiling with it; from
+    Work comes in parts, such as an epoch of a few runs. The first part of a program takes its compiling with it; from
     all other parts follows what running takes.
     """
 
@@ -37,25 +37,25 @@ class Estimate:
         """Of work; what went before does not count."""
         self.since = self.clock()
 
-    def done(self, cells: float) -> None:
-        """A part is done, as much work as so many whole cells."""
+    def done(self, runs: float) -> None:
+        """A part is done, as much work as so many whole runs."""
         now, spent = self.clock(), self.first if self.compiles else self.later
-        spent.parts, spent.seconds, spent.cells = spent.parts + 1, spent.seconds + now - self.since, spent.cells + cells
+        spent.parts, spent.seconds, spent.runs = spent.parts + 1, spent.seconds + now - self.since, spent.runs + runs
         self.since, self.compiles = now, False
 
-    def left(self, cells: float) -> float | None:
-        """Seconds for so many cells and all programs not begun. None: nothing is known yet."""
+    def left(self, runs: float) -> float | None:
+        """Seconds for so many runs and all programs not begun. None: nothing is known yet."""
         if self.later.parts:
-            run = self.later.seconds / self.later.cells
-            compiling = max(0.0, self.first.seconds - run * self.first.cells) / max(1, self.first.parts)
-            return self.programs * compiling + cells * run
+            run = self.later.seconds / self.later.runs
+            compiling = max(0.0, self.first.seconds - run * self.first.runs) / max(1, self.first.parts)
+            return self.programs * compiling + runs * run
         if self.first.parts > 1:  # programs of a single part each: compiling is in every one
-            return cells * self.first.seconds / self.first.cells
+            return runs * self.first.seconds / self.first.runs
         return None
 
-    def words(self, cells: float) -> str:
+    def words(self, runs: float) -> str:
         """`left`, as printed; "" where there is nothing to say."""
-        left = self.left(cells) if cells > 0 else None
+        left = self.left(runs) if runs > 0 else None
         if left is None:
             return ""
         return f"about {left / 60:.0f} min left" if left >= 60 else "less than a minute left"

@@ -57,7 +57,7 @@ def session(
             raise
         print(
             f"byzsim: process {mine} of {count} stops, since they can no longer work together; if another one has "
-            "ended, its output says why. Finished cells are recorded; the same command goes on with the rest, with as "
+            "ended, its output says why. Finished runs are recorded; the same command goes on with the rest, with as "
             f"many processes as you like. ({str(error).splitlines()[0]})",
             file=sys.stderr,
             flush=True,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn, TypeVar
 
-WORDS = "Stopped. Finished cells are recorded; the same command goes on with the rest."
+WORDS = "Stopped. Finished runs are recorded; the same command goes on with the rest."
 CODE = 130
 ours: bool = False  # the command line's process
 

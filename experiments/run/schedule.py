@@ -1,4 +1,4 @@
-"""Which cells of a program are run next, side by side or alone, as batches end and fail: no JAX, file or clock."""
+"""Which runs of a program are run next, side by side or alone, as batches end and fail: no JAX, file or clock."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -6,43 +6,43 @@ from collections.abc import Collection, Mapping, Sequence
 
 @dataclasses.dataclass
 class Schedule:
-    """What is left of the cells of one program, by their identifiers, and how many are run at once."""
+    """What is left of the runs of one program, by their identifiers, and how many are run at once."""
 
     left: list[str]
     lanes: int
-    """cells that the devices run side by side, each on its own devices"""
-    chunk: int | None = None
-    """cells at once in each lane, under vmap; None: one after another"""
+    """runs that the devices run side by side, each on its own devices"""
+    runs_per_device: int | None = None
+    """runs at once in each lane, under vmap; None: one after another"""
     halved: int = 0
-    """how often the chunk was, since memory ran out"""
+    """how often runs_per_device was, since memory ran out"""
     alone: set[str] = dataclasses.field(default_factory=set)
-    """cells that failed beside others"""
+    """runs that failed beside others"""
 
     def batch(self, epochs: Mapping[str, int]) -> list[str]:
-        """The next cells, of those that stand at one epoch the furthest: so a killed batch is put together as it was.
+        """The next runs, of those that stand at one epoch the furthest: so a killed batch is put together as it was.
 
         Args:
-            epochs: after how many each cell has a checkpoint, where it has one.
+            epochs: after how many each run has a checkpoint, where it has one.
         """
-        furthest = max(epochs.get(cell, 0) for cell in self.left)
-        level = [cell for cell in self.left if epochs.get(cell, 0) == furthest]
+        furthest = max(epochs.get(run_id, 0) for run_id in self.left)
+        level = [run_id for run_id in self.left if epochs.get(run_id, 0) == furthest]
         if level[0] in self.alone:
             return level[:1]
-        return [cell for cell in level if cell not in self.alone][: self.lanes * (self.chunk or 1)]
+        return [run_id for run_id in level if run_id not in self.alone][: self.lanes * (self.runs_per_device or 1)]
 
     def ended(self, batch: Collection[str]) -> None:
-        """These cells are recorded, with what came of them or as failed."""
-        self.left = [cell for cell in self.left if cell not in batch]
+        """These runs are recorded, with what came of them or as failed."""
+        self.left = [run_id for run_id in self.left if run_id not in batch]
 
     def again(self, batch: Sequence[str], why: str, *, out_of_memory: bool) -> str:
-        """How the cells of a batch that failed are tried again, in words; "" if no other way is left.
+        """How the runs of a batch that failed are tried again, in words; "" if no other way is left.
 
-        Where memory ran out, half as many cells at once; else each cell alone, so that one costs no other its result.
+        Where memory ran out, half as many runs at once; else each run alone, so that one costs no other its result.
         """
-        if out_of_memory and self.chunk and self.chunk > 1:
-            self.chunk, self.halved = self.chunk // 2, self.halved + 1
-            return f"out of memory: from here on {self.chunk} cells at once on each device"
+        if out_of_memory and self.runs_per_device and self.runs_per_device > 1:
+            self.runs_per_device, self.halved = self.runs_per_device // 2, self.halved + 1
+            return f"out of memory: from here on {self.runs_per_device} runs at once on each device"
         if len(batch) > 1:
             self.alone |= {*batch}
-            return f"{len(batch)} cells failed together, each is tried alone: {why}"
+            return f"{len(batch)} runs failed together, each is tried alone: {why}"
         return ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from byzsim import AGGREGATORS, Aggregator, Cell, oneshot
+from byzsim import AGGREGATORS, Aggregator, RunConfig, oneshot
 from byzsim.experiments import plugins
 from byzsim.names import BUILT_IN
 
@@ -18,20 +18,20 @@ ENOUGH = 0.3  # seconds in calls of one rule
 SLOW = frozenset({"argsort", "median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile", "sort"})
 
 
-def warn(cells: Iterable[Cell], d: int, say: Callable[[str], object]) -> None:
+def warn(runs: Iterable[RunConfig], d: int, say: Callable[[str], object]) -> None:
     """One line for each rule from outside that is slow on (m, d) rows; rules of ours are not timed."""
-    own = {name: cell for cell in cells if (name := cell.rule.rpartition("+")[2]) not in BUILT_IN}
-    for name, cell in own.items():
-        m, width = cell.m, max(min(d, ENTRIES // cell.m), 1)
+    own = {name: run_config for run_config in runs if (name := run_config.rule.rpartition("+")[2]) not in BUILT_IN}
+    for name, run_config in own.items():
+        m, width = run_config.m, max(min(d, ENTRIES // run_config.m), 1)
         try:
-            seconds = _seconds(_made(name, cell), m, width)
-        except Exception:  # it is the user's code: its cells will fail, and say so
+            seconds = _seconds(_made(name, run_config), m, width)
+        except Exception:  # it is the user's code: its runs will fail, and say so
             continue
-        times = seconds / _seconds(AGGREGATORS["median"].make(), m, width)
+        times = seconds / _seconds(AGGREGATORS["median"].factory(), m, width)
         if times > MANY:
             say(
                 f"warning: {name} takes about {times:.0f} times as long as median at ({m}, {width}). "
-                f"{_help('; '.join(_lines(AGGREGATORS[name].make)))} See docs/fast-rules.md."
+                f"{_help('; '.join(_lines(AGGREGATORS[name].factory)))} See docs/fast-rules.md."
             )
 
 
@@ -43,9 +43,11 @@ def _help(found: str) -> str:
     )
 
 
-def _made(name: str, cell: Cell) -> Aggregator:
-    make = AGGREGATORS[name].make
-    return make(**{key: value for key, value in cell.rule_args.items() if key in inspect.signature(make).parameters})
+def _made(name: str, run_config: RunConfig) -> Aggregator:
+    make = AGGREGATORS[name].factory
+    return make(
+        **{key: value for key, value in run_config.rule_args.items() if key in inspect.signature(make).parameters}
+    )
 
 
 def _seconds(made: Aggregator, m: int, d: int) -> float:
@@ -53,7 +55,7 @@ def _seconds(made: Aggregator, m: int, d: int) -> float:
     rows = np.random.default_rng(0).normal(size=(m, d)).astype(np.float32)
 
     def once(rows: Any, key: Any) -> Any:
-        return oneshot.aggregate(made, rows, oneshot.a_round(key, 1, d, server_loss=oneshot.summed))[0]
+        return oneshot.aggregate(made, rows, oneshot.make_context(key, 1, d, server_loss=oneshot.summed))[0]
 
     given = jax.device_put(rows), jax.random.key(0)
     compiled, seconds = jax.jit(once).lower(*given).compile(), []

@@ -1,4 +1,4 @@
-"""Recorded cells, run again by the same ways and compared with their records."""
+"""Recorded runs, repeated by the same ways and compared with their records."""
 
 import random
 import tempfile
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from byzsim import Cell
+from byzsim import RunConfig
 from byzsim.experiments import records
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Config, Table
@@ -18,7 +18,7 @@ DECIDING = ("jax", "jaxlib", "flax", "optax", "numpy")  # versions that may move
 
 
 class Verdict(NamedTuple):
-    """What became of one recorded cell."""
+    """What became of one recorded run."""
 
     place: records.Place
     agrees: bool
@@ -40,12 +40,12 @@ def verify(
     quick: bool = False,
     say: Callable[[str], object] = print,
 ) -> list[Verdict]:
-    """Run the cells of these records again, all in one run of their own, and compare.
+    """Run the runs of these records again, all in one run of their own, and compare.
 
     Raises:
         UserError: for anything that cannot be run, before anything is compiled.
     """
-    these = [_cell(each) for each in chosen]
+    these = [_run_config(each) for each in chosen]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         session.run(table, config, folder, these=these, quick=quick, data_dir=data_dir, say=say)
@@ -53,11 +53,11 @@ def verify(
     return [judge(each, again.get(records.place(each))) for each in chosen]
 
 
-def _cell(found: Record) -> Cell:
-    cell = records.cell_of(found)
-    if cell is None:
-        raise UserError(f"{records.label(records.place(found))}: there is no such cell any more")
-    return cell
+def _run_config(found: Record) -> RunConfig:
+    run_config = records.run_config_of(found)
+    if run_config is None:
+        raise UserError(f"{records.label(records.place(found))}: there is no such run any more")
+    return run_config
 
 
 def judge(old: Record, new: Record | None) -> Verdict:

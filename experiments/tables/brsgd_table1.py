@@ -136,7 +136,7 @@ def exchanged(summary: pd.DataFrame, labels: Labels, rows: tuple[str, str] = EXC
     return f"## Are two rows of the paper exchanged?\n\n{test.conclusion}\n\n{shown}\n"
 
 
-ENTRY = Table(
+SPEC = Table(
     name="brsgd_table1",
     title="BrSGD Table 1: LeNet on Fashion-MNIST, 20 workers",
     source="Table 1 of Li et al., FTL-IJCAI 2021, arXiv 2108.06658",

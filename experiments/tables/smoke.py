@@ -12,7 +12,7 @@ def no_verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) ->
     return ""
 
 
-ENTRY = Table(
+SPEC = Table(
     name="smoke",
     title="A first look: softmax regression on digits, 10 workers",
     source="ours; nothing is published",

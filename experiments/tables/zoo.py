@@ -4,7 +4,7 @@ from byzsim import AGGREGATORS, ATTACKS
 from byzsim.experiments.plan import Config, Table
 from byzsim.experiments.tables.smoke import no_verdict
 
-ENTRY = Table(
+SPEC = Table(
     name="zoo",
     title="Every rule under every attack: an MLP on digits, 11 workers, 2 of them Byzantine, 20 steps",
     source="ours; nothing is published",

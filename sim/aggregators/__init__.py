@@ -1,4 +1,4 @@
-"""Aggregation rules. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
+"""Aggregation rules. To add one: a file here that ends in `SPEC = Spec(...)`, and its name in this import list."""
 
 from byzsim.aggregators import (
     aksel,
@@ -30,8 +30,6 @@ from byzsim.aggregators import (
     trimmed_mean,
     zeno,
 )
-from byzsim.types import Entry
+from byzsim.types import Spec
 
-AGGREGATORS: dict[str, Entry] = {
-    name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")
-}
+AGGREGATORS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}

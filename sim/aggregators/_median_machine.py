@@ -3,15 +3,15 @@
 import jax
 import jax.numpy as jnp
 from byzsim.ops import per_row, sq_distances
-from byzsim.ops.distances import powered
+from byzsim.ops.distances import pow_from_squared
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float, Int
 
 
-def at_majority(rows: Float[Array, "m d"], alive: Bool[Array, " m"]) -> Float[Array, ""]:
+def majority_radius(rows: Float[Array, "m d"], alive: Bool[Array, " m"]) -> Float[Array, ""]:
     """The smallest radius around a row in `alive` that holds more than m/2 of these; +inf if there are not as many."""
     m = len(rows)
-    apart = powered(sq_distances(rows), 1)
+    apart = pow_from_squared(sq_distances(rows), 1)
     apart = jnp.where(alive & alive[:, None], apart, jnp.inf)
     return jnp.sort(apart, axis=1)[:, m // 2].min()
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import median, middle_ranks, order_statistics, per_row, share, weighted_sum
+from byzsim.ops import median, middle_ranks, order_statistics, per_row, uniform_weights, weighted_sum
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float
 
@@ -57,7 +57,7 @@ def _weiszfeld_start(
     if start == "zero":
         return jnp.zeros(grads.shape[1], grads.dtype)
     if start == "mean":
-        return weighted_sum(share(usable), grads)
+        return weighted_sum(uniform_weights(usable), grads)
     rows = jnp.where(usable[:, None], grads, jnp.inf)
     middle = median(rows) if start == "median" else order_statistics(rows, middle_ranks(len(rows))[:1])[0]
     return jnp.where(jnp.isfinite(middle), middle, 0.0)

@@ -3,9 +3,18 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, middle_ranks, midpoint, order_statistics, per_row, preference, share, usable_rows
+from byzsim.ops import (
+    masked_mean,
+    middle_ranks,
+    midpoint,
+    order_statistics,
+    per_row,
+    rank_by_score,
+    uniform_weights,
+    usable_rows,
+)
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -35,23 +44,23 @@ def aksel(
     References: Boussetta, El-Mhamdi, Guerraoui, Maurer, Rouault, "AKSEL: fast Byzantine SGD", OPODIS 2020.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         low, high = order_statistics(grads, middle_ranks(m))
         median = low if middle == "lower" else midpoint(low, high)
         usable = usable_rows(grads)
         distance = per_row(lambda row: jnp.square(row - median).sum(), grads)
         distance = jnp.where(usable & ~jnp.isnan(distance), distance, jnp.inf)
-        count = (m + 1) // 2 if mode == "mid" else jnp.maximum(m - rnd.f, 1)
-        kept = preference(distance, usable) < count
+        count = (m + 1) // 2 if mode == "mid" else jnp.maximum(m - ctx.f, 1)
+        kept = rank_by_score(distance, usable) < count
         if ties == "radius":
             kept = distance <= jnp.where(kept, distance, -jnp.inf).max()
-        return masked_mean(grads, kept & usable), share(kept & usable)
+        return masked_mean(grads, kept & usable), uniform_weights(kept & usable)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     aksel,
     source="Boussetta et al., OPODIS 2020",
     max_f=lambda m: (m - 1) // 2,

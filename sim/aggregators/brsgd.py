@@ -12,11 +12,11 @@ from byzsim.ops import (
     per_row,
     ranks,
     row_sum,
-    share,
+    uniform_weights,
     usable_rows,
 )
 from byzsim.options import Fraction, checked
-from byzsim.types import Aggregator, Entry, Round, Traced, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Traced, Variant, stateless
 from jaxtyping import Array, Bool, Float, Int
 
 Threshold = Literal["majority", "half"]
@@ -73,17 +73,17 @@ def brsgd(
     def usable_of(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
         return usable_rows(grads) if non_finite == "drop" else jnp.ones(len(grads), bool)
 
-    def code(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def code(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         usable, quarter = usable_of(grads), len(grads) // 4
         mask = _larger_side(grads, _larger_side(grads, usable[:, None]))
         outside = jnp.where(usable, (jnp.abs(grads) - jnp.where(mask, grads, 0.0)).sum(axis=1), jnp.inf)
         first = _top(jnp.where(usable, mask.sum(axis=1), -1), len(grads) - quarter)
         kept = _top(jnp.where(first, -outside, -jnp.inf), len(grads) - 2 * quarter) & first & usable
-        return masked_mean(grads, kept), share(kept)
+        return masked_mean(grads, kept), uniform_weights(kept)
 
-    def paper(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def paper(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         usable, m = usable_of(grads), len(grads)
         low, high = order_statistics(grads, middle_ranks(m))
         median = low if middle == "lower" else midpoint(low, high)
@@ -98,7 +98,7 @@ def brsgd(
         instead = {"nearest": nearest, "c1": jnp.where(near.any(), near, nearest), "median": usable}[empty]
         kept = jnp.where(both.any(), both, instead)
         mean = masked_mean(grads, kept)
-        return jnp.where((empty != "median") | both.any(), mean, median), share(kept)
+        return jnp.where((empty != "median") | both.any(), mean, median), uniform_weights(kept)
 
     return stateless(paper if reading == "paper" else code)
 
@@ -136,7 +136,7 @@ def _top(score: Array, count: Array | int, *, ties: bool = False) -> Bool[Array,
     return score >= jnp.where(kept, score, score.max()).min() if ties else kept
 
 
-ENTRY = Entry(
+SPEC = Spec(
     brsgd,
     source="Li et al., FTL-IJCAI 2021, arXiv 2108.06658",
     max_f=lambda m: (m - 1) // 2,

@@ -4,12 +4,12 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import midpoint, preference, sorted_rows, sq_distances
+from byzsim.ops import midpoint, rank_by_score, sorted_rows, sq_distances
 from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
-from byzsim.ops.order import at_rank, nearest_start, window, window_share
-from byzsim.ops.rows import mix
+from byzsim.ops.order import at_rank, nearest_window_start, rank_window_mean, rank_window_weights
+from byzsim.ops.rows import mix_rows
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Bool, Float, Int
 
 Selection = Literal["iterative", "once", "means_drop_best", "iterative_means"]
@@ -57,8 +57,8 @@ def bulyan(
         2018.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        m, f = len(grads), rnd.f
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        m, f = len(grads), ctx.f
         squared = sq_distances(grads)
         # first stage: the rows of V, which of them are there, and whose rows they are made of (origin, a row each)
         size = jnp.maximum(m - 2 * f - (2 if theta == "m-2f-2" else 0), 1)
@@ -68,13 +68,13 @@ def bulyan(
             rows, valid, origin = grads, _best(squared, f, definition, size), jnp.eye(m)
         else:
             origin = _means(squared, f, definition, size, again=selection == "iterative_means")
-            rows, valid = mix(origin, grads), origin.any(axis=1)
+            rows, valid = mix_rows(origin, grads), origin.any(axis=1)
         # second stage: what is not in V counts as +inf, so it stands above all windows
         picked = jnp.where(valid[:, None], rows, jnp.inf)
         ordered = sorted_rows(picked)
         place = _second(ordered, valid.sum(), f, second, middle)
-        weight = (window_share(picked, ordered, *place) * valid) @ origin
-        return jnp.where(valid.any(), window(ordered, *place), 0.0), weight
+        weight = (rank_window_weights(picked, ordered, *place) * valid) @ origin
+        return jnp.where(valid.any(), rank_window_mean(ordered, *place), 0.0), weight
 
     return stateless(rule)
 
@@ -85,7 +85,7 @@ def _best(
     """The usable ones of the `size` rows of smallest score, as a mask."""
     usable = jnp.isfinite(jnp.diagonal(squared))
     score = krum_scores(squared, f, definition, jnp.ones(len(squared), bool))
-    return (preference(score, usable) < size) & usable
+    return (rank_by_score(score, usable) < size) & usable
 
 
 def _means(squared, f, definition, size, *, again):
@@ -98,7 +98,7 @@ def _means(squared, f, definition, size, *, again):
     def step(left, i):
         # Krum among those that are left; one that is not usable stays, an infinitely far neighbour
         score = krum_scores(paired, f, definition, left | ~usable) if again else once
-        place = preference(jnp.where(left, score, jnp.inf), left)
+        place = rank_by_score(jnp.where(left, score, jnp.inf), left)
         # the i-th mean: of the m - f - 2 - i rows of smallest score
         best = (place < jnp.maximum(m - f - 2 - i, 1)) & left
         # who leaves: the row of smallest score, or the one nearest to the mean, of equally near ones the smaller score
@@ -121,10 +121,10 @@ def _second(ordered, size, f, second, middle):
     if second == "trimmed_mean":
         return dropped, count
     low, high = at_rank(ordered, lower), at_rank(ordered, size // 2)
-    return nearest_start(ordered, low if middle == "lower" else midpoint(low, high), count), count
+    return nearest_window_start(ordered, low if middle == "lower" else midpoint(low, high), count), count
 
 
-ENTRY = Entry(
+SPEC = Spec(
     bulyan,
     source="El Mhamdi et al., ICML 2018",
     max_f=lambda m: max((m - 3) // 4, 0),

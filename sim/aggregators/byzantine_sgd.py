@@ -3,10 +3,10 @@
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
-from byzsim.aggregators._median_machine import at_majority, median_machine
-from byzsim.ops import masked_mean, per_row, share, usable_rows
+from byzsim.aggregators._median_machine import majority_radius, median_machine
+from byzsim.ops import masked_mean, per_row, uniform_weights, usable_rows
 from byzsim.options import Count, Fraction, Positive, checked
-from byzsim.types import Aggregator, Entry, Info
+from byzsim.types import Aggregator, Info, Spec
 from jaxtyping import Array, Bool, Float
 
 
@@ -51,7 +51,7 @@ def byzantine_sgd(
     State: A, B, the good set and x_1: (m + 1)(d + 2) numbers.
     Tolerates: f <= (m - 1) // 2.
     Cost: O(md) expected with V given: machines are tried in order until one is a median machine; O(m^2 d) with "auto".
-    Choices: x_k is `rnd.params`, and x_1 that of step 0. The good set of this step is used in this step (as the paper
+    Choices: x_k is `ctx.params`, and x_1 that of step 0. The good set of this step is used in this step (as the paper
         does, from memory, as are the thresholds). Machines are tried among all usable ones, lowest index first; if
         none has enough neighbours, the first of those with the most counts. The median of A is over all m, mean of the
         middles. A row that is not usable (`ops.usable_rows`) is banned at once and adds nothing. Without good workers
@@ -62,13 +62,13 @@ def byzantine_sgd(
     def init(m: int, d: int) -> State:
         return State(jnp.ones(m, bool), jnp.zeros(m), jnp.zeros((m, d)), jnp.zeros(d))
 
-    def apply(grads: Float[Array, "m d"], state: State, rnd: Any) -> tuple[Float[Array, " d"], State, Info]:
+    def apply(grads: Float[Array, "m d"], state: State, ctx: Any) -> tuple[Float[Array, " d"], State, Info]:
         m, usable = len(grads), usable_rows(grads)
         rows = jnp.where(usable[:, None], grads, 0.0)
-        first = jnp.where(rnd.step == 0, rnd.params, state.first)
-        a = state.a + per_row(lambda row: jnp.vdot(row, rnd.params - first), rows)
+        first = jnp.where(ctx.step == 0, ctx.params, state.first)
+        a = state.a + per_row(lambda row: jnp.vdot(row, ctx.params - first), rows)
         b = state.b + rows
-        bound = at_majority(rows, usable) / 2 if isinstance(v, str) else v
+        bound = majority_radius(rows, usable) / 2 if isinstance(v, str) else v
         radius = 4 * bound * jnp.sqrt(horizon * jnp.log(16 * m * horizon / delta))
         limit_a = diameter * radius if th_a is None else th_a
         limit_b = radius if th_b is None else th_b
@@ -76,12 +76,12 @@ def byzantine_sgd(
         near_b = median_machine(b, usable, limit_b, jnp.arange(m)) <= limit_b
         near_g = median_machine(rows, usable, 2 * bound, jnp.arange(m)) <= 4 * bound
         good = state.good & usable & near_a & near_b & near_g
-        return masked_mean(grads, good), State(good, a, b, first), Info(share(good).astype(jnp.float32))
+        return masked_mean(grads, good), State(good, a, b, first), Info(uniform_weights(good).astype(jnp.float32))
 
     return Aggregator(init, apply)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     byzantine_sgd,
     source="Alistarh et al., NeurIPS 2018",
     max_f=lambda m: (m - 1) // 2,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops import usable_rows, weighted_sum
 from byzsim.ops.spectra import deviation_gram, downweight, top_direction
-from byzsim.types import Aggregator, Entry, Round, stateless
+from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
 
@@ -31,10 +31,10 @@ def caf() -> Aggregator:
         ICML 2025.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m, usable = len(grads), usable_rows(grads)
         gram = deviation_gram(grads, usable)
-        enough = m - 2 * jnp.clip(rnd.f, 0, (m - 1) // 2) + 1e-4
+        enough = m - 2 * jnp.clip(ctx.f, 0, (m - 1) // 2) + 1e-4
 
         def filtered(carry):
             c, best, smallest = carry
@@ -53,7 +53,7 @@ def caf() -> Aggregator:
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     caf,
     source="Allouah et al., ICML 2025",
     max_f=lambda m: (m - 1) // 2,

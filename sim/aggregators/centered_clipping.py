@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, median, middle_ranks, norms, order_statistics, per_row, row_sum, usable_rows
 from byzsim.ops.rows import times
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Info, Round, State, Variant
+from byzsim.types import Aggregator, Context, Info, Spec, State, Variant
 from jaxtyping import Array, Bool, Float
 
 Start = Literal["previous", "mean", "median", "lower_median", "zero"]
@@ -42,8 +42,8 @@ def centered_clipping(
     References: Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
     """
 
-    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
-        del rnd
+    def apply(grads: Float[Array, "m d"], state: State, ctx: Context) -> tuple[Float[Array, " d"], State, Info]:
+        del ctx
         m, usable = len(grads), usable_rows(grads)
 
         def step(carry, _):
@@ -72,7 +72,7 @@ def _start(start: str, grads: Float[Array, "m d"], usable: Bool[Array, " m"]) ->
     return jnp.where(jnp.isfinite(middle), middle, 0.0)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     centered_clipping,
     source="Karimireddy et al., ICML 2021",
     max_f=lambda m: (m - 1) // 2,

@@ -3,10 +3,10 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, preference, share
+from byzsim.ops import masked_mean, rank_by_score, uniform_weights
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -28,18 +28,18 @@ def cge(*, combine: Literal["mean", "sum"] = "mean") -> Aggregator:
         (arXiv 2101.09337).
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         squared = jnp.einsum("md,md->m", grads, grads, precision=HIGHEST)
         usable = jnp.isfinite(squared)
-        shortest = preference(jnp.where(usable, squared, jnp.inf), usable) < jnp.maximum(len(grads) - rnd.f, 1)
+        shortest = rank_by_score(jnp.where(usable, squared, jnp.inf), usable) < jnp.maximum(len(grads) - ctx.f, 1)
         kept = shortest & usable
         average = masked_mean(grads, kept)
-        return average * kept.sum() if combine == "sum" else average, share(kept)
+        return average * kept.sum() if combine == "sum" else average, uniform_weights(kept)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     cge,
     source="Liu et al., PODC 2021",
     max_f=lambda m: (m - 1) // 2,

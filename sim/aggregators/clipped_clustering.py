@@ -4,9 +4,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import gram, midpoint, norms, share, usable_rows, weighted_sum
+from byzsim.ops import gram, midpoint, norms, uniform_weights, usable_rows, weighted_sum
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Info, Round, Variant
+from byzsim.types import Aggregator, Context, Info, Spec, Variant
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -54,16 +54,16 @@ def clipped_clustering(
         del d
         return State(jnp.full((history, m), jnp.inf), jnp.int32(0))
 
-    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
-        del rnd
+    def apply(grads: Float[Array, "m d"], state: State, ctx: Context) -> tuple[Float[Array, " d"], State, Info]:
+        del ctx
         usable = usable_rows(grads)
         length = jnp.where(usable, norms(grads), jnp.inf)
         seen = state.seen.at[state.step % history].set(length)
         longest = jnp.minimum(_median(seen), tau)
         kept = _larger_cluster(_cosine_distances(grads, length), usable, linkage)
         factor = jnp.where(length > longest, longest / jnp.where(length > 0, length, 1.0), 1.0)
-        aggregate = weighted_sum(share(kept) * factor, grads)
-        return aggregate, State(seen, state.step + 1), Info(share(kept).astype(jnp.float32))
+        aggregate = weighted_sum(uniform_weights(kept) * factor, grads)
+        return aggregate, State(seen, state.step + 1), Info(uniform_weights(kept).astype(jnp.float32))
 
     return Aggregator(init, apply)
 
@@ -107,7 +107,7 @@ def _larger_cluster(apart: Float[Array, "m m"], usable: Bool[Array, " m"], linka
     return member[jnp.lexsort((done, member.sum(axis=1)))[-1]]
 
 
-ENTRY = Entry(
+SPEC = Spec(
     clipped_clustering,
     source="Li et al., IEEE TBD 2023",
     max_f=lambda m: (m - 1) // 2,

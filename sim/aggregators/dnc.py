@@ -4,10 +4,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, ranks, share, usable_rows
+from byzsim.ops import masked_mean, ranks, uniform_weights, usable_rows
 from byzsim.ops.spectra import deviation_gram, top_direction
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Round, Traced, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Traced, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -31,7 +31,7 @@ def dnc(
             a c f within 1e-4 of an integer is that integer. Static.
     Tolerates: f <= (m - 1) // 2, with c >= 1.
     Cost: O(iterations (m^2 b + m b log^2 m + m^3 + d log d)), the last term for the draw, and one mean O(md).
-    Choices: the draws are keys = jax.random.split(rnd.key, iterations), and of each key
+    Choices: the draws are keys = jax.random.split(ctx.key, iterations), and of each key
         the places of the b largest of jax.random.uniform(key, (d,)). At least one worker is kept. Ties go to the lowest
         worker index. Rows that are not usable (`ops.usable_rows`, of all coordinates) are left out of mu and v, and
         come last in the order, among those that are dropped: they are not in any I. If the intersection is empty, the
@@ -41,9 +41,9 @@ def dnc(
         for federated learning", NDSS 2021.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         (m, d), usable = grads.shape, usable_rows(grads)
-        dropped = jnp.ceil(c * rnd.f - 1e-4) if rounding == "up" else jnp.floor(c * rnd.f + 1e-4)
+        dropped = jnp.ceil(c * ctx.f - 1e-4) if rounding == "up" else jnp.floor(c * ctx.f + 1e-4)
 
         def good(columns):
             _, score = top_direction(deviation_gram(columns, usable), usable.astype(grads.dtype))
@@ -55,14 +55,14 @@ def dnc(
             return good(jax.lax.stop_gradient(grads)[:, drawn])
 
         everything = subsample >= d
-        sets = good(grads)[None] if everything else jax.lax.map(on_some, jax.random.split(rnd.key, iterations))
+        sets = good(grads)[None] if everything else jax.lax.map(on_some, jax.random.split(ctx.key, iterations))
         kept = jnp.where(sets.all(axis=0).any(), sets.all(axis=0), sets.any(axis=0))
-        return masked_mean(grads, kept), share(kept)
+        return masked_mean(grads, kept), uniform_weights(kept)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     dnc,
     source="Shejwalkar and Houmansadr, NDSS 2021",
     max_f=lambda m: (m - 1) // 2,

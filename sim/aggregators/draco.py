@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim.ops import per_row, share, usable_rows, weighted_sum
+from byzsim.ops import per_row, uniform_weights, usable_rows, weighted_sum
 from byzsim.ops.sets import groups
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Round, Traced, stateless
+from byzsim.types import Aggregator, Context, Spec, Traced, stateless
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -19,7 +19,7 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
 
     Args:
         r: r = 2s + 1 workers compute the same r batches, which withstands s liars; static. Every worker's load is r
-            times that of other rules: in training its batch is r times as large (`Aggregator.load`).
+            times that of other rules: in training its batch is r times as large (`Aggregator.redundancy`).
         tolerance: rows agree if max_c |g_jc - g_ic| <= tolerance * max_c |g_ic|, traced: one computation need not give
             the same bits twice.
     Tolerates: f <= (r - 1) // 2 (all of them may be in one group), and always while each group has an honest majority.
@@ -37,17 +37,17 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         gradients", ICML 2018.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         m = len(grads)
         usable = usable_rows(grads)
         group = groups(m, min(r, m))
         votes = jnp.where(usable, _votes(grads, usable, group, tolerance), -1)
         ahead = (votes > votes[:, None]) | ((votes == votes[:, None]) & (jnp.arange(m) < jnp.arange(m)[:, None]))
         winner = usable & ~(ahead & (group == group[:, None])).any(axis=1)
-        return weighted_sum(share(winner), grads), share(winner)
+        return weighted_sum(uniform_weights(winner), grads), uniform_weights(winner)
 
-    return stateless(rule)._replace(load=r)
+    return stateless(rule)._replace(redundancy=r)
 
 
 def _votes(
@@ -63,7 +63,7 @@ def _votes(
     return votes.at[other].add(both & (apart <= tolerance * size[other]))
 
 
-ENTRY = Entry(
+SPEC = Spec(
     draco,
     source="Chen et al., ICML 2018",
     max_f=lambda m, r=3: (min(r, m) - 1) // 2,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from byzsim.ops import norms, per_row, row_sum, usable_rows
 from byzsim.ops.rows import times
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Round, stateless
+from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
 
@@ -16,7 +16,7 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
         t_i = max(cos(g_i, g_0), 0);    g = (1 / sum_i t_i) sum_i t_i (||g_0|| / ||g_i||) g_i
 
     Args:
-        server_batch: examples for g_0, the gradient of `rnd.server_loss(server_batch)` at `rnd.params`; static. The
+        server_batch: examples for g_0, the gradient of `ctx.server_loss(server_batch)` at `ctx.params`; static. The
             paper's root data set has 100 (from memory) and stays the same; here they are drawn afresh in each step.
     Tolerates: any f in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
     Cost: one gradient of the server, O(md).
@@ -25,8 +25,8 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
     References: Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        own = jax.grad(rnd.server_loss(server_batch))(rnd.params)
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        own = jax.grad(ctx.server_loss(server_batch))(ctx.params)
         length = jnp.linalg.norm(own)
         usable = usable_rows(grads)
         sizes = jnp.where(usable, norms(grads), 1.0)
@@ -41,7 +41,7 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     fltrust,
     source="Cao et al., NDSS 2021",
     max_f=lambda m: (m - 1) // 2,

@@ -3,7 +3,7 @@
 from byzsim.aggregators._weiszfeld import WeiszfeldStart, weiszfeld
 from byzsim.ops import usable_rows
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Round, Traced, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Traced, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -38,14 +38,14 @@ def geometric_median(
         Tohoku Mathematical Journal, 1937.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         return weiszfeld(grads, usable_rows(grads), start, steps=steps, nu=nu, tolerance=tolerance)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     geometric_median,
     source="Pillutla et al., IEEE TSP 2022",
     revision=2,

@@ -3,9 +3,9 @@
 import numpy as np
 from byzsim.aggregators._weiszfeld import weiszfeld
 from byzsim.ops import usable_rows
-from byzsim.ops.rows import mix
+from byzsim.ops.rows import mix_rows
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Round, Traced, stateless
+from byzsim.types import Aggregator, Context, Spec, Traced, stateless
 from jaxtyping import Array, Float
 
 
@@ -36,19 +36,19 @@ def geometric_median_of_means(
         descent", Proceedings of the ACM on Measurement and Analysis of Computing Systems (POMACS), 2017.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         group = np.arange(len(grads)) // size
         members = (np.arange(group[-1] + 1)[:, None] == group).astype(grads.dtype)
         averaging = members / members.sum(axis=1, keepdims=True)
-        means = mix(averaging, grads)
+        means = mix_rows(averaging, grads)
         z, share = weiszfeld(means, usable_rows(means), "median", steps=steps, nu=nu, tolerance=tolerance)
         return z, share @ averaging
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     geometric_median_of_means,
     source="Chen, Su and Xu, POMACS 2017",
     revision=2,

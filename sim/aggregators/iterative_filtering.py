@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from byzsim.ops import usable_rows, weighted_sum
 from byzsim.ops.spectra import SHRINK, deviation_gram, downweight, top_direction
 from byzsim.options import NotNegative, Positive, checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Bool, Float
 
 
@@ -50,12 +50,12 @@ def iterative_filtering(
         Stanford 2018.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         (m, d), usable = grads.shape, usable_rows(grads)
         gram = deviation_gram(grads, usable)
         if definition == "rcl":
             size = _typical(gram, usable, d) if sigma == "auto" else abs(sigma) * SHRINK**2
-            bound, rounds = jnp.sqrt(expansion) * size, 2 * rnd.f
+            bound, rounds = jnp.sqrt(expansion) * size, 2 * ctx.f
         else:
             size = _typical(gram, usable, d) if sigma == "auto" else (sigma * SHRINK) ** 2
             bound, rounds = expansion * size, m
@@ -85,7 +85,7 @@ def _typical(gram: Float[Array, "m m"], usable: Bool[Array, " m"], d: int) -> Fl
     return jnp.where(pair.any(), median, 0.0) / (2 * jnp.clip(usable.sum() - 1, 1, d))
 
 
-ENTRY = Entry(
+SPEC = Spec(
     iterative_filtering,
     source="Su and Xu, SIGMETRICS 2019; Yin et al., ICML 2019",
     max_f=lambda m: (m - 1) // 4,

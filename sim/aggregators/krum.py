@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import preference, sq_distances
+from byzsim.ops import rank_by_score, sq_distances
 from byzsim.ops.krum import KrumDefinition, krum_scores
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -31,18 +31,18 @@ def krum(*, definition: KrumDefinition = "blanchard2017") -> Aggregator:
         gradient descent", NeurIPS 2017.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
-        score = krum_scores(squared, rnd.f, definition, alive=jnp.ones(m, bool))
-        best = jnp.argmin(preference(score, usable))
+        score = krum_scores(squared, ctx.f, definition, alive=jnp.ones(m, bool))
+        best = jnp.argmin(rank_by_score(score, usable))
         return grads[best], jax.nn.one_hot(best, m)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     krum,
     source="Blanchard et al., NeurIPS 2017",
     max_f=lambda m: max((m - 3) // 2, 0),

@@ -5,10 +5,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim.ops import masked_mean, ranks, share, sq_distances
+from byzsim.ops import masked_mean, ranks, sq_distances, uniform_weights
 from byzsim.ops.sets import subsets
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Bool, Float, Int
 
 LARGEST = 20
@@ -37,15 +37,15 @@ def mda(*, search: Literal["exact", "ball"] = "exact") -> Aggregator:
         ValueError: more than 20 workers with search="exact".
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         if search == "exact" and m > LARGEST:
             raise ValueError(f"mda tries all subsets of at most {LARGEST} workers, not of {m}: take search='ball'")
         squared = jax.lax.stop_gradient(sq_distances(grads))
         usable = jnp.isfinite(jnp.diagonal(squared))
-        dropped = jnp.clip(rnd.f, 0, (m - 1) // 2)
+        dropped = jnp.clip(ctx.f, 0, (m - 1) // 2)
         kept = (_smallest(squared, dropped) if search == "exact" else _smallest_ball(squared, dropped)) & usable
-        return masked_mean(grads, kept), share(kept)
+        return masked_mean(grads, kept), uniform_weights(kept)
 
     return stateless(rule)
 
@@ -80,7 +80,7 @@ def _smallest_ball(squared: Float[Array, "m m"], dropped: Int[Array, ""]) -> Boo
     return balls[jnp.argmin(jax.lax.map(lambda ball: _diameter(squared, ball), balls))]
 
 
-ENTRY = Entry(
+SPEC = Spec(
     mda,
     source="El Mhamdi et al., PODC 2020",
     max_f=lambda m: (m - 1) // 2,

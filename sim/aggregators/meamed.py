@@ -4,9 +4,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import middle_ranks, midpoint, ranks, row_sum, sorted_rows
-from byzsim.ops.order import nearest_start, window, window_share
+from byzsim.ops.order import nearest_window_start, rank_window_mean, rank_window_weights
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -29,16 +29,16 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
     References: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         ordered = sorted_rows(grads)
         low, high = (ordered[rank] for rank in middle_ranks(m))
         centre = low if middle.startswith("lower") else midpoint(low, high)
-        count = m - jnp.minimum(rnd.f, (m - 1) // 2)
+        count = m - jnp.minimum(ctx.f, (m - 1) // 2)
         if middle.endswith("by_index"):
             return _nearest_by_index(grads, centre, count)
-        start = nearest_start(ordered, centre, count)
-        return window(ordered, start, count), window_share(grads, ordered, start, count)
+        start = nearest_window_start(ordered, centre, count)
+        return rank_window_mean(ordered, start, count), rank_window_weights(grads, ordered, start, count)
 
     return stateless(rule)
 
@@ -53,7 +53,7 @@ def _nearest_by_index(grads, centre, count):
     return total / count, near.mean(axis=1) / count
 
 
-ENTRY = Entry(
+SPEC = Spec(
     meamed,
     source="Xie et al., 2018, arXiv 1802.10116",
     max_f=lambda m: (m - 1) // 2,

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from byzsim.ops.rows import HIGHEST
-from byzsim.types import Aggregator, Entry, Round, stateless
+from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
 
@@ -16,15 +16,15 @@ def mean() -> Aggregator:
     Choices: non-finite rows pass straight into the output; that is what this baseline is for.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         ones = jnp.ones(len(grads), grads.dtype)
         return jnp.einsum("m,md->d", ones, grads, precision=HIGHEST) / len(grads), ones / len(grads)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     mean,
     source="Polyak and Juditsky, SIAM J. Control Optim. 1992",
     max_f=lambda m: 0,

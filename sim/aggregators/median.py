@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from byzsim.ops import middle_ranks, midpoint, order_statistics, per_row
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -27,8 +27,8 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
         rates", ICML 2018.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         low, high = order_statistics(grads, middle_ranks(len(grads)))
         high = low if middle == "lower" else high
         hits = per_row(lambda row: ((row == low).astype(jnp.float32) + (row == high)).sum(), grads)
@@ -37,7 +37,7 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     median,
     source="Yin et al., ICML 2018",
     max_f=lambda m: (m - 1) // 2,

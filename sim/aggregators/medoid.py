@@ -4,10 +4,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import preference, sq_distances
-from byzsim.ops.distances import powered
+from byzsim.ops import rank_by_score, sq_distances
+from byzsim.ops.distances import pow_from_squared
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, stateless
+from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
 
@@ -27,18 +27,18 @@ def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
         2018 (as "GeoMed"); Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings", 2017.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        del rnd
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        del ctx
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
-        score = jnp.where(usable, powered(squared, power), 0.0).sum(axis=1)
-        best = jnp.argmin(preference(score, usable))
+        score = jnp.where(usable, pow_from_squared(squared, power), 0.0).sum(axis=1)
+        best = jnp.argmin(rank_by_score(score, usable))
         return grads[best], jax.nn.one_hot(best, len(grads))
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     medoid,
     source="El Mhamdi et al., ICML 2018",
     max_f=lambda m, power=1: (m - 1) // 2 if power == 1 else 0,

@@ -4,9 +4,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, per_row, preference, share, usable_rows
+from byzsim.ops import masked_mean, per_row, rank_by_score, uniform_weights, usable_rows
 from byzsim.options import checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -19,7 +19,7 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
     Args:
         trusted: index of that worker; a negative one counts from the end. -1, the last: the engine's Byzantine workers
             are the first unless it is told otherwise. (byzfl: 0.) Or "server": nobody's, but the server's own gradient,
-            that of `rnd.server_loss(100)` at `rnd.params`; any vector, as krum's pivot, where the caller gives
+            that of `ctx.server_loss(100)` at `ctx.params`; any vector, as krum's pivot, where the caller gives
             `server_gradient` to `byzsim.aggregate`. Static.
     Tolerates: f <= (m - 1) // 2, if the trusted worker is honest (in the paper every honest worker trusts itself).
     Cost: O(md), three reads.
@@ -31,11 +31,11 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
         gradient overhead", ICML 2023.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         usable = usable_rows(grads)
         if trusted == "server":
-            pivot = jax.grad(rnd.server_loss(100))(rnd.params)
+            pivot = jax.grad(ctx.server_loss(100))(ctx.params)
             known, first = usable_rows(pivot[None])[0], jnp.zeros(m)
         else:
             if not -m <= trusted < m:
@@ -44,14 +44,14 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
             pivot, known, first = grads[own], usable[own], jnp.zeros(m).at[own].add(-1.0)  # itself before a copy
         squared = per_row(lambda row: jnp.square(row - pivot).sum(), grads)
         distance = jnp.where(usable & known, squared, jnp.inf) + first
-        nearest = preference(distance, usable) < jnp.maximum(m - rnd.f, 1)
+        nearest = rank_by_score(distance, usable) < jnp.maximum(m - ctx.f, 1)
         kept = nearest & usable
-        return masked_mean(grads, kept), share(kept)
+        return masked_mean(grads, kept), uniform_weights(kept)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     monna,
     source="Farhadkhani et al., ICML 2023",
     max_f=lambda m: (m - 1) // 2,

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, preference, share, sq_distances
+from byzsim.ops import masked_mean, rank_by_score, sq_distances, uniform_weights
 from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Round, Variant, stateless
+from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
 Definition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
@@ -47,21 +47,21 @@ def multi_krum(*, definition: Definition = "blanchard2017", q: Count | None = No
     """
     score, default_q = DEFINITIONS[definition]
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
-        count = jnp.maximum(default_q(m, rnd.f) if q is None else q, 1)
+        count = jnp.maximum(default_q(m, ctx.f) if q is None else q, 1)
         if definition == "ndss21":
-            kept = krum_winners(squared, rnd.f, score, count)
+            kept = krum_winners(squared, ctx.f, score, count)
         else:
-            kept = (preference(krum_scores(squared, rnd.f, score, jnp.ones(m, bool)), usable) < count) & usable
-        return masked_mean(grads, kept), share(kept)
+            kept = (rank_by_score(krum_scores(squared, ctx.f, score, jnp.ones(m, bool)), usable) < count) & usable
+        return masked_mean(grads, kept), uniform_weights(kept)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     multi_krum,
     source="Blanchard et al., NeurIPS 2017",
     max_f=lambda m: max((m - 3) // 2, 0),

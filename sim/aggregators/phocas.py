@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 from byzsim.ops import sorted_rows
-from byzsim.ops.order import nearest_start, window, window_share
-from byzsim.types import Aggregator, Entry, Round, stateless
+from byzsim.ops.order import nearest_window_start, rank_window_mean, rank_window_weights
+from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
 
@@ -23,18 +23,18 @@ def phocas() -> Aggregator:
         arXiv 1805.09682.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         ordered = sorted_rows(grads)
-        dropped = jnp.minimum(rnd.f, (m - 1) // 2)
-        centre = window(ordered, dropped, m - 2 * dropped)
-        start = nearest_start(ordered, centre, m - dropped)
-        return window(ordered, start, m - dropped), window_share(grads, ordered, start, m - dropped)
+        dropped = jnp.minimum(ctx.f, (m - 1) // 2)
+        centre = rank_window_mean(ordered, dropped, m - 2 * dropped)
+        start = nearest_window_start(ordered, centre, m - dropped)
+        return rank_window_mean(ordered, start, m - dropped), rank_window_weights(grads, ordered, start, m - dropped)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     phocas,
     source="Xie et al., 2018, arXiv 1805.09682",
     max_f=lambda m: (m - 1) // 2,

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from byzsim.aggregators._median_machine import median_machine
-from byzsim.ops import masked_mean, share, sq_distances, usable_rows
+from byzsim.ops import masked_mean, sq_distances, uniform_weights, usable_rows
 from byzsim.ops.random import normals
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Info, Round, Traced, Variant
+from byzsim.types import Aggregator, Context, Info, Spec, Traced, Variant
 from jaxtyping import Array, Bool, Float, Int, Key
 
 Threshold = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
@@ -58,7 +58,7 @@ def safeguard(
 ) -> Aggregator:
     """Mean over the workers that no guard has banned yet; a guard bans whose sum of gradients leaves the majority's.
 
-    Algorithm 1, in step t = 0, 1, ... (`Round.step`), with good_0 = all m workers:
+    Algorithm 1, in step t = 0, 1, ... (`Context.step`), with good_0 = all m workers:
 
         1  last1, last0 = the largest multiples of T1, T0 that are <= t
         2  receive grad_{t,i} from every i in good_t
@@ -73,7 +73,7 @@ def safeguard(
 
     Args (static unless marked traced):
         guards: "double" is Algorithm 1, "single" is Algorithm 2: B alone, with `window` and th0.
-        t0, t1: T0 and T1 of "double", in steps. None: 1 and 6 epochs (`Round.epoch`), as in the paper's experiments.
+        t0, t1: T0 and T1 of "double", in steps. None: 1 and 6 epochs (`Context.epoch`), as in the paper's experiments.
         window: T of "single" in steps, in blocks too; None: B sums from step 0 on, as Algorithm 2 does "for analysis
             purpose only". The paper's experiments have 3 epochs.
         threshold: where Th comes from, for each guard by itself; dist_ij = ||A_i - A_j||.
@@ -118,7 +118,7 @@ def safeguard(
         formula is not to be had. "projected" is the default in their place: it has no unit, so the rule goes with the
         scale of gradients, and acts on small problems too. In normal noise it bans no honest worker of ten, from d = 1
         to 100 (tests/test_safeguard.py).
-        Draws: k_noise, k_1, k_0 = jax.random.split(Round.key, 3). Line 4's "any" machine is the first that qualifies
+        Draws: k_noise, k_1, k_0 = jax.random.split(Context.key, 3). Line 4's "any" machine is the first that qualifies
         in the order jax.random.permutation(k_1, m) for A, k_0 for B and the single guard, of those in good_t; if
         none does, the one of the highest count, the first in that order among equals (epfml: random among them). An
         i counts itself. xi_t = nu * jax.random.normal(k_noise, (d,)), drawn only if nu > 0.
@@ -146,16 +146,16 @@ def safeguard(
         sums = tuple(jnp.zeros((m, d)) for _ in range(n_guards))
         return State(jnp.ones(m, bool), sums, tuple(jnp.asarray(th, float) for th in given))
 
-    def apply(grads: Float[Array, "m d"], state: State, rnd: Round) -> tuple[Float[Array, " d"], State, Info]:
-        k_noise, *k_guards = _keys(rnd.key, n_guards)
-        windows = [t1 or 6 * rnd.epoch, t0 or rnd.epoch] if guards == "double" else [window]
-        state = _restarted(state, rnd.step, windows, readmit)  # line 1
+    def apply(grads: Float[Array, "m d"], state: State, ctx: Context) -> tuple[Float[Array, " d"], State, Info]:
+        k_noise, *k_guards = _keys(ctx.key, n_guards)
+        windows = [t1 or 6 * ctx.epoch, t0 or ctx.epoch] if guards == "double" else [window]
+        state = _restarted(state, ctx.step, windows, readmit)  # line 1
         usable = usable_rows(grads)
         good = state.good & usable  # line 2
         sums = _accumulated(state.sums, grads, usable, good)  # line 3
         kept, thresholds = good, []
         for guard, (length, key) in enumerate(zip(windows, k_guards, strict=True)):
-            compared, known = judge(sums[guard], good, state.thresholds[guard], length, key, rnd.step)  # line 4
+            compared, known = judge(sums[guard], good, state.thresholds[guard], length, key, ctx.step)  # line 4
             kept &= within(compared)  # line 5
             thresholds.append(known)
         counted = good if average == "before" else kept
@@ -165,7 +165,7 @@ def safeguard(
             lambda: jnp.zeros(grads.shape[1], grads.dtype),
         )
         aggregate = noise + masked_mean(grads, counted)  # line 6
-        return aggregate, State(kept, sums, tuple(thresholds)), Info(share(counted).astype(jnp.float32))
+        return aggregate, State(kept, sums, tuple(thresholds)), Info(uniform_weights(counted).astype(jnp.float32))
 
     def judge(sums, good, given, length, key, step):
         """(what line 5 compares, the threshold to remember)"""
@@ -262,7 +262,7 @@ def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "
     return jnp.where(good & good[:, None], jnp.sqrt(sq_distances(sums)), jnp.inf)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     safeguard,
     source="Allen-Zhu et al., ICLR 2021, arXiv 2012.14368",
     max_f=lambda m, threshold="projected": max((m - 1 - (threshold == "third_party")) // 2, 0),

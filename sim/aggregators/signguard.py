@@ -4,10 +4,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import midpoint, share, weighted_sum
+from byzsim.ops import midpoint, uniform_weights, weighted_sum
 from byzsim.ops.rows import HIGHEST, squared
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
+from byzsim.types import Aggregator, Spec, Traced, Variant, stateless
 from jaxtyping import Array, Bool, Float
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
@@ -54,7 +54,7 @@ def signguard(
             middle norm of an even number of them, while S1 keeps to the mean of both middles. Static.
     Tolerates: f <= (m - 1) // 2 (the paper's experiments; a group of attackers with equal signs may be the largest).
     Cost: O(md), two reads; O(m^2) for each move of the seeds.
-    Choices: the window starts at jax.random.randint(rnd.key, (), 0, max(d - w, 1)), as in the code, which never takes
+    Choices: the window starts at jax.random.randint(ctx.key, (), 0, max(d - w, 1)), as in the code, which never takes
         the last one. The median of an even number of norms is the mean of the middle two. Rows that are not usable
         (`ops.usable_rows`) are left out of the median, of points and seeds and of n (the code sets NaN to 0). If S1 and
         S2 have nobody in common, S1 counts; if S1 is empty too, all usable rows (code: NaN; ku: all rows); they are
@@ -66,7 +66,7 @@ def signguard(
         filtering", ICDCS 2022.
     """
 
-    def rule(grads, rnd):
+    def rule(grads, ctx):
         # M and S1: the median norm, and the rows of ordinary norm
         squares = squared(grads)
         usable = jnp.isfinite(squares)
@@ -76,7 +76,7 @@ def signguard(
         ordinary = usable & (norm > low * median) & (norm < high * median)
         # x_i: fractions of signs in a window of adjacent coordinates, drawn anew each step
         window = max(grads.shape[1] // part, 1)
-        start = jax.random.randint(rnd.key, (), 0, max(grads.shape[1] - window, 1))
+        start = jax.random.randint(ctx.key, (), 0, max(grads.shape[1] - window, 1))
         signs = jax.lax.dynamic_slice_in_dim(grads, start, window, axis=1)
         points = _fractions(signs, usable, relative=definition == "code")
         # S2: the largest cluster of the x_i
@@ -88,7 +88,7 @@ def signguard(
         # clipped to the median norm, in the authors' code to the lower middle one
         longest = lower if definition == "code" else median
         factor = jnp.where(norm > longest, longest / jnp.where(positive, norm, 1.0), 1.0)
-        return weighted_sum(share(kept) * factor, grads), share(kept)
+        return weighted_sum(uniform_weights(kept) * factor, grads), uniform_weights(kept)
 
     return stateless(rule)
 
@@ -172,7 +172,7 @@ def _shifted(seeds, points, usable, h, iterations: int):
     return centre, count
 
 
-ENTRY = Entry(
+SPEC = Spec(
     signguard,
     source="Xu et al., ICDCS 2022",
     max_f=lambda m: (m - 1) // 2,

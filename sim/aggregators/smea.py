@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, share, usable_rows
+from byzsim.ops import masked_mean, uniform_weights, usable_rows
 from byzsim.ops.sets import subsets
 from byzsim.ops.spectra import deviation_gram, top_direction
-from byzsim.types import Aggregator, Entry, Round, stateless
+from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
 LARGEST = 16
@@ -31,7 +31,7 @@ def smea() -> Aggregator:
         ValueError: more than 16 workers.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         if m > LARGEST:
             raise ValueError(f"smea tries all subsets of at most {LARGEST} workers, not of {m}")
@@ -50,13 +50,13 @@ def smea() -> Aggregator:
             return best
 
         most = (m - 1) // 2
-        kept = jax.lax.switch(jnp.clip(rnd.f, 0, most), [branch(f) for f in range(most + 1)]) & usable
-        return masked_mean(grads, kept), share(kept)
+        kept = jax.lax.switch(jnp.clip(ctx.f, 0, most), [branch(f) for f in range(most + 1)]) & usable
+        return masked_mean(grads, kept), uniform_weights(kept)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     smea,
     source="Allouah et al., ICML 2023",
     max_f=lambda m: (m - 1) // 2,

@@ -1,8 +1,8 @@
 """Coordinate-wise trimmed mean."""
 
 import jax.numpy as jnp
-from byzsim.ops import window_of
-from byzsim.types import Aggregator, Entry, Round, stateless
+from byzsim.ops import trimmed_mean_and_weights
+from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
 
@@ -22,15 +22,15 @@ def trimmed_mean() -> Aggregator:
         rates", ICML 2018.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Round) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
-        dropped = jnp.minimum(rnd.f, (m - 1) // 2)
-        return window_of(grads, dropped, m - 2 * dropped)
+        dropped = jnp.minimum(ctx.f, (m - 1) // 2)
+        return trimmed_mean_and_weights(grads, dropped, m - 2 * dropped)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     trimmed_mean,
     source="Yin et al., ICML 2018",
     max_f=lambda m: (m - 1) // 2,

@@ -3,9 +3,9 @@
 from typing import Any, Literal
 
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, per_row, ranks, share, usable_rows
+from byzsim.ops import masked_mean, per_row, ranks, uniform_weights, usable_rows
 from byzsim.options import Count, checked
-from byzsim.types import Aggregator, Entry, Traced, Variant, stateless
+from byzsim.types import Aggregator, Spec, Traced, Variant, stateless
 from jaxtyping import Array, Float
 
 
@@ -16,7 +16,7 @@ def zeno(*, server_batch: Count = 4, rho: Traced = 5e-4, norm: Literal["sum", "m
         s_i = loss(x) - loss(x - lr g_i) - rho ||g_i||^2;    g = (1 / (m - f)) sum over the m - f largest s_i of g_i
 
     Args:
-        server_batch: n_r, examples that the server draws afresh in each step, `rnd.server_loss(n_r)`; static. Paper: 4.
+        server_batch: n_r, examples that the server draws afresh in each step, `ctx.server_loss(n_r)`; static. Paper: 4.
         rho: weight of the norm, traced. lr / 200, the ratio of the authors' demo, at the lr = 0.1 of their option table
             (the demo itself has 0.05).
         norm: ||g||^2 as the "sum" of squares (the paper) or their "mean" over coordinates (the authors' code). Static.
@@ -31,24 +31,24 @@ def zeno(*, server_batch: Count = 4, rho: Traced = 5e-4, norm: Literal["sum", "m
         fault-tolerance", ICML 2019.
     """
 
-    def rule(grads: Float[Array, "m d"], rnd: Any) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        loss, m = rnd.server_loss(server_batch), len(grads)
-        before, usable = loss(rnd.params), usable_rows(grads)
+    def rule(grads: Float[Array, "m d"], ctx: Any) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
+        loss, m = ctx.server_loss(server_batch), len(grads)
+        before, usable = loss(ctx.params), usable_rows(grads)
 
         def score(counts, row):
             row = jnp.where(counts, row, 0.0)
             squares = jnp.vdot(row, row) / (len(row) if norm == "mean" else 1)
-            return before - loss(rnd.params - rnd.lr * row) - rho * squares
+            return before - loss(ctx.params - ctx.lr * row) - rho * squares
 
         scores = per_row(score, usable, grads)
         usable &= ~jnp.isnan(scores)
-        kept = (ranks(jnp.where(usable, -scores, jnp.nan)) < jnp.maximum(m - rnd.f, 1)) & usable
-        return masked_mean(grads, kept), share(kept)
+        kept = (ranks(jnp.where(usable, -scores, jnp.nan)) < jnp.maximum(m - ctx.f, 1)) & usable
+        return masked_mean(grads, kept), uniform_weights(kept)
 
     return stateless(rule)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     zeno,
     source="Xie et al., ICML 2019",
     max_f=lambda m: (m - 1) // 2,

@@ -1,4 +1,4 @@
-"""Attacks. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
+"""Attacks. To add one: a file here that ends in `SPEC = Spec(...)`, and its name in this import list."""
 
 from byzsim.attacks import (
     alie,
@@ -28,6 +28,6 @@ from byzsim.attacks import (
     sign_flip,
     zero_gradient,
 )
-from byzsim.types import Entry
+from byzsim.types import Spec
 
-ATTACKS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}
+ATTACKS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}

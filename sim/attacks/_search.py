@@ -27,7 +27,7 @@ def alie_z(
 
 def perturbation(
     direction: Literal["unit", "sign", "std"],
-    sent: Float[Array, "m d"],
+    updates: Float[Array, "m d"],
     byz: Bool[Array, " m"],
     mean: Float[Array, " d"],
 ) -> Float[Array, " d"]:
@@ -35,27 +35,27 @@ def perturbation(
     if direction == "sign":
         return jnp.sign(mean)
     if direction == "std":
-        return masked_std(sent, ~byz, mean, ddof=1)
+        return masked_std(updates, ~byz, mean, ddof=1)
     length = jnp.linalg.norm(mean)
     return mean / jnp.where(length > 0, length, 1.0)
 
 
 def shift_terms(
-    sent: Float[Array, "m d"], mean: Float[Array, " d"], p: Float[Array, " d"]
+    updates: Float[Array, "m d"], mean: Float[Array, " d"], p: Float[Array, " d"]
 ) -> tuple[Float[Array, " m"], Float[Array, " m"], Float[Array, ""]]:
     """a, b, c with ||mean - gamma p - g_i||^2 = a_i - 2 gamma b_i + gamma^2 c for all gamma; one read."""
-    a, b = per_row(lambda row: jnp.stack([jnp.vdot(mean - row, mean - row), jnp.vdot(mean - row, p)]), sent).T
+    a, b = per_row(lambda row: jnp.stack([jnp.vdot(mean - row, mean - row), jnp.vdot(mean - row, p)]), updates).T
     return a, b, jnp.vdot(p, p)
 
 
-def harm_of(
+def deviation_from_honest_mean(
     p: Float[Array, " d"],
-    sent: Float[Array, "m d"],
+    updates: Float[Array, "m d"],
     byz: Bool[Array, " m"],
     aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]],
 ) -> Float[Array, ""]:
     """Squared distance of the aggregate from the honest mean when every Byzantine row is p; +inf if not finite."""
-    missed = aggregate(jnp.where(byz[:, None], p, sent)) - masked_mean(sent, ~byz)
+    missed = aggregate(jnp.where(byz[:, None], p, updates)) - masked_mean(updates, ~byz)
     harm = jnp.vdot(missed, missed)
     return jnp.where(jnp.isfinite(harm), harm, jnp.inf)
 

@@ -5,7 +5,7 @@ from typing import Literal
 from byzsim.attacks._search import alie_z
 from byzsim.ops import masked_mean, masked_std
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Traced, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -35,16 +35,16 @@ def alie(
     References: Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        del rnd
-        mean = masked_mean(sent, ~byz)
-        shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(sent, ~byz, mean, ddof=ddof)
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        del ctx
+        mean = masked_mean(updates, ~byz)
+        shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(updates, ~byz, mean, ddof=ddof)
         return mean - shift if sign == "minus" else mean + shift
 
-    return collusion(vector)
+    return colluding(vector)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     alie,
     source="Baruch et al., NeurIPS 2019",
     traits=frozenset({"collusive"}),

@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, weighted_sum
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack, once
+from byzsim.types import Attack, Context, Spec, State, Traced, Variant, if_any_byzantine, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -31,26 +31,26 @@ def byzmean(
     """
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
-        del rnd
-        zero = jnp.zeros(sent.shape[1], sent.dtype)
-        hidden, push = once(lambda: vectors(sent, byz), byz, (zero, zero))
+        del ctx
+        zero = jnp.zeros(updates.shape[1], updates.dtype)
+        hidden, push = if_any_byzantine(lambda: vectors(updates, byz), byz, (zero, zero))
         return jnp.where((jnp.cumsum(byz) <= byz.sum() // 2)[:, None], hidden, push), state
 
-    def vectors(sent, byz):
+    def vectors(updates, byz):
         known = ~byz if definition == "xu2022" else jnp.ones_like(byz)
         weight = len(byz) if definition == "xu2022" else (~byz).sum()
-        mean = masked_mean(sent, known)
-        hidden = mean - z * masked_std(sent, known, mean, ddof=ddof)
+        mean = masked_mean(updates, known)
+        hidden = mean - z * masked_std(updates, known, mean, ddof=ddof)
         hiding = byz.sum() // 2
         pushing = jnp.maximum(byz.sum() - hiding, 1)
-        return hidden, ((weight - hiding) * hidden - weighted_sum(known.astype(sent.dtype), sent)) / pushing
+        return hidden, ((weight - hiding) * hidden - weighted_sum(known.astype(updates.dtype), updates)) / pushing
 
-    return attack(grads=grads, own=definition != "xu2022")
+    return make_attack(grads=grads, reads_own_gradients=definition != "xu2022")
 
 
-ENTRY = Entry(
+SPEC = Spec(
     byzmean,
     source="Xu et al., ICDCS 2022",
     variants=(

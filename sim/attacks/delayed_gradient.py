@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from byzsim.options import Count, checked
-from byzsim.types import Attack, Entry, Round, State, attack
+from byzsim.types import Attack, Context, Spec, State, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -17,7 +17,7 @@ def delayed_gradient(*, delay: Count = 1000, copies: Count = 1) -> Attack:
         copies: how finely time is cut, 1 to D: snapshots of all rows are taken in steps 0, q, 2q, ..., and
             `copies` + 1 of them are kept. With `copies` = D every step is kept and the delay is exactly D.
     State: the last `copies` + 1 snapshots, (copies + 1) m d numbers.
-    Choices: t counts from 0 (`rnd.step`); a step's snapshot is taken before its rows are sent. In step t the newest
+    Choices: t counts from 0 (`ctx.step`); a step's snapshot is taken before its rows are sent. In step t the newest
         snapshot that is at least D steps old is sent, so the true delay is D to D + q - 1 steps (q = D with one copy)
         and a row is sent q times in a row. Before step D the oldest one is sent, that of step 0: in step 0 the work
         is honest. The paper does not say what is sent in the first D steps.
@@ -31,15 +31,15 @@ def delayed_gradient(*, delay: Count = 1000, copies: Count = 1) -> Attack:
     gap = -(-delay // copies)
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], kept: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], kept: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
         del byz
-        place = rnd.step // gap % (copies + 1)
-        kept = kept.at[place].set(jnp.where(rnd.step % gap == 0, sent, kept[place]))
-        due = jnp.maximum(rnd.step - delay, 0) // gap % (copies + 1)
+        place = ctx.step // gap % (copies + 1)
+        kept = kept.at[place].set(jnp.where(ctx.step % gap == 0, updates, kept[place]))
+        due = jnp.maximum(ctx.step - delay, 0) // gap % (copies + 1)
         return kept[due], kept
 
-    return attack(grads=grads, init=lambda m, d: jnp.zeros((copies + 1, m, d)))
+    return make_attack(grads=grads, init=lambda m, d: jnp.zeros((copies + 1, m, d)))
 
 
-ENTRY = Entry(delayed_gradient, source="Allen-Zhu et al., ICLR 2021", traits=frozenset({"stateful"}))
+SPEC = Spec(delayed_gradient, source="Allen-Zhu et al., ICLR 2021", traits=frozenset({"stateful"}))

@@ -4,11 +4,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, norms, preference, sq_distances
+from byzsim.ops import masked_mean, norms, rank_by_score, sq_distances
 from byzsim.ops.krum import krum_scores
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import Natural, checked
-from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Traced, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -46,23 +46,23 @@ def fang_krum(
         Security 2020 (arXiv 1911.11815).
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        mean = masked_mean(sent, ~byz)
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        mean = masked_mean(updates, ~byz)
         sign = jnp.sign(mean)
         centre = mean if base == "mean" else jnp.zeros_like(mean)
-        honest = jnp.where(byz[:, None], 0.0, sent - centre)
+        honest = jnp.where(byz[:, None], 0.0, updates - centre)
         squared = sq_distances(honest)
-        by_krum = _krum_selects(honest, squared, byz, sign, rnd.f)
+        by_krum = _krum_selects(honest, squared, byz, sign, ctx.f)
 
         def by_rule(size):
             forged = centre - size * sign
-            return (rnd.aggregate(jnp.where(byz[:, None], forged, sent)) == forged).all()
+            return (ctx.aggregate(jnp.where(byz[:, None], forged, updates)) == forged).all()
 
         first = _upper_bound(honest, squared, byz)
         size = _halved(first, by_krum if through == "krum" else by_rule, threshold, halvings)
         return centre - size * sign
 
-    return collusion(vector)
+    return colluding(vector)
 
 
 def _krum_selects(honest, squared, byz, sign, f):
@@ -77,7 +77,7 @@ def _krum_selects(honest, squared, byz, sign, f):
         mixed = jnp.where(byz, apart[:, None], jnp.where(byz[:, None], apart, squared))
         mixed = jnp.where(byz & byz[:, None], 0.0, mixed)
         score = krum_scores(mixed, f, "blanchard2017", alive=jnp.ones_like(byz))
-        return byz[jnp.argmin(preference(score, jnp.isfinite(jnp.diagonal(mixed))))]
+        return byz[jnp.argmin(rank_by_score(score, jnp.isfinite(jnp.diagonal(mixed))))]
 
     return selects
 
@@ -101,7 +101,7 @@ def _halved(first, selects, threshold, halvings):
     return jax.lax.scan(halve, (first, jnp.asarray(False)), length=halvings)[0][0]
 
 
-ENTRY = Entry(
+SPEC = Spec(
     fang_krum,
     source="Fang et al., USENIX Security 2020",
     traits=frozenset({"collusive"}),

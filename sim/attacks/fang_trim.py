@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, order_statistics
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack
+from byzsim.types import Attack, Context, Spec, State, Traced, Variant, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -32,7 +32,7 @@ def fang_trim(
             g_byz = r near if s near < 0, else near / r, with r = 1 + u (b - 1); with partial knowledge the same as
             "uniform". Static.
     Cost: O(md log m); d uniform draws for each Byzantine worker.
-    Choices: worker i draws u = jax.random.uniform(jax.random.fold_in(rnd.key, i), (d,), float32), coordinate by
+    Choices: worker i draws u = jax.random.uniform(jax.random.fold_in(ctx.key, i), (d,), float32), coordinate by
         coordinate, i its index from 0; rows of other workers draw nothing. Where the mean is exactly 0 the paper is
         silent: 0 is sent. NaN in an honest row counts as +inf for min and max. The notebooks of Shejwalkar and
         Houmansadr (NDSS 2021) gate both sides by the same mask; here it is as in the paper, from memory, with the
@@ -42,31 +42,31 @@ def fang_trim(
     """
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
         known = byz if knowledge == "partial" else ~byz
-        mean = masked_mean(sent, known)
+        mean = masked_mean(updates, known)
         sign = jnp.sign(mean)
         if knowledge == "partial":
-            sigma = masked_std(sent, known, mean)
+            sigma = masked_std(updates, known, mean)
             near, far = mean - 3 * sign * sigma, mean - 4 * sign * sigma
         else:
-            low, high = _range(sent, known)
+            low, high = _range(updates, known)
             near = jnp.where(sign > 0, low, high)
             far = _beyond(sign, near, b)
 
         def row(i):
             def drawn():
-                u = jax.random.uniform(jax.random.fold_in(rnd.key, i), near.shape, jnp.float32).astype(near.dtype)
+                u = jax.random.uniform(jax.random.fold_in(ctx.key, i), near.shape, jnp.float32).astype(near.dtype)
                 by_factor = draw == "factor" and knowledge == "full"
                 value = _beyond(sign, near, 1 + u * (b - 1)) if by_factor else near + u * (far - near)
                 return jnp.where(sign == 0, 0.0, value)
 
-            return jax.lax.cond(byz[i], drawn, lambda: sent[i])
+            return jax.lax.cond(byz[i], drawn, lambda: updates[i])
 
-        return jax.lax.map(row, jnp.arange(len(sent))), state
+        return jax.lax.map(row, jnp.arange(len(updates))), state
 
-    return attack(grads=grads, own=knowledge == "partial")
+    return make_attack(grads=grads, reads_own_gradients=knowledge == "partial")
 
 
 def _range(rows: Float[Array, "m d"], known: Bool[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
@@ -83,7 +83,7 @@ def _beyond(
     return jnp.where(sign * near < 0, near * factor, near / factor)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     fang_trim,
     source="Fang et al., USENIX Security 2020",
     traits=frozenset({"stochastic"}),

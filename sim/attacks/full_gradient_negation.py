@@ -1,7 +1,7 @@
 """Minus the gradient over all data, many times over."""
 
 from byzsim.options import NotNegative, checked
-from byzsim.types import Attack, Entry, Variant, collusion
+from byzsim.types import Attack, Spec, Variant, colluding
 
 
 @checked
@@ -14,16 +14,16 @@ def full_gradient_negation(*, kappa: NotNegative = 100.0) -> Attack:
         kappa: traced. krum 0.9.1: 100.
     Cost: a gradient over all data in every step, many times that of all workers' batches.
     Choices: in a training run L is over all workers' data, Byzantine ones included, with clean labels. Outside of one
-        `byzsim.attack(..., full_gradient=g)` says what the gradient is.
+        `byzsim.forge(..., full_gradient=g)` says what the gradient is.
     Raises:
         ValueError: outside of a training run without a full gradient.
     References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
         gradient descent", NeurIPS 2017 (the omniscient attack, from memory); krum 0.9.1.
     """
-    return collusion(lambda sent, byz, rnd: -kappa * rnd.full_gradient())
+    return colluding(lambda updates, byz, ctx: -kappa * ctx.full_gradient())
 
 
-ENTRY = Entry(
+SPEC = Spec(
     full_gradient_negation,
     source="Blanchard et al., NeurIPS 2017",
     traits=frozenset({"collusive", "full_gradient"}),

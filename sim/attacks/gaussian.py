@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops.random import normals
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack
+from byzsim.types import Attack, Context, Spec, State, Traced, Variant, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -24,21 +24,21 @@ def gaussian(*, sigma: Traced = 200.0, mode: Literal["replace", "add"] = "replac
     """
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
         byzantine = jnp.argsort(~byz)
 
         def forge(k, rows):
             i = byzantine[k]
-            noise = sigma * normals(jax.random.fold_in(rnd.key, i), sent.shape[1])
+            noise = sigma * normals(jax.random.fold_in(ctx.key, i), updates.shape[1])
             return rows.at[i].set(rows[i] + noise if mode == "add" else noise)
 
-        return jax.lax.fori_loop(0, byz.sum(), forge, sent), state
+        return jax.lax.fori_loop(0, byz.sum(), forge, updates), state
 
-    return attack(grads=grads, own=mode == "add")
+    return make_attack(grads=grads, reads_own_gradients=mode == "add")
 
 
-ENTRY = Entry(
+SPEC = Spec(
     gaussian,
     source="Li et al., FTL-IJCAI 2021, section 5.1",
     traits=frozenset({"stochastic"}),

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, State, attack
+from byzsim.types import Attack, Context, Spec, State, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -18,12 +18,12 @@ def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
     """
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
-        del byz, rnd
-        return jnp.full_like(sent, jnp.inf if sign == "plus" else -jnp.inf), state
+        del byz, ctx
+        return jnp.full_like(updates, jnp.inf if sign == "plus" else -jnp.inf), state
 
-    return attack(grads=grads, own=False)
+    return make_attack(grads=grads, reads_own_gradients=False)
 
 
-ENTRY = Entry(inf, source="byzfl", traits=frozenset({"collusive", "non_finite"}))
+SPEC = Spec(inf, source="byzfl", traits=frozenset({"collusive", "non_finite"}))

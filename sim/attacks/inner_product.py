@@ -4,7 +4,7 @@ from typing import Literal
 
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Traced, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -22,15 +22,15 @@ def inner_product(*, epsilon: Traced = 0.1, convention: Literal["negated", "one_
         manipulation", UAI 2019.
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        del rnd
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        del ctx
         times = -epsilon if convention == "negated" else 1 - epsilon
-        return times * masked_mean(sent, ~byz)
+        return times * masked_mean(updates, ~byz)
 
-    return collusion(vector)
+    return colluding(vector)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     inner_product,
     source="Xie et al., UAI 2019",
     traits=frozenset({"collusive"}),

@@ -1,6 +1,6 @@
 """Honest work on inverted labels."""
 
-from byzsim.types import Attack, Entry, Round, attack
+from byzsim.types import Attack, Context, Spec, make_attack
 from jaxtyping import Array, Int
 
 
@@ -12,11 +12,11 @@ def label_flip() -> Attack:
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Allen-Zhu et al., ICLR 2021, section 5.
     """
 
-    def labels(labels: Int[Array, "*b"], n_classes: int, rnd: Round) -> Int[Array, "*b"]:
-        del rnd
+    def labels(labels: Int[Array, "*b"], n_classes: int, ctx: Context) -> Int[Array, "*b"]:
+        del ctx
         return n_classes - 1 - labels
 
-    return attack(labels=labels)
+    return make_attack(labels=labels)
 
 
-ENTRY = Entry(label_flip, source="Li et al., FTL-IJCAI 2021, section 5.1", traits=frozenset({"data"}))
+SPEC = Spec(label_flip, source="Li et al., FTL-IJCAI 2021, section 5.1", traits=frozenset({"data"}))

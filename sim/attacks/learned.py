@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, masked_std, per_row
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Attack, Entry, Round, Traced, collusion
+from byzsim.types import Attack, Context, Spec, Traced, colluding
 from jaxtyping import Array, Bool, Float
 
 Objective = Literal["distance", "descent", "loss"]
@@ -45,17 +45,17 @@ def learned(
     Choices: where the gradient is zero or not finite (a rule that selects rows, and not ours), p moves towards mu
         instead, to 0.7 of its distance: what nobody picks is too far away. Starting points are projected, too. Of
         equal harm the first point of the first start is sent. Harm that is not finite counts as infinite: it has won.
-        Start i (from 0) that is drawn is jax.random.normal(jax.random.fold_in(rnd.key, i), (d,), float32).
+        Start i (from 0) that is drawn is jax.random.normal(jax.random.fold_in(ctx.key, i), (d,), float32).
     Raises:
         ValueError: for counts below 1.
     References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        mean = masked_mean(sent, ~byz)
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        mean = masked_mean(updates, ~byz)
         centre = mean if within == "distance" else jnp.zeros_like(mean)
-        radius = budget * jnp.where(byz, 0.0, per_row(lambda row: jnp.linalg.norm(row - centre), sent)).max()
-        slope = jax.value_and_grad(_harm(objective, sent, byz, mean, rnd))
+        radius = budget * jnp.where(byz, 0.0, per_row(lambda row: jnp.linalg.norm(row - centre), updates)).max()
+        slope = jax.value_and_grad(_harm(objective, updates, byz, mean, ctx))
 
         def project(p):
             length = jnp.linalg.norm(p - centre)
@@ -75,8 +75,12 @@ def learned(
 
         def run(i):
             # where to start: ALIE, inner product, then directions at random; select_n takes the i-th
-            noise = jax.random.normal(jax.random.fold_in(rnd.key, i), mean.shape, jnp.float32).astype(mean.dtype)
-            starts = (mean - z * masked_std(sent, ~byz, mean), -mean, centre + radius * noise / jnp.linalg.norm(noise))
+            noise = jax.random.normal(jax.random.fold_in(ctx.key, i), mean.shape, jnp.float32).astype(mean.dtype)
+            starts = (
+                mean - z * masked_std(updates, ~byz, mean),
+                -mean,
+                centre + radius * noise / jnp.linalg.norm(noise),
+            )
             start = project(jax.lax.select_n(jnp.minimum(i, 2), *starts))
             # steps + 1 points are looked at; the move from the last one is thrown away
             return jax.lax.scan(climb, (start, (-jnp.inf, start)), jnp.arange(steps + 1))[0][1]
@@ -84,22 +88,22 @@ def learned(
         values, points = jax.lax.map(run, jnp.arange(restarts))
         return points[values.argmax()]
 
-    return collusion(vector)
+    return colluding(vector)
 
 
-def _harm(objective: Objective, sent: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, rnd: Round):
+def _harm(objective: Objective, updates: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, ctx: Context):
     """A function: the vector that Byzantine workers send -> the harm it does."""
 
     def harm(p):
-        out = rnd.aggregate(jnp.where(byz[:, None], p, sent))
+        out = ctx.aggregate(jnp.where(byz[:, None], p, updates))
         match objective:
             case "distance":
                 return jnp.square(out - mean).sum()
             case "descent":
                 return -jnp.vdot(out, mean)
-        return rnd.loss_after(out)
+        return ctx.loss_after(out)
 
     return harm
 
 
-ENTRY = Entry(learned, source="byzsim", traits=frozenset({"collusive", "rule"}))
+SPEC = Spec(learned, source="byzsim", traits=frozenset({"collusive", "rule"}))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, weighted_sum
 from byzsim.ops.random import normals
 from byzsim.options import Count, Natural, checked
-from byzsim.types import Attack, Entry, Round, Variant, attack
+from byzsim.types import Attack, Context, Spec, Variant, make_attack
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -38,7 +38,7 @@ def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned",
     Choices: u takes the new mu. Before step 0, z is the unit vector of g_k - mean_i g_i with k the first honest
         worker: the direction has to start somewhere, and this needs no draw; at a warm-up of 1 it often makes that
         worker the target, or one near it. The authors draw it from N(0, I), with the same seed in every run: "drawn",
-        as jax.random.normal(rnd.key, (d,)) of step 0. unit(0) = 0. Ties go to the lowest index. t is the step. A place
+        as jax.random.normal(ctx.key, (d,)) of step 0. unit(0) = 0. Ties go to the lowest index. t is the step. A place
         beyond the last honest worker is the last one's. A rule that selects rows credits one of several copies, the one
         of lowest index (see `Info.weight`), which may be the honest worker's own.
     Raises:
@@ -48,36 +48,36 @@ def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned",
     """
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
         if target not in ("learned", "drawn"):
             place = 0 if target == "first" else target
-            if place >= len(sent):
-                raise ValueError(f"mimic: target={target} is no place among the honest of {len(sent)} workers")
+            if place >= len(updates):
+                raise ValueError(f"mimic: target={target} is no place among the honest of {len(updates)} workers")
             honest = jnp.argsort(byz, stable=True)
-            return jnp.broadcast_to(sent[honest[jnp.minimum(place, (~byz).sum() - 1)]], sent.shape), state
-        draw = functools.partial(normals, rnd.key, sent.shape[1]) if target == "drawn" else None
-        learned = _learn(sent, byz, state, rnd.step, draw)
-        state = State(*(jnp.where(rnd.step < warmup, new, old) for new, old in zip(learned, state, strict=True)))
-        return jnp.broadcast_to(sent[state.target], sent.shape), state
+            return jnp.broadcast_to(updates[honest[jnp.minimum(place, (~byz).sum() - 1)]], updates.shape), state
+        draw = functools.partial(normals, ctx.key, updates.shape[1]) if target == "drawn" else None
+        learned = _learn(updates, byz, state, ctx.step, draw)
+        state = State(*(jnp.where(ctx.step < warmup, new, old) for new, old in zip(learned, state, strict=True)))
+        return jnp.broadcast_to(updates[state.target], updates.shape), state
 
     def init(m: int, d: int) -> State:
         del m
         return State(jnp.zeros(d), jnp.zeros(d), jnp.int32(0))
 
-    return attack(grads=grads, init=init, own=False)
+    return make_attack(grads=grads, init=init, reads_own_gradients=False)
 
 
-def _learn(sent, byz, state, t, draw):
-    honest = masked_mean(sent, ~byz)
-    keep = (t / (t + 1)).astype(sent.dtype)
+def _learn(updates, byz, state, t, draw):
+    honest = masked_mean(updates, ~byz)
+    keep = (t / (t + 1)).astype(updates.dtype)
     mean = keep * state.mean + (1 - keep) * honest
-    start = draw() if draw else sent[jnp.argmin(byz)] - honest
+    start = draw() if draw else updates[jnp.argmin(byz)] - honest
     z = jnp.where(t == 0, _unit(start), state.z)
-    along = jnp.where(byz, 0.0, per_row(lambda row: jnp.vdot(row - mean, z), sent))
-    spread = weighted_sum(along, sent) - along.sum() * mean
+    along = jnp.where(byz, 0.0, per_row(lambda row: jnp.vdot(row - mean, z), updates))
+    spread = weighted_sum(along, updates) - along.sum() * mean
     z = _unit(keep * z + (1 - keep) * _unit(spread))
-    products = jnp.where(byz, -jnp.inf, per_row(lambda row: jnp.vdot(row, z), sent))
+    products = jnp.where(byz, -jnp.inf, per_row(lambda row: jnp.vdot(row, z), updates))
     return State(mean, z, jnp.argmax(products).astype(jnp.int32))
 
 
@@ -86,7 +86,7 @@ def _unit(vector: Float[Array, " d"]) -> Float[Array, " d"]:
     return vector / jnp.where(length > 0, length, 1.0)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     mimic,
     source="Karimireddy et al., ICLR 2022",
     traits=frozenset({"collusive", "stateful"}),

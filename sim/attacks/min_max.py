@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from byzsim.attacks._search import largest_step, perturbation, shift_terms
 from byzsim.ops import masked_mean, sq_distances
 from byzsim.options import Positive, checked
-from byzsim.types import Attack, Entry, Round, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -35,13 +35,13 @@ def min_max(
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        del rnd
-        mean = masked_mean(sent, ~byz)
-        p = perturbation(direction, sent, byz, mean)
-        a, b, c = shift_terms(sent, mean, p)
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        del ctx
+        mean = masked_mean(updates, ~byz)
+        p = perturbation(direction, updates, byz, mean)
+        a, b, c = shift_terms(updates, mean, p)
         both = ~byz[:, None] & ~byz
-        allowed = jnp.where(both, sq_distances(sent), 0.0).max()
+        allowed = jnp.where(both, sq_distances(updates), 0.0).max()
         roots = (b + jnp.sqrt(jnp.maximum(b * b + c * (allowed - a), 0.0))) / jnp.where(c > 0, c, 1.0)
         exact = jnp.where(byz, jnp.inf, roots).min()
 
@@ -51,10 +51,10 @@ def min_max(
         gamma = exact if search == "exact" else largest_step(fits, gamma0)
         return mean - jnp.where(c > 0, gamma, 0.0) * p
 
-    return collusion(vector)
+    return colluding(vector)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     min_max,
     source="Shejwalkar and Houmansadr, NDSS 2021",
     traits=frozenset({"collusive"}),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from byzsim.attacks._search import largest_step, perturbation, shift_terms
 from byzsim.ops import masked_mean, sq_distances
 from byzsim.options import Positive, checked
-from byzsim.types import Attack, Entry, Round, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -35,23 +35,23 @@ def min_sum(
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        del rnd
-        mean = masked_mean(sent, ~byz)
-        p = perturbation(direction, sent, byz, mean)
-        a, _, c = shift_terms(sent, mean, p)  # the sum of b over honest rows is 0
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        del ctx
+        mean = masked_mean(updates, ~byz)
+        p = perturbation(direction, updates, byz, mean)
+        a, _, c = shift_terms(updates, mean, p)  # the sum of b over honest rows is 0
         both = ~byz[:, None] & ~byz
-        sums = jnp.where(both, sq_distances(sent), 0.0).sum(axis=1)
+        sums = jnp.where(both, sq_distances(updates), 0.0).sum(axis=1)
         allowed = sums.max() if reference == "max" else jnp.where(byz, jnp.inf, sums).min()
         spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()
         exact = jnp.sqrt(jnp.maximum(allowed - spread, 0.0) / jnp.where(c > 0, n * c, 1.0))
         gamma = exact if search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
         return mean - jnp.where(c > 0, gamma, 0.0) * p
 
-    return collusion(vector)
+    return colluding(vector)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     min_sum,
     source="Shejwalkar and Houmansadr, NDSS 2021",
     traits=frozenset({"collusive"}),

@@ -1,7 +1,7 @@
 """Rows that are no numbers."""
 
 import jax.numpy as jnp
-from byzsim.types import Attack, Entry, Round, State, attack
+from byzsim.types import Attack, Context, Spec, State, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -12,12 +12,12 @@ def nan() -> Attack:
     """
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
-        del byz, rnd
-        return jnp.full_like(sent, jnp.nan), state
+        del byz, ctx
+        return jnp.full_like(updates, jnp.nan), state
 
-    return attack(grads=grads, own=False)
+    return make_attack(grads=grads, reads_own_gradients=False)
 
 
-ENTRY = Entry(nan, source="LPD-EPFL/ByzantineMomentum", traits=frozenset({"collusive", "non_finite"}))
+SPEC = Spec(nan, source="LPD-EPFL/ByzantineMomentum", traits=frozenset({"collusive", "non_finite"}))

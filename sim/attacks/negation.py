@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from byzsim.ops import per_row, weighted_sum
 from byzsim.ops.random import normals
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, State, Traced, Variant, attack, collusion
+from byzsim.types import Attack, Context, Spec, State, Traced, Variant, colluding, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -23,31 +23,31 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
             lowest index sends minus the sum of all other rows, honest and forged, and the other Byzantine workers
             send N(0, noise^2 I). Static.
         noise: standard deviation; traced; of the "code" only. 200 there.
-    Choices: the noise of worker i is `noise * jax.random.normal(jax.random.fold_in(rnd.key, i), (d,))`. Which of the
+    Choices: the noise of worker i is `noise * jax.random.normal(jax.random.fold_in(ctx.key, i), (d,))`. Which of the
         authors' workers negates is not known to us; the lowest index is our choice.
     References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
-    def paper(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        del rnd
-        return -factor * weighted_sum((~byz).astype(sent.dtype), sent)
+    def paper(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        del ctx
+        return -factor * weighted_sum((~byz).astype(updates.dtype), updates)
 
     def code(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
         def draw(i):
-            return noise * normals(jax.random.fold_in(rnd.key, i), sent.shape[1])
+            return noise * normals(jax.random.fold_in(ctx.key, i), updates.shape[1])
 
-        workers = jnp.arange(len(sent))
-        rows = jnp.where(byz[:, None], per_row(draw, workers), sent)
+        workers = jnp.arange(len(updates))
+        rows = jnp.where(byz[:, None], per_row(draw, workers), updates)
         negator = byz & (workers == jnp.argmax(byz))
-        others = weighted_sum((~negator).astype(sent.dtype), rows)
+        others = weighted_sum((~negator).astype(updates.dtype), rows)
         return jnp.where(negator[:, None], -others, rows), state
 
-    return collusion(paper) if reading == "paper" else attack(grads=code, own=False)
+    return colluding(paper) if reading == "paper" else make_attack(grads=code, reads_own_gradients=False)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     negation,
     source="Li et al., FTL-IJCAI 2021, section 5.1",
     traits=frozenset({"collusive"}),

@@ -1,11 +1,11 @@
 """No attack."""
 
-from byzsim.types import Attack, Entry, attack
+from byzsim.types import Attack, Spec, make_attack
 
 
 def none() -> Attack:
     """Byzantine workers do honest work: the run without attack."""
-    return attack()
+    return make_attack()
 
 
-ENTRY = Entry(none, source="the honest run")
+SPEC = Spec(none, source="the honest run")

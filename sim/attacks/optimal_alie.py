@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from byzsim.attacks._search import LINE_SEARCHES, harm_of, line_maximize
+from byzsim.attacks._search import LINE_SEARCHES, deviation_from_honest_mean, line_maximize
 from byzsim.ops import masked_mean, masked_std
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -31,17 +31,20 @@ def optimal_alie(
         Baruch, Baruch, Goldberg, NeurIPS 2019.
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        mean = masked_mean(sent, ~byz)
-        sigma = masked_std(sent, ~byz, mean, ddof=ddof)
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        mean = masked_mean(updates, ~byz)
+        sigma = masked_std(updates, ~byz, mean, ddof=ddof)
         towards = sigma if sign == "plus" else -sigma
-        x = line_maximize(lambda x: harm_of(mean + x * towards, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
+        x = line_maximize(
+            lambda x: deviation_from_honest_mean(mean + x * towards, updates, byz, ctx.aggregate),
+            **LINE_SEARCHES[search],
+        )
         return mean + x * towards
 
-    return collusion(vector)
+    return colluding(vector)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     optimal_alie,
     source="El Mhamdi et al., ICLR 2021 (code)",
     revision=2,

@@ -3,10 +3,10 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.attacks._search import LINE_SEARCHES, harm_of, line_maximize
+from byzsim.attacks._search import LINE_SEARCHES, deviation_from_honest_mean, line_maximize
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -30,16 +30,18 @@ def optimal_inner_product(
         Xie, Koyejo, Gupta, UAI 2019.
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        mean = masked_mean(sent, ~byz)
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        mean = masked_mean(updates, ~byz)
         start = jnp.zeros_like(mean) if convention == "negated" else mean
-        x = line_maximize(lambda x: harm_of(start - x * mean, sent, byz, rnd.aggregate), **LINE_SEARCHES[search])
+        x = line_maximize(
+            lambda x: deviation_from_honest_mean(start - x * mean, updates, byz, ctx.aggregate), **LINE_SEARCHES[search]
+        )
         return start - x * mean
 
-    return collusion(vector)
+    return colluding(vector)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     optimal_inner_product,
     source="El Mhamdi et al., ICLR 2021 (code)",
     revision=2,

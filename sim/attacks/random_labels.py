@@ -1,7 +1,7 @@
 """Honest work on labels drawn at random."""
 
 import jax
-from byzsim.types import Attack, Entry, Round, attack
+from byzsim.types import Attack, Context, Spec, make_attack
 from jaxtyping import Array, Int
 
 
@@ -11,15 +11,15 @@ def random_labels() -> Attack:
         y ~ U{0, ..., C - 1}
 
     Choices: classes are those that are there, as in `label_flip`. All labels of a step are one draw,
-        `jax.random.randint(rnd.key, labels.shape, 0, n_classes)`; the true label may come up.
+        `jax.random.randint(ctx.key, labels.shape, 0, n_classes)`; the true label may come up.
     References: the label attack of Xie, Koyejo, Gupta, "Zeno", ICML 2019, is the flip; random ones are from data
         poisoning, for instance Zhang, Bengio, Hardt, Recht, Vinyals, ICLR 2017.
     """
 
-    def labels(labels: Int[Array, "*b"], n_classes: int, rnd: Round) -> Int[Array, "*b"]:
-        return jax.random.randint(rnd.key, labels.shape, 0, n_classes, labels.dtype)
+    def labels(labels: Int[Array, "*b"], n_classes: int, ctx: Context) -> Int[Array, "*b"]:
+        return jax.random.randint(ctx.key, labels.shape, 0, n_classes, labels.dtype)
 
-    return attack(labels=labels)
+    return make_attack(labels=labels)
 
 
-ENTRY = Entry(random_labels, source="after Zhang et al., ICLR 2017", traits=frozenset({"data", "stochastic"}))
+SPEC = Spec(random_labels, source="after Zhang et al., ICLR 2017", traits=frozenset({"data", "stochastic"}))

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from byzsim.attacks._search import alie_z
 from byzsim.ops import masked_mean, norms
-from byzsim.ops.rows import divided
+from byzsim.ops.rows import safe_divide
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, Traced, Variant, collusion
+from byzsim.types import Attack, Context, Spec, Traced, Variant, colluding
 from jaxtyping import Array, Bool, Float
 
 
@@ -24,7 +24,7 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         lamb: share of the last aggregate in the reference; traced. CRYPTO-KU: 0.9.
         z: length of the perturbation, in gradient units, traced. None: ALIE's z_max (see `alie`), from m and the
             real n_byz, not below 0.
-    Choices: a is `rnd.previous`, 0 in the first step. Whenever all of a is 0, r = mu (CRYPTO-KU's code does so in the
+    Choices: a is `ctx.previous`, 0 in the first step. Whenever all of a is 0, r = mu (CRYPTO-KU's code does so in the
         first step; it matters only for lamb = 1) and v = (1 - pi) mu. Where r or q is 0 (q: d = 1, or all entries of r
         equal) its unit vector is 0 and the perturbation shorter than z; in float32 a q of rounding errors need not be
         0. CRYPTO-KU divides by the norm of the turned vector once more, which is 1. With few attackers z_max is 0, and
@@ -33,9 +33,9 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         in federated learning", IEEE TIFS 2024 (arXiv 2208.09894); github CRYPTO-KU/FL-Byzantine-Library.
     """
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        assert rnd.previous is not None
-        last, mean = rnd.previous, masked_mean(sent, ~byz)
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        assert ctx.previous is not None
+        last, mean = ctx.previous, masked_mean(updates, ~byz)
         reference = _unit(jnp.where((last == 0).all(), mean, lamb * last + (1 - lamb) * mean))
         ones = jnp.ones_like(mean)
         aside = _unit(ones - jnp.vdot(ones, reference) * reference)
@@ -45,16 +45,16 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
         forged = place + length * (jnp.sin(turn) * aside + jnp.cos(turn) * reference)
         return forged
 
-    return collusion(vector)
+    return colluding(vector)
 
 
 def _unit(vector: Float[Array, " d"]) -> Float[Array, " d"]:
     """The vector at length 1; zero stays zero."""
     length = norms(vector[None])
-    return divided(vector[None], jnp.where(length > 0, length, 1.0))[0]
+    return safe_divide(vector[None], jnp.where(length > 0, length, 1.0))[0]
 
 
-ENTRY = Entry(
+SPEC = Spec(
     rop,
     source="Ozfatura et al., IEEE TIFS 2024",
     traits=frozenset({"collusive"}),

@@ -4,7 +4,7 @@ from typing import Literal
 
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, attack, collusion
+from byzsim.types import Attack, Spec, Traced, Variant, colluding, make_attack
 
 
 @checked
@@ -23,11 +23,11 @@ def safeguard_attack(*, c: Traced = 0.4, of: Literal["own", "mean"] = "own") -> 
     """
 
     if of == "own":
-        return attack(grads=lambda sent, byz, state, rnd: (-c * sent, state))
-    return collusion(lambda sent, byz, rnd: -c * masked_mean(sent, ~byz))
+        return make_attack(grads=lambda updates, byz, state, ctx: (-c * updates, state))
+    return colluding(lambda updates, byz, ctx: -c * masked_mean(updates, ~byz))
 
 
-ENTRY = Entry(
+SPEC = Spec(
     safeguard_attack,
     source="Allen-Zhu et al., ICLR 2021",
     variants=(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Traced, Variant, attack, collusion
+from byzsim.types import Attack, Spec, Traced, Variant, colluding, make_attack
 
 
 @checked
@@ -20,11 +20,11 @@ def scaling(*, factor: Traced = 1e10, of: Literal["own", "mean"] = "own") -> Att
     """
 
     if of == "own":
-        return attack(grads=lambda sent, byz, state, rnd: (factor * sent, state))
-    return collusion(lambda sent, byz, rnd: factor * masked_mean(sent, ~byz))
+        return make_attack(grads=lambda updates, byz, state, ctx: (factor * updates, state))
+    return colluding(lambda updates, byz, ctx: factor * masked_mean(updates, ~byz))
 
 
-ENTRY = Entry(
+SPEC = Spec(
     scaling,
     source="Li et al., FTL-IJCAI 2021, section 5.1",
     variants=(

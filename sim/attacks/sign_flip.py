@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from byzsim.ops import masked_mean
 from byzsim.options import checked
-from byzsim.types import Attack, Entry, Round, Variant, attack, collusion
+from byzsim.types import Attack, Context, Spec, Variant, colluding, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -23,16 +23,16 @@ def sign_flip(*, of: Literal["own", "mean", "first"] = "own") -> Attack:
     """
 
     if of == "own":
-        return attack(grads=lambda sent, byz, state, rnd: (-sent, state))
+        return make_attack(grads=lambda updates, byz, state, ctx: (-updates, state))
 
-    def vector(sent: Float[Array, "m d"], byz: Bool[Array, " m"], rnd: Round) -> Float[Array, " d"]:
-        del rnd
-        return -(masked_mean(sent, ~byz) if of == "mean" else sent[jnp.argmax(byz)])
+    def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
+        del ctx
+        return -(masked_mean(updates, ~byz) if of == "mean" else updates[jnp.argmax(byz)])
 
-    return collusion(vector, own=of == "first")
+    return colluding(vector, reads_own_gradients=of == "first")
 
 
-ENTRY = Entry(
+SPEC = Spec(
     sign_flip,
     source="Allen-Zhu et al., ICLR 2021, section 5",
     variants=(

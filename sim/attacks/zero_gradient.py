@@ -1,7 +1,7 @@
 """Nothing at all."""
 
 import jax.numpy as jnp
-from byzsim.types import Attack, Entry, Round, State, attack
+from byzsim.types import Attack, Context, Spec, State, make_attack
 from jaxtyping import Array, Bool, Float
 
 
@@ -13,12 +13,12 @@ def zero_gradient() -> Attack:
     """
 
     def grads(
-        sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
-        del byz, rnd
-        return jnp.zeros_like(sent), state
+        del byz, ctx
+        return jnp.zeros_like(updates), state
 
-    return attack(grads=grads, own=False)
+    return make_attack(grads=grads, reads_own_gradients=False)
 
 
-ENTRY = Entry(zero_gradient, source="Allen-Zhu et al., ICLR 2021, section 5", traits=frozenset({"collusive"}))
+SPEC = Spec(zero_gradient, source="Allen-Zhu et al., ICLR 2021, section 5", traits=frozenset({"collusive"}))

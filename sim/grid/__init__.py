@@ -1,29 +1,29 @@
-"""Many cells through one compiled program: spread over devices, on each one at a time, or several under vmap.
+"""Many runs through one compiled program: spread over devices, on each one at a time, or several under vmap.
 
-`planning`: which cells share a program, and what varies between them; `programs`: the compiled start and epoch;
-`placement`: arrays on devices and processes; `running`: batches of cells, epoch after epoch; `memory`: how many cells
+`planning`: which runs share a program, and what varies between them; `programs`: the compiled start and epoch;
+`placement`: arrays on devices and processes; `running`: batches of runs, epoch after epoch; `memory`: how many runs
 fit on a device; `snapshots`: a run's state to go on from; `history`: its measurements as a curve.
 """
 
-from byzsim.engine import Knobs
-from byzsim.grid.history import Curve
-from byzsim.grid.memory import chunk_within, largest_fitting
-from byzsim.grid.placement import everywhere
+from byzsim.engine import DynamicConfig
+from byzsim.grid.history import History
+from byzsim.grid.memory import largest_fitting, planned_runs_per_device
+from byzsim.grid.placement import replicate
 from byzsim.grid.planning import Call, Group, call, plan
 from byzsim.grid.running import run
-from byzsim.grid.snapshots import Snapshot, template
+from byzsim.grid.snapshots import Snapshot, snapshot_spec
 
 __all__ = [
     "Call",
-    "Curve",
+    "DynamicConfig",
     "Group",
-    "Knobs",
+    "History",
     "Snapshot",
     "call",
-    "chunk_within",
-    "everywhere",
     "largest_fitting",
     "plan",
+    "planned_runs_per_device",
+    "replicate",
     "run",
-    "template",
+    "snapshot_spec",
 ]

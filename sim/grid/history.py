@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from byzsim.engine import Facts, Measured
+from byzsim.engine import EpochMetrics, StepMetrics
 
 
-class Curve(NamedTuple):
-    """One run's measurements after each epoch; all (epochs,), numbers as in `engine.Measured` and `engine.Facts`."""
+class History(NamedTuple):
+    """A run's measurements after each epoch, all (epochs,): `engine.EpochMetrics` and `engine.StepMetrics`."""
 
     accuracy: np.ndarray
     loss: np.ndarray
@@ -29,8 +29,8 @@ class Curve(NamedTuple):
     diverged, of the parameters"""
 
 
-def curve(measured: Sequence[Measured], params: np.ndarray, i: int, epochs: int) -> Curve:
-    """Cell i's curve, NaN from its first diverged epoch on, and for epochs that were not worth running."""
+def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs: int) -> History:
+    """Run i's history, NaN from its first diverged epoch on, and for epochs that were not worth running."""
     diverged = [bool(m.diverged[i]) for m in measured]
     first = diverged.index(True) if any(diverged) else None
 
@@ -41,10 +41,10 @@ def curve(measured: Sequence[Measured], params: np.ndarray, i: int, epochs: int)
         return values
 
     own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
-    own |= {name: series([getattr(m.facts, name) for m in measured]) for name in Facts._fields}
+    own |= {name: series([getattr(m.step_metrics, name) for m in measured]) for name in StepMetrics._fields}
     end = None if first is None else first + 1
     digested = [values for name, values in own.items() if name != "clipped"]  # which older records do not have
-    return Curve(**own, diverged=end is not None, diverged_epoch=end, digest=digest(digested, params, end))
+    return History(**own, diverged=end is not None, diverged_epoch=end, digest=digest(digested, params, end))
 
 
 def digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:

@@ -7,26 +7,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import spread
-from byzsim.engine import Data, Measured
+from byzsim import worker_sharding
+from byzsim.engine import Data, EpochMetrics
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 
-def everywhere(data: Data, devices: Sequence[jax.Device], per_cell: int = 1) -> Data:
+def replicate(data: Data, devices: Sequence[jax.Device], devices_per_run: int = 1) -> Data:
     """Data on all of these devices, of all processes, from arrays that each process has; `run` copies it no more."""
-    return placed(data, mesh_of(devices, per_cell))
+    return place(data, mesh_of(devices, devices_per_run))
 
 
-def mesh_of(devices: Sequence[jax.Device], per_cell: int) -> Mesh:
-    """Cells over the devices, or over groups of `per_cell` of them."""
-    if per_cell == 1:
-        return Mesh(np.array(devices), ("cells",))
-    return Mesh(np.array(devices).reshape(-1, per_cell), ("cells", spread.WORKERS))
+def mesh_of(devices: Sequence[jax.Device], devices_per_run: int) -> Mesh:
+    """Runs over the devices, or over groups of `devices_per_run` of them."""
+    if devices_per_run == 1:
+        return Mesh(np.array(devices), ("runs",))
+    return Mesh(np.array(devices).reshape(-1, devices_per_run), ("runs", worker_sharding.WORKERS))
 
 
-def placed(tree: Any, mesh: Mesh, *axes: str) -> Any:
+def place(tree: Any, mesh: Mesh, *axes: str) -> Any:
     """Arrays that each process has, each putting its own devices' part there."""
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
     return jax.tree.map(lambda leaf: put(leaf, sharding), tree)
@@ -40,7 +40,7 @@ def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
-def fetched(tree: Any) -> Any:
+def fetch(tree: Any) -> Any:
     """Arrays on the host of every process."""
     return jax.tree.map(_whole, jax.block_until_ready(tree))  # a collective would not wait for ever
 
@@ -49,7 +49,7 @@ def _whole(leaf: jax.Array) -> np.ndarray:
     """Gathered in parts of at most `GATHERED` bytes, unless one entry of the leading axis has more."""
     if leaf.is_fully_addressable:
         return jax.device_get(leaf)
-    count = min(max(GATHERED * len(leaf) // max(leaf.nbytes, 1), 1), len(leaf))
+    count = min(max(GATHER_CHUNK_BYTES * len(leaf) // max(leaf.nbytes, 1), 1), len(leaf))
     whole = np.empty(leaf.shape, leaf.dtype)
     for start in range(0, len(leaf), count):
         first = min(start, len(leaf) - count)
@@ -63,18 +63,18 @@ def _part(leaf: jax.Array, first: Int[Array, ""], count: int) -> jax.Array:
     return jax.lax.dynamic_slice_in_dim(leaf, first, count)
 
 
-def fetched_numbers(measured: Measured) -> Measured:
-    """The same for numbers, one for each cell, in one collective."""
+def fetch_numbers(measured: EpochMetrics) -> EpochMetrics:
+    """The same for numbers, one for each run, in one collective."""
     leaves, form = jax.tree.flatten(measured)
     if leaves[0].is_fully_addressable:
         return jax.device_get(measured)
-    rows = zip(leaves, fetched(_side_by_side(leaves)), strict=True)
+    rows = zip(leaves, fetch(_stack_leaves(leaves)), strict=True)
     return form.unflatten([row.astype(leaf.dtype) for leaf, row in rows])
 
 
 @jax.jit
-def _side_by_side(leaves: Sequence[jax.Array]) -> jax.Array:
+def _stack_leaves(leaves: Sequence[jax.Array]) -> jax.Array:
     return jnp.stack([leaf.astype(jnp.float32) for leaf in leaves])
 
 
-GATHERED = 2**26  # bytes that a collective puts on every device
+GATHER_CHUNK_BYTES = 2**26  # bytes that a collective puts on every device

@@ -1,4 +1,4 @@
-"""Models (Flax). To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list.
+"""Models (Flax). To add one: a file here that ends in `SPEC = Spec(...)`, and its name in this import list.
 
 A model's factory takes `n_classes` and its own keyword-only options; the module maps images (n, h, w) or
 (n, h, w, c), uint8 from 0 to 255, to logits (n, n_classes).
@@ -6,6 +6,6 @@ Of its collections `params` is trained; others stay as `init` makes them.
 """
 
 from byzsim.models import lenet, mlp, resnet20, softmax
-from byzsim.types import Entry
+from byzsim.types import Spec
 
-MODELS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}
+MODELS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from byzsim.models._layers import ACTIVATIONS, ConvPool, unit_images
 from byzsim.options import checked
-from byzsim.types import Entry
+from byzsim.types import Spec
 from jaxtyping import Array, Float, UInt8
 
 
@@ -43,4 +43,4 @@ def lenet(*, n_classes: int, padding: Literal[0, 2] = 2, activation: Literal["re
     return LeNet(n_classes, padding, activation)
 
 
-ENTRY = Entry(lenet, source="LeCun et al., Proc. IEEE 1998")
+SPEC = Spec(lenet, source="LeCun et al., Proc. IEEE 1998")

@@ -5,7 +5,7 @@ from typing import Literal
 import flax.linen as nn
 from byzsim.models._layers import ACTIVATIONS, unit_images
 from byzsim.options import Count, checked
-from byzsim.types import Entry
+from byzsim.types import Spec
 from jaxtyping import Array, Float, UInt8
 
 
@@ -33,4 +33,4 @@ def mlp(*, n_classes: int, hidden: Count = 100, activation: Literal["relu", "sig
     return MLP(n_classes, hidden, activation)
 
 
-ENTRY = Entry(mlp, source="LPD-EPFL/ByzantineMomentum")
+SPEC = Spec(mlp, source="LPD-EPFL/ByzantineMomentum")

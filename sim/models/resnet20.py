@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from byzsim.models._layers import unit_images
 from byzsim.options import Count, checked
-from byzsim.types import Entry
+from byzsim.types import Spec
 from jaxtyping import Array, Float, UInt8
 
 
@@ -63,4 +63,4 @@ def resnet20(*, n_classes: int, groups: Count = 8) -> ResNet20:
     return ResNet20(n_classes, groups)
 
 
-ENTRY = Entry(resnet20, source="He et al., CVPR 2016")
+SPEC = Spec(resnet20, source="He et al., CVPR 2016")

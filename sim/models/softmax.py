@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 from byzsim.models._layers import unit_images
-from byzsim.types import Entry
+from byzsim.types import Spec
 from jaxtyping import Array, Float, UInt8
 
 
@@ -20,4 +20,4 @@ def softmax(*, n_classes: int) -> Softmax:
     return Softmax(n_classes)
 
 
-ENTRY = Entry(softmax, source="multinomial logistic regression")
+SPEC = Spec(softmax, source="multinomial logistic regression")

@@ -1,8 +1,8 @@
-"""Modifiers of attacks. To add one: a file here that ends in `ENTRY = Entry(...)`, and its name in this import list."""
+"""Modifiers of attacks. To add one: a file here that ends in `SPEC = Spec(...)`, and its name in this import list."""
 
 from byzsim.modifiers import (
     burst,
 )
-from byzsim.types import Entry
+from byzsim.types import Spec
 
-MODIFIERS: dict[str, Entry] = {name: module.ENTRY for name, module in list(vars().items()) if hasattr(module, "ENTRY")}
+MODIFIERS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from byzsim.options import Count, Natural, checked
-from byzsim.types import Attack, Entry, Modifier, Round, State
+from byzsim.types import Attack, Context, Modifier, Spec, State
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -26,22 +26,22 @@ def burst(*, on: Count = 10, off: Natural = 10, first: Natural = 0) -> Modifier:
         lengths here are ours.
     """
 
-    def active(rnd: Round) -> Bool[Array, ""]:
-        return (rnd.step >= first) & ((rnd.step - first) % (on + off) < on)
+    def active(ctx: Context) -> Bool[Array, ""]:
+        return (ctx.step >= first) & ((ctx.step - first) % (on + off) < on)
 
     def wrap(inner: Attack) -> Attack:
-        def labels(labels: Int[Array, "*b"], n_classes: int, rnd: Round) -> Int[Array, "*b"]:
-            return jnp.where(active(rnd), inner.labels(labels, n_classes, rnd), labels)
+        def labels(labels: Int[Array, "*b"], n_classes: int, ctx: Context) -> Int[Array, "*b"]:
+            return jnp.where(active(ctx), inner.labels(labels, n_classes, ctx), labels)
 
         def grads(
-            sent: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, rnd: Round
+            updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
         ) -> tuple[Float[Array, "m d"], State]:
-            forged, state = inner.grads(sent, byz, state, rnd)
-            return jax.lax.select(jnp.broadcast_to(active(rnd), sent.shape), forged, sent), state
+            forged, state = inner.grads(updates, byz, state, ctx)
+            return jax.lax.select(jnp.broadcast_to(active(ctx), updates.shape), forged, updates), state
 
         return Attack(inner.init, labels, grads)
 
     return wrap
 
 
-ENTRY = Entry(burst, source="after Allen-Zhu et al., ICLR 2021")
+SPEC = Spec(burst, source="after Allen-Zhu et al., ICLR 2021")

@@ -9,8 +9,17 @@ top eigenvectors; `krum`: its scores; `sets`: groups and subsets of workers; `ra
 """
 
 from byzsim.ops.distances import gram, sq_distances
-from byzsim.ops.order import median, middle_ranks, midpoint, order_statistics, preference, ranks, sorted_rows, window_of
-from byzsim.ops.rows import masked_mean, masked_std, norms, per_row, row_sum, share, usable_rows, weighted_sum
+from byzsim.ops.order import (
+    median,
+    middle_ranks,
+    midpoint,
+    order_statistics,
+    rank_by_score,
+    ranks,
+    sorted_rows,
+    trimmed_mean_and_weights,
+)
+from byzsim.ops.rows import masked_mean, masked_std, norms, per_row, row_sum, uniform_weights, usable_rows, weighted_sum
 
 __all__ = [
     "gram",
@@ -22,14 +31,14 @@ __all__ = [
     "norms",
     "order_statistics",
     "per_row",
-    "preference",
+    "rank_by_score",
     "ranks",
     "row_sum",
-    "share",
     "sorted_rows",
     "sq_distances",
+    "trimmed_mean_and_weights",
+    "uniform_weights",
     "usable_rows",
     "weighted_sum",
-    "window_of",
 ]
 """For rules and attacks of one's own: docs/fast-rules.md. All else may change its name."""

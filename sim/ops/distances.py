@@ -30,7 +30,7 @@ def gram(
 
     def in_blocks(grads):
         d = grads.shape[1]
-        width = min(d, COLUMNS)
+        width = min(d, GRAM_BLOCK_COLUMNS)
 
         def add(total, start):
             return total + at_once(jax.lax.dynamic_slice_in_dim(grads, start, width, axis=1)), None
@@ -40,7 +40,7 @@ def gram(
     return blocked(in_blocks, at_once, grads)
 
 
-COLUMNS = 2048  # of a block
+GRAM_BLOCK_COLUMNS = 2048  # of a block
 
 
 def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
@@ -61,7 +61,7 @@ def sq_distances(grads: Float[Array, "m d"]) -> Float[Array, "m m"]:
     return jnp.where(usable[:, None] & usable[None, :], squared, jnp.inf)
 
 
-def powered(squared: Float[Array, "*n"], power: Literal[1, 2, 4]) -> Float[Array, "*n"]:
+def pow_from_squared(squared: Float[Array, "*n"], power: Literal[1, 2, 4]) -> Float[Array, "*n"]:
     """Distances to a power, from squared ones; beyond float32 +inf. Derivative 0, not NaN, where a distance is 0."""
     if power == 1:
         return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops.distances import powered
+from byzsim.ops.distances import pow_from_squared
 from jaxtyping import Array, Bool, Float, Int
 
 KrumDefinition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "torchjd", "epfml", "ndss21", "alie"]
@@ -30,7 +30,7 @@ def krum_scores(
     r is how many rows are `alive`, p and k are those of `KRUM`. Of `sq_distances`, O(m^2 log m).
     """
     power, fewer = KRUM[definition]
-    distances = jnp.where(alive & alive[:, None], powered(squared, power), jnp.inf)
+    distances = jnp.where(alive & alive[:, None], pow_from_squared(squared, power), jnp.inf)
     return jnp.where(alive, _nearest_sum(_to_others(distances), alive.sum() - f - fewer), jnp.inf)
 
 
@@ -44,7 +44,7 @@ def krum_winners(
     power, fewer = KRUM[definition]
     squared = jax.lax.stop_gradient(jnp.minimum(squared, squared.T))  # ties of a pair nearest to each other are exact
     usable = jnp.isfinite(jnp.diagonal(squared))
-    distances = powered(squared, power)
+    distances = pow_from_squared(squared, power)
 
     def pick(near, alive):  # near: each row's distances to the others that are alive, upwards, then +inf
         score = _nearest_sum(near, alive.sum() - f - fewer)

@@ -145,7 +145,7 @@ def _by_columns(
     d = grads.shape[1]
     if not d:
         return jnp.zeros((k, 0), grads.dtype)
-    width = min(d, SORTED)
+    width = min(d, SORT_BLOCK_COLUMNS)
 
     def put(i, out):
         start = jnp.minimum(i * width, d - width)
@@ -155,7 +155,7 @@ def _by_columns(
     return jax.lax.fori_loop(0, -(-d // width), put, jnp.zeros((k, d), grads.dtype))
 
 
-SORTED = 128  # columns of a block: 1,000 rows of it fit into half a megabyte
+SORT_BLOCK_COLUMNS = 128  # columns of a block: 1,000 rows of it fit into half a megabyte
 
 
 def _bitonic(rows: Float[Array, "m w"]) -> Float[Array, "n w"]:
@@ -213,7 +213,7 @@ def at_rank(ordered: Float[Array, "m d"], rank: Int[Array, "*d"] | int) -> Float
     return jnp.take_along_axis(ordered, jnp.broadcast_to(rank, (1, ordered.shape[1])), axis=0, mode="clip")[0]
 
 
-def window(
+def rank_window_mean(
     ordered: Float[Array, "m d"], start: Int[Array, "*d"] | int, count: Int[Array, ""] | int
 ) -> Float[Array, " d"]:
     """Mean of `count` of the `sorted_rows` from rank `start` on, column by column, summed upwards; one read.
@@ -227,40 +227,42 @@ def window(
     return inside / count
 
 
-def window_share(
+def rank_window_weights(
     grads: Float[Array, "m d"],
     ordered: Float[Array, "m d"],
     start: Int[Array, "*d"] | int,
     count: Int[Array, ""] | int,
 ) -> Float[Array, " m"]:
-    """Each row's share in the windows of `window`, ends included (`share_within`); one read."""
-    return share_within(grads, at_rank(ordered, start), at_rank(ordered, start + count - 1))
+    """Each row's share in the windows of `rank_window_mean`, ends included (`weights_within`); one read."""
+    return weights_within(grads, at_rank(ordered, start), at_rank(ordered, start + count - 1))
 
 
-def window_of(
+def trimmed_mean_and_weights(
     grads: Float[Array, "m d"], start: Int[Array, ""] | int, count: Int[Array, ""] | int
 ) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-    """`window` and `window_share` of rows in any order, for the same ranks in all columns.
+    """`rank_window_mean` and `rank_window_weights` of rows in any order, for the same ranks in all columns.
 
     Up to `NETWORKS` rows by three sorting networks with one row each to give: in less time than all rows in order.
 
     >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
-    >>> trimmed_mean, weight = window_of(grads, 1, 1)  # of m = 3 without the f = 1 smallest and largest
+    >>> trimmed_mean, weight = trimmed_mean_and_weights(grads, 1, 1)  # of m = 3 without the f = 1 smallest and largest
     >>> print(trimmed_mean, weight)
     [2. 6.] [0.  0.5 0.5]
     """
     if len(grads) > NETWORKS:
         ordered = sorted_rows(grads)
-        return window(ordered, start, count), window_share(grads, ordered, start, count)
+        return rank_window_mean(ordered, start, count), rank_window_weights(grads, ordered, start, count)
     rank, last = jnp.arange(len(grads)), start + count - 1
     inside = ranked_sum(grads, (start <= rank) & (rank <= last))
-    return inside / count, share_within(grads, ranked_sum(grads, rank == start), ranked_sum(grads, rank == last))
+    return inside / count, weights_within(grads, ranked_sum(grads, rank == start), ranked_sum(grads, rank == last))
 
 
 NETWORKS = 64  # rows: beyond, three networks take as long as the bitonic sorter, and seconds to compile
 
 
-def nearest_start(ordered: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""]) -> Int[Array, " d"]:
+def nearest_window_start(
+    ordered: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""]
+) -> Int[Array, " d"]:
     """Where the window of the `count` >= 1 sorted values nearest to `centre` starts; of equally near ones the smaller.
 
     The nearest values are neighbours in the order, so the window moves up while the next value above it is nearer than
@@ -275,7 +277,7 @@ def nearest_start(ordered: Float[Array, "m d"], centre: Float[Array, " d"], coun
     return row_sum(moves, jnp.arange(m), ordered)
 
 
-def share_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " m"]:
+def weights_within(grads: Float[Array, "m d"], low: Float[Array, " d"], high: Float[Array, " d"]) -> Float[Array, " m"]:
     """Each row's share of all entries from `low` to `high`, both included; NaN counts as +inf. One read."""
 
     def hits(row):
@@ -314,10 +316,10 @@ def ranks(values: Float[Array, "*n m"] | Int[Array, "*n m"]) -> Int[Array, "*n m
     return jnp.argsort(jnp.argsort(values, axis=-1, stable=True), axis=-1, stable=True)
 
 
-def preference(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Array, " m"]:
+def rank_by_score(score: Float[Array, " m"], usable: Bool[Array, " m"]) -> Int[Array, " m"]:
     """Place of each row, from 0 for the smallest score; of equal scores `usable` rows come first, then low indices.
 
-    >>> print(preference(jnp.array([0.3, 0.1, 0.3]), usable=jnp.array([False, True, True])))
+    >>> print(rank_by_score(jnp.array([0.3, 0.1, 0.3]), usable=jnp.array([False, True, True])))
     [2 0 1]
     """
     return jnp.argsort(jnp.lexsort((jnp.arange(len(score)), ~usable, score)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import spread
+from byzsim import worker_sharding
 from jaxtyping import Array, Bool, Float, Num
 
 HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
@@ -24,7 +24,7 @@ def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
     return jnp.isfinite(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST))
 
 
-def divided(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, "m d"]:
+def safe_divide(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, "m d"]:
     """g_i / by_i, each by_i finite and above 0. One read.
 
     By way of a power of two: XLA multiplies by 1 / by_i, which it flushes to 0 for a by_i above 8.5e37.
@@ -69,7 +69,7 @@ def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
     largest = jax.lax.stop_gradient(jnp.abs(row).max())
     finite = jnp.isfinite(largest)
     scale = jnp.where(finite & (largest > 0), largest, 1.0)
-    unit = divided(jnp.where(finite, row, 0.0)[None], scale[None])
+    unit = safe_divide(jnp.where(finite, row, 0.0)[None], scale[None])
     squares = jnp.vdot(unit, unit, precision=HIGHEST)
     relative = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
     return jnp.where(finite, scale * relative, jnp.inf)
@@ -86,7 +86,7 @@ def row_sum(term: Callable[..., Num[Array, " d"]], *arrays: Array) -> Num[Array,
     [-1.  3.]
     """
     m = len(arrays[0])
-    at_once = min(m, UNROLLED)
+    at_once = min(m, UNROLL_ROWS)
     first = m % at_once or at_once
 
     def some(start, count):
@@ -97,7 +97,7 @@ def row_sum(term: Callable[..., Num[Array, " d"]], *arrays: Array) -> Num[Array,
     return jax.lax.scan(lambda total, start: (total + some(start, at_once), None), some(0, first), starts)[0]
 
 
-UNROLLED = 32  # rows in one loop: beyond, compiling takes longer and nothing is gained
+UNROLL_ROWS = 32  # rows in one loop: beyond, compiling takes longer and nothing is gained
 
 
 def per_row(f: Callable[..., Array], *arrays: Array) -> Array:
@@ -130,7 +130,7 @@ def times(w: Float[Array, ""], row: Float[Array, " d"]) -> Float[Array, " d"]:
     return jnp.where(w == 0, 0.0, w * jnp.where(w == 0, 0.0, row))
 
 
-def mix(weights: Float[Array | np.ndarray, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
+def mix_rows(weights: Float[Array | np.ndarray, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
     """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
     usable, weights = usable_rows(grads), weights.astype(grads.dtype, copy=False)
 
@@ -143,10 +143,10 @@ def mix(weights: Float[Array | np.ndarray, "k m"], grads: Float[Array, "m d"]) -
     return jnp.where(spoilt[:, None], jnp.nan, out)
 
 
-def share(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
+def uniform_weights(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
     """Equal weights on the rows of `mask`, summing to 1; all zero if it is empty.
 
-    >>> print(share(jnp.array([True, False, True])))
+    >>> print(uniform_weights(jnp.array([True, False, True])))
     [0.5 0.  0.5]
     """
     return mask / jnp.maximum(mask.sum(), 1)
@@ -178,6 +178,6 @@ def masked_std(
 
 def blocked(in_blocks: Callable[[Array], Array], at_once: Callable[[Array], Array], grads: Float[Array, "m d"]):
     """In blocks of columns on a CPU; but where devices share the columns, cutting them would gather the matrix."""
-    if spread.parts() > 1:
+    if worker_sharding.parts() > 1:
         return at_once(grads)
     return jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)

@@ -57,7 +57,7 @@ def _eigh_batched(symmetric: Float[Array, "m m"]) -> tuple[Float[Array, " m"], F
 
 
 _eigh_alone = jax.custom_batching.sequential_vmap(_eigh_batched)
-"""On a CPU a batch of eigen-solves waits for threads of the very pool that it runs in: for ever, if cells on other
+"""On a CPU a batch of eigen-solves waits for threads of the very pool that it runs in: for ever, if runs on other
 devices have taken them all. One matrix after another does not wait."""
 
 

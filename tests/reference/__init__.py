@@ -7,10 +7,10 @@ options) leaves out inputs, with the reason.
 
     rules       NAME(rows, f, **options) -> aggregate
     attacks     NAME(rows, byz, **options) -> what the Byzantine workers send, a row each (GOLDEN: the rule is the mean)
-    pre_rules   NAME(rows, f, **options) -> the rows that the rule sees
+    preaggregators   NAME(rows, f, **options) -> the rows that the rule sees
 
 `rows` is a float64 matrix (m, d); for members with the trait "stateful" a list of them, and a list comes back. A
-function with a parameter `ctx` gets what a `Round` holds: key, step, lr, params, previous, server_loss(params),
+function with a parameter `ctx` gets what a `Context` holds: key, step, lr, params, previous, server_loss(params),
 server_gradient(params), aggregate(rows), loss_after(aggregate), in NumPy but for the JAX key; with "stateful" a list.
 Rows that hold a NaN, an infinity or a squared norm beyond float32 are left out where a rule's documentation says so.
 """

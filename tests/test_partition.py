@@ -4,19 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import shards
+from byzsim import partition
 
 LABELS = np.arange(400) % 4
 
 
 def dirichlet(alpha, seed=0, m=7, labels=LABELS):
     return np.asarray(
-        shards.dirichlet(jax.random.key(seed), jnp.asarray(labels), m, n_classes=4, alpha=jnp.float32(alpha))
+        partition.dirichlet(jax.random.key(seed), jnp.asarray(labels), m, n_classes=4, alpha=jnp.float32(alpha))
     )
 
 
 def iid(seed=0, m=7, labels=LABELS):
-    return np.asarray(shards.iid(jax.random.key(seed), jnp.asarray(labels), m))
+    return np.asarray(partition.iid(jax.random.key(seed), jnp.asarray(labels), m))
 
 
 SPLITS = {
@@ -64,7 +64,7 @@ def classes_by_hand(log_gammas, gumbels, count, m):
 def test_classes_of_a_worker_fall_with_alpha_however_small():
     """10 workers, 10 classes of 140: as many classes in a shard as where log q is drawn in float64."""
     labels, draw, seeds = jnp.repeat(jnp.arange(10), 140), np.random.default_rng(0), 24
-    split = jax.jit(jax.vmap(lambda key, a: shards.dirichlet(key, labels, 10, n_classes=10, alpha=a), (0, None)))
+    split = jax.jit(jax.vmap(lambda key, a: partition.dirichlet(key, labels, 10, n_classes=10, alpha=a), (0, None)))
     keys, measured = jax.vmap(jax.random.key)(jnp.arange(seeds)), []
     for alpha in (1e-2, 3e-3, 1e-6, 1e-38):
         held = np.asarray(labels)[np.asarray(split(keys, jnp.float32(alpha)))]

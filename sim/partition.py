@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from byzsim.types import Traced
 from jaxtyping import Array, Int, Key
 
-LEAST = 1e-30  # as alpha: below, classes come in the same order, each until it runs out, and logarithms would overflow
+MIN_ALPHA = (
+    1e-30  # as alpha: below, classes come in the same order, each until it runs out, and logarithms would overflow
+)
 
 
 DIRICHLET = 2  # revision: small alphas were skewed less before
@@ -32,7 +34,7 @@ def dirichlet(
     """
     n = len(labels) // m
     skew_key, turn_key, order_key = jax.random.split(key, 3)
-    log_q = jax.nn.log_softmax(jax.random.loggamma(skew_key, jnp.maximum(alpha, LEAST), (m, n_classes)))
+    log_q = jax.nn.log_softmax(jax.random.loggamma(skew_key, jnp.maximum(alpha, MIN_ALPHA), (m, n_classes)))
     count = jnp.bincount(labels, length=n_classes)
     start = jnp.cumulative_sum(count) - count
     shuffled = jax.random.permutation(order_key, len(labels))

@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 from byzsim.options import Count, checked
-from byzsim.pre_rules._mixing import mixing
-from byzsim.types import Entry, PreRule, Round, Variant
+from byzsim.preaggregators._mixing import mixing
+from byzsim.types import Context, PreAggregator, Spec, Variant
 from jaxtyping import Array, Float
 
 
 @checked
-def bucketing(*, s: Count = 2) -> PreRule:
+def bucketing(*, s: Count = 2) -> PreAggregator:
     """The rows in random order, averaged s at a time: the rule gets ceil(m / s) rows.
 
         y_b = (1 / |B_b|) sum over p in B_b of g_pi(p),   B_b = {b s, ..., min(b s + s, m) - 1},   b = 0, 1, ...
@@ -19,8 +19,8 @@ def bucketing(*, s: Count = 2) -> PreRule:
     Tolerates: f <= (m - 1) // 2 as far as it is concerned; but each of f bad rows may spoil a bucket of its own, so the
         rule after it must withstand the same f among ceil(m / s) rows.
     Cost: O(m^2 d / s) as a matrix product, two reads; memory for the buckets.
-    Choices: pi is new in every step, pi = jax.random.permutation(jax.random.split(rnd.key)[0], m) (position -> worker,
-        from 0), and the rule's key is jax.random.split(rnd.key)[1]. The last bucket is smaller if s does not divide m,
+    Choices: pi is new in every step, pi = jax.random.permutation(jax.random.split(ctx.key)[0], m) (position -> worker,
+        from 0), and the rule's key is jax.random.split(ctx.key)[1]. The last bucket is smaller if s does not divide m,
         and counts like any other. With s > m there is one bucket of all. A bucket with a row that is not usable
         (`ops.usable_rows`) is NaN, which the rule after it sees. A worker's weight is its bucket's over the bucket's
         size.
@@ -30,9 +30,9 @@ def bucketing(*, s: Count = 2) -> PreRule:
         (arXiv 2006.09365).
     """
 
-    def weights(grads: Float[Array, "m d"], rnd: Round) -> Float[Array, "k m"]:
+    def weights(grads: Float[Array, "m d"], ctx: Context) -> Float[Array, "k m"]:
         m = len(grads)
-        order = jax.random.permutation(rnd.key, m)
+        order = jax.random.permutation(ctx.key, m)
         bucket = jnp.arange(m) // s
         size = jnp.minimum(s, m - bucket * s)
         return jnp.zeros((_buckets(m, s), m)).at[bucket, order].set(1 / size)
@@ -44,7 +44,7 @@ def _buckets(m: int, s: int = 2) -> int:
     return -(-m // s)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     bucketing,
     source="Karimireddy et al., ICLR 2022",
     max_f=lambda m: (m - 1) // 2,

@@ -1,4 +1,4 @@
-"""One cell over four devices is the cell on one, up to rounding, in about a quarter of the memory of each."""
+"""One run over four devices is the run on one, up to rounding, in about a quarter of the memory of each."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, PRE_RULES
+from byzsim import AGGREGATORS, PREAGGREGATORS
 
 GATHERED = {"signguard"}  # it looks at a window of columns that may start anywhere
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ def four(environment):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("rule", [*AGGREGATORS, *(f"{pre_rule}+mean" for pre_rule in PRE_RULES)])
+@pytest.mark.parametrize("rule", [*AGGREGATORS, *(f"{pre_rule}+mean" for pre_rule in PREAGGREGATORS)])
 def test_a_rule_on_a_sharded_matrix(four, rule):
     """The same aggregate, the same workers in it; and no device holds more than half of the matrix at any time."""
     found = four["rules"][rule]
@@ -31,9 +31,9 @@ def test_a_rule_on_a_sharded_matrix(four, rule):
     assert (found["largest"] > 0.5) == (rule in GATHERED)
 
 
-def test_a_cell_on_several_devices(four):
-    for cell in ("trained", "in_a_condition"):
-        alone, shared = four[cell]["1"], four[cell]["4"]
+def test_a_run_on_several_devices(four):
+    for run_config in ("trained", "in_a_condition"):
+        alone, shared = four[run_config]["1"], four[run_config]["4"]
         np.testing.assert_allclose(np.array(shared["curve"]), np.array(alone["curve"]), rtol=1e-4, atol=1e-5)
         assert shared["bytes"] < 0.4 * alone["bytes"]  # parameters and data are on each of the four
 

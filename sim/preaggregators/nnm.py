@@ -2,12 +2,12 @@
 
 import jax.numpy as jnp
 from byzsim.ops import ranks, sq_distances
-from byzsim.pre_rules._mixing import mixing
-from byzsim.types import Entry, PreRule, Round
+from byzsim.preaggregators._mixing import mixing
+from byzsim.types import Context, PreAggregator, Spec
 from jaxtyping import Array, Float
 
 
-def nnm() -> PreRule:
+def nnm() -> PreAggregator:
     """Every row becomes the mean of its m - f nearest rows, itself among them.
 
         y_i = (1 / (m - f)) sum over the m - f smallest ||g_i - g_j|| of g_j
@@ -16,23 +16,23 @@ def nnm() -> PreRule:
     Cost: O(m^2 d) for the Gram matrix and for the m x m mixing matrix times G; O(m^2 log m) to rank.
     Choices: ties go to the lowest worker index. A row that is not usable (`ops.usable_rows`) is nobody's neighbour
         (if fewer than m - f are usable, the mean is over these), and becomes NaN, which the rule after it sees. Nothing
-        is drawn; the rule's key is jax.random.split(rnd.key)[1].
+        is drawn; the rule's key is jax.random.split(ctx.key)[1].
     References: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by mixing: a recipe for optimal
         Byzantine ML under heterogeneity", AISTATS 2023.
     """
 
-    def weights(grads: Float[Array, "m d"], rnd: Round) -> Float[Array, "k m"]:
+    def weights(grads: Float[Array, "m d"], ctx: Context) -> Float[Array, "k m"]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
         order = ranks(squared.at[jnp.diag_indices(m)].add(-1.0))  # itself comes first, even before a copy
-        near = (order < jnp.maximum(m - rnd.f, 1)) & usable
+        near = (order < jnp.maximum(m - ctx.f, 1)) & usable
         return jnp.where(usable[:, None], near / jnp.maximum(near.sum(axis=1, keepdims=True), 1), jnp.eye(m))
 
     return mixing(weights)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     nnm,
     source="Allouah et al., AISTATS 2023",
     max_f=lambda m: (m - 1) // 2,

@@ -1,4 +1,4 @@
-"""One cell over k devices: what workers compute is split by worker, what the server computes by coordinate.
+"""One run over k devices: what workers compute is split by worker, what the server computes by coordinate.
 
 On a mesh with the axis "workers" each device computes the gradients of m / k workers. One all-to-all then turns the
 (m, d) matrix, so that each device holds all rows of d / k coordinates, and there every rule runs as it is written: what
@@ -18,11 +18,11 @@ WORKERS = "workers"
 
 
 def parts() -> int:
-    """How many devices share the cell that is being traced."""
+    """How many devices share the run that is being traced."""
     return jax.sharding.get_abstract_mesh().shape.get(WORKERS, 1)
 
 
-def by_worker(f: Callable[..., Any], shared: Any, *arrays: Array) -> Any:
+def map_workers(f: Callable[..., Any], shared: Any, *arrays: Array) -> Any:
     """f(shared, a, b, ...), each device for its own m / k of the leading axis of a, b, ...; f must not mix workers."""
     if parts() == 1:
         return f(shared, *arrays)
@@ -36,22 +36,22 @@ def rows(matrix: Array) -> Array:
     return matrix if parts() == 1 else jax.lax.with_sharding_constraint(matrix, _last(matrix.ndim, WORKERS, None))
 
 
-def to_columns(matrix: Float[Array, "*n m d"]) -> Float[Array, "*n m d"]:
+def by_coordinate(matrix: Float[Array, "*n m d"]) -> Float[Array, "*n m d"]:
     """From rows to columns: each device holds d / k coordinates of all workers; d need not be a multiple of k."""
     k, d = parts(), matrix.shape[-1]
     if k == 1:
         return matrix
-    wide = _turned(_padded(matrix, k), axis=-1, into=-2)
+    wide = _all_to_all(_pad_columns(matrix, k), axis=-1, into=-2)
     return jax.lax.with_sharding_constraint(wide[..., :d], _last(matrix.ndim, None, WORKERS))
 
 
-def to_rows(matrix: Float[Array, "*n m d"]) -> Float[Array, "*n m d"]:
+def by_worker(matrix: Float[Array, "*n m d"]) -> Float[Array, "*n m d"]:
     """Back from columns to rows."""
     k, d = parts(), matrix.shape[-1]
-    return matrix if k == 1 else rows(_turned(_padded(matrix, k), axis=-2, into=-1)[..., :d])
+    return matrix if k == 1 else rows(_all_to_all(_pad_columns(matrix, k), axis=-2, into=-1)[..., :d])
 
 
-def _turned(matrix: Array, *, axis: int, into: int) -> Array:
+def _all_to_all(matrix: Array, *, axis: int, into: int) -> Array:
     """All-to-all: whole along `axis` and split along `into` before, the other way round after."""
     n = matrix.ndim
     by_row, by_column = _last(n, WORKERS, None), _last(n, None, WORKERS)
@@ -63,7 +63,7 @@ def _turned(matrix: Array, *, axis: int, into: int) -> Array:
     return jax.shard_map(exchange, in_specs=before, out_specs=after, axis_names={WORKERS}, check_vma=False)(matrix)
 
 
-def _padded(matrix: Array, k: int) -> Array:
+def _pad_columns(matrix: Array, k: int) -> Array:
     """With zero columns up to a multiple of k."""
     return jnp.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, -matrix.shape[-1] % k)])
 

@@ -7,21 +7,21 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from byzsim.cell import Cell
 from byzsim.models import MODELS
-from byzsim.names import attack_entry, own, rule_entry
-from byzsim.oneshot import a_round, summed
+from byzsim.names import attack_spec, own, rule_spec
+from byzsim.oneshot import make_context, summed
+from byzsim.run_config import RunConfig
 from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 
 KEY = jax.eval_shape(jax.random.key, 0)
 
 
-def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> int:
-    """Model and images go together, every rule takes m workers, and one cell's gradients and memories can be held.
+def runs(wanted: Sequence[RunConfig], image: tuple[int, ...], n_classes: int) -> int:
+    """Model and images go together, every rule takes m workers, and one run's gradients and memories can be held.
 
     Args:
-        wanted: cells of one model, batch and m.
+        wanted: runs of one model, batch and m.
         image: shape of one.
     Returns:
         The number of parameters, d.
@@ -29,23 +29,23 @@ def cells(wanted: Sequence[Cell], image: tuple[int, ...], n_classes: int) -> int
         ValueError: if not.
     """
     first = wanted[0]
-    module = MODELS[first.model].make(n_classes=n_classes, **first.model_args)
+    module = MODELS[first.model].factory(n_classes=n_classes, **first.model_args)
     d, dtype = parameters(first.model, module, image, n_classes)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers of {d:,} parameters", grads)
-    rules = {repr((cell.rule, cell.rule_args)): cell for cell in wanted}
-    attacks = {repr((cell.attack, cell.attack_args)): cell for cell in wanted}
-    for cell in rules.values():
+    rules = {repr((run_config.rule, run_config.rule_args)): run_config for run_config in wanted}
+    attacks = {repr((run_config.attack, run_config.attack_args)): run_config for run_config in wanted}
+    for run_config in rules.values():
         try:
-            state = rule(rule_entry(cell.rule).make(**cell.rule_args), first.m, d, dtype)
+            state = rule(rule_spec(run_config.rule).factory(**run_config.rule_args), first.m, d, dtype)
         except Exception as error:
-            if not own(cell.rule):
+            if not own(run_config.rule):
                 raise
-            raise ValueError(f"{cell.rule} fails for m={first.m}, d={d:,}: {error}") from error
-        fits(f"what {cell.rule} remembers, and gradients", grads + _bytes(state))
-    for cell in attacks.values():
-        made = attack_entry(cell.attack).make(**cell.attack_args)
-        fits(f"what {cell.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d, dtype)))
+            raise ValueError(f"{run_config.rule} fails for m={first.m}, d={d:,}: {error}") from error
+        fits(f"what {run_config.rule} remembers, and gradients", grads + _bytes(state))
+    for run_config in attacks.values():
+        made = attack_spec(run_config.attack).factory(**run_config.attack_args)
+        fits(f"what {run_config.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d, dtype)))
     return d
 
 
@@ -95,7 +95,7 @@ def rule(made: Aggregator, m: int, d: int, dtype: Any = jnp.float32) -> Any:
 
     def once(grads, key):
         state = begin(made, m, d, dtype)
-        return state, made.apply(grads, state, a_round(key, 1, d, dtype, server_loss=summed))
+        return state, made.apply(grads, state, make_context(key, 1, d, dtype, server_loss=summed))
 
     before, after = jax.eval_shape(once, jax.ShapeDtypeStruct((m, d), dtype), KEY)
     if not (isinstance(after, tuple) and len(after) == 3 and isinstance(after[2], Info)):
@@ -114,18 +114,18 @@ def attack(made: Attack, m: int, d: int) -> None:
         ValueError: if it does not give rows (m, d) and a state as it was before, and labels as they were.
     """
 
-    def once(sent, byz, labels, key):
-        rnd = a_round(
+    def once(updates, byz, labels, key):
+        ctx = make_context(
             key,
             1,
             d,
-            sent.dtype,
+            updates.dtype,
             aggregate=lambda rows: rows.mean(axis=0),
             loss_after=lambda g: g.sum(),
-            full_gradient=lambda: jnp.zeros(d, sent.dtype),
+            full_gradient=lambda: jnp.zeros(d, updates.dtype),
         )
-        state = begin(made, m, d, sent.dtype)
-        return state, made.grads(sent, byz, state, rnd), made.labels(labels, 10, rnd)
+        state = begin(made, m, d, updates.dtype)
+        return state, made.grads(updates, byz, state, ctx), made.labels(labels, 10, ctx)
 
     rows, labels = jax.ShapeDtypeStruct((m, d), jnp.float32), jax.ShapeDtypeStruct((m, 2), jnp.int32)
     before, after, poisoned = jax.eval_shape(once, rows, jax.ShapeDtypeStruct((m,), bool), labels, KEY)

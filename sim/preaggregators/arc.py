@@ -1,12 +1,12 @@
 """Adaptive robust clipping."""
 
 import jax.numpy as jnp
-from byzsim.pre_rules._clipping import clipped_to
-from byzsim.types import Entry, PreRule, Round
+from byzsim.preaggregators._clipping import clipped_to
+from byzsim.types import Context, PreAggregator, Spec
 from jaxtyping import Array, Float
 
 
-def arc() -> PreRule:
+def arc() -> PreAggregator:
     """The longest rows are scaled down to the length of the next longest one.
 
         n_(1) <= ... <= n_(m) the norms ||g_i||_2 in order;    k = floor(2 (f / m) (m - f)),    C = n_(m - k)
@@ -24,14 +24,14 @@ def arc() -> PreRule:
         Byzantine-resilient distributed learning").
     """
 
-    def limit(norms: Float[Array, " m"], rnd: Round) -> Float[Array, ""]:
+    def limit(norms: Float[Array, " m"], ctx: Context) -> Float[Array, ""]:
         m = len(norms)
-        return jnp.sort(norms)[m - 1 - 2 * rnd.f * (m - rnd.f) // m]
+        return jnp.sort(norms)[m - 1 - 2 * ctx.f * (m - ctx.f) // m]
 
     return clipped_to(limit)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     arc,
     source="Allouah et al., ICLR 2025, arXiv 2405.14432",
     max_f=lambda m: (m - 1) // 2,

@@ -1,4 +1,4 @@
-"""A cell: one training run with every hyperparameter spelled out. A run is a pure function of its cell and data."""
+"""A run: one training run with every hyperparameter spelled out. A run is a pure function of its run and data."""
 
 import contextlib
 import dataclasses
@@ -12,31 +12,31 @@ from typing import Any, Literal, get_args
 import jax
 import numpy as np
 import optax
-from byzsim import names, shards
+from byzsim import names, partition
 from byzsim.models import MODELS
 from byzsim.nearest import unknown
-from byzsim.options import LARGEST, Args, options, plain
+from byzsim.options import FLOAT32_MAX, Args, options, plain
 
 Momentum = Literal["none", "ema", "classic"]
-Sharding = Literal["iid", "dirichlet"]
-MOST = {"m": 10**6, "epochs": 10**6, "seed": 2**32 - 1}  # more could not be held, ended or told apart
-SMALLEST = float(np.finfo(np.float32).tiny)
-WHOLE = ("m", "n_byz", "f", "batch", "epochs", "seed", "steps")
-REAL = ("lr", "momentum_beta", "dirichlet_alpha")
-PLAIN = bool | int | float | str | None
+Partition = Literal["iid", "dirichlet"]
+UPPER_LIMITS = {"m": 10**6, "epochs": 10**6, "seed": 2**32 - 1}  # more could not be held, ended or told apart
+FLOAT32_TINY = float(np.finfo(np.float32).tiny)
+INT_FIELDS = ("m", "n_byz", "f", "batch", "epochs", "seed", "steps")
+FLOAT_FIELDS = ("lr", "momentum_beta", "dirichlet_alpha")
+JSON_TYPES = bool | int | float | str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
+class RunConfig:
     """One run. Options that are left out of `*_args` are filled in with the factory's defaults, and numbers are plain
-    ones, so that equal runs are equal cells, however they were written.
+    ones, so that equal runs are equal runs, however they were written.
 
     Raises:
         ValueError: on construction, for anything that cannot be run, with what was given and what would do.
     """
 
     rule: str = "mean"
-    """aggregation rule: a name in `byzsim.AGGREGATORS`, behind pre-rules if wanted, as in nnm+krum"""
+    """aggregation rule: a name in `byzsim.AGGREGATORS`, behind preaggregators if wanted, as in nnm+krum"""
     rule_args: Args = dataclasses.field(default_factory=dict)
     """its options; variant=NAME becomes the options that the rule's variant stands for"""
     attack: str = "none"
@@ -67,14 +67,14 @@ class Cell:
     momentum: Momentum = "none"
     """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
-    sharding: Sharding = "iid"
+    partition: Partition = "iid"
     """equal disjoint shards: uniform, or with Dirichlet label skew"""
     dirichlet_alpha: float = 1.0
     """the skew: small is extreme, large is close to i.i.d."""
     seed: int = 0
 
     def __post_init__(self):
-        for name in (*WHOLE, *REAL):
+        for name in (*INT_FIELDS, *FLOAT_FIELDS):
             object.__setattr__(self, name, plain(getattr(self, name)))
         _check_whole(self)
         _check_counts(self)
@@ -87,24 +87,24 @@ class Cell:
         for field in ("rule", "attack"):
             given = getattr(self, field)
             object.__setattr__(self, field, names.canonical(given) if isinstance(given, str) else given)
-        for field, entry in self._entries():
+        for field, spec in self._specs():
             given = getattr(self, f"{field}_args")
-            object.__setattr__(self, f"{field}_args", options(getattr(self, field), entry, given))
+            object.__setattr__(self, f"{field}_args", options(getattr(self, field), spec, given))
         object.__setattr__(self, "optimizer_args", _optimizer_args(self.optimizer, self.optimizer_args))
         object.__setattr__(self, "f", self.n_byz if self.f is None else self.f)
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
         object.__setattr__(self, "byzantine", tuple(chosen))
 
     def _normalise(self):
-        for kind, fields in ((int, WHOLE), (float, REAL)):
+        for kind, fields in ((int, INT_FIELDS), (float, FLOAT_FIELDS)):
             for name in fields:
                 value = getattr(self, name)
                 object.__setattr__(self, name, None if value is None else kind(value))
         object.__setattr__(self, "byzantine", tuple(sorted(map(int, self.byzantine or ()))))
 
-    def _entries(self):
-        yield "rule", names.rule_entry(self.rule)
-        yield "attack", names.attack_entry(self.attack)
+    def _specs(self):
+        yield "rule", names.rule_spec(self.rule)
+        yield "attack", names.attack_spec(self.attack)
         yield "model", names.known("model", self.model, MODELS)
 
     def __hash__(self) -> int:
@@ -118,7 +118,7 @@ class Cell:
     @property
     def max_f(self) -> int:
         """The largest number of Byzantine workers that the rule is guaranteed to withstand."""
-        return names.max_f(names.rule_entry(self.rule), self.m, self.rule_args)
+        return names.max_f(names.rule_spec(self.rule), self.m, self.rule_args)
 
     @property
     def beyond_bound(self) -> bool:
@@ -131,8 +131,8 @@ class Cell:
         own = names.own(self.rule, self.attack)
         known = dataclasses.asdict(self) | {"alpha": self.alpha, "byzantine": list(self.byzantine or ())}
         revised = names.revisions(self.rule, self.attack)
-        if self.sharding == "dirichlet":
-            revised["dirichlet"] = shards.DIRICHLET
+        if self.partition == "dirichlet":
+            revised["dirichlet"] = partition.DIRICHLET
         return known | ({"sources": own} if own else {}) | ({"revisions": revised} if revised else {})
 
     def steps_per_epoch(self, n_train: int) -> int:
@@ -153,18 +153,18 @@ class Cell:
         return whole if self.steps is None else self.steps
 
 
-def _check_whole(cell: Cell) -> None:
-    for name in WHOLE:
-        value = getattr(cell, name)
+def _check_whole(run_config: RunConfig) -> None:
+    for name in INT_FIELDS:
+        value = getattr(run_config, name)
         optional = value is None and name in ("f", "steps")
         if not optional and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
             raise ValueError(f"{name}={value!r} is not a whole number")
-    for name in REAL:
-        value = getattr(cell, name)
+    for name in FLOAT_FIELDS:
+        value = getattr(run_config, name)
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise ValueError(f"{name}={value!r} is not a number")
-    if not (cell.byzantine is None or _whole_numbers(cell.byzantine)):
-        raise ValueError(f"byzantine={cell.byzantine!r} is not a list of workers")
+    if not (run_config.byzantine is None or _whole_numbers(run_config.byzantine)):
+        raise ValueError(f"byzantine={run_config.byzantine!r} is not a list of workers")
 
 
 def _whole_numbers(values: Any) -> bool:
@@ -175,13 +175,13 @@ def _optimizer_args(name: str, given: Args) -> Args:
     """All options but such as no record could hold: functions and types, by which defaults alone are left out."""
     if not isinstance(name, str):
         raise ValueError(f"optimizer={name!r} is not a name")
-    make = getattr(optax, name, None)
-    if not (callable(make) and "learning_rate" in inspect.signature(make).parameters):
+    factory = getattr(optax, name, None)
+    if not (callable(factory) and "learning_rate" in inspect.signature(factory).parameters):
         raise ValueError(unknown("optimizer", name, _optimizers()))
-    filled = options(name, names.Entry(make, source="optax"), given)
+    filled = options(name, names.Spec(factory, source="optax"), given)
     filled = {key: value for key, value in filled.items() if key in given or _is_plain(key, value)}
     try:
-        _one_update(make, tuple(sorted(filled.items())))
+        _one_update(factory, tuple(sorted(filled.items())))
     except Exception as error:  # whatever optax makes of what it does not expect
         raise ValueError(f"optimizer {name} cannot be used with options {dict(given)}: {error}") from error
     return filled
@@ -189,15 +189,15 @@ def _optimizer_args(name: str, given: Args) -> Args:
 
 def _is_plain(key: str, default: Any) -> bool:
     """An option's default that is spelled out; the learning rate is a field of its own."""
-    return key != "learning_rate" and isinstance(default, PLAIN)
+    return key != "learning_rate" and isinstance(default, JSON_TYPES)
 
 
 @functools.lru_cache
-def _one_update(make: Callable[..., Any], args: tuple[tuple[str, Any], ...]) -> None:
+def _one_update(factory: Callable[..., Any], args: tuple[tuple[str, Any], ...]) -> None:
     """By shapes alone."""
 
     def update(params):
-        transformation = make(0.1, **dict(args))
+        transformation = factory(0.1, **dict(args))
         return transformation.update(params, transformation.init(params), params)
 
     jax.eval_shape(update, jax.ShapeDtypeStruct((1,), np.float32))
@@ -206,45 +206,47 @@ def _one_update(make: Callable[..., Any], args: tuple[tuple[str, Any], ...]) -> 
 def _optimizers() -> list[str]:
     """The public names of optax that can be used as they are."""
 
-    def usable(make: Any) -> bool:
-        if not (inspect.isfunction(make) and "learning_rate" in inspect.signature(make).parameters):
+    def usable(factory: Any) -> bool:
+        if not (inspect.isfunction(factory) and "learning_rate" in inspect.signature(factory).parameters):
             return False
         with contextlib.suppress(Exception), warnings.catch_warnings(action="error"):
-            _one_update(make, ())
+            _one_update(factory, ())
             return True
         return False
 
     return [name for name in dir(optax) if not name.startswith(("_", "scale_by_")) and usable(getattr(optax, name))]
 
 
-def _check_counts(cell: Cell) -> None:
+def _check_counts(run_config: RunConfig) -> None:
     least = {"m": 1, "n_byz": 0, "f": 0, "batch": 1, "epochs": 1, "seed": 0}
-    if cell.steps is not None:
+    if run_config.steps is not None:
         least["steps"] = 1
     for name, low in least.items():
-        if (getattr(cell, name) or 0) < low:
-            raise ValueError(f"{name}={getattr(cell, name)} is below {low}")
+        if (getattr(run_config, name) or 0) < low:
+            raise ValueError(f"{name}={getattr(run_config, name)} is below {low}")
     for name in ("n_byz", "f"):
-        if (getattr(cell, name) or 0) > cell.m:
-            raise ValueError(f"{name}={getattr(cell, name)} is more than there are workers, m={cell.m}")
-    for name, most in MOST.items():
-        if getattr(cell, name) > most:
-            raise ValueError(f"{name}={getattr(cell, name)} is more than {most:,}")
+        if (getattr(run_config, name) or 0) > run_config.m:
+            raise ValueError(f"{name}={getattr(run_config, name)} is more than there are workers, m={run_config.m}")
+    for name, most in UPPER_LIMITS.items():
+        if getattr(run_config, name) > most:
+            raise ValueError(f"{name}={getattr(run_config, name)} is more than {most:,}")
 
 
-def _check_byzantine(cell: Cell) -> None:
-    ids = cell.byzantine or ()
-    if len(set(ids)) != cell.n_byz or not set(ids) <= set(range(cell.m)):
-        raise ValueError(f"byzantine={ids} does not name n_byz={cell.n_byz} different workers of 0 to {cell.m - 1}")
+def _check_byzantine(run_config: RunConfig) -> None:
+    ids = run_config.byzantine or ()
+    if len(set(ids)) != run_config.n_byz or not set(ids) <= set(range(run_config.m)):
+        raise ValueError(
+            f"byzantine={ids} does not name n_byz={run_config.n_byz} different workers of 0 to {run_config.m - 1}"
+        )
 
 
-def _check_ranges(cell: Cell) -> None:
+def _check_ranges(run_config: RunConfig) -> None:
     for name in ("lr", "dirichlet_alpha"):
-        value = getattr(cell, name)
-        if not SMALLEST <= value <= LARGEST:
+        value = getattr(run_config, name)
+        if not FLOAT32_TINY <= value <= FLOAT32_MAX:
             raise ValueError(f"{name}={value!r:.40} is not a finite number above 0")
-    if not 0 <= cell.momentum_beta < 1:
-        raise ValueError(f"momentum_beta={cell.momentum_beta} is not in [0, 1)")
-    for name, kinds in (("momentum", Momentum), ("sharding", Sharding)):
-        if getattr(cell, name) not in get_args(kinds):
-            raise ValueError(unknown(name, getattr(cell, name), get_args(kinds)))
+    if not 0 <= run_config.momentum_beta < 1:
+        raise ValueError(f"momentum_beta={run_config.momentum_beta} is not in [0, 1)")
+    for name, kinds in (("momentum", Momentum), ("partition", Partition)):
+        if getattr(run_config, name) not in get_args(kinds):
+            raise ValueError(unknown(name, getattr(run_config, name), get_args(kinds)))

@@ -1,12 +1,12 @@
 """Static clipping."""
 
 from byzsim.options import NotNegative, checked
-from byzsim.pre_rules._clipping import clipped_to
-from byzsim.types import Entry, PreRule, Variant
+from byzsim.preaggregators._clipping import clipped_to
+from byzsim.types import PreAggregator, Spec, Variant
 
 
 @checked
-def clipping(*, clip_at: NotNegative = 2.0) -> PreRule:
+def clipping(*, clip_at: NotNegative = 2.0) -> PreAggregator:
     """Every row longer than a fixed length is scaled down to that length.
 
         y_i = min(1, c / ||g_i||_2) g_i
@@ -22,10 +22,10 @@ def clipping(*, clip_at: NotNegative = 2.0) -> PreRule:
         learning", ICLR 2025 (arXiv 2405.14432, first called "The vital role of gradient clipping in
         Byzantine-resilient distributed learning"), where it is the baseline; byzfl's `Clipping`.
     """
-    return clipped_to(lambda norms, rnd: clip_at)
+    return clipped_to(lambda norms, ctx: clip_at)
 
 
-ENTRY = Entry(
+SPEC = Spec(
     clipping,
     source="Allouah et al., ICLR 2025 (baseline); byzfl",
     max_f=lambda m: (m - 1) // 2,
