@@ -175,13 +175,13 @@ def step(
     )
     needed = jnp.ones_like(dynamic.byz) if attack.reads_own_gradients else ~dynamic.byz
 
-    def gradients(model, images, labels, needed):
+    def local_gradients(model, images, labels, needed):
         params, fixed = model
         return worker_gradients(static, params, train, images, labels, needed, fixed)
 
-    losses, grads = worker_sharding.map_workers(gradients, (state.params, state.fixed), images, labels, needed)
-    momentum, work = _momentum(static, dynamic, state.momentum, grads)
-    work = worker_sharding.by_coordinate(work)
+    losses, grads = worker_sharding.map_workers(local_gradients, (state.params, state.fixed), images, labels, needed)
+    momentum, honest_updates = _momentum(static, dynamic, state.momentum, grads)
+    honest_updates = worker_sharding.by_coordinate(honest_updates)
 
     def advance(aggregate):
         updates, optimizer = static.optimizer(dynamic.lr).update(aggregate, state.optimizer, state.params)
@@ -203,11 +203,11 @@ def step(
         loss_after=loss_after,
         full_gradient=lambda: full_gradient(static, state.params, train, state.fixed),
     )
-    forged, attack_state = attack.grads(work, dynamic.byz, state.attack, attack_context)
-    sent = jnp.where(byz, forged, work)
-    aggregate, rule_state, info = rule.apply(sent, state.rule, rule_context)
+    forged, attack_state = attack.grads(honest_updates, dynamic.byz, state.attack, attack_context)
+    gradients = jnp.where(byz, forged, honest_updates)
+    aggregate, rule_state, info = rule.apply(gradients, state.rule, rule_context)
     params, optimizer = advance(aggregate)
-    step_metrics = _step_metrics(dynamic, _honest_mean(dynamic, losses), work, aggregate, info)
+    step_metrics = _step_metrics(dynamic, _honest_mean(dynamic, losses), honest_updates, aggregate, info)
     shards, done = state.shards, state.step + 1
     after = TrainState(params, optimizer, rule_state, attack_state, momentum, shards, done, aggregate, state.fixed)
     return after, step_metrics
@@ -220,28 +220,28 @@ def _map_worker_matrices(turn: Callable[[Array], Array], static: StaticConfig, s
     return state._replace(rule=each(state.rule), attack=each(state.attack))
 
 
-def shared_batches(index: Int[Array, "m b"], load: int) -> Int[Array, "m b2"]:
-    """The examples of each worker when every group of `load` workers computes the batches of all of its members.
+def shared_batches(index: Int[Array, "m b"], redundancy: int) -> Int[Array, "m b2"]:
+    """The examples of each worker when every group of `redundancy` workers computes the batches of all of its members.
 
     Groups are workers in order; those that fill no group of their own join the last one and compute its batches, so
-    theirs are not used. A load above m counts as m.
+    theirs are not used. A redundancy above m counts as m.
     """
-    m, r = len(index), min(load, len(index))
+    m, r = len(index), min(redundancy, len(index))
     if r == 1:
         return index
     return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
 
 
 def _step_metrics(
-    dynamic: DynamicConfig, train_loss: Array, sent: Float[Array, "m d"], aggregate: Array, info: Info
+    dynamic: DynamicConfig, train_loss: Array, honest_updates: Float[Array, "m d"], aggregate: Array, info: Info
 ) -> StepMetrics:
     weight = info.weight
-    honest = masked_mean(sent, ~dynamic.byz)
+    honest = masked_mean(honest_updates, ~dynamic.byz)
     three = jnp.stack([honest, aggregate, aggregate - honest])
     gram = jnp.einsum("id,jd->ij", three, three, precision=HIGHEST)
     size, length, missed = jnp.sqrt(jnp.diagonal(gram))
     product = size * length
-    apart = per_row(lambda row: jnp.square(row - honest).sum(), sent)
+    apart = per_row(lambda row: jnp.square(row - honest).sum(), honest_updates)
     return StepMetrics(
         train_loss=train_loss,
         byz_weight=jnp.where(dynamic.byz, weight, 0.0).sum(),
