@@ -12,7 +12,6 @@ from byzsim import AGGREGATORS, PREAGGREGATORS, Context
 from byzsim.names import rule_spec
 from byzsim.ops.sets import groups
 from byzsim.types import RULE_TRAITS
-from zoo import quickly
 
 D = 33
 
@@ -83,7 +82,7 @@ def test_f_may_be_a_plain_number(rule):
 @pytest.mark.parametrize("rule", ["bulyan", "krum", "mda", "trimmed_mean", "smea", "safeguard"])
 def test_a_static_f_changes_nothing(rule):
     rows = normal(7)
-    static = quickly(lambda rows: once(rule, rows, 2)[0])
+    static = jax.jit(lambda rows: once(rule, rows, 2)[0])
     np.testing.assert_allclose(static(jnp.asarray(rows)), output(rule, rows, 2), rtol=1e-5, atol=1e-6)
 
 
@@ -103,7 +102,7 @@ def test_whether_f_is_read_is_seen(rule):
 @pytest.mark.slow
 def test_vmap_over_f_is_a_loop(rule):
     rows = jnp.asarray(normal(7))
-    side_by_side = quickly(jax.vmap(functools.partial(once, rule), in_axes=(None, 0)))(rows, jnp.arange(8))[0]
+    side_by_side = jax.jit(jax.vmap(functools.partial(once, rule), in_axes=(None, 0)))(rows, jnp.arange(8))[0]
     np.testing.assert_allclose(side_by_side, [output(rule, rows, f) for f in range(8)], rtol=1e-5, atol=1e-6)
 
 
@@ -187,7 +186,7 @@ def test_derivatives_beside_a_nan_are_finite_where_the_value_is(name):
         vector = made.apply(rows, made.init(8, 5), make_context(like, jnp.int32(1)))[0]
         return vector.sum(), vector
 
-    (_, vector), slope = quickly(jax.value_and_grad(total, has_aux=True))(jnp.asarray(rows))
+    (_, vector), slope = jax.jit(jax.value_and_grad(total, has_aux=True))(jnp.asarray(rows))
     assert np.isfinite(slope).all() or not np.isfinite(vector).all()
     assert np.isfinite(vector).all() or name in ("mean", "bucketing+median")
 
@@ -218,7 +217,7 @@ def test_order_of_workers_does_not_count(rule, m):
 @pytest.mark.slow
 def test_brsgd_with_all_ties_does_not_see_the_order():
     made = AGGREGATORS["brsgd"].factory(score_tie="all")
-    run = quickly(lambda rows, like: made.apply(rows, (), make_context(like, jnp.int32(1))))
+    run = jax.jit(lambda rows, like: made.apply(rows, (), make_context(like, jnp.int32(1))))
     for seed in range(5):
         rows = jnp.asarray(normal(8, 5, seed=seed))
         order = np.random.default_rng(seed).permutation(8)
@@ -326,7 +325,7 @@ def descent(rule, n_byz):
         return (x, out, state), (jnp.linalg.norm(x), mean)
 
     first = (jnp.full(d, 0.03), jnp.zeros(d), made.init(WORKERS, d))
-    distance, mean = quickly(lambda: jax.lax.scan(step, first, jnp.arange(STEPS))[1])()
+    distance, mean = jax.jit(lambda: jax.lax.scan(step, first, jnp.arange(STEPS))[1])()
     return float(distance[-1]), int(mean.sum())
 
 

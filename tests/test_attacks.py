@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from byzsim import ATTACKS, Context, oneshot
 from byzsim.attacks._search import alie_z
-from zoo import called, known_answers, quickly, reference
+from zoo import as_users_do, called, known_answers, reference
 
 BYZ = np.isin(np.arange(8), [1, 4, 6])  # of 2 attackers and fewer ALIE's z_max is 0
 ROWS = np.random.default_rng(5).normal(size=(8, 11)).astype(np.float32)
@@ -60,7 +60,7 @@ def compiled_rounds(call, jit):
 
 def forged_rounds(name, *, rounds, byz=BYZ, key=0, **options):
     call, traced = called("attacks", name, options)
-    run = compiled_rounds(call, quickly if options else jax.jit)
+    run = compiled_rounds(call, jax.jit if options else as_users_do)
     return np.asarray(run(traced, jnp.asarray(rounds), jnp.asarray(byz), jax.random.key(key)))
 
 
@@ -143,7 +143,7 @@ def test_traced_strength_is_static_strength(attack, option):
         ATTACKS[attack].factory(**others | {option: 3.0}),
         make_context(jax.random.key(0), 0, BYZ, ROWS.shape[1]),
     )
-    static = quickly(lambda sent, byz: made.grads(sent, byz, made.init(*ROWS.shape), ctx)[0])(ROWS, BYZ)
+    static = jax.jit(lambda sent, byz: made.grads(sent, byz, made.init(*ROWS.shape), ctx)[0])(ROWS, BYZ)
     twice, thrice = (forged(attack, **others | {option: strength}) for strength in (2.0, 3.0))
     np.testing.assert_allclose(thrice[BYZ], static[BYZ], rtol=2e-6, atol=1e-7)  # two programs
     assert (twice[BYZ] != thrice[BYZ]).any()
@@ -232,7 +232,7 @@ def test_known_answers(name, golden, through_jax):
     for t, sent in enumerate(rounds):
         ctx = make_context(jax.random.key(0), t, byz, rows.shape[-1])
         ctx = ctx._replace(previous=jnp.float32(previous), aggregate=lambda rows: rows.mean(axis=0))
-        forged_rows, state = quickly(lambda sent, state, ctx=ctx: made.grads(sent, mask, state, ctx))(sent, state)
+        forged_rows, state = jax.jit(lambda sent, state, ctx=ctx: made.grads(sent, mask, state, ctx))(sent, state)
         ours.append(forged_rows[byz])
     np.testing.assert_allclose(ours if rows.ndim == 3 else ours[0], golden["output"], rtol=near, atol=near)
 

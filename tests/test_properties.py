@@ -9,7 +9,6 @@ from byzsim import AGGREGATORS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_aggregators import honest_rows, once
-from zoo import quickly
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +20,7 @@ COUNTED = st.integers(0, 2**32 - 1)
 
 @functools.cache
 def compiled(rule):
-    return quickly(functools.partial(once, rule))
+    return jax.jit(functools.partial(once, rule))
 
 
 def output(rule, rows, f, like=None):
