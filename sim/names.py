@@ -7,13 +7,17 @@ from typing import Any
 
 from byzsim.aggregators import AGGREGATORS
 from byzsim.attacks import ATTACKS
+from byzsim.models import MODELS
 from byzsim.modifiers import MODIFIERS
 from byzsim.nearest import unknown
 from byzsim.options import Args
+from byzsim.partitions import PARTITIONS
 from byzsim.preaggregators import PREAGGREGATORS
+from byzsim.tasks import TASKS
 from byzsim.types import Spec
 
-BUILT_IN = frozenset({*AGGREGATORS, *ATTACKS, *MODIFIERS, *PREAGGREGATORS})
+REGISTRIES = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, PARTITIONS, TASKS)
+BUILT_IN = frozenset(name for registry in REGISTRIES for name in registry)
 ALIASES = {
     "average": "mean",
     "avg": "mean",
@@ -144,16 +148,20 @@ def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
 
 def own(*names: str) -> dict[str, str]:
     """{name: SHA-256 of its source code} of the users' own members among the parts of these names."""
-    parts = {part for name in names for part in name.split("+")} - BUILT_IN
-    zoo = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
-    return {part: zoo[part].digest for part in sorted(parts)}
+    parts = {part for name in names if name for part in name.split("+")} - BUILT_IN
+    registered = _registered()
+    return {part: registered[part].digest for part in sorted(parts)}
 
 
 def revisions(*names: str) -> dict[str, int]:
     """{name: revision} of the parts of these names that gave other numbers in an earlier version."""
-    zoo = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
-    parts = sorted({part for name in names for part in name.split("+")})
-    return {part: zoo[part].revision for part in parts if zoo[part].revision > 1}
+    registered = _registered()
+    parts = sorted({part for name in names if name for part in name.split("+")})
+    return {part: registered[part].revision for part in parts if registered[part].revision > 1}
+
+
+def _registered() -> dict[str, Spec]:
+    return {name: spec for registry in REGISTRIES for name, spec in registry.items()}
 
 
 def max_f(spec: Spec, m: int, options: Args) -> int:

@@ -4,7 +4,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FunctionType, UnionType
+from types import FunctionType, MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 import jax
@@ -16,6 +16,7 @@ from jax.core import Tracer
 
 Args = Mapping[str, Any]
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+JSON_TYPES = bool | int | float | str | None
 
 
 class Within(NamedTuple):
@@ -32,6 +33,8 @@ Natural = Annotated[int, Within("of at least 0", lambda x: x >= 0)]
 Positive = Annotated[Traced, Within("above 0", lambda x: x > 0)]
 NotNegative = Annotated[Traced, Within("of at least 0", lambda x: x >= 0)]
 Fraction = Annotated[Traced, Within("above 0 and at most 1", lambda x: 0 < x <= 1)]
+Share = Annotated[Traced, Within("from 0 to 1", lambda x: 0 <= x <= 1)]
+NO_ARGS: Args = MappingProxyType({})
 
 
 class Choice(NamedTuple):
@@ -111,7 +114,9 @@ def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant]
     return {**known[asked].options, **{key: value for key, value in given.items() if key != "variant"}}
 
 
-def options(name: str, spec: Spec, given: Args, *, traced: bool = False) -> dict[str, Any]:
+def options(
+    name: str, spec: Spec, given: Args, *, traced: bool = False, stand_ins: Args = NO_ARGS
+) -> dict[str, Any]:
     """All options of a member: `given`, and the defaults of the others, as plain Python values.
 
     An int that is given for a real number becomes a float.
@@ -121,6 +126,7 @@ def options(name: str, spec: Spec, given: Args, *, traced: bool = False) -> dict
         spec: the member.
         given: options, variant=NAME, or both.
         traced: whether options that are annotated as `Traced` may be values that JAX is tracing.
+        stand_ins: values for arguments of the factory that are no options, such as the model of a task; default: 2.
 
     Raises:
         ValueError: an option or the variant is unknown, or a value is not allowed.
@@ -143,9 +149,9 @@ def options(name: str, spec: Spec, given: Args, *, traced: bool = False) -> dict
         if isinstance(value, float | int) and not abs(value) <= largest:
             shown = value if isinstance(value, float) else f"(a whole number of {value.bit_length()} bits)"
             raise ValueError(f"{name}: {key}={shown} is not a finite number of 32 bits")
-    required = dict.fromkeys(set(parameters) - set(defaults), 2)  # n_classes of models
+    needs = {key: stand_ins.get(key, 2) for key in parameters if key not in defaults}  # such as n_classes of a model
     try:
-        spec.factory(**merged, **required)  # the factory checks its options
+        spec.factory(**merged, **needs)  # a factory checks its own options
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from error
     return merged

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from byzsim.engine import EpochMetrics, StepMetrics
+from byzsim.engine import EpochMetrics, StepMetrics, Trace
 
 
 class History(NamedTuple):
-    """A run's measurements after each epoch. Arrays are (epochs,); see `engine.EpochMetrics`, `engine.StepMetrics`."""
+    """The measurements of a run. Arrays are (measurements,); see `engine.EpochMetrics` and `engine.StepMetrics`."""
 
-    accuracy: np.ndarray
-    loss: np.ndarray
+    metrics: dict[str, np.ndarray]
+    """what the task measures, such as accuracy and loss on the test set"""
     train_loss: np.ndarray
     byz_weight: np.ndarray
     cosine: np.ndarray
@@ -25,8 +25,22 @@ class History(NamedTuple):
     diverged_epoch: int | None
     """the first epoch, counted from 1, after which the parameters or the test loss were not finite"""
     digest: str
-    """first 16 hex digits of the SHA-256 of the bits: the numbers from accuracy to byz_kept as float32, and the
-    parameters unless the run diverged"""
+    """first 16 hex digits of the SHA-256 of the bits: the metrics and the numbers from train_loss to byz_kept as float32,
+    and the parameters unless the run diverged"""
+    params: np.ndarray
+    """the parameters at the end, flat"""
+    trace: Trace | None = None
+    """every worker of every step, all (steps, m), where that was asked for"""
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """`metrics["accuracy"]`: on the test set, 0 to 1."""
+        return self.metrics["accuracy"]
+
+    @property
+    def loss(self) -> np.ndarray:
+        """`metrics["loss"]`: the mean on the test set."""
+        return self.metrics["loss"]
 
 
 def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs: int) -> History:
@@ -40,11 +54,25 @@ def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs
         values[first if first is not None else epochs :] = np.nan
         return values
 
-    own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
-    own |= {name: series([getattr(m.step_metrics, name) for m in measured]) for name in StepMetrics._fields}
+    metrics = {name: series([m.metrics[name] for m in measured]) for name in measured[0].metrics}
+    of_steps = {name: series([getattr(m.step_metrics, name) for m in measured]) for name in StepMetrics._fields}
     end = None if first is None else first + 1
-    digested = [values for name, values in own.items() if name != "clipped"]  # older records do not have it
-    return History(**own, diverged=end is not None, diverged_epoch=end, digest=digest(digested, params, end))
+    digested = [metrics[name] for name in sorted(metrics)]
+    digested += [values for name, values in of_steps.items() if name != "clipped"]  # which older records do not have
+    return History(
+        metrics,
+        **of_steps,
+        diverged=end is not None,
+        diverged_epoch=end,
+        digest=digest(digested, params, end),
+        params=params,
+        trace=_trace([each.trace for each in measured], i) if measured[0].trace else None,
+    )
+
+
+def _trace(parts: Sequence[Trace], i: int) -> Trace:
+    """All steps of run i."""
+    return Trace(*(np.concatenate([leaf[i] for leaf in leaves]) for leaves in zip(*parts, strict=True)))
 
 
 def digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:

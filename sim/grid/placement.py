@@ -64,7 +64,9 @@ def _part(leaf: jax.Array, first: Int[Array, ""], count: int) -> jax.Array:
 
 
 def fetch_numbers(measured: EpochMetrics) -> EpochMetrics:
-    """`fetch` for measurements, one number for each run, with a single collective for all of them."""
+    """`fetch` for measurements, one number for each run, with a single collective for all of them but the trace."""
+    if measured.trace:
+        return fetch_numbers(measured._replace(trace=()))._replace(trace=fetch(measured.trace))
     leaves, form = jax.tree.flatten(measured)
     if leaves[0].is_fully_addressable:
         return jax.device_get(measured)

@@ -12,14 +12,15 @@ from byzsim.grid.history import History, history
 from byzsim.grid.placement import fetch, fetch_numbers, mesh_of, place
 from byzsim.grid.snapshots import Snapshot, restore, take
 from byzsim.process import non_finite, not_forked
+from byzsim.task import n_examples
 
 
 @non_finite()
 def run(
     static: StaticConfig,
     dynamic: Sequence[DynamicConfig],
-    train: Data,
-    test: Data,
+    train: Data | None,
+    test: Data | None,
     *,
     epochs: int,
     devices: Sequence[jax.Device] | None = None,
@@ -34,9 +35,9 @@ def run(
     Args:
         static: what shapes the program, the same for all runs.
         dynamic: what varies, one for each run. A batch that would leave devices without work repeats the last run.
-        train: the training set.
-        test: the test set, measured after each epoch.
-        epochs: how many epochs to train.
+        train: the training set; None for a task that makes its own examples.
+        test: the test set; None likewise.
+        epochs: how many measurements to make, one after each epoch or after each `eval_every` steps.
         devices: the devices to use; default all of them, of all processes. With several processes every process calls
             this function with the same arguments and gets all histories. Results are bit-identical for any number of
             CPU devices >= 2. One device compiles to different fusions and may differ in the last bits.
@@ -62,16 +63,8 @@ def run(
             f"epochs={epochs}, runs_per_device={runs_per_device}, devices_per_run={devices_per_run}: "
             "expected at least 1 of each"
         )
-    if len(train.labels) < static.m * static.batch:
-        raise ValueError(
-            f"{len(train.labels)} images are too few for m={static.m} batches of {static.batch}: expected at least "
-            f"{static.m * static.batch}"
-        )
-    if train.images.shape[1:] != test.images.shape[1:] or not len(test.labels):
-        raise ValueError(
-            f"train images are {train.images.shape}, test images {test.images.shape}; expected the same height, width "
-            "and channels, and at least one test image"
-        )
+    if train is not None and test is not None:
+        _check_data(static, train, test)
     if resume and (len(resume) != len(dynamic) or len({each.epochs for each in resume}) > 1):
         raise ValueError(
             f"{len(resume)} snapshots for {len(dynamic)} runs; expected one for each run, all after the same epoch"
@@ -103,6 +96,21 @@ def run(
         params = fetch(state.params)
         histories += [history(measured, params[i], i, epochs) for i in range(len(batch))]
     return histories
+
+
+def _check_data(static: StaticConfig, train: Data, test: Data) -> None:
+    least = (static.honest_data or static.m) * (static.batch or 1)
+    if n_examples(train) < least:
+        raise ValueError(
+            f"{n_examples(train)} examples are too few for m={static.m} batches of {static.batch}: expected at least "
+            f"{least}"
+        )
+    shapes = [jax.tree.map(lambda leaf: leaf.shape[1:], data.inputs) for data in (train, test)]
+    if shapes[0] != shapes[1] or not n_examples(test):
+        raise ValueError(
+            f"train examples have shape {shapes[0]}, test examples {shapes[1]}; expected the same, and at least one test "
+            "example"
+        )
 
 
 def _all_diverged(measured: Sequence[EpochMetrics]) -> bool:

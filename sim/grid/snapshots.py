@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import engine
-from byzsim.engine import Data, DynamicConfig, EpochMetrics, StaticConfig, StepMetrics, TrainState
+from byzsim.engine import Data, DynamicConfig, EpochMetrics, StaticConfig, TrainState
 from byzsim.grid.placement import fetch, put
 
 
@@ -20,19 +20,19 @@ class Snapshot(NamedTuple):
 
     @property
     def epochs(self) -> int:
-        """The number of epochs done."""
-        return len(self.measured.loss)
+        """How many are done."""
+        return len(self.measured.diverged)
 
 
-def snapshot_spec(static: StaticConfig, dynamic: DynamicConfig, train: Data, epochs: int) -> Snapshot:
-    """The shapes and dtypes of a snapshot after this number of epochs; nothing is computed."""
+def snapshot_spec(
+    static: StaticConfig, dynamic: DynamicConfig, train: Data | None, test: Data | None, epochs: int
+) -> Snapshot:
+    """Shapes and dtypes of a snapshot after so many measurements; nothing is computed."""
 
     def snapshot() -> Snapshot:
-        series = jnp.zeros(epochs, jnp.float32)
-        measured = EpochMetrics(
-            series, series, StepMetrics(*[series] * len(StepMetrics._fields)), jnp.zeros(epochs, bool)
-        )
-        return Snapshot(engine.start(static, dynamic, train), measured)
+        state = engine.start(static, dynamic, train)
+        _, measured = engine.epoch(static, dynamic, state, train, test)
+        return Snapshot(state, jax.tree.map(lambda leaf: jnp.zeros((epochs, *leaf.shape), leaf.dtype), measured))
 
     return jax.eval_shape(snapshot)
 

@@ -1,0 +1,30 @@
+"""One run's training as pure functions: `start`, and `epoch`, which does all steps up to the next measurement.
+
+    batches -> labels (attack) -> what workers compute (m, d) -> worker momentum -> forged rows (attack)
+            -> aggregate (d,) -> server optimizer
+
+Everything of a run that can be an array is in `DynamicConfig`, so one compiled program serves every run that differs
+only there; what shapes the program is in `StaticConfig`. `configs`: both, and random streams; `batches`: who computes
+on which examples; `workers`: losses, gradients, local steps; `measures`: what is measured; `steps`: all of it together.
+"""
+
+from byzsim.engine.configs import NUMERICS, DynamicConfig, Local, StaticConfig, Stream
+from byzsim.engine.measures import EpochMetrics, StepMetrics, Trace
+from byzsim.engine.steps import TrainState, epoch, start, step
+from byzsim.task import Data
+
+__all__ = [
+    "NUMERICS",
+    "Data",
+    "DynamicConfig",
+    "EpochMetrics",
+    "Local",
+    "StaticConfig",
+    "StepMetrics",
+    "Stream",
+    "Trace",
+    "TrainState",
+    "epoch",
+    "start",
+    "step",
+]

@@ -1,0 +1,164 @@
+"""Which examples each worker computes on in each step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from byzsim.engine.configs import DynamicConfig, StaticConfig, Stream, step_key, stream_key
+from byzsim.ops.sets import groups
+from byzsim.partitions import Pool
+from byzsim.task import Data, Task, n_examples, take
+from jaxtyping import Array, Bool, Int, Key
+
+
+def shards(static: StaticConfig, dynamic: DynamicConfig, task: Task, train: Data) -> Int[Array, "m n"] | tuple[()]:
+    """The examples of every worker, -1 at the end of shorter rows; () where batches are sampled."""
+    if task.sample:
+        return ()
+    labels = None if task.n_classes is None else train.labels.astype(jnp.int32)
+    pool = Pool(n_examples(train), labels, task.n_classes)
+    deal = static.partition(**dynamic.partition_args).deal
+    key = stream_key(dynamic, Stream.SHARDS)
+    if static.honest_data is None:
+        return deal(key, pool, static.m)
+    # A Byzantine worker, which has no data of its own, holds the shard of an honest worker.
+    honest = deal(key, pool, static.honest_data)
+    turn = jnp.where(dynamic.byz, jnp.cumsum(dynamic.byz) - 1, jnp.cumsum(~dynamic.byz) - 1)
+    return honest[turn % static.honest_data]
+
+
+def steps_per_epoch(static: StaticConfig, width: int, n_train: int, *, equal: bool) -> int:
+    """Steps in one pass over a shard; over the mean shard where shards differ.
+
+    Args:
+        width: the longest shard that the array of shards can hold.
+        n_train: training examples.
+    """
+    if static.steps is not None:
+        return static.steps
+    size = width if equal else n_train // (static.honest_data or static.m)
+    batch = static.batch or size
+    whole = -(-size // batch) if static.sampling == "keep_last" else size // batch
+    return max(whole // local_steps(static), 1)
+
+
+def local_steps(static: StaticConfig) -> int:
+    """Batches of a worker in one step of the server."""
+    return static.local.steps if static.local else 1
+
+
+def epoch_steps(static: StaticConfig, dynamic: DynamicConfig, state_shards: Any, train: Data) -> int:
+    """`steps_per_epoch` of a run that has begun."""
+    if static.steps is not None:
+        return static.steps
+    equal = static.partition(**dynamic.partition_args).equal
+    return steps_per_epoch(static, state_shards.shape[1], n_examples(train), equal=equal)
+
+
+def order(
+    static: StaticConfig, dynamic: DynamicConfig, held: Any, step: Int[Array, ""], train: Data
+) -> tuple[Any, Callable[[Any], Array | None]]:
+    """The batches of the steps from `step` up to the next measurement.
+
+    Returns:
+        (what `jax.lax.scan` goes through, a function from one entry of it to the examples of all workers in that step:
+        indices (m, b), or (m, k, b) for k local steps; -1 for no example; None where batches are sampled).
+    """
+    per_epoch = epoch_steps(static, dynamic, held, train)
+    count, k = static.eval_every or per_epoch, local_steps(static)
+    if isinstance(held, tuple):
+        return jnp.arange(count), lambda _: None
+    equal = static.partition(**dynamic.partition_args).equal
+    if static.batch is None:
+        return jnp.arange(count), lambda _: held if static.local is None else jnp.repeat(held[:, None], k, axis=1)
+    if static.sampling == "replacement":
+        return step + jnp.arange(count), lambda now: _shaped(static, _replaced(static, dynamic, held, now, k))
+    if static.eval_every is None and static.sampling == "shuffle" and equal:
+        cut = _shuffled(dynamic, held, step, equal=True)[:, : count * k * static.batch]
+        return cut.reshape(len(held), count, k * static.batch).transpose(1, 0, 2), lambda index: _shaped(static, index)
+    # Measurements that do not fall on epochs: the order of every epoch that these steps touch, as whole epochs have it.
+    first, touched = step // per_epoch, (count - 1) // per_epoch + 2
+    orders = jax.vmap(lambda e: _shuffled(dynamic, held, e * per_epoch, equal=equal))(first + jnp.arange(touched))
+    sizes = (held >= 0).sum(axis=1)
+
+    def at(now: Int[Array, ""]) -> Array:
+        place = (now % per_epoch) * k * static.batch + jnp.arange(k * static.batch)
+        index = orders[now // per_epoch - first]
+        if static.sampling == "keep_last":
+            cut = jnp.take_along_axis(index, jnp.minimum(place, index.shape[1] - 1)[None], axis=1)
+            return _shaped(static, jnp.where(place < sizes[:, None], cut, -1))
+        return _shaped(static, jnp.take_along_axis(index, place % sizes[:, None], axis=1))
+
+    return step + jnp.arange(count), at
+
+
+def _shuffled(
+    dynamic: DynamicConfig, held: Int[Array, "m n"], step: Int[Array, ""], *, equal: bool
+) -> Int[Array, "m n"]:
+    """Every shard in a new order; what fills it up comes last."""
+    keys = jax.random.split(step_key(dynamic, Stream.BATCHES, step), len(held))
+    mixed = jax.vmap(jax.random.permutation)(keys, held)
+    if equal:
+        return mixed
+    return jnp.take_along_axis(mixed, jnp.argsort(mixed < 0, axis=1, stable=True), axis=1)
+
+
+def _replaced(
+    static: StaticConfig, dynamic: DynamicConfig, held: Int[Array, "m n"], step: Int[Array, ""], k: int
+) -> Int[Array, "m kb"]:
+    """Examples drawn with replacement."""
+    keys = jax.random.split(step_key(dynamic, Stream.BATCHES, step), len(held))
+    sizes = (held >= 0).sum(axis=1)
+    count = (k * static.batch,)
+    drawn = jax.vmap(lambda key, size: jax.random.randint(key, count, 0, size))(keys, sizes)
+    return jnp.take_along_axis(held, drawn, axis=1)
+
+
+def _shaped(static: StaticConfig, index: Int[Array, "m kb"]) -> Int[Array, "m *k b"]:
+    return index if static.local is None else index.reshape(len(index), static.local.steps, -1)
+
+
+def masked(static: StaticConfig, *, equal: bool) -> bool:
+    """Some indices stand for no example."""
+    return static.sampling == "keep_last" or (static.batch is None and not equal)
+
+
+def participants(static: StaticConfig, dynamic: DynamicConfig, step: Int[Array, ""]) -> Int[Array, " p"] | None:
+    """The workers of a round, by index in order; None: all of them."""
+    if static.participants is None:
+        return None
+    key = step_key(dynamic, Stream.PARTICIPANTS, step)
+    return jnp.sort(jax.random.permutation(key, static.m)[: static.participants])
+
+
+def examples(
+    static: StaticConfig,
+    dynamic: DynamicConfig,
+    task: Task,
+    train: Data,
+    index: Array | None,
+    workers: Int[Array, " p"],
+    step: Int[Array, ""],
+) -> Data:
+    """The batches of these workers, with leading axes (p, b), or (p, k, b) for k local steps."""
+    if task.sample is None:
+        return take(train, index)
+    k, b = local_steps(static), static.batch or 1
+    keys = jax.vmap(lambda worker: jax.random.fold_in(step_key(dynamic, Stream.EXAMPLES, step), worker))(workers)
+    drawn = jax.vmap(lambda key, worker: task.sample(key, worker, k * b))(keys, workers)
+    if static.local is None:
+        return drawn
+    return jax.tree.map(lambda leaf: leaf.reshape(len(workers), k, b, *leaf.shape[2:]), drawn)
+
+
+def shared_batches(index: Int[Array, "m b"], redundancy: int) -> Int[Array, "m b2"]:
+    """The examples of each worker when every group of workers computes the batches of all of its members.
+
+    Groups are `redundancy` workers in order; those that fill no group of their own join the last one and compute its
+    batches, so theirs are not used. A redundancy above m counts as m.
+    """
+    m, r = len(index), min(redundancy, len(index))
+    if r == 1:
+        return index
+    return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
