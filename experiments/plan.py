@@ -17,7 +17,8 @@ from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunC
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.names import attack_spec, canonical, rule_spec
 from byzsim.options import options, resolved
-from byzsim.run_config import Momentum, Partition
+from byzsim.partitions import PARTITIONS
+from byzsim.run_config import Momentum
 from tyro.constructors import PrimitiveConstructorSpec
 
 PAPER = Path(__file__).parent / "tables" / "published"
@@ -88,10 +89,8 @@ class Config:
     momentum: Momentum = "none"
     """the workers' momentum: "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
-    partition: Partition = "iid"
-    """equal disjoint shards, uniform or with Dirichlet label skew"""
-    dirichlet_alpha: float = 1.0
-    """the concentration of the Dirichlet distribution: smaller values mean more skew"""
+    partition: str = "iid"
+    """how training data are dealt out to workers; its options are given as in dirichlet.alpha=0.1"""
     options: tuple[str, ...] = ()
     """options of a rule, an attack or the model, such as krum.variant=byzfl gaussian.sigma=100 lenet.padding=0"""
 
@@ -218,7 +217,7 @@ def _run_config(config: Config, *, seed: int, rule: str, attack: str, alpha: flo
     fields: dict[str, Any] = {name: getattr(config, name) for name in SHARED}
     fields |= {"rule": rule, "attack": attack if n_byz else "none", "n_byz": n_byz, "seed": seed}
     given = parse_options(config)
-    for kind in ("rule", "attack", "model"):
+    for kind in ("rule", "attack", "model", "partition"):
         name = fields[kind]
         fields[f"{kind}_args"] = {
             k: v for part in dict.fromkeys((*name.split("+"), name)) for k, v in given.get(part, {}).items()
@@ -272,7 +271,7 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: for text of another form, or a name that nothing in the table has.
     """
-    members = {*config.rules, *config.attacks, config.model}
+    members = {*config.rules, *config.attacks, config.model, config.partition}
     used = members | {part for name in members for part in name.split("+")}
     given = _split_options(config.options, used)
     return {name: _resolved(name, options) for name, options in given.items()}
@@ -310,7 +309,7 @@ def _spec(name: str) -> Spec:
     last = name.rpartition("+")[2]
     if "+" in name:
         return rule_spec(name) if last in AGGREGATORS else attack_spec(name)
-    return {name: spec for zoo in (*MEMBERS, MODELS) for name, spec in zoo.items()}[name]
+    return {name: spec for zoo in (*MEMBERS, MODELS, PARTITIONS) for name, spec in zoo.items()}[name]
 
 
 def _split_options(texts: Sequence[str], used: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -333,7 +332,7 @@ def _split_options(texts: Sequence[str], used: Collection[str] | None = None) ->
 def _resolved(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """With a variant of a member, or of the last of several, as its options: each part has a variant of its own."""
     last = name.rpartition("+")[2]
-    for spec in (zoo[last] for zoo in (*MEMBERS, MODELS) if last in zoo):
+    for spec in (zoo[last] for zoo in (*MEMBERS, MODELS, PARTITIONS) if last in zoo):
         try:
             return dict(resolved(name, spec.factory, spec.variants, given))
         except ValueError as error:
@@ -359,7 +358,7 @@ def _check_one(name: str, option: str, value: Any) -> None:
 
 def _parameters(name: str) -> list[inspect.Parameter]:
     """Of the factory of a member."""
-    made = (zoo[name].factory for zoo in (*MEMBERS, MODELS) if name in zoo)
+    made = (zoo[name].factory for zoo in (*MEMBERS, MODELS, PARTITIONS) if name in zoo)
     return [each for make in made for each in inspect.signature(make).parameters.values()]
 
 

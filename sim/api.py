@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,12 +18,13 @@ from byzsim.names import attack_spec, max_f, rule_spec
 from byzsim.nearest import unknown
 from byzsim.options import FLOAT32_MAX, Args, options, plain
 from byzsim.process import non_finite, not_forked
+from byzsim.partitions import given
 from byzsim.run_config import RunConfig
+from byzsim.tasks import TASKS
 from byzsim.types import Traced
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-KINDS = ("images", "labels")
 FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
 
 
@@ -312,9 +314,10 @@ def _floats(array: np.ndarray | jax.Array) -> Array:
 
 
 def simulate(
-    train: tuple[Any, Any],
-    test: tuple[Any, Any],
+    train: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | None = None,
     *,
+    shards: Any = None,
     on_epoch: Callable[[int], None] = lambda done: None,
     strict: bool = False,
     **run_config: Any,
@@ -325,18 +328,24 @@ def simulate(
     >>> data, setting = (images, labels), {"m": 5, "n_byz": 1, "batch": 4, "model": "softmax", "lr": 0.5}
     >>> simulate(data, data, rule="median", attack="sign_flip", epochs=3, **setting).accuracy.tolist()
     [1.0, 1.0, 1.0]
+    >>> simulate(task="least_squares", m=5, n_byz=1, rule="median", attack="sign_flip", epochs=9, lr=0.1).metrics.keys()
+    dict_keys(['distance', 'distance_to_truth', 'loss'])
 
     Args:
-        train: (images, labels): images uint8 (n, h, w) or (n, h, w, c); labels whole numbers from 0 to 255, (n,). The
-            classes are the sorted distinct labels of `train` and `test`; numbers that do not occur are no classes.
+        train: (inputs, labels), for a task that trains on a data set. Inputs are an array (n, ...) or a pytree of such:
+            images are uint8, (n, h, w) or (n, h, w, c), and everything else is in floating point. Labels are whole
+            numbers for classes, (n,): the classes are the sorted distinct labels of `train` and `test`, and numbers that
+            do not occur are no classes. For regression they are targets, (n,) or (n, k).
         test: the same for the test set.
-        on_epoch: function that is called after each epoch with the number of epochs done.
+        shards: which training examples each worker has, as an array of indices (m, n), -1 where a worker has no more;
+            in place of `partition`.
+        on_epoch: function that is called after each measurement with the number of measurements done.
         strict: raise an error, instead of a warning, if there are more Byzantine workers than the rule's guarantee
             covers.
         run_config: fields of `byzsim.RunConfig`.
 
     Returns:
-        The measurements after each epoch.
+        The measurements.
 
     Raises:
         ValueError: the configuration or the data cannot be used. Nothing has been compiled then.
@@ -350,41 +359,74 @@ def simulate(
             raise ValueError(unknown("field of a run", name, FIELDS))
     run = RunConfig(**run_config)
     not_forked()
-    train_data, test_data = _data("train", train), _data("test", test)
-    run.steps_per_epoch(len(train_data.labels))
-    if train_data.images.shape[1:] != test_data.images.shape[1:]:
-        raise ValueError(
-            f"train and test images differ in size: {train_data.images.shape} and {test_data.images.shape}; expected "
-            "the same height, width and channels"
-        )
+    train_data, test_data, n_classes = _data_of(run, train, test)
+    source = grid.Source() if train_data is None else grid.source_of(train_data, n_classes)
+    resolved = grid.resolve(run, source)
+    if shards is not None:
+        own = given(shards)
+        resolved = resolved._replace(static=dataclasses.replace(resolved.static, partition=lambda: own))
     if run.beyond_bound:
         guarantee = f"{run.rule}'s guarantee covers f <= {run.max_f} for m={run.m}"
         _beyond(f"{guarantee}; got n_byz={run.n_byz}, f={run.f}", strict, frames=3)
-    classes = np.union1d(train_data.labels, test_data.labels)
-    train_data, test_data = (
-        data._replace(labels=jnp.asarray(np.searchsorted(classes, data.labels), jnp.uint8))  # classes from 0, no gaps
-        for data in (train_data, test_data)
-    )
-    resolved = grid.resolve(run, len(classes))
-    check_shapes.runs([resolved], train_data.images.shape[1:])
+    check_shapes.runs([resolved], train_data)
+    check_shapes.shards(resolved, train_data)
     (history,) = grid.run(
-        resolved.static, [resolved.dynamic], train_data, test_data, epochs=run.epochs, on_epoch=on_epoch
+        resolved.static,
+        [resolved.dynamic],
+        train_data,
+        test_data,
+        epochs=resolved.measurements,
+        on_epoch=on_epoch,
     )
     return history
 
 
-def _data(name: str, pair: tuple[Any, Any]) -> Data:
+def _data_of(run: RunConfig, train: Any, test: Any) -> tuple[Data | None, Data | None, int | None]:
+    """(training set, test set, classes) as the engine takes them."""
+    task = grid.task_call(run, 2)()
+    if task.generate or task.sample:
+        if train is not None or test is not None:
+            raise ValueError(f"task {run.task} makes its own examples; leave train and test out")
+        return None, None, None
+    if train is None or test is None:
+        raise ValueError(f"task {run.task} trains on a data set: give train=(inputs, labels) and test=(inputs, labels)")
+    pairs = _data("train", train), _data("test", test)
+    shapes = [jax.tree.map(lambda leaf: leaf.shape[1:], data.inputs) for data in pairs]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"train and test inputs differ: {shapes[0]} and {shapes[1]}; expected examples of one shape")
+    if "n_classes" not in inspect.signature(TASKS[run.task].factory).parameters:
+        return *pairs, None
+    for name, data in zip(("train", "test"), pairs, strict=True):
+        if data.labels is None or not np.issubdtype(data.labels.dtype, np.integer) or data.labels.ndim != 1:
+            found = "missing" if data.labels is None else f"{data.labels.dtype} of shape {data.labels.shape}"
+            raise ValueError(f"{name} labels are {found}; expected whole numbers, one for each example")
+    classes = np.union1d(*(np.asarray(data.labels) for data in pairs))
+    kind = jnp.uint8 if len(classes) <= 256 else jnp.int32
+    numbered = [jnp.asarray(np.searchsorted(classes, data.labels), kind) for data in pairs]  # from 0, no gaps
+    return pairs[0]._replace(labels=numbered[0]), pairs[1]._replace(labels=numbered[1]), len(classes)
+
+
+def _data(name: str, pair: Any) -> Data:
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
-        raise ValueError(f"{name} is {type(pair).__name__}; expected (images, labels)")
-    images, labels = (np.asarray(as_array(f"{name} {each}", values)) for each, values in zip(KINDS, pair, strict=True))
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-        raise ValueError(
-            f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (n, h, w) or (n, h, w, c)"
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{name} labels are {labels.dtype} of shape {labels.shape}; expected whole numbers, ({len(images)},)"
-        )
-    if labels.min() < 0 or labels.max() > 255:
-        raise ValueError(f"{name} labels go from {labels.min()} to {labels.max()}; expected 0 to 255")
-    return Data(jnp.asarray(images), jnp.asarray(labels, jnp.uint8))
+        raise ValueError(f"{name} is {type(pair).__name__}; expected (inputs, labels)")
+    inputs = jax.tree.map(lambda leaf: _examples(f"{name} inputs", leaf), pair[0], is_leaf=_is_leaf)
+    labels = None if pair[1] is None else _examples(f"{name} labels", pair[1])
+    lengths = {len(leaf) for leaf in jax.tree.leaves((inputs, labels))}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"{name} has {sorted(lengths)} examples in its arrays; expected the same number, at least 1")
+    return Data(inputs, labels)
+
+
+def _is_leaf(value: Any) -> bool:
+    return not isinstance(value, dict | tuple)
+
+
+def _examples(name: str, values: Any) -> Array:
+    array = np.asarray(as_array(name, values))
+    if array.ndim == 0 or 0 in array.shape or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; expected numbers, one row for each example")
+    if array.dtype.kind == "f" and array.dtype.itemsize == 8:
+        array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    if array.dtype.kind in "iu" and array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**31 - 1:
+        raise ValueError(f"{name} go from {array.min()} to {array.max()}; expected whole numbers of 32 bits")
+    return jnp.asarray(array)

@@ -5,12 +5,17 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from byzsim.grid.planning import Run
+import numpy as np
+from byzsim.engine import batches
+from byzsim.engine.workers import one_example
+from byzsim.grid.planning import Run, TaskCall
+from byzsim.models import Model, as_model
 from byzsim.names import own
 from byzsim.oneshot import make_context, summed
+from byzsim.partitions import PARTITIONS
+from byzsim.task import Data
 from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 from jaxtyping import Array
@@ -18,12 +23,12 @@ from jaxtyping import Array
 KEY = jax.eval_shape(jax.random.key, 0)
 
 
-def runs(wanted: Sequence[Run], image: tuple[int, ...]) -> int:
-    """Check that model and images fit together, that every rule takes m workers, and that one run fits into memory.
+def runs(wanted: Sequence[Run], train: Data | None) -> int:
+    """Check that the task fits the data, that rules and attacks work for m workers, and that the memory suffices.
 
     Args:
-        wanted: configurations with the same model, batch and m.
-        image: shape of one image.
+        wanted: runs with the same task, model, batch and m.
+        train: the training set, or its shapes; None for a task that makes its own examples.
 
     Returns:
         The number of parameters, d.
@@ -32,45 +37,59 @@ def runs(wanted: Sequence[Run], image: tuple[int, ...]) -> int:
         ValueError: one of these does not hold.
     """
     first, static = wanted[0].config, wanted[0].static
-    d, dtype = parameters(first.model, static.model, image, static.n_classes)
+    d, dtype = parameters(first.model or first.task, static.task, train)
+    _check_needs(wanted)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers, {d:,} parameters each,", grads)
     rules = {repr((run.config.rule, run.config.rule_args)): run for run in wanted}
     attacks = {repr((run.config.attack, run.config.attack_args)): run for run in wanted}
+    m = first.participants
     for run in rules.values():
         name = run.config.rule
         try:
-            state = rule(run.rule.factory(**run.config.rule_args), first.m, d, dtype)
+            state = rule(run.rule.factory(**run.config.rule_args), m, d, dtype)
         except Exception as error:
             if not own(name):
                 raise
-            raise ValueError(f"{name} fails for m={first.m}, d={d:,}: {error}") from error
+            raise ValueError(f"{name} fails for m={m}, d={d:,}: {error}") from error
         fits(f"the state of {name} and the gradients", grads + _bytes(state))
     for run in attacks.values():
         made = run.attack.factory(**run.config.attack_args)
-        state = jax.eval_shape(functools.partial(begin, made, first.m, d, dtype))
+        state = jax.eval_shape(functools.partial(begin, made, m, d, dtype))
         fits(f"the state of {run.config.attack} and the gradients", grads + _bytes(state))
     return d
 
 
-def parameters(name: str, module: nn.Module, image: tuple[int, ...], n_classes: int) -> tuple[int, Any]:
-    """(number, dtype) of a model's parameters on images of this shape.
+def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]:
+    """(number, dtype) of the parameters that a task trains.
 
+    Args:
+        name: of the model or the task, for error messages.
+        train: the training set, or its shapes; None for a task that makes its own examples.
     Raises:
-        ValueError: the engine cannot train the model. It needs random numbers or changes a variable in a training pass,
-            has no parameters, or does not return logits.
+        ValueError: the engine cannot train it: the model changes a variable in a training pass, needs random numbers
+            that it cannot get, has no parameters or none with a point, or does not return what the task reads; or the
+            loss is not one number for each example.
     """
-    where = f"{name} on {image} images"
-    if len(image) == 3 and image[0] in (1, 3) and min(image[1:]) > 4:
-        shown = ", ".join(map(str, image))
-        raise ValueError(
-            f"{name}: images of shape (n, {shown}); expected (n, h, w) or (n, h, w, c): is the channel first? Then "
-            "np.moveaxis(images, 1, -1) moves it to the end"
-        )
-    images = jax.ShapeDtypeStruct((1, *image), jnp.uint8)
+    task = call()
+    if task.generate:
+        generate = task.generate
+        train = jax.eval_shape(lambda: generate(jax.random.key(0), 2)).train
+    example = one_example(task, train)
+    where = name if call.model is None or train is None else f"{name} on {_in_words(train.inputs)}"
+    if call.model is not None:
+        _check_channels(name, train)
     try:
-        variables = dict(jax.eval_shape(module.init, KEY, images))
-        logits = jax.eval_shape(module.apply, variables, images)
+        tree, constants = jax.eval_shape(task.init, KEY, example)
+        if call.model is not None:
+            _check_outputs(where, as_model(call.model()), tree, constants, example, dict(call.model.static)["n_classes"])
+        trained = jax.tree.leaves(tree)
+        if not trained:
+            raise ValueError("there is nothing to train; expected parameters (in Flax: the collection 'params')")
+        if whole := [leaf.dtype for leaf in trained if not jnp.issubdtype(leaf.dtype, jnp.floating)]:
+            raise ValueError(f"parameters of type {whole[0]} have no gradient; expected floating-point numbers")
+        losses = jax.eval_shape(task.loss, tree, constants, example, KEY if task.draws else None)
+        measured = jax.eval_shape(task.metrics, tree, constants, example)
     except ModifyScopeVariableError as error:
         raise ValueError(
             f"{where} changes a variable that is not trained, such as BatchNorm's running mean; rules aggregate "
@@ -78,17 +97,74 @@ def parameters(name: str, module: nn.Module, image: tuple[int, ...], n_classes: 
         ) from None
     except InvalidRngError as error:
         raise ValueError(
-            f"{where} needs random numbers, and models get no key in training. Remove dropout, or make it "
-            f"deterministic. {words(error)}"
+            f"{where} needs random numbers: give __call__ an argument train, which is True in training, when there is a "
+            f"key for dropout. {words(error)}"
         ) from None
     except Exception as error:
         raise ValueError(f"{where}: {words(error)}") from None
-    trained = jax.tree.leaves(variables.get("params", {}))
-    if not trained:
-        raise ValueError(f"{where} has nothing to train; expected parameters in the collection 'params'")
-    if getattr(logits, "shape", None) != (1, n_classes):
-        raise ValueError(f"{where} returns {_kind(logits)} for one image; expected logits (1, {n_classes})")
+    for what, found in {"the loss": losses, **{f"metric {key}": value for key, value in measured.items()}}.items():
+        if getattr(found, "shape", None) != (1,):
+            raise ValueError(f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one for each example")
     return sum(leaf.size for leaf in trained), jnp.result_type(*trained)
+
+
+def shards(run: Run, train: Data | None) -> None:
+    """Check that every worker has an example, for a partition that may leave one without. This deals the data out.
+
+    Raises:
+        ValueError: a worker has none, or the indices do not fit the training set.
+    """
+    partition = run.static.partition(**run.dynamic.partition_args)
+    if train is None or (partition.equal and run.config.partition in PARTITIONS):
+        return
+    held = batches.shards(run.static, run.dynamic, run.static.task(), train)
+    sizes = np.asarray((held >= 0).sum(axis=1))
+    if empty := np.flatnonzero(sizes == 0).tolist():
+        raise ValueError(
+            f"partition {run.config.partition} leaves worker {empty[0]} without an example (sizes: {sizes.tolist()}); take "
+            "other options or another data_seed, or fewer workers"
+        )
+
+
+def _check_channels(name: str, train: Data) -> None:
+    shape = getattr(train.inputs, "shape", ())[1:]
+    if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 4:
+        shown = ", ".join(map(str, shape))
+        raise ValueError(
+            f"{name}: images of shape (n, {shown}); expected (n, h, w) or (n, h, w, c): is the channel first? Then "
+            "np.moveaxis(images, 1, -1) moves it to the end"
+        )
+
+
+def _check_outputs(where: str, model: Model, tree: Any, constants: Any, example: Data, n_outputs: int) -> None:
+    key = KEY if model.draws else None
+    found = jax.eval_shape(model.apply, tree, constants, example.inputs, key)
+    if getattr(found, "shape", None) != (1, n_outputs):
+        raise ValueError(f"it returns {_kind(found)} for one example; expected (1, {n_outputs})")
+
+
+def _in_words(inputs: Any) -> str:
+    shapes = [f"{leaf.dtype} {leaf.shape[1:]}" for leaf in jax.tree.leaves(inputs)]
+    return f"inputs {', '.join(shapes)}"
+
+
+def _check_needs(wanted: Sequence[Run]) -> None:
+    """What members ask for is there: classes for attacks on labels and partitions, workers that stay the same."""
+    task = wanted[0].static.task()
+    for run in wanted:
+        config, static = run.config, run.static
+        if task.n_classes is None and "data" in run.attack.traits:
+            raise ValueError(f"{config.attack} changes labels, and task {config.task} has no classes")
+        dealt = not task.sample
+        if dealt and task.n_classes is None and static.partition(**run.dynamic.partition_args).needs_classes:
+            raise ValueError(f"partition {config.partition} reads classes, and task {config.task} has none")
+        if not dealt and config.partition != "iid":
+            raise ValueError(f"partition {config.partition} has nothing to deal out: task {config.task} draws its examples")
+        if not dealt and "full_gradient" in run.attack.traits:
+            raise ValueError(f"{config.attack} reads the gradient over all data, and task {config.task} draws its examples")
+        redundancy = static.rule(**run.dynamic.rule_args).redundancy
+        if static.local and redundancy > 1:
+            raise ValueError(f"{config.rule} shares batches between workers, and they make local_steps of their own")
 
 
 def rule(made: Aggregator, m: int, d: int, dtype: Any = jnp.float32) -> Any:

@@ -148,7 +148,7 @@ def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
 
 def own(*names: str) -> dict[str, str]:
     """{name: SHA-256 of its source code} of the users' own members among the parts of these names."""
-    parts = {part for name in names if name for part in name.split("+")} - BUILT_IN
+    parts = {part for name in names for part in name.split("+")} - BUILT_IN
     registered = _registered()
     return {part: registered[part].digest for part in sorted(parts)}
 
@@ -156,7 +156,7 @@ def own(*names: str) -> dict[str, str]:
 def revisions(*names: str) -> dict[str, int]:
     """{name: revision} of the parts of these names that gave other numbers in an earlier version."""
     registered = _registered()
-    parts = sorted({part for name in names if name for part in name.split("+")})
+    parts = sorted({part for name in names for part in name.split("+")})
     return {part: registered[part].revision for part in parts if registered[part].revision > 1}
 
 

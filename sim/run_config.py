@@ -230,6 +230,12 @@ class RunConfig:
         return self.n_byz / self.m
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """The names of all that is registered and takes part in the run."""
+        named = (self.rule, self.attack, self.task, self.partition, self.model)
+        return tuple(name for name in named if name is not None)
+
+    @property
     def participants(self) -> int:
         """Workers that take part in a round."""
         return max(round(self.participation * self.m), 1)
@@ -254,8 +260,7 @@ class RunConfig:
         left_out = [name for name, default in later_fields(type(self)).items() if getattr(self, name) in (default, {})]
         known = {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
         known |= {"alpha": self.alpha, "byzantine": list(self.byzantine or ())}
-        members = (self.rule, self.attack, self.task, self.partition, self.model or "")
-        extra = {"sources": names.own(*members), "revisions": names.revisions(*members)}
+        extra = {"sources": names.own(*self.members), "revisions": names.revisions(*self.members)}
         return known | {name: value for name, value in extra.items() if value}
 
     def length(self, n_train: int | None) -> Length:

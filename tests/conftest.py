@@ -98,14 +98,15 @@ class World:
         self.images = draw.integers(0, 256, (64, 4, 4), dtype=np.uint8)
         self.labels = np.arange(64, dtype=np.uint8) % 4
         self.train = engine.Data(jnp.asarray(self.images), jnp.asarray(self.labels))
-        self.test = engine.Data(self.train.images[:24], self.train.labels[:24])
+        self.source = grid.Source(self.n_classes, len(self.labels))
+        self.test = engine.Data(self.train.inputs[:24], self.train.labels[:24])
         self.start = jax.jit(engine.start, static_argnums=0)
         self.step = jax.jit(engine.step, static_argnums=0)
         self.epoch = jax.jit(engine.epoch, static_argnums=0)
 
     def plan(self, **run_config):
         """(static, dynamic) of one run."""
-        (group,) = grid.plan([RunConfig(**TINY | run_config)], self.n_classes)
+        (group,) = grid.plan([RunConfig(**TINY | run_config)], self.source)
         return group.static, group.dynamic[0]
 
     def sent(self, *, index=None, **run_config):

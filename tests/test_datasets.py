@@ -117,14 +117,14 @@ def test_describe_says_what_it_is_and_where_it_is_kept(monkeypatch, files, load)
 
 
 def test_the_digest_sees_contents_shape_dtype_and_order():
-    train_images, train_labels, *test = ARRAYS
-    changed = train_images.copy()
+    train_inputs, train_labels, *test = ARRAYS
+    changed = train_inputs.copy()
     changed[0, 0, 0] ^= 1
     others = [
         (changed, train_labels, *test),
-        (train_images.reshape(23, 4, 5), train_labels, *test),
-        (train_images.view(np.int8), train_labels, *test),
-        (train_images[::-1], train_labels, *test),
+        (train_inputs.reshape(23, 4, 5), train_labels, *test),
+        (train_inputs.view(np.int8), train_labels, *test),
+        (train_inputs[::-1], train_labels, *test),
     ]
     assert len({digest(arrays) for arrays in [ARRAYS, *others]}) == 5
     assert digest(ARRAYS) == digest(tuple(np.asfortranarray(array) for array in ARRAYS))
@@ -155,7 +155,7 @@ def test_idx_files_are_read_plain_or_packed(tmp_path, load, packed):
     data = load(data_dir=write_files(tmp_path / "files", packed=packed))
     assert same(data) and data.n_classes == 10 and data.source == "the original files in a folder of the user"
     with pytest.raises(ValueError, match="read-only"):
-        data.train_images[0] = 0
+        data.train_inputs[0] = 0
 
 
 def longer(data):
@@ -293,9 +293,9 @@ STORED = dataset(ARRAYS, n_classes=10, source="here")._asdict()
         (flipped, "is damaged"),
         (lambda good: pickle.dumps(Trap()), "is damaged"),
         (lambda good: archive(**{**STORED, "source": np.array([Trap()])}), "is damaged"),
-        (lambda good: archive(train_images=ARRAYS[0]), "is damaged"),
+        (lambda good: archive(train_inputs=ARRAYS[0]), "is damaged"),
         (lambda good: archive(**{**STORED, "digest": "0" * 64}), "expected 0000"),
-        (lambda good: archive(**{**STORED, "test_images": 255 - ARRAYS[2]}), "has digest"),
+        (lambda good: archive(**{**STORED, "test_inputs": 255 - ARRAYS[2]}), "has digest"),
         (lambda good: archive(**{**STORED, "n_classes": 1}), "a label"),
     ],
 )
@@ -489,7 +489,7 @@ def test_a_jpeg_copy_is_called_one(monkeypatch, tmp_path, load):
     monkeypatch.setattr(cifar10, "SHAPE", (8, 8, 3))
     monkeypatch.setattr(cifar10, "PER_CLASS", {"train": 2, "test": 1})
     data = load(cifar10.RECIPE._replace(name="tiny"))
-    assert "JPEG copy" in data.source and data.train_images.shape == (20, 8, 8, 3)
+    assert "JPEG copy" in data.source and data.train_inputs.shape == (20, 8, 8, 3)
     assert sorted(data.train_labels) == arrays[1].tolist() != data.train_labels.tolist()  # shuffled on purpose
 
 
@@ -571,10 +571,10 @@ def write_cifar10(folder, monkeypatch):
 def test_the_cifar10_archive_is_read(monkeypatch, tmp_path, load):
     write_cifar10(tmp_path, monkeypatch)
     data = load(cifar10.RECIPE, data_dir=tmp_path)
-    assert data.train_images.shape == (5, 32, 32, 3) and data.test_images.shape == (1, 32, 32, 3)
+    assert data.train_inputs.shape == (5, 32, 32, 3) and data.test_inputs.shape == (1, 32, 32, 3)
     assert data.train_labels.tolist() == [0, 1, 2, 3, 4] and data.test_labels.tolist() == [5]
-    assert data.train_images[3, 0, 31].tolist() == [30, 31, 32]
-    assert data.train_images[3, 31, 0].tolist() == [255, 255, 255]
+    assert data.train_inputs[3, 0, 31].tolist() == [30, 31, 32]
+    assert data.train_inputs[3, 31, 0].tolist() == [255, 255, 255]
 
 
 def test_a_broken_cifar10_archive_stops(monkeypatch, tmp_path, load):
@@ -601,9 +601,9 @@ def test_cifar10_without_a_checksum_is_judged_by_shape_and_counts(monkeypatch):
 
 def test_digits_are_always_the_same_split():
     data = datasets.load("digits", log=pytest.fail)
-    assert data.train_images.shape == (1437, 8, 8) and data.test_images.shape == (360, 8, 8)
+    assert data.train_inputs.shape == (1437, 8, 8) and data.test_inputs.shape == (360, 8, 8)
     assert data.digest == "6b47055a4b69ed2695f5a0076e471d4754becf9f3bea88cd963bcf20736fdf56"
-    assert set(np.unique(data.train_images)) == {round(k * 255 / 16) for k in range(17)}
+    assert set(np.unique(data.train_inputs)) == {round(k * 255 / 16) for k in range(17)}
     for labels in (data.train_labels, data.test_labels):
         share = np.bincount(labels, minlength=10) / len(labels)
         assert share.min() > 0.07 and share.max() < 0.14

@@ -104,7 +104,7 @@ STATEFUL = {
 @pytest.mark.slow
 @pytest.mark.parametrize("devices_per_run", [1, 2])
 def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path, devices_per_run):
-    (group,) = grid.plan([RunConfig(**STATEFUL, seed=seed) for seed in (1, 2, 3)], world.n_classes)
+    (group,) = grid.plan([RunConfig(**STATEFUL, seed=seed) for seed in (1, 2, 3)], world.source)
     kept = {}
 
     def run(dynamic, **how):
@@ -142,7 +142,7 @@ def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path
 @pytest.mark.slow
 def test_a_diverged_run_that_goes_on_stops_as_it_would_have(world):
     doomed = {"model": "softmax", "m": 4, "batch": 4, "attack": "scaling", "attack_args": {"factor": 1e38}, "lr": 1e30}
-    (group,) = grid.plan([RunConfig(**doomed, n_byz=1, epochs=5)], world.n_classes)
+    (group,) = grid.plan([RunConfig(**doomed, n_byz=1, epochs=5)], world.source)
     kept, done = [], []
     how = {"train": world.train, "test": world.test, "epochs": 5}
     (whole,) = grid.run(group.static, group.dynamic, **how, on_state=lambda _, snapshots: kept.extend(snapshots()))

@@ -25,7 +25,7 @@ BASE = TINY | {"rule": "median", "attack": "gaussian", "attack_args": {"sigma": 
 
 
 def run(world, runs, **how):
-    (group,) = grid.plan([RunConfig(**run_config) for run_config in runs], world.n_classes)
+    (group,) = grid.plan([RunConfig(**run_config) for run_config in runs], world.source)
     return grid.run(group.static, group.dynamic, world.train, world.test, epochs=group.runs[0].config.epochs, **how)
 
 
@@ -102,7 +102,7 @@ def test_one_compilation_for_a_grid(world, monkeypatch, compiled):
 
 @pytest.mark.slow
 def test_data_of_another_size_is_another_program(world, histories):
-    (group,) = grid.plan([RunConfig(**BASE | VARIED[0])], world.n_classes)
+    (group,) = grid.plan([RunConfig(**BASE | VARIED[0])], world.source)
     fewer = jax.tree.map(lambda leaf: leaf[:32], world.train)
     (other,) = grid.run(group.static, group.dynamic, fewer, world.test, epochs=2)
     assert np.isfinite(other.loss).all() and other.digest != histories[0].digest

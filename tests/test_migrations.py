@@ -25,11 +25,17 @@ MEMBERS = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
 def earlier(found):
     """A record under the names of earlier versions: the tables of `migrations` and `renamed` backwards."""
     old_fields = {new: old for old, new in migrations.FIELDS.items()}
-    old = {old_fields.get(field, field): value for field, value in found.items()}
+    old: dict = {}
+    for field, value in found.items():
+        old[old_fields.get(field, field)] = value
+        if field == "partition":  # all of these were i.i.d.
+            old[migrations.ALPHA] = 1.0
     for member in ("rule", "attack"):
         old[f"{member}_args"] = dict(_earlier_option(found[member], *pair) for pair in found[f"{member}_args"].items())
     decides = {
-        field: value for field, value in old.items() if migrations.FIELDS.get(field, field) in identities.deciding()
+        field: value
+        for field, value in old.items()
+        if migrations.FIELDS.get(field, field) in identities.deciding() or field == migrations.ALPHA
     }
     return old | {"id": records.identifier(decides)}
 

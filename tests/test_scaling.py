@@ -324,13 +324,13 @@ class Accelerated:
 
 
 def test_a_cpu_and_a_device_that_tells_nothing_run_one_run_after_another(world):
-    (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4)], world.n_classes)
+    (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4)], world.source)
     for device in (jax.devices()[0], Accelerated(None), Accelerated({})):
         assert planned_runs_per_device(group, world.train, world.test, [device]) is None
 
 
 def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
-    (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4, seed=seed) for seed in range(12)], world.n_classes)
+    (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4, seed=seed) for seed in range(12)], world.source)
     monkeypatch.setattr(
         memory, "need", lambda program, dynamic, train, test, mesh, runs_per_device: 100 + 100 * runs_per_device
     )
@@ -350,7 +350,7 @@ def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
 @pytest.mark.slow
 def test_the_need_is_what_xla_plans_and_nothing_is_compiled_twice(world, compiled):
     (group,) = grid.plan(
-        [RunConfig(model="softmax", m=4, batch=4, epochs=1, seed=s) for s in range(3)], world.n_classes
+        [RunConfig(model="softmax", m=4, batch=4, epochs=1, seed=s) for s in range(3)], world.source
     )
     devices = jax.devices()[:1]
     runs_per_device = grid.planned_runs_per_device(

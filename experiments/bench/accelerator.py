@@ -201,7 +201,7 @@ def _table_data(given: Accelerator, name: str, log: Callable[[str], object]) -> 
     if not given.random_data:
         try:
             found = load(name, log=log)
-            arrays = (found.train_images, found.train_labels, found.test_images, found.test_labels)
+            arrays = (found.train_inputs, found.train_labels, found.test_inputs, found.test_labels)
             train, test = Data(*map(jnp.asarray, arrays[:2])), Data(*map(jnp.asarray, arrays[2:]))
             return train, test, name
         except UserError as error:

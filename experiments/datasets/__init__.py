@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist
-from byzsim.experiments.datasets._base import Dataset, Log, Spec
+from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.errors import UserError, unknown
 
@@ -24,7 +24,7 @@ def load(
     """Load a data set from the first source that has it: cache, TFDS folder, files, internet, Debian package.
 
     Args:
-        name: a key of `DATASETS`.
+        name: a key of `DATASETS`, or "none" for a task that makes its own examples.
         cache_dir: folder for decoded arrays; default $BYZSIM_CACHE, else the user's cache folder.
         data_dir: a folder with the original files, read if neither cache nor TFDS folder has the data set.
         log: receives one short line for each source that is tried.
@@ -32,6 +32,8 @@ def load(
     Raises:
         UserError: the name is unknown, a file in `data_dir` is broken, or no source has the data set.
     """
+    if name == NO_DATA:
+        return NOTHING
     return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, log=log)
 
 
@@ -52,6 +54,8 @@ class Fingerprint(NamedTuple):
 
 def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, log: Log = print) -> Fingerprint:
     """The digest stored in the cache, which is read in milliseconds and not verified; without a cache, as `load`."""
+    if name == NO_DATA:
+        return Fingerprint(NOTHING.digest)
     _checked(name, data_dir)
     stored = stored_digest(cache_file(name, cache_dir=None))
     return Fingerprint(stored or load(name, data_dir=data_dir, log=log).digest)
@@ -72,8 +76,8 @@ def describe(
         "what": DATASETS[name].summary,
         "by": DATASETS[name].source,
         "from": data.source,
-        "train": f"{data.train_images.shape} {data.train_images.dtype}, {data.n_classes} classes",
-        "test": f"{data.test_images.shape} {data.test_images.dtype}",
+        "train": f"{data.train_inputs.shape} {data.train_inputs.dtype}, {data.n_classes} classes",
+        "test": f"{data.test_inputs.shape} {data.test_inputs.dtype}",
         "digest": f"sha256 {data.digest}",
         "cache": kept,
     }

@@ -2,28 +2,44 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from byzsim import Data
 from byzsim.experiments.errors import UserError
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]  # (n, h, w) or (n, h, w, c)
-Label = NDArray[np.uint8]  # (n,)
-Arrays = tuple[Image, Label, Image, Label]  # train images, train labels, test images, test labels
+Inputs = NDArray[Any]  # (n, ...): uint8 for images, (n, h, w) or (n, h, w, c); floating-point numbers otherwise
+Labels = NDArray[Any]  # (n,) classes; (n,) or (n, k) targets
+Arrays = tuple[Inputs, Labels, Inputs, Labels]  # train inputs, train labels, test inputs, test labels
 Log = Callable[[str], object]  # receives one short line for the user
 
 
 class Dataset(NamedTuple):
     """A whole data set in memory. The four arrays are read-only."""
 
-    train_images: Image
-    train_labels: Label
-    test_images: Image
-    test_labels: Label
-    n_classes: int
+    train_inputs: Inputs | None
+    train_labels: Labels | None
+    test_inputs: Inputs | None
+    test_labels: Labels | None
+    n_classes: int | None  # None: labels are targets of a regression
     digest: str  # SHA-256 (hex) over shape, dtype and contents of the four arrays
     source: str  # origin of the arrays in words, without a path
+
+    @property
+    def train(self) -> Data | None:
+        """The training set as the engine takes it."""
+        return None if self.train_inputs is None else Data(self.train_inputs, self.train_labels)
+
+    @property
+    def test(self) -> Data | None:
+        """The test set as the engine takes it."""
+        return None if self.test_inputs is None else Data(self.test_inputs, self.test_labels)
+
+
+NO_DATA = "none"
+"""the name in place of a data set for a task that makes its own examples"""
+NOTHING: Any = Dataset(None, None, None, None, n_classes=None, digest="none", source="the task makes its own examples")
 
 
 class Spec(NamedTuple):
@@ -47,21 +63,28 @@ def digest(arrays: Arrays) -> str:
     return total.hexdigest()
 
 
-def dataset(arrays: Arrays, *, n_classes: int, source: str) -> Dataset:
+def dataset(arrays: Arrays, *, n_classes: int | None, source: str) -> Dataset:
     """Make a data set of these arrays, which become read-only.
 
+    Args:
+        arrays: train inputs, train labels, test inputs, test labels.
+        n_classes: labels are whole numbers from 0 below this; None: they are targets of a regression.
+        source: origin of the arrays in words.
     Raises:
-        UserError: a dtype other than uint8, different numbers of images and labels, or a label out of range.
+        UserError: arrays that are no numbers, different numbers of inputs and labels, or a label out of range.
     """
-    for split, images, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
-        if images.dtype != np.uint8 or labels.dtype != np.uint8:
-            raise UserError(f"{source}: {split} has dtypes {images.dtype} and {labels.dtype}, expected uint8.")
-        if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or not labels.size:
+    for split, inputs, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
+        if inputs.dtype != np.uint8 and inputs.dtype != np.float32:
+            raise UserError(f"{source}: {split} inputs are {inputs.dtype}, expected uint8 (images) or float32.")
+        if labels.dtype.kind not in ("f" if n_classes is None else "iu"):
+            kind = "floating-point targets" if n_classes is None else f"whole numbers below {n_classes}"
+            raise UserError(f"{source}: {split} labels are {labels.dtype}, expected {kind}.")
+        if inputs.ndim < 2 or labels.shape[:1] != inputs.shape[:1] or not labels.size:
             raise UserError(
-                f"{source}: {split} has images {images.shape} and labels {labels.shape}, "
-                "expected (n, h, w) or (n, h, w, c) and (n,) with n > 0."
+                f"{source}: {split} has inputs {inputs.shape} and labels {labels.shape}, expected (n, ...) and (n,) with "
+                "n > 0."
             )
-        if labels.max() >= n_classes:
+        if n_classes is not None and not (labels.ndim == 1 and 0 <= labels.min() <= labels.max() < n_classes):
             raise UserError(f"{source}: {split} has a label {labels.max()}, expected 0 to {n_classes - 1}.")
     for array in arrays:
         array.flags.writeable = False  # all runs in this process share the arrays

@@ -24,6 +24,10 @@ def cache_folder() -> Path | None:
         return None
 
 
+STORED = ("train_images", "train_labels", "test_images", "test_labels", "n_classes", "digest", "source")
+"""names of the arrays in a cache file, for the fields of `Dataset`"""
+
+
 def expanded(path: str | os.PathLike[str]) -> Path | None:
     """Expand ~ to the home folder; None if the path has a ~ and there is no home folder."""
     try:
@@ -51,7 +55,7 @@ def read(path: Path | None) -> Dataset:
         raise Missing(f"{path} does not exist.")
     try:
         with zipfile.ZipFile(path) as stored:
-            a, b, c, d, n_classes, digest, source = (_array(stored, f"{name}.npy") for name in Dataset._fields)
+            a, b, c, d, n_classes, digest, source = (_array(stored, f"{name}.npy") for name in STORED)
         data = dataset((a, b, c, d), n_classes=int(n_classes), source=str(source))
     except Exception as error:  # a damaged zip file raises nearly anything
         raise UserError(f"{path} is damaged ({error}); expected a complete .npz file. Delete it.") from error
@@ -99,5 +103,5 @@ def write(path: Path, data: Dataset) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
         part = Path(folder) / path.name
-        np.savez(part, **data._asdict())
+        np.savez(part, **dict(zip(STORED, data, strict=True)))
         os.replace(part, path)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from byzsim.experiments.datasets._base import Image, Label, Log, Missing
+from byzsim.experiments.datasets._base import Inputs, Labels, Log, Missing
 from byzsim.experiments.datasets._cache import expanded
 from byzsim.experiments.errors import UserError
 
@@ -27,8 +27,8 @@ DECODED_PER_SECOND = 12_000  # small PNG files with Pillow on one core, measured
 class Split(NamedTuple):
     """One split of a prepared folder."""
 
-    images: Image  # (n, h, w) or (n, h, w, c)
-    labels: Label  # (n,)
+    images: Inputs  # (n, h, w) or (n, h, w, c)
+    labels: Labels  # (n,)
     lossy: bool  # whether an image was stored as JPEG
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from byzsim.experiments.datasets import _sources
-from byzsim.experiments.datasets._base import Arrays, Image, Label, Missing, Spec
+from byzsim.experiments.datasets._base import Arrays, Inputs, Labels, Missing, Spec
 from byzsim.experiments.errors import UserError
 
 FILE = "cifar-10-binary.tar.gz"
@@ -57,7 +57,7 @@ def judge(arrays: Arrays, lossy: bool, where: str) -> str:
     return "stored without loss (shapes and class counts are right, no checksum of the pixels is known)"
 
 
-def _records(archive: tarfile.TarFile, names: tuple[str, ...]) -> tuple[Image, Label]:
+def _records(archive: tarfile.TarFile, names: tuple[str, ...]) -> tuple[Inputs, Labels]:
     """Records of one label byte, then the 32x32 red, green and blue values."""
     files = [archive.extractfile(f"cifar-10-batches-bin/{name}") for name in names]
     data = b"".join(file.read() for file in files if file)

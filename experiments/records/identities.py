@@ -25,7 +25,7 @@ def identity(run_config: RunConfig, data_name: str, data: Dataset | Fingerprint)
     Raises:
         UserError: for a member from outside whose source is not known, as its records could not be told apart.
     """
-    for name, source in own(run_config.rule, run_config.attack).items():
+    for name, source in own(*run_config.members).items():
         if not source:
             raise UserError(
                 f"{name} was registered without a digest of its source, by which records of its versions are told "
@@ -54,7 +54,7 @@ def deciding() -> list[str]:
 
 def spelled_out(found: Mapping[str, Any]) -> Record:
     """With the fields that it leaves out as they have their defaults: those that are `later` than others."""
-    return {field.name: field.default for field in later_fields(RunConfig)} | dict(found)
+    return later_fields(RunConfig) | dict(found)
 
 
 def matching(found: Iterable[Record], runs: Iterable[RunConfig], data_name: str) -> list[Record]:

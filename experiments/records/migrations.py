@@ -12,6 +12,7 @@ from byzsim.renamed import renamed as renamed_option
 
 FIELDS: dict[str, str] = {"sharding": "partition"}
 """of a run: old -> new"""
+ALPHA = "dirichlet_alpha"
 SETTINGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "sharding": ("partition", {}),
     "declared": ("declared_f", {"known": "true", "bounded": "capped"}),
@@ -25,7 +26,7 @@ def current(found: Record) -> Record:
     Its id becomes the one that today's names give. One that its fields did not give before, as somebody has edited
     them, stays: so that is still to be seen.
     """
-    renamed = {FIELDS.get(field, field): value for field, value in found.items()}
+    renamed = _with_partition_args({FIELDS.get(field, field): value for field, value in found.items()})
     if isinstance(renamed.get("mode"), str):
         renamed["mode"] = renamed["mode"].replace("cell by cell", "run by run").replace(" cells under", " runs under")
     for member in ("rule", "attack"):
@@ -35,10 +36,23 @@ def current(found: Record) -> Record:
                 renamed_option(renamed[member], option, value) for option, value in options.items()
             )
     fields = deciding()
-    before = {field: value for field, value in found.items() if FIELDS.get(field, field) in fields}
+    before = {name: value for name, value in found.items() if FIELDS.get(name, name) in fields or name == ALPHA}
     if renamed != found and found.get("id") == identifier(before):
         renamed["id"] = identifier({field: value for field, value in renamed.items() if field in fields})
     return renamed
+
+
+def _with_partition_args(found: Record) -> Record:
+    """The concentration of a Dirichlet partition was a field of its own, without a meaning for other partitions."""
+    if ALPHA not in found:
+        return found
+    changed: Record = {}
+    for field, value in found.items():
+        if field != ALPHA:
+            changed[field] = value
+        elif found.get("partition") == "dirichlet":
+            changed["partition_args"] = {"alpha": value}
+    return changed
 
 
 def current_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +61,9 @@ def current_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     for field, value in config.items():
         name, values = SETTINGS.get(field, (field, {}))
         renamed[name] = values.get(value, value) if isinstance(value, str) else value
+    alpha = renamed.pop(ALPHA, None)
+    if alpha is not None and renamed.get("partition") == "dirichlet":
+        renamed["options"] = [*renamed.get("options", []), f"dirichlet.alpha={alpha}"]
     if isinstance(renamed.get("options"), list):
         renamed["options"] = [current_option(text) for text in renamed["options"]]
     return renamed

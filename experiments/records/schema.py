@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from byzsim import History, grid
+from byzsim.engine import StepMetrics
 from byzsim.experiments.records.identities import Record, identifier
 from byzsim.experiments.records.provenance import now
 
@@ -32,7 +33,6 @@ def record(
         n_halvings: how often runs_per_device was halved because memory ran out.
         devices_per_run: devices that shared the run.
     """
-    finite = history.accuracy[np.isfinite(history.accuracy)]
     return {
         "table": table,
         "quick": quick,
@@ -41,8 +41,7 @@ def record(
         "max_f": run.config.max_f,
         "beyond_bound": run.config.beyond_bound,
         **{name: _plain(values) for name, values in _series(run, history).items()},
-        "final_accuracy": None if history.diverged else _plain(history.accuracy)[-1],
-        "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
+        **_summary(history),
         "diverged": history.diverged,
         "diverged_epoch": history.diverged_epoch,
         "digest": history.digest,
@@ -89,12 +88,24 @@ def reason(error: Exception) -> str:
 
 def _series(run: grid.Run, history: History) -> dict[str, np.ndarray]:
     """The measurements of a history; those of dropped and clipped workers only for rules that drop or clip."""
-    series = {name: values for name, values in history._asdict().items() if isinstance(values, np.ndarray)}
+    of_steps = {name: getattr(history, name) for name in StepMetrics._fields}
+    series = {**history.metrics, **of_steps}
     if "filter" not in run.rule.traits:
         del series["honest_dropped"], series["byz_kept"]
     if "clips" not in run.rule.traits:
         del series["clipped"]
     return series
+
+
+def _summary(history: History) -> Record:
+    """The accuracy at the end and at its best; for a task without accuracy, the names of its metrics."""
+    if "accuracy" not in history.metrics:
+        return {"metrics": sorted(history.metrics)}
+    finite = history.accuracy[np.isfinite(history.accuracy)]
+    return {
+        "final_accuracy": None if history.diverged else _plain(history.accuracy)[-1],
+        "best_accuracy": _plain(finite.max(keepdims=True))[0] if len(finite) else None,
+    }
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
@@ -143,7 +154,8 @@ RUN_KINDS: dict[str, Callable[[Any], object]] = {
 }
 RUN_FIELDS = frozenset(RUN_KINDS)
 KINDS = {
-    **dict.fromkeys(History._fields, _is_series),
+    **dict.fromkeys(StepMetrics._fields, _is_series),
+    "loss": _is_series,
     **RUN_KINDS,
     "mode": _is_text,
     "digest": _is_text,

@@ -33,7 +33,7 @@ def title(table: Table, config: Config, *, quick: bool, labels: Mapping[str, str
     return table.title + (f", with {', '.join(further)}" if further else "")
 
 
-SELDOM_CHANGED = ("declared_f", "optimizer", "momentum", "momentum_beta", "partition", "dirichlet_alpha")
+SELDOM_CHANGED = ("declared_f", "optimizer", "momentum", "momentum_beta", "partition")
 
 
 def described(config: Config) -> str:

@@ -20,14 +20,14 @@ import numpy as np
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.files import write_whole
 from byzsim.grid import Snapshot
-from byzsim.run_config import UPPER_LIMITS
+from byzsim.run_config import LIMITS
 
 ARRAY = np.ndarray | np.generic
 KEEP = 2  # checkpoints of one run: if the last cannot be read, the one before is used
 NAME = re.compile(r"[0-9a-f]+\.[0-9]+\.msgpack")
 FIELDS: dict[str, Callable[[Any], bool]] = {
     "run": lambda value: isinstance(value, str),
-    "epoch": lambda value: type(value) is int and 1 <= value <= UPPER_LIMITS["epochs"],
+    "epoch": lambda value: type(value) is int and 1 <= value <= (LIMITS["total_steps"][1] or 1),
     "seconds": lambda value: isinstance(value, float) and 0 <= value < np.inf,
     "environment": lambda value: isinstance(value, dict) and all(isinstance(each, str) for each in value.values()),
     "leaves": lambda value: isinstance(value, dict) and all(isinstance(each, ARRAY) for each in value.values()),

@@ -6,8 +6,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from byzsim import Data, History, grid
+from byzsim import History, grid
 from byzsim.engine import StaticConfig
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
@@ -22,8 +21,9 @@ class Executor:
     """Trains the batches that a schedule chooses, on one data set."""
 
     def __init__(self, data: Dataset, devices_per_run: int, checkpoints: Checkpoints, processes: Processes):
-        self.train = _on_devices(data.train_images, data.train_labels, devices_per_run)
-        self.test = _on_devices(data.test_images, data.test_labels, devices_per_run)
+        train, test = (jax.tree.map(jnp.asarray, each) for each in (data.train, data.test))
+        self.train = grid.replicate(train, jax.devices(), devices_per_run)
+        self.test = grid.replicate(test, jax.devices(), devices_per_run)
         self.devices_per_run, self.checkpoints, self.processes = devices_per_run, checkpoints, processes
 
     def lanes(self) -> int:
@@ -62,7 +62,7 @@ class Executor:
         return batch, [self._broadcast_checkpoint(static, *each, found) for each in batch.items()] if resumed else []
 
     def _snapshot_spec(self, static: StaticConfig, run: grid.Run) -> Callable[[int], grid.Snapshot]:
-        return lambda epochs: grid.snapshot_spec(static, run.dynamic, self.train, epochs)
+        return lambda epochs: grid.snapshot_spec(static, run.dynamic, self.train, self.test, epochs)
 
     def _broadcast_checkpoint(
         self, static: StaticConfig, id: str, run: grid.Run, found: Mapping[str, Checkpoint]
@@ -83,7 +83,7 @@ class Executor:
     ) -> tuple[list[History], list[float]]:
         """Train a batch to its last epoch. Return (history, seconds) of each run."""
         began, is_due = time.monotonic(), self.checkpoints.make_timer()
-        epochs = next(iter(batch.values())).config.epochs
+        epochs = next(iter(batch.values())).measurements
 
         def seconds() -> list[float]:
             spent = (time.monotonic() - began) / len(batch)
@@ -112,10 +112,6 @@ class Executor:
             )
 
         return _in_thread(work), seconds()
-
-
-def _on_devices(images: np.ndarray, labels: np.ndarray, devices_per_run: int) -> Data:
-    return grid.replicate(Data(jnp.asarray(images), jnp.asarray(labels)), jax.devices(), devices_per_run)
 
 
 def _in_thread(work: Callable[[Callable[[], None]], T]) -> T:

@@ -25,10 +25,13 @@ def check_bounds(wanted: Sequence[RunConfig], strict: bool, log: Callable[[str],
 def check_fit(runs: Sequence[grid.Run], data: Dataset) -> int:
     """Check that model, batch, rules and data fit together and into memory. Return the number of parameters, d."""
     try:
-        runs[0].config.steps_per_epoch(len(data.train_labels))
-        d = check_shapes.runs(runs, data.train_images.shape[1:])
+        d = check_shapes.runs(runs, data.train)
+        for run in runs:
+            check_shapes.shards(run, data.train)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if data.n_classes is None:
+        return d
     absent = sorted({*range(data.n_classes)} - {*data.train_labels.tolist(), *data.test_labels.tolist()})
     poisoned = [run.config.attack for run in runs if "data" in run.attack.traits]
     if absent and poisoned:

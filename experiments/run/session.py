@@ -95,10 +95,18 @@ def _prepare(
     if processes.is_primary:
         records.check_writable(folder)
     data = load(settings.data, data_dir=settings.data_dir, log=log)
-    runs = [grid.resolve(config, data.n_classes) for config in wanted]
+    source = grid.Source() if data.train is None else grid.source_of(data.train, data.n_classes)
+    runs = _resolved(wanted, source)
     d = preflight.check_fit(runs, data)
     names = settings.table, settings.quick, settings.data
     return runs, d, Recorder(folder, *names, data, origin, per_run, processes.is_primary, log), checkpoints
+
+
+def _resolved(wanted: Sequence[RunConfig], source: grid.Source) -> list[grid.Run]:
+    try:
+        return [grid.resolve(config, source) for config in wanted]
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 @contextlib.contextmanager
@@ -167,7 +175,7 @@ class _Session:
         resume: Sequence[Checkpoint],
         runs_per_device: int | None,
     ) -> tuple[list[History], list[float]]:
-        size, epochs = len(batch), next(iter(batch.values())).config.epochs
+        size, epochs = len(batch), next(iter(batch.values())).measurements
         self.display.estimate.start()
         return self.executor.train_batch(
             static, batch, resume, runs_per_device, lambda done: self.display.epoch_done(size, epochs, done)
@@ -220,7 +228,7 @@ def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, grid.Run]) -> 
     if not epochs:
         return ""
     named = [
-        f"{describe(missing[id].config)} after epoch {epoch} of {missing[id].config.epochs}"
+        f"{describe(missing[id].config)} after epoch {epoch} of {missing[id].measurements}"
         for id, epoch in epochs.items()
     ]
     more = f"; and {len(named) - LISTED} more" if len(named) > LISTED else ""

@@ -10,7 +10,7 @@ from byzsim.engine import DynamicConfig
 from byzsim.grid.history import History
 from byzsim.grid.memory import largest_fitting, planned_runs_per_device
 from byzsim.grid.placement import replicate
-from byzsim.grid.planning import Call, Group, Run, Source, call, grouped, plan, resolve, source_of
+from byzsim.grid.planning import Call, Group, Run, Source, call, grouped, plan, resolve, source_of, task_call
 from byzsim.grid.running import run
 from byzsim.grid.snapshots import Snapshot, snapshot_spec
 
@@ -27,8 +27,10 @@ __all__ = [
     "plan",
     "planned_runs_per_device",
     "replicate",
+    "Source",
     "resolve",
-    "source_of",
     "run",
     "snapshot_spec",
+    "source_of",
+    "task_call",
 ]

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 
-def replicate(data: Data, devices: Sequence[jax.Device], devices_per_run: int = 1) -> Data:
+def replicate(data: Data | None, devices: Sequence[jax.Device], devices_per_run: int = 1) -> Data:
     """Copy the data to each of these devices, also of several processes; `run` then does not copy it again."""
     return place(data, mesh_of(devices, devices_per_run))
 

@@ -5,15 +5,16 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
 Activation = Callable[[Array], Array]
 ACTIVATIONS: dict[str, Activation] = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
 
 
-def unit_images(images: UInt8[Array, "n h w *c"]) -> Float[Array, "n h w c"]:
-    """Pixels from 0 to 1, with a channel axis (torchvision's `ToTensor`, and nothing else)."""
-    images = images.astype(jnp.float32) / 255
+def unit_images(images: Shaped[Array, "n *shape"]) -> Float[Array, "n *shape"]:
+    """Pixels from 0 to 1, with a channel axis (torchvision's `ToTensor`, and nothing else); floats stay as they are."""
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        images = images.astype(jnp.float32) / (255 if images.dtype == jnp.uint8 else 1)
     return images[..., None] if images.ndim == 3 else images
 
 
