@@ -97,6 +97,7 @@ class RunConfig:
     attack: str = "none"
     """a name in `byzsim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
     attack_args: Args = dataclasses.field(default_factory=dict)
+    """the options of the attack"""
     m: int = 20
     """workers"""
     n_byz: int = 0
@@ -108,9 +109,11 @@ class RunConfig:
     task: str = later("classification")
     """what is trained, a name in `byzsim.TASKS`"""
     task_args: Args = later(default_factory=dict)
+    """the options of the task"""
     model: str | None = None
     """a name in `byzsim.MODELS`, for tasks that train a model; None: lenet"""
     model_args: Args = dataclasses.field(default_factory=dict)
+    """the options of the model"""
     batch: int | None = 8
     """examples in the batch of a worker; None: its whole shard"""
     sampling: Sampling = later("shuffle")
@@ -127,11 +130,13 @@ class RunConfig:
     optimizer: str = "sgd"
     """the server's, a name in `optax` whose first argument is the learning rate"""
     optimizer_args: Args = dataclasses.field(default_factory=dict)
+    """the options of the server's optimizer"""
     lr: float = 0.03
     """learning rate of the server"""
     schedule: str = later("constant")
     """what the learning rate is multiplied with over steps: step_decay, piecewise, or a schedule of optax by name"""
     schedule_args: Args = later(default_factory=dict)
+    """the options of the schedule"""
     weight_decay: float = later(0.0)
     """every worker adds this times the parameters to its gradient"""
     clip: float | None = later(None)
@@ -139,6 +144,7 @@ class RunConfig:
     momentum: Momentum = "none"
     """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
+    """beta of the workers' momentum"""
     byzantine_momentum: bool = later(True)
     """the attack starts from the momentum of Byzantine workers; False: from their gradients"""
     local_steps: int = later(1)
@@ -146,6 +152,7 @@ class RunConfig:
     local_optimizer: str = later("sgd")
     """of the worker's own steps, a name in `optax`"""
     local_optimizer_args: Args = later(default_factory=dict)
+    """the options of the local optimizer"""
     local_lr: float | None = later(None)
     """learning rate of the worker's own steps; None: lr"""
     local_state: LocalState = later("reset")
@@ -158,11 +165,13 @@ class RunConfig:
     partition: str = "iid"
     """how training data are dealt out, a name in `byzsim.PARTITIONS`"""
     partition_args: Args = later(default_factory=dict)
+    """the options of the partition"""
     byzantine_data: Data = later("own")
     """"none": data are dealt to honest workers only, and each Byzantine worker sees the shard of one of them"""
     n_test: int | None = later(None)
     """how many examples of the test set are measured, from the first on; None: all"""
     seed: int = 0
+    """of all that is drawn at random, unless it has a seed of its own"""
     data_seed: int | None = later(None)
     """of shards, batches and generated data; None: seed"""
     init_seed: int | None = later(None)

@@ -19,5 +19,5 @@ from byzsim.experiments.records.identities import (
     spelled_out,
 )
 from byzsim.experiments.records.provenance import code, origin, provenance_line, versions
-from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record
-from byzsim.experiments.records.store import append, check_writable, exclusive, load_results, read, read_folder
+from byzsim.experiments.records.schema import FAILURE_FIELDS, RUN_FIELDS, failure, metrics_of, reason, record, series_of
+from byzsim.experiments.records.store import append, check_writable, exclusive, read, read_folder, valid

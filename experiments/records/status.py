@@ -115,7 +115,7 @@ def _foreign(found: Sequence[Record], asked: Sequence[Mapping[str, Any]]) -> Ite
 def read_failures(folder: Path) -> list[Record]:
     """The failures recorded in this folder."""
     path = folder / "failures.jsonl"
-    return records.read(path, lambda line: None, fields=frozenset({"id", "failed"}))
+    return records.read(path, lambda line: None, fields=records.FAILURE_FIELDS)
 
 
 def overview(results: Path) -> Iterable[str]:

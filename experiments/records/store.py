@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from byzsim.experiments.errors import Incomplete, UserError
 from byzsim.experiments.files import write_whole
 from byzsim.experiments.records.identities import Record, key_of
@@ -47,18 +46,15 @@ def read_folder(path: Path, log: Callable[[str], object] = print) -> list[Record
     return read(file, log)
 
 
-def load_results(folder: str | os.PathLike[str], log: Callable[[str], object] = print) -> pd.DataFrame:
-    """The valid records of a folder of results: a row for each rule, attack, alpha and seed, the last that was written.
+def valid(folder: Path, log: Callable[[str], object] = print) -> list[Record]:
+    """The valid records of a folder of results: of several for one rule, attack, alpha and seed, the last.
 
-    Columns are the fields of a record; those with a number for each epoch are lists, options are dicts, and names are
-    today's. runs.jsonl
-    itself is only ever appended to, so it also has what newer records have taken the place of. `id` names a record;
-    table.csv of the same folder has the `ids` of each run's.
+    runs.jsonl itself is only ever appended to, so it also has what newer records have taken the place of.
 
     Raises:
         UserError: if there are no records.
     """
-    return pd.DataFrame(list({key_of(each): each for each in read_folder(Path(folder), log)}.values()))
+    return list({key_of(each): each for each in read_folder(folder, log)}.values())
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:

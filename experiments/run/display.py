@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 
-from byzsim import RunConfig
+from byzsim import History, RunConfig
 from byzsim.experiments.run.estimate import Estimate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -54,6 +54,15 @@ class Display:
         left = self.estimate.text(self.total - done)
         self.bar.update(self.task, completed=done, left=left)
         return left
+
+
+def outcome(history: History) -> str:
+    """The result of a run as printed: its accuracy at the end, or all metrics of a task that measures none."""
+    if history.diverged:
+        return f"diverged in epoch {history.diverged_epoch}"
+    if "accuracy" in history.metrics:
+        return f"{100 * history.accuracy[-1]:.2f} %"
+    return ", ".join(f"{name} {values[-1]:.4g}" for name, values in sorted(history.metrics.items()))
 
 
 def describe(run_config: RunConfig) -> str:

@@ -12,7 +12,7 @@ from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import counted
 from byzsim.experiments.run import interrupt, preflight, slow_rules
 from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints, megabytes
-from byzsim.experiments.run.display import Display, describe
+from byzsim.experiments.run.display import Display, describe, outcome
 from byzsim.experiments.run.distributed import SINGLE, Processes
 from byzsim.experiments.run.estimate import Estimate
 from byzsim.experiments.run.executor import Executor
@@ -33,6 +33,8 @@ class Settings:
     devices_per_run: int = 1
     strict: bool = False
     """refuse runs beyond their rule's bound, instead of a warning that names them"""
+    trace: bool = False
+    """also record every worker at every step of the runs that are executed"""
 
 
 def run(
@@ -67,6 +69,8 @@ def run(
         missing = {id: run for id, run in ids.items() if id not in done}
         recorded = len(runs) - len(missing)
         log(f"{settings.table}: {counted(len(runs), 'run')}, {recorded} recorded before, {len(missing)} to run")
+        if settings.trace and recorded:
+            log("--trace: runs recorded before stay as they are; with another --results they are run again, traced")
         if processes.is_primary:
             _log_checkpoints(checkpoints, missing, log)
             slow_rules.warn((run.config for run in missing.values()), d, log)
@@ -91,12 +95,14 @@ def _prepare(
     preflight.check_bounds(wanted, settings.strict, log)
     origin = records.origin()
     environment = {**origin["versions"], "device": origin["device"], "devices per run": str(per_run)}
+    if settings.trace:
+        environment |= {"trace": "yes"}  # its checkpoints have traces
     checkpoints = Checkpoints(folder / "checkpoints", environment, log, settings.checkpoint)
     if processes.is_primary:
         records.check_writable(folder)
     data = load(settings.data, data_dir=settings.data_dir, log=log)
     source = grid.Source() if data.train is None else grid.source_of(data.train, data.n_classes)
-    runs = _resolved(wanted, source)
+    runs = [_traced(run) if settings.trace else run for run in _resolved(wanted, source)]
     d = preflight.check_fit(runs, data)
     names = settings.table, settings.quick, settings.data
     return runs, d, Recorder(folder, *names, data, origin, per_run, processes.is_primary, log), checkpoints
@@ -107,6 +113,10 @@ def _resolved(wanted: Sequence[RunConfig], source: grid.Source) -> list[grid.Run
         return [grid.resolve(config, source) for config in wanted]
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _traced(run: grid.Run) -> grid.Run:
+    return run._replace(static=dataclasses.replace(run.static, trace=True))
 
 
 @contextlib.contextmanager
@@ -201,8 +211,7 @@ class _Session:
         if self.processes.is_primary:
             self.checkpoints.drop(batch.keys())
         for run, history in zip(batch.values(), histories, strict=True):
-            diverged = f"diverged in epoch {history.diverged_epoch}"
-            self.display.log_result(run.config, diverged if history.diverged else f"{100 * history.accuracy[-1]:.2f} %")
+            self.display.log_result(run.config, outcome(history))
 
     def _record_failure(self, batch: Sequence[grid.Run], error: Exception, schedule: Schedule) -> None:
         self.recorder.failed(batch, error, schedule)
