@@ -47,18 +47,26 @@ def read_folder(path: Path, log: Callable[[str], object] = print) -> list[Record
     return read(file, log)
 
 
+def further_fields(path: Path) -> tuple[str, ...]:
+    """By which the runs of a folder, or of its runs.jsonl, differ beside rule, attack, alpha and seed: config.json."""
+    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+        folder = path if path.is_dir() else path.parent
+        return tuple(map(str, json.loads((folder / "config.json").read_bytes()).get("fields", ())))
+    return ()
+
+
 def load_results(folder: str | os.PathLike[str], log: Callable[[str], object] = print) -> pd.DataFrame:
-    """The valid records of a folder of results: a row for each rule, attack, alpha and seed, the last that was written.
+    """The valid records of a folder of results: a row for each run of its table, the last that was written.
 
     Columns are the fields of a record; those with a number for each epoch are lists, options are dicts, and names are
-    today's. runs.jsonl
-    itself is only ever appended to, so it also has what newer records have taken the place of. `id` names a record;
+    today's. runs.jsonl itself is only ever appended to, so it also has what newer records have taken the place of. `id` names a record;
     table.csv of the same folder has the `ids` of each run's.
 
     Raises:
         UserError: if there are no records.
     """
-    return pd.DataFrame(list({key_of(each): each for each in read_folder(Path(folder), log)}.values()))
+    further = further_fields(Path(folder))
+    return pd.DataFrame(list({key_of(each, further): each for each in read_folder(Path(folder), log)}.values()))
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
