@@ -171,7 +171,9 @@ def against(
         grid[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
     notes = _notes(frame, band)
     if "beyond_bound" in frame and frame["beyond_bound"].any():
-        notes.append(Line2D([], [], color="0.4", marker="o", mfc="white", ls="none", ms=4, label="beyond the guarantee"))
+        notes.append(
+            Line2D([], [], color="0.4", marker="o", mfc="white", ls="none", ms=4, label="beyond the guarantee")
+        )
     layout.legend(figure, grid, labels, notes)
     return figure
 
@@ -270,7 +272,10 @@ def trace(frame: pd.DataFrame, value: Literal["weight", "distance", "norm"] = "w
     n_byz = int(byzantine.sum())
     if 0 < n_byz < len(order):
         below.axhline(n_byz, color="white", linewidth=1.5)
-    groups = [(n_byz / 2, "Byzantine", BYZANTINE, n_byz), ((n_byz + len(order)) / 2, "honest", HONEST, len(order) - n_byz)]
+    groups = [
+        (n_byz / 2, "Byzantine", BYZANTINE, n_byz),
+        ((n_byz + len(order)) / 2, "honest", HONEST, len(order) - n_byz),
+    ]
     below.set_yticks([place for place, _, _, count in groups if count], [word for _, word, _, count in groups if count])
     for text, (_, _, colour, _) in zip(below.get_yticklabels(), (g for g in groups if g[3]), strict=True):
         text.set(color=colour, rotation=90, va="center")
@@ -319,7 +324,12 @@ class _Layout:
 
     @classmethod
     def of(
-        cls, frame: pd.DataFrame, *, taken: set[str] | frozenset[str] = frozenset(), chosen: bool = True, **where: str | None
+        cls,
+        frame: pd.DataFrame,
+        *,
+        taken: set[str] | frozenset[str] = frozenset(),
+        chosen: bool = True,
+        **where: str | None,
     ) -> "_Layout":
         """Of the axes that vary, those that are not given a place get one, the last of them the lines."""
         given = {*taken, *filter(None, where.values())}
@@ -468,7 +478,9 @@ def _curve(axes: Axes, runs: pd.DataFrame, style: Mapping[str, Any], band: Band)
     for run in values.T[~np.isfinite(values[-1])]:
         finite = np.flatnonzero(np.isfinite(run))
         end = (place[finite[-1]], run[finite[-1]]) if len(finite) else (place[0], 0.0)
-        axes.plot(*end, **DIVERGED | {"markersize": 6, "markeredgewidth": 1.3}, color=style["color"], clip_on=False, zorder=5)
+        axes.plot(
+            *end, **DIVERGED | {"markersize": 6, "markeredgewidth": 1.3}, color=style["color"], clip_on=False, zorder=5
+        )
 
 
 def _band(axes: Axes, place: np.ndarray, values: np.ndarray, colour: str, band: Band) -> None:
@@ -521,7 +533,9 @@ def _notes(frame: pd.DataFrame, band: Band) -> list[Line2D]:
         what = "range" if band == "range" else "± 1 sd"
         notes.append(Line2D([], [], color="0.6", alpha=0.5, lw=6, label=f"{what} of {n} seeds"))
     if "diverged" in frame and frame["diverged"].any():
-        notes.append(Line2D([], [], **DIVERGED | {"markersize": 5, "markeredgewidth": 1.2}, color="0.3", label="diverged"))
+        notes.append(
+            Line2D([], [], **DIVERGED | {"markersize": 5, "markeredgewidth": 1.2}, color="0.3", label="diverged")
+        )
     return notes
 
 

@@ -9,8 +9,11 @@ from typing import Any, Literal
 import pandas as pd
 from byzsim import History
 from byzsim.experiments import records
-from byzsim.experiments.records import Record
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.plan import Position, expand
+from byzsim.experiments.records import Record, folders
 from byzsim.experiments.records.schema import PARTS, STEP_METRICS
+from byzsim.experiments.report import choice
 
 AXES = ("rule", "attack", "alpha", "seed")
 MEMBERS = ("rule", "attack", "task", "model", "partition", "optimizer", "schedule", "local_optimizer")
@@ -25,10 +28,12 @@ def load_results(
 ) -> pd.DataFrame:
     """The valid records of a folder of results: those that no newer record has taken the place of.
 
-    The first columns are the axes: rule, attack, alpha and seed, and all else in which the runs differ, options by
-    their names on the command line, such as safeguard.variant. `frame.attrs["axes"]` names them. All other fields of a
-    record follow (docs/records.md), under today's names. `id` names a record; table.csv of the same folder has the
-    `ids` of its cells.
+    The first columns are the axes of the folder's table, with the names of its settings, and the seed. A run that stands
+    at several settings of an axis, such as one without Byzantine workers, has one row, with its own value there (the
+    attack none). Where the table is not known, the axes are rule, attack, alpha, seed and all else in which the runs
+    differ, options by their names on the command line, such as safeguard.variant. `frame.attrs["axes"]` names them.
+    What was measured follows, then all other fields of a record (docs/records.md), under today's names, but for those
+    that are axes. `id` names a record; table.csv of the same folder has the `ids` of its cells.
 
     Args:
         folder: such as results/brsgd_table1, or its runs.jsonl.
@@ -40,7 +45,8 @@ def load_results(
         UserError: if there are no records.
     """
     found = records.valid(Path(folder), log)
-    return _frame(found, _axes(found), per)
+    placed = _positions(Path(folder), found)
+    return _frame(found, _axes(found), per) if placed is None else _frame(*placed, per)
 
 
 def from_histories(runs: Iterable[tuple[Mapping[str, Any], History]], *, per: Per = "run") -> pd.DataFrame:
@@ -92,6 +98,30 @@ def _measurements(found: Record) -> list[dict[str, Any]]:
         }
         for i in range(len(found[series[0]]))
     ]
+
+
+def _positions(folder: Path, found: Sequence[Record]) -> tuple[list[Record], pd.DataFrame] | None:
+    """The records of the runs of the folder's table, and their settings; None if the table is not known."""
+    try:
+        known = folders.read(folder) or folders.by_name(folder)
+        chosen = choice.choose(known.table, found) if known.table.choose else None
+        planned = expand(known.table, chosen=chosen)
+    except UserError:
+        return None
+    places: dict[str, list[Position]] = {}
+    for position, *run in planned:
+        places.setdefault(records.run_id(*run), []).append(position)
+    keys = [records.run_id_of(each) or "" for each in found]
+    pairs = [(each, places[key]) for each, key in zip(found, keys, strict=True) if key in places]
+    axes = [axis.name for axis in known.table.axes if axis.name != "seed"]
+    rows = [{name: _setting(name, at, each) for name in axes} | {"seed": each["seed"]} for each, at in pairs]
+    return [each for each, _ in pairs], pd.DataFrame(rows, columns=[*axes, "seed"])
+
+
+def _setting(axis: str, places: Sequence[Position], found: Record) -> Any:
+    """The setting of a run on an axis; where it stands at several, what the record says."""
+    settings = {place[axis] for place in places if axis in place}
+    return settings.pop() if len(settings) == 1 else found.get(axis)
 
 
 def _axes(found: Sequence[Record]) -> pd.DataFrame:

@@ -89,3 +89,21 @@ def dataset(arrays: Arrays, *, n_classes: int | None, source: str) -> Dataset:
     for array in arrays:
         array.flags.writeable = False  # all runs in this process share the arrays
     return Dataset(*arrays, n_classes=n_classes, digest=digest(arrays), source=source)
+
+
+def split(data: Dataset, share: float) -> Dataset:
+    """Training examples and those that are held out of them, drawn once and for all; the test set is left out.
+
+    Raises:
+        UserError: fewer than one example would be left on either side.
+    """
+    inputs, labels = np.asarray(data.train_inputs), np.asarray(data.train_labels)
+    order = np.random.default_rng(0).permutation(len(inputs))
+    size = round(share * len(inputs))
+    if not 0 < size < len(inputs):
+        raise UserError(f"held_out={share:g} of {len(inputs)} training examples leaves none on one side")
+    kept, held = order[size:], order[:size]
+    arrays = (inputs[kept], labels[kept], inputs[held], labels[held])
+    return dataset(
+        arrays, n_classes=data.n_classes, source=f"{data.source}, {share:g} of the training examples held out"
+    )

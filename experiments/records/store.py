@@ -46,15 +46,24 @@ def read_folder(path: Path, log: Callable[[str], object] = print) -> list[Record
     return read(file, log)
 
 
+def further_fields(path: Path) -> tuple[str, ...]:
+    """By which the runs of a folder, or of its runs.jsonl, differ beside rule, attack, alpha and seed: config.json."""
+    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+        folder = path if path.is_dir() else path.parent
+        return tuple(map(str, json.loads((folder / "config.json").read_bytes()).get("fields", ())))
+    return ()
+
+
 def valid(folder: Path, log: Callable[[str], object] = print) -> list[Record]:
-    """The valid records of a folder of results: of several for one rule, attack, alpha and seed, the last.
+    """The valid records of a folder of results: of several for one run of its table, the last.
 
     runs.jsonl itself is only ever appended to, so it also has what newer records have taken the place of.
 
     Raises:
         UserError: if there are no records.
     """
-    return list({key_of(each): each for each in read_folder(folder, log)}.values())
+    further = further_fields(folder)
+    return list({key_of(each, further): each for each in read_folder(folder, log)}.values())
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:
