@@ -70,7 +70,7 @@ def test_new_names_are_options_and_old_ones_are_not():
     [
         ("krum", {"definition": "byzfl"}, {"variant": "byzfl"}),
         ("nnm+aksel", {"mode": "n-f"}, {"count": "m-f"}),
-        ("burst+fang_krum", {"through": "rule", "on": 5}, {"rule": "in_use", "on": 5}),
+        ("burst+fang_krum", {"through": "rule", "on": 5}, {"selected_by": "rule_in_use", "on": 5}),
         ("optimal_inner_product", {"convention": "one_minus"}, {"coefficient": "1-x"}),
     ],
 )
