@@ -91,7 +91,7 @@ def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant]
     for option in given:
         new, value = renamed(name, option, given[option])
         if option != new and option not in own:
-            raise ValueError(f"the option {option} of {name} is called {new} now: {new}={value!r}")
+            raise ValueError(f"{name}: the option {option!r} is called {new!r} now: {new}={value!r}")
     if "variant" not in given or ("variant" in own and not variants):
         return given
     name, asked, known = name.rpartition("+")[2], given["variant"], {each.name: each for each in variants}

@@ -233,7 +233,7 @@ CLI = {
         Bad("byzsim run smoke --options brsgd.betta=0.4", "Did you mean 'beta'"),
         Bad("byzsim run smoke --options brsgd.beta=0.4 brsgd.beta=0.5", "--options has brsgd.beta twice"),
         Bad("byzsim run smoke --options brsgd.empty=book", "'nearest', 'c1', 'median'"),
-        Bad("byzsim run smoke --options brsgd.reading=code", "is called variant now: variant='code'"),
+        Bad("byzsim run smoke --options brsgd.reading=code", "the option 'reading' is called 'variant' now: variant='code'"),
         Bad("byzsim run smoke --options brsgd.variant=kode", "unknown variant of brsgd 'kode'. Did you mean 'code'"),
         Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants, got variant='byzfl'"),
         Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),

@@ -61,7 +61,7 @@ SETTINGS = (
         "krum",
         {"variant": "byzfl"},
         "sign_flip",
-        {"of": "mean"},
+        {"gradient": "mean"},
         "Krum",
         {"name": "SignFlipping", "parameters": {}},
     ),
