@@ -258,7 +258,7 @@ def test_an_unknown_variant_is_answered_with_the_nearest_and_what_each_is(ask, g
 
 def test_a_member_without_variants_says_so():
     for rule in ("mean", "nnm+mean", "bucketing+mean"):
-        with pytest.raises(ValueError, match=r"^mean has no variants, got variant='byzfl'$"):
+        with pytest.raises(ValueError, match=r"^mean has no variants; got variant='byzfl'$"):
             byzsim.aggregate(rule, ROWS, variant="byzfl")
     with pytest.raises(ValueError, match=r"^lenet has no variants"):
         RunConfig(model_args={"variant": "relu"})
