@@ -151,7 +151,7 @@ def test_variants_of_ones_own(folder):
     ):
         spec.factory(variant="too")
     both = spec._replace(factory=lambda *, variant=1: stateless(variant))
-    with pytest.raises(ValueError, match="it has variants, and an option called 'variant' too"):
+    with pytest.raises(ValueError, match="it has variants and an option called 'variant'; rename the option"):
         byzsim.register("mine", both)
 
 
