@@ -20,7 +20,9 @@ def unit_images(images: UInt8[Array, "n h w *c"]) -> Float[Array, "n h w c"]:
 class ConvPool(nn.Module):
     """A convolution without padding, 2 x 2 max-pooling and a bias, computed as one matrix product.
 
-        y[p, q] = bias + max over a, b in {0, 1} of (x * kernel)[2 p + a, 2 q + b]
+    ```text
+    y[p, q] = bias + max over a, b in {0, 1} of (x * kernel)[2 p + a, 2 q + b]
+    ```
 
     The four convolution results that a pooled pixel is the maximum of depend on one patch of (k + 1) x (k + 1) pixels.
     So the product of four shifted copies of the kernel, padded to that size, with the patches at stride 2 has all of

@@ -43,9 +43,11 @@ def lenet(*, n_classes: int, padding: Literal[0, 2] = 2, activation: Literal["re
             61,706 parameters for ten classes; 0 gives 44,426, the network of BrSGD's published code.
         activation: "relu", or "sigmoid" as in BrSGD's published code, which plain SGD at 0.03 barely trains; static.
 
-    Notes: weights are initialised with LeCun's normal distribution and biases with zero, Flax's defaults.
+    Notes:
+        Weights are initialised with LeCun's normal distribution and biases with zero, Flax's defaults.
 
-    References: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
+    References:
+        LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
     return LeNet(n_classes, padding, activation)
 

@@ -32,7 +32,8 @@ def mlp(*, n_classes: int, hidden: Count = 100, activation: Literal["relu", "sig
         hidden: width of the hidden layer; static.
         activation: "relu" or "sigmoid"; static.
 
-    References: the network of the EPFL group's MNIST experiments (LPD-EPFL/ByzantineMomentum, reproduce.py).
+    References:
+        The network of the EPFL group's MNIST experiments (LPD-EPFL/ByzantineMomentum, reproduce.py).
     """
     return MLP(n_classes, hidden, activation)
 

@@ -48,7 +48,9 @@ class ResNet20(nn.Module):
 def resnet20(*, n_classes: int, groups: Count = 8) -> ResNet20:
     """ResNet-20: a 3 x 3 convolution, nine residual blocks of 16, 32 and 64 features, mean over pixels, dense.
 
-        y = relu(norm(conv(x)));    block(x) = relu(shortcut(x) + norm(conv(y)))
+    ```text
+    y = relu(norm(conv(x)));    block(x) = relu(shortcut(x) + norm(conv(y)))
+    ```
 
     The model has 269,722 parameters for ten classes and colour images, as in the paper's Table 6 (0.27 M). It is meant
     for accelerators: a convolution under `vmap` over workers is slow on a CPU.
@@ -60,13 +62,15 @@ def resnet20(*, n_classes: int, groups: Count = 8) -> ResNet20:
     Raises:
         ValueError: `groups` does not divide 16.
 
-    Notes: shortcuts have no parameters (the paper's option A: every second pixel, zeros for new features). The paper
+    Notes:
+        Shortcuts have no parameters (the paper's option A: every second pixel, zeros for new features). The paper
         uses BatchNorm; here GroupNorm replaces it, since BatchNorm's running means are a state of each worker that no
         rule aggregates, and workers with batches of 8 estimate them badly. Pixels are scaled to 0 to 1, without the
         paper's mean subtraction, crops and flips. Weights are initialised with LeCun's normal distribution (Flax's
         default), not with He's.
 
-    References: He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2. Wu, He,
+    References:
+        He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2. Wu, He,
         "Group normalization", ECCV 2018.
     """
     if 16 % groups:
