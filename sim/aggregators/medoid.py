@@ -20,7 +20,7 @@ def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
     ```
 
     Args:
-        power: p. With 2 it is the gradient nearest to the mean, which one Byzantine row can move. Static.
+        power: p; static. With p = 2 the output is the gradient nearest to the mean, which one Byzantine row can move.
 
     Tolerates:
         f <= (m - 1) // 2 (p = 1, within a factor of 2 (m - f) / (m - 2f) of the honest spread); f = 0 (p = 2).
@@ -29,7 +29,7 @@ def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
         O(m^2 d) for the Gram matrix.
 
     Notes:
-        f is not used. Ties go to the lowest worker index. Rows that are not usable (`ops.usable_rows`) are left
+        The rule does not use f. Ties go to the lowest worker index. Rows that are not usable (`ops.usable_rows`) are left
         out of the sums and are not selected while another is usable.
 
     References:
