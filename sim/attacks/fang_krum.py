@@ -32,23 +32,23 @@ def fang_krum(
     Args:
         selected_by: who selects. "krum": Krum (Blanchard et al. 2017: squared distances to the m - f - 2 nearest
             others, at least one) with the declared f, whatever rule is in use; of equal scores the lowest index.
-            "rule_in_use": the rule in use; it has selected a Byzantine row if its aggregate equals g_byz in every
+            "rule_in_use": the rule in use, which selects a Byzantine row if its aggregate equals g_byz in every
             coordinate. Static.
-        base: w. "zero": the paper's w is the model before the step, whose gradient is none; "mean": the honest mean,
-            as in attacks tailored to Krum that were derived from this one. Static.
-        threshold: in gradient units, traced. The paper: 1e-5.
-        halvings: at most so many; what is left of lambda then is sent. Static; 40 take 1e7 down to 1e-5.
+        base: w; static. "zero": in the paper w is the model before the step, whose gradient is zero. "mean": the honest
+            mean, as in later attacks on Krum that were derived from this one.
+        threshold: smallest lambda that is tested, in gradient units; traced. The paper: 1e-5.
+        halvings: largest number of halvings; the last lambda is then sent. Static; 40 halvings take 1e7 down to 1e-5.
 
     Cost:
-        O(m^2 d) once and O(m^2 log m) for each lambda; with "rule_in_use" one aggregation for each lambda tried.
+        O(m^2 d) once and O(m^2 log m) for each lambda; with "rule_in_use" one aggregation for each lambda.
 
     Notes:
-        mu is over the honest rows (the authors': over all workers' work before the attack). All Byzantine rows are
-        the same: the paper lets the others lie within a small distance of the first, and solves for equal ones.
-        A lambda below the threshold is sent without a test. Of fewer than m - c - 2 honest others all are
-        counted, and always at least one; where there is none, or the sum is not finite, it is 0. lambda_0, from memory
-        of the paper, as two public codes compute it (the NDSS 2021 notebooks count m - 2c - 2 neighbours). The zero
-        entries of mu stay at w.
+        mu is over the honest rows; the authors take it over all workers' honest gradients. All Byzantine rows are
+        equal: the paper lets the others lie within a small distance of the first, and solves for equal ones. A lambda
+        below the threshold is sent without a test. Of fewer than m - c - 2 honest others all are counted, and always at
+        least one; where there is none, or the sum is not finite, it is 0. lambda_0 is computed as in two public codes;
+        the notebooks of Shejwalkar and Houmansadr (NDSS 2021) count m - 2c - 2 neighbours. The coordinates where mu is
+        0 stay at w.
 
     References:
         Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
