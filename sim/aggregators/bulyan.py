@@ -24,26 +24,26 @@ def bulyan(
     second_stage: Literal["near_median", "trimmed_mean"] = "near_median",
     middle: Literal["mean", "lower"] = "mean",
 ) -> Aggregator:
-    """Theta rows that Krum picks, then in every coordinate the mean of the theta - 2f values nearest their median.
+    """Theta rows that Krum selects, then in every coordinate the mean of the theta - 2f values nearest their median.
 
     ```text
-    V = theta rows, each by Krum among those not picked before;    theta = m - 2f
+    V = theta rows, each by Krum among those not selected before;    theta = m - 2f
     g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
     ```
 
     Args:
-        selection: how V comes about. "iterative": the row of smallest Krum score among the r rows left, over its
-            r - f - k nearest others that are left. "once": the theta rows of smallest score among all m. The other two
-            put means of several rows into V: for i = 0 ... theta - 1 the mean of the max(m - f - 2 - i, 1) usable rows
-            of smallest score that are left is added (of all usable ones, if fewer are left); then one of the rows
-            averaged leaves. In "means_drop_best" the scores are those among all m and the row of smallest score leaves;
-            in "iterative_means" the scores are those among the r rows left and the row nearest to the mean leaves.
-            Static.
-        krum_variant: p and k of the Krum score, as in `krum`. Static.
-        theta: the size of V. Static.
-        second_stage: "near_median" as above, or the "trimmed_mean" of V: without its f smallest and f largest values.
-            Static.
-        middle: the median of an even number, "mean" of the two middle values or the "lower" one. Static.
+        selection: how V is made; static. "iterative" selects the row of smallest Krum score among the r rows left, over
+            its r - f - k nearest others that are left. "once" selects the theta rows of smallest score among all m. The
+            other two put means of several rows into V: for i = 0 ... theta - 1 the mean of the max(m - f - 2 - i, 1)
+            usable rows of smallest score that are left (of all usable ones, if fewer are left); then one of the
+            averaged rows leaves. In "means_drop_best" the scores are those among all m, and the row of smallest score
+            leaves; in "iterative_means" the scores are those among the r rows left, and the row nearest to the mean
+            leaves.
+        krum_variant: p and k of the Krum score, as `variant` of `krum`; static.
+        theta: the size of V; static.
+        second_stage: "near_median" as above, or the "trimmed_mean" of V, without its f smallest and f largest values;
+            static.
+        middle: the median of an even number, the "mean" of the two middle values or the "lower" one; static.
 
     Tolerates:
         f with m >= 4f + 3.
@@ -52,16 +52,16 @@ def bulyan(
         O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
 
     Notes:
-        theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
-        counts as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index,
-        those in nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). They do occur: where one
-        other is counted, two rows nearest to each other tie, so the order of workers may count, and two rows are
+        theta and the number of others in a score are at least 1. In the second stage an f above (theta - 1) // 2 counts
+        as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index, ties in
+        nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). Ties do occur: where a score
+        counts one other, two rows nearest to each other tie, so the order of workers may count, and two rows are
         equally near to their mean. Of two values equally near the median the smaller is taken (means in V are rounded,
         which may decide such a tie; Flower's argpartition takes either). Rows that are not usable (`ops.usable_rows`)
-        are infinitely far from everybody and never picked, though they are among the m and the r; with v < theta in V,
-        theta is v after that; zero if V is empty. `Info.weight` is a picked row's share of all entries of V that lie
-        between the smallest and the largest value averaged in their coordinate, both included; that of a mean in V is
-        split evenly between its rows.
+        are infinitely far from all others and never selected, though m and r count them. If V has only v < theta rows,
+        theta is v from then on; the output is zero if V is empty. `Info.weight` is a selected row's share of all
+        entries of V that lie between the smallest and the largest value averaged in their coordinate, both included;
+        the share of a mean in V is split evenly between its rows.
 
     References:
         El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML

@@ -18,7 +18,7 @@ def min_sum(
     line_search: Literal["halving", "exact"] = "halving",
     gamma0: Positive = 10.0,
 ) -> Attack:
-    """Every Byzantine row is the honest mean minus gamma times a direction, with a bound on its sum of squared distances.
+    """Every Byzantine row is the honest mean minus gamma times a direction, with a bound on its summed distances.
 
     ```text
     g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
