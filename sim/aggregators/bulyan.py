@@ -99,20 +99,33 @@ def _best(
     return (rank_by_score(score, usable) < size) & usable
 
 
-def _means(squared, f, krum_variant, size, *, again):
-    """The weights (m, m) of the means that make V, a row each; zero in rows from `size` on."""
+def _means(
+    squared: Float[Array, "m m"],
+    f: Int[Array, ""] | int,
+    krum_variant: KrumVariant,
+    size: Int[Array, ""],
+    *,
+    again: bool,
+) -> Float[Array, "m m"]:
+    """The weights of the means that make V, a row for each mean; zero in rows from `size` on.
+
+    Args:
+        again: scores are those among the rows left, and the row nearest to the mean leaves ("iterative_means").
+    """
     m = len(squared)
     usable = jnp.isfinite(jnp.diagonal(squared))
     once = krum_scores(squared, f, krum_variant, jnp.ones(m, bool))
-    paired = jnp.minimum(squared, squared.T)  # ties of a pair nearest to each other are exact
+    # exactly symmetric, so that two rows that are each other's nearest have exactly equal scores
+    paired = jnp.minimum(squared, squared.T)
 
     def step(left, i):
-        # Krum among those that are left; one that is not usable stays, an infinitely far neighbour
+        # Krum among the rows left; a row that is not usable stays, as an infinitely far neighbour
         score = krum_scores(paired, f, krum_variant, left | ~usable) if again else once
         place = rank_by_score(jnp.where(left, score, jnp.inf), left)
-        # the i-th mean: of the m - f - 2 - i rows of smallest score
+        # the i-th mean is over the m - f - 2 - i rows of smallest score
         best = (place < jnp.maximum(m - f - 2 - i, 1)) & left
-        # who leaves: the row of smallest score, or the one nearest to the mean, of equally near ones the smaller score
+        # the row that leaves: the one of smallest score, or the one nearest to the mean, and of equally near ones the
+        # one of smaller score
         leaving = jnp.argmin(place)
         if again:
             spread = jnp.where(best, paired, 0.0).sum(axis=1)  # |g_j - mean of best|^2 but for a factor and a constant
@@ -124,8 +137,14 @@ def _means(squared, f, krum_variant, size, *, again):
     return jax.lax.scan(step, usable, jnp.arange(m))[1]
 
 
-def _second(ordered, size, f, second_stage, middle):
-    """The second stage over the `size` picked rows in order, the others being +inf: from what rank, how many values."""
+def _second(
+    ordered: Float[Array, "m d"], size: Int[Array, ""], f: Int[Array, ""] | int, second_stage: str, middle: str
+) -> tuple[Int[Array, "..."], Int[Array, ""]]:
+    """The values that the second stage averages in each column: (the first rank, how many).
+
+    Args:
+        ordered: the columns in order; what is not in V is +inf, behind the `size` values of V.
+    """
     lower = jnp.maximum(size - 1, 0) // 2  # rank of the lower middle
     dropped = jnp.minimum(f, lower)  # at least one value stays
     count = jnp.maximum(size - 2 * dropped, 1)

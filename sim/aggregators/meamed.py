@@ -7,7 +7,7 @@ from byzsim.ops import middle_ranks, midpoint, ranks, row_sum, sorted_rows
 from byzsim.ops.order import nearest_window_start, rank_window_mean, rank_window_weights
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 @checked
@@ -53,7 +53,9 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
     return stateless(rule)
 
 
-def _nearest_by_index(grads, centre, count):
+def _nearest_by_index(
+    grads: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""] | int
+) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
     """Mean of each column's `count` entries nearest to `centre`, of equally near ones the first; and rows' shares."""
     known = jnp.isfinite(grads)
     near = count > ranks(jnp.where(known, jnp.abs(grads - centre), jnp.inf).T).T

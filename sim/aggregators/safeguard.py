@@ -165,8 +165,15 @@ def safeguard(
         aggregate = noise + masked_mean(grads, counted)  # line 6
         return aggregate, State(kept, sums, tuple(known)), Info(uniform_weights(counted).astype(jnp.float32))
 
-    def judge(sums, good, given, length, key, step):
-        """(what line 5 compares, the threshold to remember)"""
+    def judge(
+        sums: Float[Array, "m d"],
+        good: Bool[Array, " m"],
+        given: Float[Array, ""],
+        length: int | None,
+        key: Key[Array, ""],
+        step: Int[Array, ""],
+    ) -> tuple[Distances, Float[Array, ""]]:
+        """Line 4: what line 5 compares, and the threshold to remember."""
         m, steps = len(good), length or horizon
         if thresholds == "projected":
             return _projected(sums, good, given, _since_restart(step, length, readmit), steps, factor)
@@ -179,16 +186,16 @@ def safeguard(
             # Lemma 4.2 prints 8 V sqrt(T log(16 m T / p)), which is for sums that are not divided by |good_k|. With
             # V / |good_k| <= 2 V / m a step, a martingale's r = (2 V / m) sqrt(2 T log(16 m T / p)) bounds each honest
             # sum's deviation with probability 1 - p / (8 m T). So two honest sums differ by 2 r < Th = the printed
-            # number / m, and none is farther than 2 Th from A_med, which is within Th of some honest one. What Byzantine
-            # sums may then add to the output is O(alpha sqrt(T log)), as the paper states; the printed Th would allow m
-            # times as much. (This derivation is byzsim's own.)
+            # number / m, and none is farther than 2 Th from A_med, which is within Th of some honest one. What
+            # Byzantine sums may then add to the output is O(alpha sqrt(T log)), as the paper states; the printed Th
+            # would allow m times as much. (This derivation is byzsim's own.)
             given = 8 * v * jnp.sqrt(steps * jnp.log(16 * m * steps / p)) / (m if thresholds == "theory" else 1)
         enough = (m + 1) // 2 if thresholds == "epfml" else m // 2 + 1
         order = jax.random.permutation(key, m)
         compared = Distances(median_machine(sums, good, given, order, enough=enough), factor * given)
         return compared, _retuned(given, compared.distance, step, length) if thresholds == "epfml" else given
 
-    def within(compared):
+    def within(compared: Distances) -> Bool[Array, " m"]:
         strictly = compared.distance < compared.limit
         return strictly if thresholds == "third_party" else strictly | (compared.distance == compared.limit)
 
@@ -220,7 +227,9 @@ def _accumulated(
     return tuple(total + term for total in sums)
 
 
-def _retuned(old, distance, step, length: int | None):
+def _retuned(
+    old: Float[Array, ""], distance: Float[Array, " m"], step: Int[Array, ""], length: int | None
+) -> Float[Array, ""]:
     """The threshold of "epfml": at the end of a window 0.001 + the middle distance from the median machine.
 
     The middle is the (floor(m / 2) + 1)-th smallest, among all m workers, banned ones too. It is found after line 5,
@@ -238,7 +247,14 @@ def _since_restart(step: Int[Array, ""], length: int | None, readmit: int | None
     return functools.reduce(jnp.minimum, [step % each for each in (length, readmit) if each is not None], step)
 
 
-def _projected(sums, good, most, done, steps, factor) -> tuple[Distances, Float[Array, ""]]:
+def _projected(
+    sums: Float[Array, "m d"],
+    good: Bool[Array, " m"],
+    most: Float[Array, ""],
+    done: Int[Array, ""],
+    steps: Traced,
+    factor: Traced,
+) -> tuple[Distances, Float[Array, ""]]:
     """What line 5 compares with "projected" thresholds, and Y: the largest projection of the window so far."""
     radius, distance = _majority(sums, good)
     growth = jnp.sqrt(jnp.maximum(steps / (done + 1), 1.0))
@@ -254,7 +270,9 @@ def _majority(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> tuple[Float
     return y[median], distance[median]
 
 
-def _third_party(sums, good, multiplier, level, factor) -> Distances:
+def _third_party(
+    sums: Float[Array, "m d"], good: Bool[Array, " m"], multiplier: Traced, level: Traced, factor: Traced
+) -> Distances:
     """What line 5 compares with the thresholds of "third_party".
 
     score_i is the (floor((m - 1) / 2) + 1)-th smallest dist_ij over the other j in good_t. Of the i in good_t of

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import midpoint, uniform_weights, weighted_sum
 from byzsim.ops.rows import HIGHEST, squared
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Spec, Traced, Variant, stateless
-from jaxtyping import Array, Bool, Float
+from byzsim.types import Aggregator, Context, Spec, Traced, Variant, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
 
@@ -79,7 +79,7 @@ def signguard(
         filtering", ICDCS 2022.
     """
 
-    def rule(grads, ctx):
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         # M and S1: the median norm, and the rows of ordinary norm
         squares = squared(grads)
         usable = jnp.isfinite(squares)
@@ -131,38 +131,43 @@ def _bandwidth(points: Float[Array, "m 3"], usable: Bool[Array, " m"]) -> Float[
     return jnp.where(usable, near, 0.0).sum() / jnp.maximum(n, 1)
 
 
-def _largest_cluster(points, usable, h, iterations: int, *, bins: bool) -> Bool[Array, " m"]:
-    """The members of the largest cluster by mean shift."""
-    # 1. where each seed comes to rest, and how many points it has seen there
+def _largest_cluster(
+    points: Float[Array, "m 3"], usable: Bool[Array, " m"], h: Traced, iterations: int, *, bins: bool
+) -> Bool[Array, " m"]:
+    """The members of the largest cluster by mean shift, in the three steps of `signguard`."""
+    # 1. where each seed comes to rest, and the number of points within h before its last move
     seeds, count = _shifted(_binned(points, usable, h) if bins else points, points, usable, h, iterations)
-    # 2. seeds in order (lexsort: the last key counts first); down it each one that is alive drops later ones within h
+    # 2. the order of seeds (lexsort: the last key counts first)
     first, second, third = jnp.round(-1e4 * seeds).T
     seeds_first = jnp.lexsort((third, second, first, -count))
     seeds, alive = seeds[seeds_first], (count > 0)[seeds_first]
     near = _distances(seeds, seeds) <= h + SLACK
 
+    # each seed in this order that is not dropped is a centre, and drops all later seeds within h
     def drop(alive, i):
         return jnp.where(alive[i], alive & ~(near[i] & (jnp.arange(len(alive)) > i)), alive), None
 
     centre, _ = jax.lax.scan(drop, alive, jnp.arange(len(seeds)))
-    # 3. each point's centre: the first that is as near as the nearest, if that one is within h
+    # 3. the centre of each point: the first that is as near as the nearest, if that one is within h
     distance = jnp.where(centre, _distances(points, seeds), jnp.inf)
     nearest = distance.min(axis=1, keepdims=True)
     own = jnp.argmax(distance <= nearest + SLACK, axis=1)
     member = usable & (nearest[:, 0] <= h + SLACK)
-    # the largest cluster; argmax takes the first of equals
+    # S2: the largest cluster; argmax takes the first of equals
     sizes = (member[:, None] & (own[:, None] == jnp.arange(len(seeds)))).sum(axis=0)
     return member & (own == jnp.argmax(sizes))
 
 
-def _binned(points, usable, h):
+def _binned(points: Float[Array, "m 3"], usable: Bool[Array, " m"], h: Traced) -> Float[Array, "m 3"]:
     """Points rounded to multiples of h; the points themselves if that brings no two of them together."""
     rounded = jnp.where(h > 0, jnp.round(points / jnp.where(h > 0, h, 1.0)), points)
     same = (rounded[:, None] == rounded).all(axis=-1) & usable & usable[:, None]
     return jnp.where((h > 0) & jnp.triu(same, k=1).any(), rounded * h, points)
 
 
-def _shifted(seeds, points, usable, h, iterations: int):
+def _shifted(
+    seeds: Float[Array, "m 3"], points: Float[Array, "m 3"], usable: Bool[Array, " m"], h: Traced, iterations: int
+) -> tuple[Float[Array, "m 3"], Int[Array, " m"]]:
     """Where the seeds come to rest, and how many points were within h of each before its last move."""
 
     def move(carry):

@@ -1,5 +1,6 @@
 """An attack that climbs the gradient through the rule in use."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -103,10 +104,12 @@ def learned(
     return colluding(vector)
 
 
-def _harm(objective: Objective, updates: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, ctx: Context):
-    """A function: the vector that Byzantine workers send -> the harm it does."""
+def _harm(
+    objective: Objective, updates: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Float[Array, " d"], ctx: Context
+) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
+    """A function: the vector that Byzantine workers send -> its harm."""
 
-    def harm(p):
+    def harm(p: Float[Array, " d"]) -> Float[Array, ""]:
         out = ctx.aggregate(jnp.where(byz[:, None], p, updates))
         match objective:
             case "distance":

@@ -1,6 +1,7 @@
 """All attackers copy one honest worker, who is then overrepresented."""
 
 import functools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -74,7 +75,18 @@ def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned",
     return make_attack(grads=grads, init=init, reads_own_gradients=False)
 
 
-def _learn(updates, byz, state, t, draw):
+def _learn(
+    updates: Float[Array, "m d"],
+    byz: Bool[Array, " m"],
+    state: State,
+    t: Int[Array, ""],
+    draw: Callable[[], Float[Array, " d"]] | None,
+) -> State:
+    """The state after step t: mu and z of the formula, and the honest worker farthest out along z.
+
+    Args:
+        draw: makes the first z; None: it points to the first honest worker.
+    """
     honest = masked_mean(updates, ~byz)
     keep = (t / (t + 1)).astype(updates.dtype)
     mean = keep * state.mean + (1 - keep) * honest
