@@ -173,7 +173,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in (*LIMITS, *NUMBERS):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        _check_whole(self)
+        _check_types(self)
         _check_counts(self)
         self._fill()
         _check_byzantine(self)
@@ -334,7 +334,7 @@ def takes_model(task: str) -> bool:
     return "model" in inspect.signature(names.known("task", task, TASKS).factory).parameters
 
 
-def _check_whole(run: RunConfig) -> None:
+def _check_types(run: RunConfig) -> None:
     for name in LIMITS:
         value = getattr(run, name)
         absent = value is None and name in OPTIONAL
