@@ -30,7 +30,7 @@ def krum_scores(
     r is how many rows are `alive`, p and k are those of `KRUM`. Of `sq_distances`, O(m^2 log m).
     """
     power, fewer = KRUM[definition]
-    distances = jnp.where(alive & alive[:, None], pow_from_squared(squared, power), jnp.inf)
+    distances = jnp.where(alive[None] & alive[:, None], pow_from_squared(squared, power), jnp.inf)
     return jnp.where(alive, _nearest_sum(_to_others(distances), alive.sum() - f - fewer), jnp.inf)
 
 
