@@ -6,17 +6,17 @@ import inspect
 import itertools
 import math
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig, Spec
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.names import canonical
-from byzsim.options import resolved
+from byzsim.names import attack_spec, canonical, rule_spec
+from byzsim.options import options, resolved
 from byzsim.run_config import Momentum, Partition
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -100,9 +100,10 @@ class Config:
         object.__setattr__(self, "alphas", tuple(n / self.m if n else alpha for alpha, n in counts))
 
     def with_our_names(self) -> "Config":
-        """Names of others, such as rfa, become ours; to be called when plugins are loaded, whose names go first."""
+        """Names of others, such as rfa, become ours, and options the fewest that say the same: so that equal settings
+        are equal, however they were written. To be called when plugins are loaded, whose names go first."""
         rules, attacks = (tuple(map(canonical, names)) for names in (self.rules, self.attacks))
-        return dataclasses.replace(self, rules=rules, attacks=attacks)
+        return dataclasses.replace(self, rules=rules, attacks=attacks, options=canonical_options(self.options))
 
 
 def changed(base: Config, config: Config) -> list[str]:
@@ -270,20 +271,60 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
     """
     members = {*config.rules, *config.attacks, config.model}
     used = members | {part for name in members for part in name.split("+")}
+    given = _split_options(config.options, used)
+    return {name: _resolved(name, options) for name, options in given.items()}
+
+
+def canonical_options(texts: Sequence[str]) -> tuple[str, ...]:
+    """The options that say the same in one form: single ones for variants, defaults left out, in order.
+
+    Where there is something about them that `parse_options` or a member refuses, they stay as they are.
+    """
+    try:
+        return tuple(
+            f"{name}.{option}={_shortest(value)}"
+            for name, given in sorted(_split_options(texts).items())
+            for option, value in sorted(_not_default(name, given).items())
+        )
+    except (ValueError, KeyError, UserError):
+        return tuple(texts)
+
+
+def _shortest(value: Any) -> str:
+    """The text that is read as this value: 100 for 100.0, of which an option that is a real number makes that again."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if not isinstance(value, float) or float(text) == value else repr(value)
+
+
+def _not_default(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    spec = _spec(name)
+    filled, defaults = options(name, spec, given), options(name, spec, {})
+    return {option: value for option, value in filled.items() if value != defaults[option]}
+
+
+def _spec(name: str) -> Spec:
+    """The rule, attack, preaggregator, modifier or model of that name."""
+    last = name.rpartition("+")[2]
+    if "+" in name:
+        return rule_spec(name) if last in AGGREGATORS else attack_spec(name)
+    return {name: spec for zoo in (*MEMBERS, MODELS) for name, spec in zoo.items()}[name]
+
+
+def _split_options(texts: Sequence[str], used: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
     given: dict[str, dict[str, Any]] = {}
-    for text in config.options:
+    for text in texts:
         target, equals, value = text.partition("=")
         name, dot, option = target.partition(".")
         name = canonical(name)
         if not (equals and dot and option and value):
             raise UserError(f"--options {text!r} is not of the form NAME.OPTION=VALUE, such as gaussian.sigma=100")
-        if name not in used:
+        if used is not None and name not in used:
             raise unknown("rule, attack or model of this table in --options", name, used)
         if option in given.setdefault(name, {}):
             raise UserError(f"--options has {name}.{option} twice")
         given[name][option] = _literal(value)
         _check_one(name, option, given[name][option])
-    return {name: _resolved(name, options) for name, options in given.items()}
+    return given
 
 
 def _resolved(name: str, given: dict[str, Any]) -> dict[str, Any]:

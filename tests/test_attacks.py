@@ -254,9 +254,9 @@ def test_the_searches_of_byzfl(attack, first, shift, output):
     rows = np.array(rows[:6] if first == 6 else rows[first : first + 5], float) + shift
     byz = np.arange(len(rows) + 3) >= len(rows)
     sent = np.concatenate([rows, np.zeros((3, 3))])
-    found = forged(attack, rows=np.float32(sent), byz=byz, search="byzfl")[byz]
+    found = forged(attack, rows=np.float32(sent), byz=byz, line_search="up")[byz]
     np.testing.assert_allclose(found, [output] * 3, rtol=2e-6)
-    np.testing.assert_allclose(expected(attack, sent, byz, {"search": "byzfl"}), [output] * 3, rtol=1e-12)
+    np.testing.assert_allclose(expected(attack, sent, byz, {"line_search": "up"}), [output] * 3, rtol=1e-12)
 
 
 def test_an_attack_says_whether_it_asks_for_the_full_gradient(attack):
@@ -277,14 +277,14 @@ def test_random_labels_are_uniform():
 
 
 OTHERS = [  # options with which an attack reads its own workers' work, or does not, unlike by default
-    ("byzmean", {"definition": "signguard"}),
+    ("byzmean", {"variant": "signguard"}),
     ("fang_trim", {"knowledge": "partial"}),
-    ("gaussian", {"mode": "add"}),
-    ("negation", {"reading": "code"}),
-    ("safeguard_attack", {"of": "mean"}),
-    ("scaling", {"of": "mean"}),
-    ("sign_flip", {"of": "first"}),
-    ("sign_flip", {"of": "mean"}),
+    ("gaussian", {"noise": "add"}),
+    ("negation", {"variant": "code"}),
+    ("safeguard_attack", {"gradient": "mean"}),
+    ("scaling", {"gradient": "mean"}),
+    ("sign_flip", {"gradient": "first"}),
+    ("sign_flip", {"gradient": "mean"}),
 ]
 
 

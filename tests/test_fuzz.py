@@ -33,7 +33,7 @@ CPU_SECONDS = {"default": 60, "long": 3600}
 MEGABYTES = 64
 LINE = record().encode()
 IDX = _idx.serialise(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
-NAMES = st.sampled_from(["krum", "gaussian", "softmax", "nnm", "rule", "attack", "alpha", "seed", "definition"])
+NAMES = st.sampled_from(["krum", "gaussian", "softmax", "nnm", "rule", "attack", "alpha", "seed", "variant"])
 WORDS = st.one_of(NAMES, st.text(max_size=8), st.floats().map(str), st.integers().map(str))
 SMALL = TABLES["smoke"].config
 

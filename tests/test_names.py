@@ -84,9 +84,9 @@ def test_bounds_compose():
 
 
 def test_options_go_to_the_part_that_has_them():
-    run_config = RunConfig(rule="bucketing+krum", rule_args={"s": 3, "definition": "byzfl"})
-    assert run_config.rule_args == {"s": 3, "definition": "byzfl"}
-    with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*definition"):
+    run_config = RunConfig(rule="bucketing+krum", rule_args={"s": 3, "variant": "byzfl"})
+    assert run_config.rule_args == {"s": 3, "variant": "byzfl"}
+    with pytest.raises(ValueError, match=r"unknown option of bucketing\+krum 'z'.*variant"):
         RunConfig(rule="bucketing+krum", rule_args={"z": 1})
 
 
@@ -187,34 +187,45 @@ def test_a_variant_is_asked_for_on_the_command_line(name, spec):
 
 
 def test_each_part_has_variants_of_its_own_on_the_command_line():
-    asked = ("bucketing.variant=byzfl", "krum.variant=torchjd", "krum.definition=alie")
+    asked = ("bucketing.variant=byzfl", "krum.variant=alie")
     config = dataclasses.replace(TABLES["smoke"].config, rules=("bucketing+krum",), options=asked)
-    assert {repr(run_config.rule_args) for run_config in runs(config)} == {"{'s': 1, 'definition': 'alie'}"}
+    assert {repr(run_config.rule_args) for run_config in runs(config)} == {"{'s': 1, 'variant': 'alie'}"}
     whole = dataclasses.replace(config, options=("bucketing+krum.variant=byzfl",))
-    assert {repr(run_config.rule_args) for run_config in runs(whole)} == {"{'s': 2, 'definition': 'byzfl'}"}
+    assert {repr(run_config.rule_args) for run_config in runs(whole)} == {"{'s': 2, 'variant': 'byzfl'}"}
     with pytest.raises(UserError, match=r"--options: unknown variant of krum 'byzfk'\. Did you mean 'byzfl'"):
         runs(dataclasses.replace(config, options=("krum.variant=byzfk",)))
 
 
 def test_in_python_the_variant_is_the_last_parts(compiled):
     args = RunConfig(rule="bucketing+krum", rule_args={"variant": "byzfl", "s": 3}).rule_args
-    assert args == {"s": 3, "definition": "byzfl"}
-    assert RunConfig(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["formula"] == "all"
+    assert args == {"s": 3, "variant": "byzfl"}
+    assert RunConfig(attack="burst+alie", attack_args={"variant": "krum"}).attack_args["supporters"] == "all"
     one = byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl")
     sent = byzsim.forge("burst+alie", ROWS, n_byz=3, first=0, variant="krum", byzantine_gradients=ROWS[:3])
     programs = len(compiled)
-    np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, definition="byzfl"))
+    np.testing.assert_array_equal(one, byzsim.aggregate("nnm+krum", ROWS, f=2, variant="byzfl"))
     np.testing.assert_array_equal(
-        sent, byzsim.forge("burst+alie", ROWS, n_byz=3, formula="all", byzantine_gradients=ROWS[:3])
+        sent, byzsim.forge("burst+alie", ROWS, n_byz=3, supporters="all", byzantine_gradients=ROWS[:3])
     )
     assert len(compiled) == programs
 
 
 def test_options_beside_a_variant_go_first():
     given = {"variant": "krum", "middle": "lower"}
-    assert RunConfig(rule="aksel", rule_args=given).rule_args == {"mode": "n-f", "middle": "lower", "ties": "index"}
+    assert RunConfig(rule="aksel", rule_args=given).rule_args == {"count": "m-f", "middle": "lower", "ties": "index"}
     aksel = AGGREGATORS["aksel"].factory
-    assert program(aksel(**given)) == program(aksel(mode="n-f")) != program(aksel(variant="krum"))
+    assert program(aksel(**given)) == program(aksel(count="m-f")) != program(aksel(variant="krum"))
+
+
+def test_options_are_not_arguments_of_what_takes_them():
+    """byzsim.forge("mine", ..., rule=...) would be two things at once."""
+    taken = {
+        name
+        for call in (byzsim.aggregate, byzsim.forge, byzsim.robustness)
+        for name in inspect.signature(call).parameters
+    }
+    for name, spec in {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS}.items():
+        assert not taken & inspect.signature(spec.factory).parameters.keys(), name
 
 
 def test_bounds_see_the_options_of_a_variant():
@@ -247,7 +258,7 @@ def test_an_unknown_variant_is_answered_with_the_nearest_and_what_each_is(ask, g
 
 def test_a_member_without_variants_says_so():
     for rule in ("mean", "nnm+mean", "bucketing+mean"):
-        with pytest.raises(ValueError, match=r"^mean has no variants, got variant='byzfl'$"):
+        with pytest.raises(ValueError, match=r"^mean has no variants; got variant='byzfl'$"):
             byzsim.aggregate(rule, ROWS, variant="byzfl")
     with pytest.raises(ValueError, match=r"^lenet has no variants"):
         RunConfig(model_args={"variant": "relu"})

@@ -47,13 +47,13 @@ GUARDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("guards", GUARDS)
 def test_the_theory_never_bans_an_honest_worker(guards):
-    assert (banned_at(clipped_gaussian, T, threshold="theory", v=RADIUS, p=P, **GUARDS[guards]) == T).all()
+    assert (banned_at(clipped_gaussian, T, thresholds="theory", v=RADIUS, p=P, **GUARDS[guards]) == T).all()
 
 
 @pytest.mark.slow
 def test_a_bound_far_below_the_noise_bans_honest_workers():
     """So the test above is not passed by a rule that bans nobody."""
-    at = banned_at(clipped_gaussian, T, threshold="theory", v=RADIUS / 40, p=P, **GUARDS["double"])
+    at = banned_at(clipped_gaussian, T, thresholds="theory", v=RADIUS / 40, p=P, **GUARDS["double"])
     assert ((at < T).any(axis=1)).mean() > 0.9
 
 
@@ -69,7 +69,7 @@ def test_constant_shifts_are_banned_when_the_theory_says(guards, shift):
     def rows(key, t):
         return clipped_gaussian(key, t) + jnp.where(jnp.arange(M)[:, None] < N_BYZ, shift / np.sqrt(D), 0.0)
 
-    at = banned_at(rows, T, threshold="theory", v=RADIUS, p=P, **GUARDS[guards])
+    at = banned_at(rows, T, thresholds="theory", v=RADIUS, p=P, **GUARDS[guards])
     earliest, latest = (M * k * THRESHOLD / shift for k in (0.5, 3.5))
     assert latest <= T
     assert (at[:, N_BYZ:] == T).all()
@@ -103,12 +103,12 @@ def test_algorithm_1_by_hand():
     """
     honest = [[0.0], [0.5], [-0.5], [0.0]]
     rows = np.array([[*honest, [5.0]]] * 4 + [[*honest, [0.0]]] * 4, np.float32)
-    options = {"threshold": "given", "t0": 2, "t1": 4, "th0": 1.0, "th1": 1.5}
+    options = {"thresholds": "given", "t0": 2, "t1": 4, "th0": 1.0, "th1": 1.5}
     got = byzsim.aggregate("safeguard", rows, f=1, **options)
     np.testing.assert_allclose(got[:, 0], [1, 1, 1, 1, 0, 0, 0, 0], atol=1e-6)
     rows[4:, 4] = 8.0  # banned for good: whatever it sends now
     np.testing.assert_allclose(byzsim.aggregate("safeguard", rows, f=1, **options)[4:, 0], 0, atol=1e-6)
-    slow = byzsim.aggregate("safeguard", rows[:4], f=1, guards="single", window=2, threshold="given", th0=1.0)
+    slow = byzsim.aggregate("safeguard", rows[:4], f=1, guards="single", window=2, thresholds="given", th0=1.0)
     np.testing.assert_allclose(slow[:, 0], 1, atol=1e-6)  # B alone never sees it
 
 
@@ -119,7 +119,7 @@ def test_the_accumulators_divide_by_how_many_are_left():
     """
     row = [[0.0], [0.0], [0.0], [3.0], [0.0]]
     rows = np.array([[*row[:3], [0.0], [1e3]], *[row] * 4], np.float32)
-    got = byzsim.aggregate("safeguard", rows, f=2, guards="single", threshold="given", th0=1.0)
+    got = byzsim.aggregate("safeguard", rows, f=2, guards="single", thresholds="given", th0=1.0)
     np.testing.assert_allclose(got[:, 0], [200, 0.75, 0.75, 0.75, 0], rtol=1e-6)
 
 
@@ -128,7 +128,7 @@ def test_who_is_caught_counts_in_that_step(average, first):
     rows = np.zeros((3, 5, 1), np.float32)
     rows[0, 4] = 1e3
     rows[1:, 4] = 5.0
-    got = byzsim.aggregate("safeguard", rows, f=1, threshold="given", average=average)
+    got = byzsim.aggregate("safeguard", rows, f=1, thresholds="given", average=average)
     np.testing.assert_allclose(got[:, 0], [first, 0, 0], rtol=1e-6)
 
 
@@ -136,5 +136,5 @@ def test_readmission_starts_everybody_anew():
     rows = np.zeros((6, 5, 1), np.float32)
     rows[0, 4] = 1e3
     rows[1:, 4] = 5.0
-    got = byzsim.aggregate("safeguard", rows, f=1, threshold="given", readmit=3)
+    got = byzsim.aggregate("safeguard", rows, f=1, thresholds="given", readmit=3)
     np.testing.assert_allclose(got[:, 0], [200, 0, 0, 1, 1, 1], rtol=1e-6)

@@ -137,8 +137,8 @@ def test_what_would_take_too_long_or_too_much_is_left_out():
 
 
 def test_a_rule_with_options():
-    assert parsed("safeguard:threshold=given,th0=3,guards=single").args["threshold"] == "given"
-    assert parsed("mda:search=ball").args == {"search": "ball"}
+    assert parsed("safeguard:thresholds=given,th0=3,guards=single").args["thresholds"] == "given"
+    assert parsed("mda:subsets=balls").args == {"subsets": "balls"}
     with pytest.raises(ValueError, match="Did you mean 'median'"):
         parsed("medain")
     with pytest.raises(ValueError, match="unknown option of mda"):
@@ -278,7 +278,7 @@ def test_without_a_peer_nothing_is_compared(tmp_path):
     [
         (["scalling"], "unknown benchmark 'scalling'. Did you mean 'scaling'"),
         (["scaling", "--rules", "medain"], "Did you mean 'median'"),
-        (["scaling", "--shown", "mda:search=best"], "is not one of 'exact', 'ball'"),
+        (["scaling", "--shown", "mda:subsets=best"], "is not one of 'all', 'balls'"),
         (["scaling", "--at-m", "0"], "have to be above 0"),
         (["scaling", "--limit", "0"], "have to be above 0"),
         (["scaling", "--workers"], "at least one number"),
@@ -309,7 +309,7 @@ def test_a_need_that_bends_is_still_met():
 
 
 def test_one_run_has_to_fit():
-    with pytest.raises(ValueError, match=r"one run needs 20.00 GB of the device's memory, and 19.00 GB are there"):
+    with pytest.raises(ValueError, match=r"one run needs 20.00 GB of the device's memory, and 19.00 GB are available"):
         grid.largest_fitting(lambda k: 10**10 * (1 + k), 8, 19 * 10**9)
 
 

@@ -23,7 +23,7 @@ Facts = dict[str, Any]
 
 
 class Rule(NamedTuple):
-    """A rule with options, as in `safeguard:threshold=theory`; several are separated by commas."""
+    """A rule with options, as in `safeguard:thresholds=theory`; several are separated by commas."""
 
     spec: Spec
     args: Mapping[str, Any]

@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-SAFEGUARD = "safeguard:threshold=theory"  # as in its theory; the default finds thresholds from all pairs of workers
-VARIANTS = (SAFEGUARD, "mda:search=ball")
+SAFEGUARD = "safeguard:thresholds=theory"  # as in its theory; the default finds thresholds from all pairs of workers
+VARIANTS = (SAFEGUARD, "mda:subsets=balls")
 SHOWN = ("brsgd", "aksel", SAFEGUARD, "krum", "median", "geometric_median")
 PAPERS = {"brsgd": "m d", "aksel": "m d", SAFEGUARD: "m d", "krum": "m^2 d"}  # what these say themselves
 CLEAR = 1.25  # two rules are told apart where one is this many times faster

@@ -59,9 +59,9 @@ SETTINGS = (
     Setting(
         "Krum, sign flip",
         "krum",
-        {"definition": "byzfl"},
+        {"variant": "byzfl"},
         "sign_flip",
-        {"of": "mean"},
+        {"gradient": "mean"},
         "Krum",
         {"name": "SignFlipping", "parameters": {}},
     ),

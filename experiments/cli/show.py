@@ -110,7 +110,8 @@ def _variants(kind: str, name: str, spec: Spec) -> Iterator[str]:
         yield f"  {each.name}: {each.formula}  [{each.source}]"
         yield f"      {shell.format(name)} --options {name}.variant={each.name}"
         yield f"      {python.format(name, single if before else f', variant={each.name!r}')}"
-        yield f"      in single options: {chosen or 'all as by default'}"
+        if each.options != {"variant": each.name}:
+            yield f"      in single options: {chosen or 'all as by default'}"
 
 
 def _dataset(name: str) -> Iterator[str]:

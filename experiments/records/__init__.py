@@ -1,7 +1,8 @@
 """Results as JSON lines, one for each run, from `byzsim.experiments import records`.
 
 `identities`: what decides a result, as a hash. `schema`: the fields of a record. `store`: the files, and their lock.
-`provenance`: commit, versions, device. `folders`: the names of folders, and config.json. `diff`, `status`: comparisons.
+`migrations`: names of earlier versions. `provenance`: commit, versions, device. `folders`: the names of folders, and
+config.json. `diff`, `status`: comparisons.
 """
 
 from byzsim.experiments.records.identities import (
@@ -15,6 +16,7 @@ from byzsim.experiments.records.identities import (
     matching,
     place,
     run_config_of,
+    spelled_out,
 )
 from byzsim.experiments.records.provenance import code, made_by, origin, versions
 from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record

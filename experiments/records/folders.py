@@ -12,7 +12,8 @@ from typing import Any
 from byzsim.experiments import records
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.files import write_whole
-from byzsim.experiments.plan import PARTS, SHARED, Config, Table
+from byzsim.experiments.plan import PARTS, SHARED, Config, Table, canonical_options
+from byzsim.experiments.records.migrations import SETTINGS, current_settings
 from byzsim.experiments.tables import TABLES
 
 FILE = "config.json"
@@ -25,20 +26,41 @@ def place(results: Path, table: Table, base: Config, config: Config, *, quick: b
     """The folder of these settings: the table's name, and what was changed about it behind; more seeds change nothing.
 
     Where that is more than `LONGEST` bytes, its first words and a hash of the changes stand for it, as file systems
-    take no more than 255. A folder of an earlier version, which has the whole name, stays in use.
+    take no more than 255. A folder of an earlier version stays in use: one that has the whole name, or the same
+    settings under the names of that version.
     """
-    pairs = [(name, getattr(config, name)) for name in FIELDS if name != "seeds"]
-    changed = [(name, value) for name, value in pairs if value != getattr(base, name)]
-    whole = "+".join([table.name, *["quick"] * quick, *(_word(name, value) for name, value in changed)])
-    if len(os.fsencode(whole)) <= LONGEST or os.path.exists(results / whole):
-        return results / whole
-    digest = hashlib.sha256(json.dumps([quick, changed]).encode()).hexdigest()[:8]
-    return results / f"{_first_words(whole, LONGEST - 14)}+more-{digest}"
+    words = _changed(base, dataclasses.asdict(config))
+    whole = "+".join([table.name, *["quick"] * quick, *words])
+    digest = hashlib.sha256(json.dumps([quick, words]).encode()).hexdigest()[:8]
+    short = whole if len(os.fsencode(whole)) <= LONGEST else f"{_first_words(whole, LONGEST - 14)}+more-{digest}"
+    for name in (short, whole):
+        if os.path.exists(results / name):
+            return results / name
+    wanted = {"table": table.name, "quick": quick, "words": words}
+    others = results.glob(f"{table.name}+*") if os.path.isdir(results) else ()
+    return next((path for path in others if _held(path, base) == wanted), results / short)
+
+
+def _held(folder: Path, base: Config) -> dict[str, Any] | None:
+    """The table of a folder and what was changed about it; None if that cannot be told."""
+    try:
+        known = read(folder) or _by_name(folder)
+    except UserError:
+        return None
+    return {"table": known["table"], "quick": known["quick"], "words": _changed(base, known["config"])}
+
+
+def _changed(base: Config, settings: Mapping[str, Any]) -> list[str]:
+    """The settings that differ from those of `base`, as words of a folder's name; seeds are none of them."""
+    names = [name for name in FIELDS if name in settings and name != "seeds"]
+    pairs = [(_word(name, settings[name]), _word(name, getattr(base, name))) for name in names]
+    return [word for word, of_base in pairs if word != of_base]
 
 
 def _word(name: str, value: Any) -> str:
-    text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return f"{name}={text}".replace("/", "_")
+    value = canonical_options(value) if name == "options" else value
+    text = "-".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return f"{name}={text or 'none'}".replace("/", "_")
 
 
 def _first_words(text: str, size: int) -> str:
@@ -66,7 +88,7 @@ def write(folder: Path, table: Table, config: Config, *, quick: bool, words: Map
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What config.json says; None if there is none, as in folders of earlier versions.
+    """What config.json says, under today's names; None if there is none, as in folders of earlier versions.
 
     Raises:
         UserError: for a file that is none of ours, or of another version.
@@ -78,6 +100,8 @@ def read(folder: Path) -> dict[str, Any] | None:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         known = None
+    if isinstance(known, dict) and isinstance(known.get("config"), dict):
+        known["config"] = current_settings(known["config"])
     if wrong := _wrong(known):
         raise UserError(f"{path} {wrong}. Remove it and name the table with its options, as if it had not been there.")
     return known
@@ -132,13 +156,20 @@ def _by_name(folder: Path) -> dict[str, Any]:
     """From TABLE, TABLE+quick, TABLE+batch=32 and so on."""
     if SHORTENED.fullmatch(folder.resolve().name):
         raise UserError(f"{folder} has no {FILE}, and its name has a part of its settings: name the table instead")
-    name, *parts = re.split(rf"\+(?=quick(?:\+|$)|(?:{'|'.join(FIELDS)})=)", folder.resolve().name)
+    fields = "|".join([*FIELDS, *SETTINGS])
+    name, *parts = re.split(rf"\+(?=quick(?:\+|$)|(?:{fields})=)", folder.resolve().name)
     if name not in TABLES:
         raise UserError(f"{folder} has no {FILE}, and its name does not begin with a table's: name the table instead")
     config: dict[str, Any] = {}
     for field, _, text in (part.partition("=") for part in parts if part != "quick"):
-        config[field] = text.split("-") if isinstance(getattr(TABLES[name].config, field), tuple) else text
-    return {"table": name, "quick": "quick" in parts, "plugins": [], "config": config}
+        config[field] = _values(text, field) if isinstance(getattr(TABLES[name].config, field, None), tuple) else text
+    return {"table": name, "quick": "quick" in parts, "plugins": [], "config": current_settings(config)}
+
+
+def _values(text: str, field: str) -> list[str]:
+    """Those of a setting that has several; an option has a dot before its =, and may have a - behind it."""
+    between = r"-(?=[\w+]+\.\w+=)" if field == "options" else "-"
+    return [] if text in ("", "none") and field == "options" else re.split(between, text)
 
 
 def check_name(name: str) -> None:
@@ -161,8 +192,10 @@ def refuse_other(folder: Path, table: Table, config: Config, *, quick: bool) -> 
     known = read(folder)
     held = [known["config"] | known] if known else records.read(folder / "runs.jsonl", lambda line: None)
     names = [name for name in asked if name not in PARTS and (known or name in (*SHARED, "data", "table", "quick"))]
-    pairs = [(name, each[name], asked[name]) for each in held for name in names if name in each]
-    differ = dict.fromkeys(f"{name} {a} -> {b}" for name, a, b in pairs if _plain(a) != _plain(b))
+    pairs = [
+        (name, each[name], asked[name]) for each in map(records.spelled_out, held) for name in names if name in each
+    ]
+    differ = dict.fromkeys(f"{name} {a} -> {b}" for name, a, b in pairs if _plain(name, a) != _plain(name, b))
     if differ:
         raise UserError(
             f"{folder} holds records of other settings than these: {', '.join(differ)}. Choose another --name, or name "
@@ -170,5 +203,6 @@ def refuse_other(folder: Path, table: Table, config: Config, *, quick: bool) -> 
         )
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
+    value = canonical_options(value) if name == "options" else value
     return sorted(value) if isinstance(value, list | tuple) else value

@@ -12,6 +12,7 @@ from byzsim.engine import NUMERICS
 from byzsim.experiments.datasets import Dataset, Fingerprint
 from byzsim.experiments.errors import UserError
 from byzsim.names import own
+from byzsim.run_config import later_fields
 
 Record = dict[str, Any]
 MATMUL = "highest"  # precision; an accelerator would take TF32 or bf16 without being asked
@@ -43,6 +44,17 @@ def identity(run_config: RunConfig, data_name: str, data: Dataset | Fingerprint)
 def identifier(decides: Mapping[str, Any]) -> str:
     """A name for what `identity` gives; equal only if all of it is equal."""
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def deciding() -> list[str]:
+    """The fields of a record by which its id is made, as far as it has them."""
+    of_a_run = [field.name for field in dataclasses.fields(RunConfig)]
+    return [*of_a_run, "alpha", "sources", "revisions", "data", "data_digest", "numerics", "jax"]
+
+
+def spelled_out(found: Mapping[str, Any]) -> Record:
+    """With the fields that it leaves out as they have their defaults: those that are `later` than others."""
+    return {field.name: field.default for field in later_fields(RunConfig)} | dict(found)
 
 
 def matching(found: Iterable[Record], runs: Iterable[RunConfig], data_name: str) -> list[Record]:
@@ -95,8 +107,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Args:
         old, new: records, or what `identity` gives.
     """
-    fields = [*RunConfig().as_dict(), "sources", "revisions", "data", "data_digest", "numerics", "jax"]
-    before, after = ({name: each[name] for name in fields if name in each} for each in (old, new))
+    before, after = ({name: each[name] for name in deciding() if name in each} for each in map(spelled_out, (old, new)))
     pairs = dict(_pairs(before, after))
     absent = [name for name, pair in pairs.items() if ABSENT in pair]
     words = [f"{name} {_brief(a)} -> {_brief(b)}" for name, (a, b) in pairs.items() if name not in absent]

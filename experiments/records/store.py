@@ -11,13 +11,14 @@ import pandas as pd
 from byzsim.experiments.errors import Incomplete, UserError
 from byzsim.experiments.files import write_whole
 from byzsim.experiments.records.identities import Record, place
+from byzsim.experiments.records.migrations import current
 from byzsim.experiments.records.provenance import now
 from byzsim.experiments.records.schema import RUN_FIELDS, wrong
 from filelock import FileLock, Timeout
 
 
 def read(path: Path, say: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
-    """All records of a file, each with these `fields`; none if it is not there.
+    """All records of a file, each with these `fields` and under today's names; none if it is not there.
 
     A torn last line, left by a kill, is said and not counted.
 
@@ -49,7 +50,8 @@ def read_folder(path: Path, say: Callable[[str], object] = print) -> list[Record
 def load_results(folder: str | os.PathLike[str], say: Callable[[str], object] = print) -> pd.DataFrame:
     """The valid records of a folder of results: a row for each rule, attack, alpha and seed, the last that was written.
 
-    Columns are the fields of a record; those with a number for each epoch are lists, options are dicts. runs.jsonl
+    Columns are the fields of a record; those with a number for each epoch are lists, options are dicts, and names are
+    today's. runs.jsonl
     itself is only ever appended to, so it also has what newer records have taken the place of. `id` names a record;
     table.csv of the same folder has the `ids` of each run's.
 
@@ -68,7 +70,7 @@ def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Rec
             f"{path}, line {number} is not a record ({what}). Mend or remove it; "
             f"`git diff {path.name}` may show how it was."
         )
-    return parsed
+    return current(parsed)
 
 
 def append(path: Path, new: Iterable[Record]) -> None:

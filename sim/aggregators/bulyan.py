@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops import midpoint, rank_by_score, sorted_rows, sq_distances
-from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
+from byzsim.ops.krum import KrumVariant, krum_scores, krum_winners
 from byzsim.ops.order import at_rank, nearest_window_start, rank_window_mean, rank_window_weights
 from byzsim.ops.rows import mix_rows
 from byzsim.options import checked
@@ -19,15 +19,17 @@ Selection = Literal["iterative", "once", "means_drop_best", "iterative_means"]
 def bulyan(
     *,
     selection: Selection = "iterative",
-    definition: KrumDefinition = "blanchard2017",
+    krum_variant: KrumVariant = "blanchard2017",
     theta: Literal["m-2f", "m-2f-2"] = "m-2f",
-    second: Literal["near_median", "trimmed_mean"] = "near_median",
+    second_stage: Literal["near_median", "trimmed_mean"] = "near_median",
     middle: Literal["mean", "lower"] = "mean",
 ) -> Aggregator:
     """Theta rows that Krum picks, then in every coordinate the mean of the theta - 2f values nearest their median.
 
-        V = theta rows, each by Krum among those not picked before;    theta = m - 2f
-        g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
+    ```text
+    V = theta rows, each by Krum among those not picked before;    theta = m - 2f
+    g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
+    ```
 
     Args:
         selection: how V comes about. "iterative": the row of smallest Krum score among the r rows left, over its
@@ -37,13 +39,20 @@ def bulyan(
             averaged leaves. In "means_drop_best" the scores are those among all m and the row of smallest score leaves;
             in "iterative_means" the scores are those among the r rows left and the row nearest to the mean leaves.
             Static.
-        definition: p and k of the Krum score, as in `krum`. Static.
+        krum_variant: p and k of the Krum score, as in `krum`. Static.
         theta: the size of V. Static.
-        second: "near_median" as above, or the "trimmed_mean" of V: without the f smallest and f largest values. Static.
+        second_stage: "near_median" as above, or the "trimmed_mean" of V: without its f smallest and f largest values.
+            Static.
         middle: the median of an even number, "mean" of the two middle values or the "lower" one. Static.
-    Tolerates: f with m >= 4f + 3.
-    Cost: O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
-    Choices: theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
+
+    Tolerates:
+        f with m >= 4f + 3.
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
+
+    Notes:
+        theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
         counts as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index,
         those in nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). They do occur: where one
         other is counted, two rows nearest to each other tie, so the order of workers may count, and two rows are
@@ -53,7 +62,9 @@ def bulyan(
         theta is v after that; zero if V is empty. `Info.weight` is a picked row's share of all entries of V that lie
         between the smallest and the largest value averaged in their coordinate, both included; that of a mean in V is
         split evenly between its rows.
-    References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
+
+    References:
+        El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
         2018.
     """
 
@@ -63,16 +74,16 @@ def bulyan(
         # first stage: the rows of V, which of them are there, and whose rows they are made of (origin, a row each)
         size = jnp.maximum(m - 2 * f - (2 if theta == "m-2f-2" else 0), 1)
         if selection == "iterative":
-            rows, valid, origin = grads, krum_winners(squared, f, definition, size), jnp.eye(m)
+            rows, valid, origin = grads, krum_winners(squared, f, krum_variant, size), jnp.eye(m)
         elif selection == "once":
-            rows, valid, origin = grads, _best(squared, f, definition, size), jnp.eye(m)
+            rows, valid, origin = grads, _best(squared, f, krum_variant, size), jnp.eye(m)
         else:
-            origin = _means(squared, f, definition, size, again=selection == "iterative_means")
+            origin = _means(squared, f, krum_variant, size, again=selection == "iterative_means")
             rows, valid = mix_rows(origin, grads), origin.any(axis=1)
         # second stage: what is not in V counts as +inf, so it stands above all windows
         picked = jnp.where(valid[:, None], rows, jnp.inf)
         ordered = sorted_rows(picked)
-        place = _second(ordered, valid.sum(), f, second, middle)
+        place = _second(ordered, valid.sum(), f, second_stage, middle)
         weight = (rank_window_weights(picked, ordered, *place) * valid) @ origin
         return jnp.where(valid.any(), rank_window_mean(ordered, *place), 0.0), weight
 
@@ -80,24 +91,24 @@ def bulyan(
 
 
 def _best(
-    squared: Float[Array, "m m"], f: Int[Array, ""] | int, definition: KrumDefinition, size: Int[Array, ""]
+    squared: Float[Array, "m m"], f: Int[Array, ""] | int, krum_variant: KrumVariant, size: Int[Array, ""]
 ) -> Bool[Array, " m"]:
     """The usable ones of the `size` rows of smallest score, as a mask."""
     usable = jnp.isfinite(jnp.diagonal(squared))
-    score = krum_scores(squared, f, definition, jnp.ones(len(squared), bool))
+    score = krum_scores(squared, f, krum_variant, jnp.ones(len(squared), bool))
     return (rank_by_score(score, usable) < size) & usable
 
 
-def _means(squared, f, definition, size, *, again):
+def _means(squared, f, krum_variant, size, *, again):
     """The weights (m, m) of the means that make V, a row each; zero in rows from `size` on."""
     m = len(squared)
     usable = jnp.isfinite(jnp.diagonal(squared))
-    once = krum_scores(squared, f, definition, jnp.ones(m, bool))
+    once = krum_scores(squared, f, krum_variant, jnp.ones(m, bool))
     paired = jnp.minimum(squared, squared.T)  # ties of a pair nearest to each other are exact
 
     def step(left, i):
         # Krum among those that are left; one that is not usable stays, an infinitely far neighbour
-        score = krum_scores(paired, f, definition, left | ~usable) if again else once
+        score = krum_scores(paired, f, krum_variant, left | ~usable) if again else once
         place = rank_by_score(jnp.where(left, score, jnp.inf), left)
         # the i-th mean: of the m - f - 2 - i rows of smallest score
         best = (place < jnp.maximum(m - f - 2 - i, 1)) & left
@@ -113,12 +124,12 @@ def _means(squared, f, definition, size, *, again):
     return jax.lax.scan(step, usable, jnp.arange(m))[1]
 
 
-def _second(ordered, size, f, second, middle):
+def _second(ordered, size, f, second_stage, middle):
     """The second stage over the `size` picked rows in order, the others being +inf: from what rank, how many values."""
     lower = jnp.maximum(size - 1, 0) // 2  # rank of the lower middle
     dropped = jnp.minimum(f, lower)  # at least one value stays
     count = jnp.maximum(size - 2 * dropped, 1)
-    if second == "trimmed_mean":
+    if second_stage == "trimmed_mean":
         return dropped, count
     low, high = at_rank(ordered, lower), at_rank(ordered, size // 2)
     return nearest_window_start(ordered, low if middle == "lower" else midpoint(low, high), count), count
@@ -145,13 +156,13 @@ SPEC = Spec(
         ),
         Variant(
             "krum",
-            {"selection": "iterative_means", "theta": "m-2f-2", "second": "trimmed_mean"},
+            {"selection": "iterative_means", "theta": "m-2f-2", "second_stage": "trimmed_mean"},
             "m - 2f - 2 Multi-Krum means, each among those left, the row nearest to it leaving; trimmed mean",
             "krum 0.9.1",
         ),
         Variant(
             "byzantine_momentum",
-            {"selection": "means_drop_best", "definition": "torchjd", "theta": "m-2f-2", "middle": "lower"},
+            {"selection": "means_drop_best", "krum_variant": "torchjd", "theta": "m-2f-2", "middle": "lower"},
             "m - 2f - 2 Multi-Krum means, the best row of each leaving, distances not squared; mean around the median",
             "LPD-EPFL/ByzantineMomentum, Python path",
         ),

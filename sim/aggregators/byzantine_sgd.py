@@ -35,9 +35,11 @@ def byzantine_sgd(
 ) -> Aggregator:
     """Mean of the workers whose gradient, sum of gradients and sum of progress have always been near the median's.
 
-        A_i += <g_i, x_k - x_1>,   B_i += g_i,   A_med = median of A_i,   B_med, g_med = median machines
-        good_k = {i in good_{k-1} : |A_i - A_med| <= Th_A, ||B_i - B_med|| <= Th_B, ||g_i - g_med|| <= 4V}
-        g = mean of g_i over good_k;   Th_A = 4 D V L,  Th_B = 4 V L,  L = sqrt(T log(16 m T / delta))
+    ```text
+    A_i += <g_i, x_k - x_1>,   B_i += g_i,   A_med = median of A_i,   B_med, g_med = median machines
+    good_k = {i in good_{k-1} : |A_i - A_med| <= Th_A, ||B_i - B_med|| <= Th_B, ||g_i - g_med|| <= 4V}
+    g = mean of g_i over good_k;   Th_A = 4 D V L,  Th_B = 4 V L,  L = sqrt(T log(16 m T / delta))
+    ```
 
     A median machine is one that has more than m/2 machines, itself among them, within Th_B (of B), or 2V (of g).
 
@@ -48,15 +50,23 @@ def byzantine_sgd(
         horizon: T, number of steps, static. Ours.
         delta: probability of failure, traced. Ours.
         th_a, th_b: Th_A and Th_B as numbers, traced, as in epfml's code, which has no defaults. None: the formulas.
-    State: A, B, the good set and x_1: (m + 1)(d + 2) numbers.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(md) expected with V given: machines are tried in order until one is a median machine; O(m^2 d) with "auto".
-    Choices: x_k is `ctx.params`, and x_1 that of step 0. The good set of this step is used in this step (as the paper
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(md) expected with V given: machines are tried in order until one is a median machine; O(m^2 d) with "auto".
+
+    Notes:
+        State: A, B, the good set and x_1: (m + 1)(d + 2) numbers.
+        x_k is `ctx.params`, and x_1 that of step 0. The good set of this step is used in this step (as the paper
         does, from memory, as are the thresholds). Machines are tried among all usable ones, lowest index first; if
         none has enough neighbours, the first of those with the most counts. The median of A is over all m, mean of the
         middles. A row that is not usable (`ops.usable_rows`) is banned at once and adds nothing. Without good workers
         the aggregate is zero.
-    References: Alistarh, Allen-Zhu, Li, "Byzantine stochastic gradient descent", NeurIPS 2018.
+
+    References:
+        Alistarh, Allen-Zhu, Li, "Byzantine stochastic gradient descent", NeurIPS 2018.
     """
 
     def init(m: int, d: int) -> State:

@@ -19,7 +19,9 @@ def centered_clipping(
 ) -> Aggregator:
     """The last output, moved by the average of the clipped differences to it.
 
-        v <- v + (1/m) sum_i min(1, tau / ||g_i - v||) (g_i - v),    `steps` times;    g = v
+    ```text
+    v <- v + (1/m) sum_i min(1, tau / ||g_i - v||) (g_i - v),    `steps` times;    g = v
+    ```
 
     Args:
         tau: clipping radius in gradient units, traced; or "majority" (ours): in each inner step the (m // 2 + 1)-th
@@ -29,17 +31,26 @@ def centered_clipping(
         steps: L, inner iterations, at least 1; static. The paper: 1.
         start: v is the "previous" output (zero before the first), or anew in each round the "mean" of the usable rows,
             the coordinate-wise "median" (mean of the middles) or "lower_median" (the lower one), or "zero". Static.
-    State: the last output (d,); nothing if every round starts anew.
-    Tolerates: f <= (m - 1) // 2 (the paper proves convergence for alpha < 0.1 with worker momentum, from memory).
-    Cost: O(steps m d), three reads a step.
-    Choices: a row that is not usable (`ops.usable_rows`) adds nothing, and m counts all rows all the same; where fewer
+
+    Raises:
+        ValueError: for steps below 1.
+
+    Tolerates:
+        f <= (m - 1) // 2 (the paper proves convergence for alpha < 0.1 with worker momentum, from memory).
+
+    Cost:
+        O(steps m d), three reads a step.
+
+    Notes:
+        State: the last output (d,); nothing if every round starts anew.
+        a row that is not usable (`ops.usable_rows`) adds nothing, and m counts all rows all the same; where fewer
         than m // 2 + 1 are usable, "majority" clips nothing. A median that is not finite in a coordinate is 0 there.
         `Info.weight` is how much of each row is in the output, the rest being the start's: each step makes
         w <- (1 - sum_i c_i / m) w + c / m, from w = 0, with c_i the factor min(1, tau / ||g_i - v||) of a usable row, 0
         of another. `Info.clipped` counts the usable rows with a factor below 1, as a mean over the inner steps.
-    Raises:
-        ValueError: for steps below 1.
-    References: Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
+
+    References:
+        Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
     """
 
     def apply(grads: Float[Array, "m d"], state: State, ctx: Context) -> tuple[Float[Array, " d"], State, Info]:

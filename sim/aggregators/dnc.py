@@ -17,10 +17,12 @@ def dnc(
 ) -> Aggregator:
     """Mean of the gradients that never stick out along the top singular vector of randomly drawn coordinates.
 
-        for each of the iterations:  r = b random coordinates;  mu = (1/m) sum_i g_i[r];
-            v = top right singular vector of the rows g_i[r] - mu;    s_i = <g_i[r] - mu, v>^2;
-            I = the m - c f workers of smallest s_i
-        g = mean of g_i, all coordinates, over the intersection of the sets I
+    ```text
+    for each of the iterations:  r = b random coordinates;  mu = (1/m) sum_i g_i[r];
+        v = top right singular vector of the rows g_i[r] - mu;    s_i = <g_i[r] - mu, v>^2;
+        I = the m - c f workers of smallest s_i
+    g = mean of g_i, all coordinates, over the intersection of the sets I
+    ```
 
     Args:
         subsample: b, how many coordinates are drawn, without replacement. Static; 10000 (ku).
@@ -29,15 +31,23 @@ def dnc(
         c: how many workers are dropped for each declared one, before rounding; traced; 1 (ku).
         rounding: of the number dropped, c f: "up" (m - c f workers, rounded down, as signguard has it) or "down" (ku);
             a c f within 1e-4 of an integer is that integer. Static.
-    Tolerates: f <= (m - 1) // 2, with c >= 1.
-    Cost: O(iterations (m^2 b + m b log^2 m + m^3 + d log d)), the last term for the draw, and one mean O(md).
-    Choices: the draws are keys = jax.random.split(ctx.key, iterations), and of each key
+
+    Tolerates:
+        f <= (m - 1) // 2, with c >= 1.
+
+    Cost:
+        O(iterations (m^2 b + m b log^2 m + m^3 + d log d)), the last term for the draw, and one mean O(md).
+
+    Notes:
+        The draws are keys = jax.random.split(ctx.key, iterations), and of each key
         the places of the b largest of jax.random.uniform(key, (d,)). At least one worker is kept. Ties go to the lowest
         worker index. Rows that are not usable (`ops.usable_rows`, of all coordinates) are left out of mu and v, and
         come last in the order, among those that are dropped: they are not in any I. If the intersection is empty, the
         union of the sets I counts (ku); zero if no row is usable. That the paper's experiments use the same
         three numbers as ku, and that it is silent on an empty intersection, is from memory.
-    References: Shejwalkar, Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+
+    References:
+        Shejwalkar, Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
         for federated learning", NDSS 2021.
     """
 

@@ -13,7 +13,9 @@ def geometric_median(
 ) -> Aggregator:
     """The point whose distances to all rows have the smallest sum, approached by smoothed Weiszfeld steps.
 
-        z* = argmin_z sum_i ||z - g_i||;    w_i = 1 / max(nu, ||z - g_i||),    z <- sum_i w_i g_i / sum_i w_i
+    ```text
+    z* = argmin_z sum_i ||z - g_i||;    w_i = 1 / max(nu, ||z - g_i||),    z <- sum_i w_i g_i / sum_i w_i
+    ```
 
     Args:
         steps: how many times z is replaced, at most; at least 1. RFA: 3. Static.
@@ -25,15 +27,23 @@ def geometric_median(
         tolerance: no further step once one has moved z by no more than this times the harmonic mean of the distances,
             usable rows / sum_i w_i: relative to the spread of the rows wherever these are. 0 only stops at a fixed
             point. RFA: 0. Traced.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(steps m d), two reads a step; the sorting network for "median", O(md log^2 m).
-    Choices: rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(steps m d), two reads a step; the sorting network for "median", O(md log^2 m).
+
+    Notes:
+        Rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
         `Info.weight` is w_i / sum w of the last step, so that the output is the weighted sum of the rows. The published
         bound on kappa for the *exact* geometric median, 4 (1 + f / (m - 2f))^2, is from memory; three steps from zero
         do not keep it (rows c and -c are equally far from zero), so it is not in the registry. From the "mean", rows
         far away at distance D are left behind by a factor f / (m - f) a step, so D = 1e18 takes hundreds (hence 1000
         in its variant); from "zero" they are unit vectors in the first step, and the "median" is near the majority.
-    References: Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal
+
+    References:
+        Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal
         Processing, 2022. Weiszfeld, "Sur le point pour lequel la somme des distances de n points donnes est minimum",
         Tohoku Mathematical Journal, 1937.
     """

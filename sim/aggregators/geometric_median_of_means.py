@@ -15,7 +15,9 @@ def geometric_median_of_means(
 ) -> Aggregator:
     """The geometric median of the means of groups of consecutive workers.
 
-        y_l = mean of g_i over group l;    g = argmin_z sum_l ||z - y_l||
+    ```text
+    y_l = mean of g_i over group l;    g = argmin_z sum_l ||z - y_l||
+    ```
 
     Args:
         size: workers in a group: group l is workers l size, ..., l size + size - 1, so k = ceil(m / size) groups; the
@@ -24,15 +26,23 @@ def geometric_median_of_means(
         steps: of Weiszfeld's iteration, at most. Static.
         nu: distances count as at least this in it, in gradient units; above 0. Traced.
         tolerance: it ends once a step moves z by no more than this times the harmonic mean of the distances. Traced.
-    Tolerates: f <= (ceil(m / size) - 1) // 2, since each bad worker may spoil a group.
-    Cost: O(md) for the means, O(steps k d) for the iteration.
-    Choices: z starts at the coordinate-wise median of the k means (mean of the two middle values for even k; the mean
+
+    Tolerates:
+        f <= (ceil(m / size) - 1) // 2, since each bad worker may spoil a group.
+
+    Cost:
+        O(md) for the means, O(steps k d) for the iteration.
+
+    Notes:
+        Z starts at the coordinate-wise median of the k means (mean of the two middle values for even k; the mean
         of a spoilt group counts as +inf in every coordinate, and a coordinate whose median is not finite starts at 0);
         w_l = 1 / max(nu, ||z - y_l||), z <- sum_l w_l y_l / sum_l w_l. A row that is not usable (`ops.usable_rows`)
         spoils its group, which is left out; without any other group the output is zero. `Info.weight` of a worker is
         its group's share in the last step over the group's size. The paper's variant that first drops means of
         large norm (from memory) is not here; nor does it say how to compute the median.
-    References: Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings: Byzantine gradient
+
+    References:
+        Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings: Byzantine gradient
         descent", Proceedings of the ACM on Measurement and Analysis of Computing Systems (POMACS), 2017.
     """
 

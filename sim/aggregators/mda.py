@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim.ops import masked_mean, ranks, sq_distances, uniform_weights
-from byzsim.ops.sets import subsets
+from byzsim.ops.sets import subsets as subsets_of
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Bool, Float, Int
@@ -16,35 +16,46 @@ LARGEST = 20
 
 
 @checked
-def mda(*, search: Literal["exact", "ball"] = "exact") -> Aggregator:
+def mda(*, subsets: Literal["all", "balls"] = "all") -> Aggregator:
     """Mean of the m - f gradients that lie closest together.
 
-        S* = argmin over |S| = m - f of max over i, j in S of ||g_i - g_j||;    g = (1 / (m - f)) sum over S* of g_i
+    ```text
+    S* = argmin over |S| = m - f of max over i, j in S of ||g_i - g_j||;    g = (1 / (m - f)) sum over S* of g_i
+    ```
 
     Args:
-        search: "exact" tries all subsets, for at most 20 workers. "ball" tries m of them, the m - f nearest rows to
+        subsets: "all" tries every one, for at most 20 workers. "balls" tries m of them, the m - f nearest rows to
             each row (itself first, ties to the lowest index): a row of S* has all of S* within the smallest diameter,
             hence also its own m - f nearest, any two of which are then at most twice that apart. Static.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(m^2 d) for the Gram matrix, O(C(m, f) m^2) for all subsets, O(m^3) for balls.
-    Choices: f above (m - 1) // 2 counts as that. Of subsets of equal diameter the first one counts, in lexicographic
-        order of the workers kept ("ball": in the order of the rows at the centre). A subset with a row that is not
+
+    Raises:
+        ValueError: more than 20 workers with subsets="all".
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(C(m, f) m^2) for all subsets, O(m^3) for balls.
+
+    Notes:
+        f above (m - 1) // 2 counts as that. Of subsets of equal diameter the first one counts, in lexicographic
+        order of the workers kept ("balls": in the order of the rows at the centre). A subset with a row that is not
         usable (`ops.usable_rows`) has an infinite diameter; if all have, the mean is over the usable rows of the
         first; zero if there are none.
-    References: El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely distributed Byzantine machine learning",
+
+    References:
+        El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely distributed Byzantine machine learning",
         PODC 2020 (as "MDA"; "Brute" in ICML 2018).
-    Raises:
-        ValueError: more than 20 workers with search="exact".
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
-        if search == "exact" and m > LARGEST:
-            raise ValueError(f"mda tries all subsets of at most {LARGEST} workers, not of {m}: take search='ball'")
+        if subsets == "all" and m > LARGEST:
+            raise ValueError(f"mda tries all subsets of at most {LARGEST} workers, not of {m}: take subsets='balls'")
         squared = jax.lax.stop_gradient(sq_distances(grads))
         usable = jnp.isfinite(jnp.diagonal(squared))
         dropped = jnp.clip(ctx.f, 0, (m - 1) // 2)
-        kept = (_smallest(squared, dropped) if search == "exact" else _smallest_ball(squared, dropped)) & usable
+        kept = (_smallest(squared, dropped) if subsets == "all" else _smallest_ball(squared, dropped)) & usable
         return masked_mean(grads, kept), uniform_weights(kept)
 
     return stateless(rule)
@@ -67,7 +78,7 @@ def _smallest(squared: Float[Array, "m m"], dropped: Int[Array, ""]) -> Bool[Arr
         return unpacked(codes[jnp.argmin(diameters)])
 
     def branch(f):
-        codes = subsets(len(squared), len(squared) - f) @ (1 << np.arange(len(squared)))
+        codes = subsets_of(len(squared), len(squared) - f) @ (1 << np.arange(len(squared)))
         return lambda: best_of(jnp.asarray(codes, jnp.int32))
 
     return jax.lax.switch(dropped, [branch(f) for f in range((len(squared) - 1) // 2 + 1)])
@@ -89,13 +100,13 @@ SPEC = Spec(
     variants=(
         Variant(
             "el_mhamdi2020",
-            {"search": "exact"},
+            {"subsets": "all"},
             "the best of all subsets of m - f rows",
             "El Mhamdi et al. 2020; byzfl; as Brute in krum 0.9.1, as brute in ByzantineMomentum",
         ),
         Variant(
             "ball",
-            {"search": "ball"},
+            {"subsets": "balls"},
             "the best of the m - f rows nearest to each row",
             "byzsim; at most twice the smallest diameter",
         ),

@@ -5,13 +5,13 @@ from typing import Literal
 
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, rank_by_score, sq_distances, uniform_weights
-from byzsim.ops.krum import KrumDefinition, krum_scores, krum_winners
+from byzsim.ops.krum import KrumVariant, krum_scores, krum_winners
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
 
-Definition = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
-DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {
+MultiKrumVariant = Literal["blanchard2017", "byzfl", "byzantine_momentum", "krum", "torchjd", "fedlib", "ndss21"]
+VARIANTS: dict[str, tuple[KrumVariant, Callable]] = {
     "blanchard2017": ("blanchard2017", lambda m, f: m - f - 2),
     "byzfl": ("byzfl", lambda m, f: m - f),
     "byzantine_momentum": ("byzantine_momentum", lambda m, f: m - f - 2),
@@ -20,39 +20,49 @@ DEFINITIONS: dict[str, tuple[KrumDefinition, Callable]] = {
     "fedlib": ("epfml", lambda m, f: 1),
     "ndss21": ("ndss21", lambda m, f: m - 2 * f - 2),
 }
-"""Who -> (definition of the score in `krum`, how many rows are averaged by default)."""
+"""Who -> (variant of the score in `krum`, how many rows are averaged by default)."""
 
 
 @checked
-def multi_krum(*, definition: Definition = "blanchard2017", q: Count | None = None) -> Aggregator:
+def multi_krum(*, variant: MultiKrumVariant = "blanchard2017", q: Count | None = None) -> Aggregator:
     """Mean of the q gradients with the smallest Krum scores.
 
-        s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = mean of the q rows of smallest s_i
+    ```text
+    s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = mean of the q rows of smallest s_i
+    ```
 
     Args:
-        definition: whose p, k and q: "blanchard2017" p = 2, k = 2, q = m - f - 2; "byzfl" p = 2, k = 1, q = m - f;
+        variant: whose p, k and q: "blanchard2017" p = 2, k = 2, q = m - f - 2; "byzfl" p = 2, k = 1, q = m - f;
             "byzantine_momentum" p = 1, k = 1, q = m - f - 2; "krum" p = 2, k = 2, q = m - 2f - 3; "torchjd" p = 1,
             k = 2, q = 1; "fedlib" p = 4, k = 2, q = 1; "ndss21" p = 2, k = 3, q = m - 2f - 2, and there the rows are
             taken one at a time: of the r rows left, the one of smallest score over its r - f - k nearest others that
             are left. Static.
-        q: how many rows; None for the definition's own number. Static.
-    Tolerates: f with m >= 2f + 3.
-    Cost: O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it ("ndss21": O(m^3 log m)).
-    Choices: at least one row is taken and at least one other is counted in its score. Ties go to the lowest worker
+        q: how many rows; None for the variant's own number. Static.
+
+    Tolerates:
+        f with m >= 2f + 3.
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it ("ndss21": O(m^3 log m)).
+
+    Notes:
+        At least one row is taken and at least one other is counted in its score. Ties go to the lowest worker
         index. Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody and never taken, though
         they are among the m, and among the r; if fewer than q are usable, the mean is over these; zero if there are
         none. The paper leaves q open; m - f - 2 is the largest that its authors' code (ByzantineMomentum) allows.
-    References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
+
+    References:
+        Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
         gradient descent", NeurIPS 2017; Shejwalkar, Houmansadr, "Manipulating the Byzantine", NDSS 2021.
     """
-    score, default_q = DEFINITIONS[definition]
+    score, default_q = VARIANTS[variant]
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
         count = jnp.maximum(default_q(m, ctx.f) if q is None else q, 1)
-        if definition == "ndss21":
+        if variant == "ndss21":
             kept = krum_winners(squared, ctx.f, score, count)
         else:
             kept = (rank_by_score(krum_scores(squared, ctx.f, score, jnp.ones(m, bool)), usable) < count) & usable
@@ -70,43 +80,43 @@ SPEC = Spec(
     variants=(
         Variant(
             "blanchard2017",
-            {"definition": "blanchard2017"},
+            {"variant": "blanchard2017"},
             "squared distances to m - f - 2 others; the best m - f - 2 rows",
             "Blanchard et al. 2017; the number of rows from ByzantineMomentum; Flower with q (no default there)",
         ),
         Variant(
             "byzfl",
-            {"definition": "byzfl"},
+            {"variant": "byzfl"},
             "squared distances to m - f - 1 others; the best m - f rows",
             "byzfl; byzpy with q = m - f (there q has no default)",
         ),
         Variant(
             "byzantine_momentum",
-            {"definition": "byzantine_momentum"},
+            {"variant": "byzantine_momentum"},
             "distances, not squared, to m - f - 1 others; the best m - f - 2 rows",
             "LPD-EPFL/ByzantineMomentum, Python path",
         ),
         Variant(
             "krum",
-            {"definition": "krum"},
+            {"variant": "krum"},
             "squared distances to m - f - 2 others; the best m - 2f - 3 rows",
             "krum 0.9.1",
         ),
         Variant(
             "torchjd",
-            {"definition": "torchjd"},
+            {"variant": "torchjd"},
             "distances, not squared, to m - f - 2 others; the best row",
             "torchjd, its default number of rows",
         ),
         Variant(
             "fedlib",
-            {"definition": "fedlib"},
+            {"variant": "fedlib"},
             "fourth powers of the distances to m - f - 2 others; the best row",
             "fedlib (blades)",
         ),
         Variant(
             "ndss21",
-            {"definition": "ndss21"},
+            {"variant": "ndss21"},
             "one at a time while more than 2f + 2 are left, by squared distances to r - f - 3 others of the r left",
             "vrt1shjwlkr/NDSS21-Model-Poisoning",
         ),

@@ -13,7 +13,7 @@ from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Context, Info, Spec, Traced, Variant
 from jaxtyping import Array, Bool, Float, Int, Key
 
-Threshold = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
+Thresholds = Literal["projected", "recalled", "given", "theory", "printed", "epfml", "third_party"]
 
 
 class State(NamedTuple):
@@ -43,7 +43,7 @@ def safeguard(
     t0: Count | None = None,
     t1: Count | None = None,
     window: Count | None = None,
-    threshold: Threshold = "projected",
+    thresholds: Thresholds = "projected",
     factor: Traced = 2.0,
     th0: Traced = 7.5,
     th1: Traced = 18.0,
@@ -60,23 +60,25 @@ def safeguard(
 
     Algorithm 1, in step t = 0, 1, ... (`Context.step`), with good_0 = all m workers:
 
-        1  last1, last0 = the largest multiples of T1, T0 that are <= t
-        2  receive grad_{t,i} from every i in good_t
-        3  A_i = sum_{k = last1..t} grad_{k,i} / |good_k|;    B_i = sum_{k = last0..t} grad_{k,i} / |good_k|
-        4  A_med = A_i of any i in good_t with |{j in good_t : ||A_j - A_i|| <= Th1}| > m / 2; B_med with B, Th0
-        5  good_{t+1} = {i in good_t : ||A_i - A_med|| <= 2 Th1 and ||B_i - B_med|| <= 2 Th0}
-        6  x_{t+1} = x_t - eta (xi_t + (1 / |good_t|) sum_{i in good_t} grad_{t,i}),    xi_t ~ N(0, nu^2 I)
+    ```text
+    1  last1, last0 = the largest multiples of T1, T0 that are <= t
+    2  receive grad_{t,i} from every i in good_t
+    3  A_i = sum_{k = last1..t} grad_{k,i} / |good_k|;    B_i = sum_{k = last0..t} grad_{k,i} / |good_k|
+    4  A_med = A_i of any i in good_t with |{j in good_t : ||A_j - A_i|| <= Th1}| > m / 2; B_med with B, Th0
+    5  good_{t+1} = {i in good_t : ||A_i - A_med|| <= 2 Th1 and ||B_i - B_med|| <= 2 Th0}
+    6  x_{t+1} = x_t - eta (xi_t + (1 / |good_t|) sum_{i in good_t} grad_{t,i}),    xi_t ~ N(0, nu^2 I)
+    ```
 
     The output is the bracket of line 6, so noise is multiplied by the learning rate as in the algorithm's box (the
     running text adds it outside). A ban is for ever, windows are blocks that do not overlap, and a worker that is
     caught still counts in the step that catches it: a single huge gradient gets through once (but see `average`).
 
-    Args (static unless marked traced):
+    Args:
         guards: "double" is Algorithm 1, "single" is Algorithm 2: B alone, with `window` and th0.
         t0, t1: T0 and T1 of "double", in steps. None: 1 and 6 epochs (`Context.epoch`), as in the paper's experiments.
         window: T of "single" in steps, in blocks too; None: B sums from step 0 on, as Algorithm 2 does "for analysis
             purpose only". The paper's experiments have 3 epochs.
-        threshold: where Th comes from, for each guard by itself; dist_ij = ||A_i - A_j||.
+        thresholds: where Th comes from, for each guard by itself; dist_ij = ||A_i - A_j||.
             "projected" (ours): y_i = the (floor(m / 2) + 1)-th smallest dist_ij over j in good_t, i itself included;
                 med = the i in good_t of smallest y_i. Sums of honest noise grow with the square root of the steps, so
                 in the k-th step of a window of T, y_med sqrt(T / k) is what y_med promises for the window's end. With
@@ -109,12 +111,18 @@ def safeguard(
             None: never, as in the paper; its last version re-admits in experiments (from memory), epfml on request.
         nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
             alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
-    State: good (m,) bool; an (m, d) accumulator and a scalar threshold for each guard.
-    Tolerates: f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
-    Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
+
+    Tolerates:
+        f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
+
+    Cost:
+        "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
         tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
         condition skips nothing). The others: O(m^2 d) for a Gram matrix. Memory 2md floats.
-    Choices: the paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose
+
+    Notes:
+        State: good (m,) bool; an (m, d) accumulator and a scalar threshold for each guard.
+        the paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose
         formula is not to be had. "projected" is the default in their place: it has no unit, so the rule goes with the
         scale of gradients, and acts on small problems too. In normal noise it bans no honest worker of ten, from d = 1
         to 100 (tests/test_safeguard.py).
@@ -136,7 +144,9 @@ def safeguard(
         with weights 0. Selection is constant almost everywhere, so sums have derivative 0.
         epfml starts B's window anew only at its own end when it re-admits; here both restart.
         The third party bans nobody for good: here it is a threshold and an average among good_t.
-    References: Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
+
+    References:
+        Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
         descent", ICLR 2021, arXiv 2012.14368.
     """
     n_guards = 2 if guards == "double" else 1
@@ -153,11 +163,11 @@ def safeguard(
         usable = usable_rows(grads)
         good = state.good & usable  # line 2
         sums = _accumulated(state.sums, grads, usable, good)  # line 3
-        kept, thresholds = good, []
+        kept, known = good, []
         for guard, (length, key) in enumerate(zip(windows, k_guards, strict=True)):
-            compared, known = judge(sums[guard], good, state.thresholds[guard], length, key, ctx.step)  # line 4
+            compared, threshold = judge(sums[guard], good, state.thresholds[guard], length, key, ctx.step)  # line 4
             kept &= within(compared)  # line 5
-            thresholds.append(known)
+            known.append(threshold)
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
@@ -165,28 +175,28 @@ def safeguard(
             lambda: jnp.zeros(grads.shape[1], grads.dtype),
         )
         aggregate = noise + masked_mean(grads, counted)  # line 6
-        return aggregate, State(kept, sums, tuple(thresholds)), Info(uniform_weights(counted).astype(jnp.float32))
+        return aggregate, State(kept, sums, tuple(known)), Info(uniform_weights(counted).astype(jnp.float32))
 
     def judge(sums, good, given, length, key, step):
         """(what line 5 compares, the threshold to remember)"""
         m, steps = len(good), length or horizon
-        if threshold == "projected":
+        if thresholds == "projected":
             return _projected(sums, good, given, _since_restart(step, length, readmit), steps, factor)
-        if threshold == "recalled":
+        if thresholds == "recalled":
             radius, distance = _majority(sums, good)
             return Distances(distance, factor * multiplier * jnp.maximum(radius, level)), given
-        if threshold == "third_party":
+        if thresholds == "third_party":
             return _third_party(sums, good, multiplier, level, factor), given
-        if threshold in ("theory", "printed"):
-            given = 8 * v * jnp.sqrt(steps * jnp.log(16 * m * steps / p)) / (m if threshold == "theory" else 1)
-        enough = (m + 1) // 2 if threshold == "epfml" else m // 2 + 1
+        if thresholds in ("theory", "printed"):
+            given = 8 * v * jnp.sqrt(steps * jnp.log(16 * m * steps / p)) / (m if thresholds == "theory" else 1)
+        enough = (m + 1) // 2 if thresholds == "epfml" else m // 2 + 1
         order = jax.random.permutation(key, m)
         compared = Distances(median_machine(sums, good, given, order, enough=enough), factor * given)
-        return compared, _retuned(given, compared.distance, step, length) if threshold == "epfml" else given
+        return compared, _retuned(given, compared.distance, step, length) if thresholds == "epfml" else given
 
     def within(compared):
         strictly = compared.distance < compared.limit
-        return strictly if threshold == "third_party" else strictly | (compared.distance == compared.limit)
+        return strictly if thresholds == "third_party" else strictly | (compared.distance == compared.limit)
 
     return Aggregator(init, apply)
 
@@ -265,30 +275,30 @@ def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "
 SPEC = Spec(
     safeguard,
     source="Allen-Zhu et al., ICLR 2021, arXiv 2012.14368",
-    max_f=lambda m, threshold="projected": max((m - 1 - (threshold == "third_party")) // 2, 0),
+    max_f=lambda m, thresholds="projected": max((m - 1 - (thresholds == "third_party")) // 2, 0),
     traits=frozenset({"permutation", "translation", "scale", "consensus", "filter", "stateful"}),
     cost="m^2 d",
     variants=(
         Variant("double", {}, "two guards, projected thresholds", "Algorithm 1; thresholds ours"),
         Variant(
             "recalled",
-            {"threshold": "recalled"},
+            {"thresholds": "recalled"},
             "Th = 1.5 max(y_med, 5)",
             "Algorithm 1; thresholds from memory of its appendix",
         ),
         Variant("single", {"guards": "single", "window": 300}, "one guard with a window", "the paper's experiments"),
-        Variant("algorithm_2", {"guards": "single", "threshold": "theory"}, "one guard from step 0", "Lemma 4.2"),
-        Variant("theory", {"threshold": "theory"}, "Th = 8 V sqrt(T log(16 m T / p)) / m", "Lemma 4.2, sums / |good|"),
-        Variant("printed", {"threshold": "printed"}, "Th = 8 V sqrt(T log(16 m T / p))", "Lemma 4.2, to the letter"),
+        Variant("algorithm_2", {"guards": "single", "thresholds": "theory"}, "one guard from step 0", "Lemma 4.2"),
+        Variant("theory", {"thresholds": "theory"}, "Th = 8 V sqrt(T log(16 m T / p)) / m", "Lemma 4.2, sums / |good|"),
+        Variant("printed", {"thresholds": "printed"}, "Th = 8 V sqrt(T log(16 m T / p))", "Lemma 4.2, to the letter"),
         Variant(
             "epfml",
-            {"threshold": "epfml", "factor": 1.0},
+            {"thresholds": "epfml", "factor": 1.0},
             "thresholds tuned at each window's end, kept up to 1 Th",
             "epfml byzantine-robust-optimizer, with tuningThreshold",
         ),
         Variant(
             "third_party",
-            {"threshold": "third_party", "average": "after"},
+            {"thresholds": "third_party", "average": "after"},
             "Th = multiplier min(level, score), mean over good_{t+1}",
             "a federated-learning framework's Safeguard (T_0, T_1, multiplier, min_thresh)",
         ),

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 
 def alie_z(
-    byz: Bool[Array, " m"], formula: Literal["honest", "all"] = "honest", *, clamp: bool = True
+    byz: Bool[Array, " m"], supporters: Literal["honest", "all"] = "honest", *, clamp: bool = True
 ) -> Float[Array, ""]:
     """The largest shift, in standard deviations, that still finds enough supporters (Baruch et al. 2019).
 
@@ -19,9 +19,9 @@ def alie_z(
     among "all"; at least 0 if clamped; the fraction is kept within 1e-6 of 0 and 1.
     """
     m = len(byz)
-    among = (~byz).sum() if formula == "honest" else m
-    supporters = jnp.maximum(m // 2 + 1 - byz.sum(), 1)
-    fraction = (among - supporters) / jnp.maximum(among, 1)
+    among = (~byz).sum() if supporters == "honest" else m
+    needed = jnp.maximum(m // 2 + 1 - byz.sum(), 1)
+    fraction = (among - needed) / jnp.maximum(among, 1)
     return jax.scipy.stats.norm.ppf(jnp.clip(fraction, 0.5 if clamp else 1e-6, 1 - 1e-6))
 
 
@@ -60,11 +60,12 @@ def deviation_from_honest_mean(
     return jnp.where(jnp.isfinite(harm), harm, jnp.inf)
 
 
-LINE_SEARCHES: dict[str, dict[str, Any]] = {
-    "byzantine_momentum": {"evals": 16, "delta": 1.0},
-    "byzfl": {"evals": 20, "delta": 10.0, "both_ways": False},
+LineSearch = Literal["up_and_down", "up"]
+LINE_SEARCHES: dict[LineSearch, dict[str, Any]] = {
+    "up_and_down": {"evals": 16, "delta": 1.0},
+    "up": {"evals": 20, "delta": 10.0, "both_ways": False},
 }
-"""Who -> how `line_maximize` is called there."""
+"""How `line_maximize` is called: as in ByzantineMomentum, as in byzfl."""
 
 
 def line_maximize(

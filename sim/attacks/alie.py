@@ -15,30 +15,36 @@ def alie(
     z: Traced | None = None,
     ddof: Literal[0, 1] = 0,
     sign: Literal["minus", "plus"] = "minus",
-    formula: Literal["honest", "all"] = "honest",
+    supporters: Literal["honest", "all"] = "honest",
     clamp: bool = True,
 ) -> Attack:
     """Every Byzantine row is the honest mean minus z honest standard deviations, coordinate by coordinate.
 
-        g_byz = mu - z * sigma;    s = floor(m / 2 + 1) - n_byz,  z_max = Phi^-1((m - n_byz - s) / (m - n_byz))
+    ```text
+    g_byz = mu - z * sigma;    s = floor(m / 2 + 1) - n_byz,  z_max = Phi^-1((m - n_byz - s) / (m - n_byz))
+    ```
 
     Args:
         z: number of standard deviations, traced. None: z_max of the formula, from m and the real n_byz.
         ddof: 0 for the population deviation (the authors' code), 1 for the unbiased one (most others'). Static.
         sign: "minus" as above (the authors' code), or "plus": mu + z sigma. Static.
-        formula: of z_max: supporters are sought among the "honest" workers as above, or among "all": Phi^-1((m - s) /
-            m). Static.
+        supporters: of the formula for z_max: sought among the "honest" workers as above, or among "all":
+            Phi^-1((m - s) / m). Static.
         clamp: z_max is not below 0, which few attackers give with "honest". Static.
-    Choices: mu and sigma are over the honest rows (the omniscient form); the authors estimate them from the
+
+    Notes:
+        mu and sigma are over the honest rows (the omniscient form); the authors estimate them from the
         attackers' own gradients. s counts as at least 1 (a majority would give infinity), and the fraction is kept
         within 1e-6 of 0 and 1.
-    References: Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
+
+    References:
+        Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
     """
 
     def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
         del ctx
         mean = masked_mean(updates, ~byz)
-        shift = (alie_z(byz, formula, clamp=clamp) if z is None else z) * masked_std(updates, ~byz, mean, ddof=ddof)
+        shift = (alie_z(byz, supporters, clamp=clamp) if z is None else z) * masked_std(updates, ~byz, mean, ddof=ddof)
         return mean - shift if sign == "minus" else mean + shift
 
     return colluding(vector)
@@ -57,8 +63,8 @@ SPEC = Spec(
         ),
         Variant("authors_code", {"z": 1.5}, "mu - 1.5 sigma", "moranant/attacking_distributed_learning, its default"),
         Variant("epfml", {"ddof": 1, "clamp": False}, "sigma unbiased, z_max may be negative", "epfml; CRYPTO-KU"),
-        Variant("krum", {"formula": "all"}, "Phi^-1((m - s) / m)", "krum 0.9.1"),
-        Variant("byzpy", {"formula": "all", "sign": "plus"}, "mu + Phi^-1((m - s) / m) sigma", "byzpy"),
+        Variant("krum", {"supporters": "all"}, "Phi^-1((m - s) / m)", "krum 0.9.1"),
+        Variant("byzpy", {"supporters": "all", "sign": "plus"}, "mu + Phi^-1((m - s) / m) sigma", "byzpy"),
         Variant(
             "byzfl", {"z": 1.5, "ddof": 1, "sign": "plus"}, "mu + 1.5 sigma, sigma unbiased", "byzfl 0.0.11 (tau = 1.5)"
         ),

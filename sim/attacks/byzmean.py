@@ -10,23 +10,27 @@ from jaxtyping import Array, Bool, Float
 
 
 @checked
-def byzmean(
-    *, z: Traced = 0.5, ddof: Literal[0, 1] = 1, definition: Literal["xu2022", "signguard"] = "xu2022"
-) -> Attack:
+def byzmean(*, z: Traced = 0.5, ddof: Literal[0, 1] = 1, variant: Literal["xu2022", "signguard"] = "xu2022") -> Attack:
     """Half of the Byzantine rows lie within the honest spread, the others make the mean of all m rows equal to these.
 
-        a = mu - z sigma                                   from m1 = floor(n_byz / 2) workers
-        x = ((m - m1) a - sum over honest i of g_i) / m2   from m2 = n_byz - m1 workers,  so that the mean of all is a
+    ```text
+    a = mu - z sigma                                   from m1 = floor(n_byz / 2) workers
+    x = ((m - m1) a - sum over honest i of g_i) / m2   from m2 = n_byz - m1 workers,  so that the mean of all is a
+    ```
 
     Args:
         z: honest standard deviations between mu and a, per coordinate; traced. The authors' code: 0.5.
         ddof: 0 for the population deviation, 1 for the unbiased one (the authors' code). Static.
-        definition: "xu2022" as above. "signguard", the authors' code: mu, sigma and the sum run over all m workers' own
+        variant: "xu2022" as above. "signguard", the authors' code: mu, sigma and the sum run over all m workers' own
             work, and x = ((m - n_byz - m1) a - sum over all i of g_i) / m2, which is not the vector that makes the mean
             equal a. Static.
-    Choices: the m1 Byzantine workers of lowest index send a. A single Byzantine worker sends x. A deviation over so few
+
+    Notes:
+        The m1 Byzantine workers of lowest index send a. A single Byzantine worker sends x. A deviation over so few
         rows that its divisor (their number - ddof) is below 1 is divided by 1.
-    References: Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
+
+    References:
+        Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
         filtering" (SignGuard), ICDCS 2022; github JianXu95/SignGuard.
     """
 
@@ -39,25 +43,27 @@ def byzmean(
         return jnp.where((jnp.cumsum(byz) <= byz.sum() // 2)[:, None], hidden, push), state
 
     def vectors(updates, byz):
-        known = ~byz if definition == "xu2022" else jnp.ones_like(byz)
-        weight = len(byz) if definition == "xu2022" else (~byz).sum()
+        known = ~byz if variant == "xu2022" else jnp.ones_like(byz)
+        weight = len(byz) if variant == "xu2022" else (~byz).sum()
         mean = masked_mean(updates, known)
         hidden = mean - z * masked_std(updates, known, mean, ddof=ddof)
         hiding = byz.sum() // 2
         pushing = jnp.maximum(byz.sum() - hiding, 1)
         return hidden, ((weight - hiding) * hidden - weighted_sum(known.astype(updates.dtype), updates)) / pushing
 
-    return make_attack(grads=grads, reads_own_gradients=definition != "xu2022")
+    return make_attack(grads=grads, reads_own_gradients=variant != "xu2022")
 
 
 SPEC = Spec(
     byzmean,
     source="Xu et al., ICDCS 2022",
     variants=(
-        Variant("xu2022", {}, "statistics over honest rows; the mean of all rows is a", "Xu et al. 2022"),
+        Variant(
+            "xu2022", {"variant": "xu2022"}, "statistics over honest rows; the mean of all rows is a", "Xu et al. 2022"
+        ),
         Variant(
             "signguard",
-            {"definition": "signguard"},
+            {"variant": "signguard"},
             "statistics over all workers' own work; m - n_byz in place of m",
             "github JianXu95/SignGuard",
         ),

@@ -11,16 +11,22 @@ from jaxtyping import Array, Bool, Float
 
 
 @checked
-def gaussian(*, sigma: Traced = 200.0, mode: Literal["replace", "add"] = "replace") -> Attack:
+def gaussian(*, sigma: Traced = 200.0, noise: Literal["replace", "add"] = "replace") -> Attack:
     """Byzantine rows are noise from N(0, sigma^2 I), afresh for each worker and step.
 
-        g_byz = n, or g_own + n;    n ~ N(0, sigma^2 I)
+    ```text
+    g_byz = n, or g_own + n;    n ~ N(0, sigma^2 I)
+    ```
 
     Args:
         sigma: standard deviation in gradient units, traced. BrSGD section 5.1 and Zeno's code: 200.
-        mode: "replace" the gradient by noise, or "add" noise to the worker's own. Static.
-    Cost: d normal draws for each Byzantine worker, and none for the others.
-    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Xie et al., ICML 2019.
+        noise: to "replace" the gradient, or to "add" to the worker's own. Static.
+
+    Cost:
+        D normal draws for each Byzantine worker, and none for the others.
+
+    References:
+        Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Xie et al., ICML 2019.
     """
 
     def grads(
@@ -30,12 +36,12 @@ def gaussian(*, sigma: Traced = 200.0, mode: Literal["replace", "add"] = "replac
 
         def forge(k, rows):
             i = byzantine[k]
-            noise = sigma * normals(jax.random.fold_in(ctx.key, i), updates.shape[1])
-            return rows.at[i].set(rows[i] + noise if mode == "add" else noise)
+            drawn = sigma * normals(jax.random.fold_in(ctx.key, i), updates.shape[1])
+            return rows.at[i].set(rows[i] + drawn if noise == "add" else drawn)
 
         return jax.lax.fori_loop(0, byz.sum(), forge, updates), state
 
-    return make_attack(grads=grads, reads_own_gradients=mode == "add")
+    return make_attack(grads=grads, reads_own_gradients=noise == "add")
 
 
 SPEC = Spec(
@@ -45,7 +51,7 @@ SPEC = Spec(
     variants=(
         Variant("replace", {}, "N(0, 200^2 I)", "BrSGD section 5.1; Zeno's code"),
         Variant("byzfl", {"sigma": 1.0}, "N(0, I)", "byzfl 0.0.11"),
-        Variant("signguard_noise", {"sigma": 0.5, "mode": "add"}, "g_own + 0.5 N(0, I)", "SignGuard's code"),
+        Variant("signguard_noise", {"sigma": 0.5, "noise": "add"}, "g_own + 0.5 N(0, I)", "SignGuard's code"),
         Variant("signguard_random", {"sigma": 0.5}, "0.5 N(0, I)", "SignGuard's code"),
     ),
 )

@@ -9,22 +9,26 @@ from jaxtyping import Array, Bool, Float
 
 
 @checked
-def inner_product(*, epsilon: Traced = 0.1, convention: Literal["negated", "one_minus"] = "negated") -> Attack:
+def inner_product(*, epsilon: Traced = 0.1, coefficient: Literal["-epsilon", "1-epsilon"] = "-epsilon") -> Attack:
     """Every Byzantine row is -epsilon times the honest mean ("fall of empires").
 
-        g_byz = -epsilon mu,  or  (1 - epsilon) mu;    mu = (1 / (m - n_byz)) sum over honest i of g_i
+    ```text
+    g_byz = -epsilon mu,  or  (1 - epsilon) mu;    mu = (1 / (m - n_byz)) sum over honest i of g_i
+    ```
 
     Args:
         epsilon: traced. Default 0.1, as in the code of Karimireddy et al. 2021; other sources use 0.2, 1 or 2.
-        convention: "negated", or "one_minus" where a factor epsilon is taken off the mean (ByzantineMomentum's
-            "empire", whose 1.1 is -0.1 mu). Static.
-    References: Xie, Koyejo, Gupta, "Fall of empires: breaking Byzantine-tolerant SGD by inner product
+        coefficient: "-epsilon", or "1-epsilon" where a factor epsilon is taken off the mean
+            (ByzantineMomentum's "empire", whose 1.1 is -0.1 mu). Static.
+
+    References:
+        Xie, Koyejo, Gupta, "Fall of empires: breaking Byzantine-tolerant SGD by inner product
         manipulation", UAI 2019.
     """
 
     def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
         del ctx
-        times = -epsilon if convention == "negated" else 1 - epsilon
+        times = -epsilon if coefficient == "-epsilon" else 1 - epsilon
         return times * masked_mean(updates, ~byz)
 
     return colluding(vector)
@@ -41,7 +45,7 @@ SPEC = Spec(
         Variant("byzpy", {"epsilon": 1.0}, "-mu", "byzpy (Empire, scale -1)"),
         Variant(
             "byzantine_momentum",
-            {"epsilon": 1.1, "convention": "one_minus"},
+            {"epsilon": 1.1, "coefficient": "1-epsilon"},
             "(1 - 1.1) mu",
             "ByzantineMomentum (empire): the rule of epfml",
         ),

@@ -14,24 +14,32 @@ from jaxtyping import Array, Bool, Float
 def min_max(
     *,
     direction: Literal["unit", "sign", "std"] = "unit",
-    search: Literal["halving", "exact"] = "halving",
+    line_search: Literal["halving", "exact"] = "halving",
     gamma0: Positive = 10.0,
 ) -> Attack:
     """Every Byzantine row is the honest mean minus gamma times a direction, near enough to every honest row.
 
-        g_byz = mu - gamma p;    gamma = the largest with  max_i ||g_byz - g_i||^2 <= max_ij ||g_i - g_j||^2
+    ```text
+    g_byz = mu - gamma p;    gamma = the largest with  max_i ||g_byz - g_i||^2 <= max_ij ||g_i - g_j||^2
+    ```
 
     Args:
         direction: p, "unit" mu / ||mu||, the "sign" of mu, or "std", the standard deviation (ddof = 1). Static.
-        search: "halving", the authors' loop: gamma = gamma0 and step = gamma0 / 2 first; then, while gamma differs from
-            the last gamma that was allowed (0 at first) by more than 1e-5, an allowed gamma is noted and grows by the
-            step, another shrinks by it, and the step is halved; the last allowed one counts. It does not go beyond
+        line_search: "halving", the authors' loop: gamma = gamma0 and step = gamma0 / 2 first; then, while gamma differs
+            from the last gamma that was allowed (0 at first) by more than 1e-5, an allowed gamma is noted and grows by
+            the step, another shrinks by it, and the step is halved; the last allowed one counts. It does not go beyond
             2 gamma0. "exact": the smallest root of the quadratics ||mu - gamma p - g_i||^2 = allowed, over honest i.
             Static.
         gamma0: where "halving" starts; traced. The authors' notebooks: 10 (or 30).
-    Cost: O(md) for the terms of the quadratics, O(m^2 d) for the distances of honest rows; nothing in d per try.
-    Choices: all i, j are honest workers. A zero direction sends mu. "halving" makes at most 50 tries.
-    References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+
+    Cost:
+        O(md) for the terms of the quadratics, O(m^2 d) for the distances of honest rows; nothing in d per try.
+
+    Notes:
+        All i, j are honest workers. A zero direction sends mu. "halving" makes at most 50 tries.
+
+    References:
+        Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
@@ -48,7 +56,7 @@ def min_max(
         def fits(gamma):
             return jnp.where(byz, -jnp.inf, a - 2 * gamma * b + gamma * gamma * c).max() <= allowed
 
-        gamma = exact if search == "exact" else largest_step(fits, gamma0)
+        gamma = exact if line_search == "exact" else largest_step(fits, gamma0)
         return mean - jnp.where(c > 0, gamma, 0.0) * p
 
     return colluding(vector)
@@ -62,6 +70,6 @@ SPEC = Spec(
         Variant("ndss21", {}, "p = mu / ||mu||, halving from 10", "the authors' notebooks"),
         Variant("sign", {"direction": "sign"}, "p = sign(mu)", "Shejwalkar and Houmansadr 2021"),
         Variant("std", {"direction": "std"}, "p = the standard deviation", "Shejwalkar and Houmansadr 2021"),
-        Variant("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
+        Variant("exact", {"line_search": "exact"}, "the largest gamma in closed form", "byzsim"),
     ),
 )

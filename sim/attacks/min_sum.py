@@ -14,24 +14,32 @@ from jaxtyping import Array, Bool, Float
 def min_sum(
     *,
     direction: Literal["unit", "sign", "std"] = "unit",
-    reference: Literal["max", "min"] = "max",
-    search: Literal["halving", "exact"] = "halving",
+    bound: Literal["max", "min"] = "max",
+    line_search: Literal["halving", "exact"] = "halving",
     gamma0: Positive = 10.0,
 ) -> Attack:
     """Every Byzantine row is the honest mean minus gamma times a direction, its summed distance no more than allowed.
 
-        g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
+    ```text
+    g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
+    ```
 
     Args:
         direction: p, "unit" mu / ||mu||, the "sign" of mu, or "std", the standard deviation (ddof = 1). Static.
-        reference: the "max" over j as above (as the paper states, from memory), or the "min", as the official
+        bound: the "max" over j as above (as the paper states, from memory), or the "min", as the official
             notebooks compute. Static.
-        search: "halving" or "exact", as in `min_max`. Static.
+        line_search: "halving" or "exact", as in `min_max`. Static.
         gamma0: where "halving" starts; traced. The authors' notebooks: 10 (or 30).
-    Cost: O(md) for the terms of the quadratic, O(m^2 d) for the distances of honest rows; nothing in d per try.
-    Choices: all i, j are honest workers. A zero direction sends mu, and so does a reference below what mu has.
+
+    Cost:
+        O(md) for the terms of the quadratic, O(m^2 d) for the distances of honest rows; nothing in d per try.
+
+    Notes:
+        All i, j are honest workers. A zero direction sends mu, and so does a bound below what mu has.
         "halving" makes at most 50 tries.
-    References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+
+    References:
+        Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 
@@ -42,10 +50,10 @@ def min_sum(
         a, _, c = shift_terms(updates, mean, p)  # the sum of b over honest rows is 0
         both = ~byz[:, None] & ~byz[None]
         sums = jnp.where(both, sq_distances(updates), 0.0).sum(axis=1)
-        allowed = sums.max() if reference == "max" else jnp.where(byz, jnp.inf, sums).min()
+        allowed = sums.max() if bound == "max" else jnp.where(byz, jnp.inf, sums).min()
         spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()
         exact = jnp.sqrt(jnp.maximum(allowed - spread, 0.0) / jnp.where(c > 0, n * c, 1.0))
-        gamma = exact if search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
+        gamma = exact if line_search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
         return mean - jnp.where(c > 0, gamma, 0.0) * p
 
     return colluding(vector)
@@ -59,10 +67,10 @@ SPEC = Spec(
         Variant(
             "paper", {}, "at most the largest sum of distances of an honest row", "the paper (from memory); FLPoison"
         ),
-        Variant("ndss21", {"reference": "min"}, "at most the smallest such sum", "the authors' notebooks"),
+        Variant("ndss21", {"bound": "min"}, "at most the smallest such sum", "the authors' notebooks"),
         Variant(
             "std", {"direction": "std"}, "p = the standard deviation", "the paper; the notebooks: with the smallest sum"
         ),
-        Variant("exact", {"search": "exact"}, "the largest gamma in closed form", "byzsim"),
+        Variant("exact", {"line_search": "exact"}, "the largest gamma in closed form", "byzsim"),
     ),
 )

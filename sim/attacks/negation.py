@@ -12,20 +12,26 @@ from jaxtyping import Array, Bool, Float
 
 
 @checked
-def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "paper", noise: Traced = 200.0) -> Attack:
+def negation(*, factor: Traced = 1e10, variant: Literal["paper", "code"] = "paper", noise: Traced = 200.0) -> Attack:
     """Every Byzantine row is minus the sum of all honest gradients, times a large constant ("model negation").
 
-        g_byz = -factor * sum over honest i of g_i
+    ```text
+    g_byz = -factor * sum over honest i of g_i
+    ```
 
     Args:
         factor: traced; of the "paper" only. BrSGD section 5.1: 1e10.
-        reading: "paper" as above. "code", which the authors published (karry520/RobustSGD): the Byzantine worker of
+        variant: "paper" as above. "code", which the authors published (karry520/RobustSGD): the Byzantine worker of
             lowest index sends minus the sum of all other rows, honest and forged, and the other Byzantine workers
             send N(0, noise^2 I). Static.
         noise: standard deviation; traced; of the "code" only. 200 there.
-    Choices: the noise of worker i is `noise * jax.random.normal(jax.random.fold_in(ctx.key, i), (d,))`. Which of the
+
+    Notes:
+        The noise of worker i is `noise * jax.random.normal(jax.random.fold_in(ctx.key, i), (d,))`. Which of the
         authors' workers negates is not known to us; the lowest index is our choice.
-    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
+
+    References:
+        Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
     def paper(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
@@ -44,7 +50,7 @@ def negation(*, factor: Traced = 1e10, reading: Literal["paper", "code"] = "pape
         others = weighted_sum((~negator).astype(updates.dtype), rows)
         return jnp.where(negator[:, None], -others, rows), state
 
-    return colluding(paper) if reading == "paper" else make_attack(grads=code, reads_own_gradients=False)
+    return colluding(paper) if variant == "paper" else make_attack(grads=code, reads_own_gradients=False)
 
 
 SPEC = Spec(
@@ -52,10 +58,10 @@ SPEC = Spec(
     source="Li et al., FTL-IJCAI 2021, section 5.1",
     traits=frozenset({"collusive"}),
     variants=(
-        Variant("paper", {}, "-1e10 times the honest sum, from all", "BrSGD section 5.1"),
+        Variant("paper", {"variant": "paper"}, "-1e10 times the honest sum, from all", "BrSGD section 5.1"),
         Variant(
             "code",
-            {"reading": "code"},
+            {"variant": "code"},
             "one (theirs the last) sends minus the sum of all others, the rest N(0, 200^2 I)",
             "the authors' code",
         ),

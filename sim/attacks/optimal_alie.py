@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from byzsim.attacks._search import LINE_SEARCHES, deviation_from_honest_mean, line_maximize
+from byzsim.attacks._search import LINE_SEARCHES, LineSearch, deviation_from_honest_mean, line_maximize
 from byzsim.ops import masked_mean, masked_std
 from byzsim.options import checked
 from byzsim.types import Attack, Context, Spec, Variant, colluding
@@ -12,22 +12,31 @@ from jaxtyping import Array, Bool, Float
 @checked
 def optimal_alie(
     *,
-    search: Literal["byzantine_momentum", "byzfl"] = "byzantine_momentum",
+    line_search: LineSearch = "up_and_down",
     sign: Literal["plus", "minus"] = "plus",
     ddof: Literal[0, 1] = 1,
 ) -> Attack:
     """Every Byzantine row is the honest mean plus x standard deviations, x found by a line search through the rule.
 
-        g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```text
+    g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```
 
     Args:
-        search: `ops.line_maximize` from x = 0 with ratio 0.8: 16 evaluations, first step 1, then up and down around the
-            best ("byzantine_momentum"); or 20, first step 10, then only up from the best ("byzfl"). Static.
+        line_search: from x = 0, with steps that shrink by 0.8: "up_and_down" has 16 evaluations and a first step of 1,
+            then goes up and down around the best (ByzantineMomentum); "up" has 20 and a first step of 10, then goes
+            only up from the best (byzfl). Static.
         sign: "plus" as above, which both sources have by default; or "minus": mu - x sigma. Static.
         ddof: of the standard deviation, 1 as in the sources' code. Static.
-    Cost: 16 or 20 aggregations in every step.
-    Choices: a harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
-    References: github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
+
+    Cost:
+        16 or 20 aggregations in every step.
+
+    Notes:
+        A harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
+
+    References:
+        github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
         Baruch, Baruch, Goldberg, NeurIPS 2019.
     """
 
@@ -37,7 +46,7 @@ def optimal_alie(
         towards = sigma if sign == "plus" else -sigma
         x = line_maximize(
             lambda x: deviation_from_honest_mean(mean + x * towards, updates, byz, ctx.aggregate),
-            **LINE_SEARCHES[search],
+            **LINE_SEARCHES[line_search],
         )
         return mean + x * towards
 
@@ -56,7 +65,7 @@ SPEC = Spec(
             "mu + x sigma; 16 evaluations, first step 1, up and down",
             "LPD-EPFL/ByzantineMomentum (little)",
         ),
-        Variant("byzfl", {"search": "byzfl"}, "mu + x sigma; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
+        Variant("byzfl", {"line_search": "up"}, "mu + x sigma; 20 evaluations, first step 10, only up", "byzfl 0.0.11"),
         Variant(
             "negative",
             {"sign": "minus"},

@@ -8,18 +8,22 @@ from byzsim.types import Attack, Spec, Traced, Variant, colluding, make_attack
 
 
 @checked
-def scaling(*, factor: Traced = 1e10, of: Literal["own", "mean"] = "own") -> Attack:
+def scaling(*, factor: Traced = 1e10, gradient: Literal["own", "mean"] = "own") -> Attack:
     """Every Byzantine row is the worker's own gradient times a large constant ("gradient scale").
 
-        g_byz = factor * g_own,  or  factor * (1 / (m - n_byz)) sum over honest i of g_i
+    ```text
+    g_byz = factor * g_own,  or  factor * (1 / (m - n_byz)) sum over honest i of g_i
+    ```
 
     Args:
         factor: traced. BrSGD section 5.1: 1e10.
-        of: what is scaled, the worker's "own" gradient or the honest "mean": the paper does not say. Static.
-    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
+        gradient: what is scaled, the worker's "own" gradient or the honest "mean": the paper does not say. Static.
+
+    References:
+        Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
-    if of == "own":
+    if gradient == "own":
         return make_attack(grads=lambda updates, byz, state, ctx: (factor * updates, state))
     return colluding(lambda updates, byz, ctx: factor * masked_mean(updates, ~byz))
 
@@ -29,7 +33,9 @@ SPEC = Spec(
     source="Li et al., FTL-IJCAI 2021, section 5.1",
     variants=(
         Variant("own", {}, "1e10 g_own", "BrSGD section 5.1, read as the worker's own gradient"),
-        Variant("mean", {"of": "mean"}, "1e10 times the honest mean", "BrSGD section 5.1, read as the correct one"),
+        Variant(
+            "mean", {"gradient": "mean"}, "1e10 times the honest mean", "BrSGD section 5.1, read as the correct one"
+        ),
         Variant("code_strong", {"factor": 100.0}, "100 g_own", "the authors' code, its strongest factor"),
         Variant("code_negative", {"factor": -23.0}, "-23 g_own", "the authors' code, another of its factors"),
     ),

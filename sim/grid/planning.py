@@ -1,4 +1,4 @@
-"""Which runs share a program, and what varies between them."""
+"""Grouping of runs by the compiled program that they can share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from byzsim.run_config import RunConfig
 
 
 class Call(NamedTuple):
-    """A factory with its static options: equal by value, so that equal programs are found in the cache."""
+    """A factory with its static options. Calls are compared by value, so equal programs are compiled once."""
 
     factory: Callable[..., Any]
     static: tuple[tuple[str, Any], ...]
@@ -24,14 +24,14 @@ class Call(NamedTuple):
 
 
 def call(factory: Callable[..., Any], options: Args, dtype: Any = jnp.float32) -> tuple[Call, dict[str, jax.Array]]:
-    """(factory with its static options, its traced ones), as its annotations have them."""
+    """Split a factory's options, by its annotations: (factory with its static options, its traced options)."""
     traced = varying(factory, options)
     static = tuple((key, value) for key, value in sorted(options.items()) if key not in traced)
     return Call(factory, static), {key: jnp.asarray(value, dtype) for key, value in traced.items()}
 
 
 class Group(NamedTuple):
-    """Runs that one program runs, with what varies between them."""
+    """Runs that share one program."""
 
     static: StaticConfig
     runs: tuple[RunConfig, ...]
@@ -39,7 +39,11 @@ class Group(NamedTuple):
 
 
 def plan(runs: Sequence[RunConfig], n_classes: int) -> list[Group]:
-    """Runs by program, in the order of their first member. `Traced` options vary; all others shape the program."""
+    """Group the runs by program, in the order of each group's first run.
+
+    Runs share a program if they have equally many epochs and differ only in what `DynamicConfig` holds: seed, f,
+    Byzantine workers, learning rate, momentum, Dirichlet alpha, and options that factories annotate as `Traced`.
+    """
     groups: dict[Any, list[RunConfig]] = {}
     for run_config in runs:
         groups.setdefault((_static(run_config, n_classes), run_config.epochs), []).append(run_config)

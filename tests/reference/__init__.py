@@ -120,10 +120,10 @@ def replaced(rows, byz, forged):
     return np.array([forged if bad else row for row, bad in zip(rows, byz, strict=True)])
 
 
-def z_max(m, n_byz, formula="honest", *, clamp=True):
+def z_max(m, n_byz, supporters="honest", *, clamp=True):
     """ALIE's shift: so many standard deviations that just enough supporters stand beyond it."""
     supporters = max(math.floor(m / 2 + 1) - n_byz, 1)
-    among = m if formula == "all" else m - n_byz
+    among = m if supporters == "all" else m - n_byz
     z = normal_quantile(min(max((among - supporters) / among, 1e-6), 1 - 1e-6))
     return max(z, 0.0) if clamp else z
 

@@ -5,8 +5,8 @@ from reference import middle_of, usable
 
 OPTIONS = [
     {},
-    {"mode": "n-f"},
-    {"mode": "n-f", "middle": "mean"},
+    {"count": "m-f"},
+    {"count": "m-f", "middle": "mean"},
     {"middle": "mean"},
     {"middle": "mean", "ties": "radius"},
 ]
@@ -21,7 +21,7 @@ GOLDEN = [
     },
     {
         "source": "by hand: the same, nearest m - f = 4",
-        "options": {"mode": "n-f"},
+        "options": {"count": "m-f"},
         "f": 1,
         "rows": [[9], [0], [1], [20], [2]],
         "output": [3],
@@ -29,13 +29,13 @@ GOLDEN = [
 ]
 
 
-def aksel(rows, f, mode="mid", middle="lower", ties="index"):
+def aksel(rows, f, count="half", middle="lower", ties="index"):
     m, good = len(rows), usable(rows)
     median = np.array([middle_of(column, middle) for column in np.transpose(rows)])
     squared = {i: float(np.sum((rows[i] - median) ** 2)) for i in good}
-    count = (m + 1) // 2 if mode == "mid" else max(m - f, 1)
+    size = (m + 1) // 2 if count == "half" else max(m - f, 1)
     order = sorted(good, key=lambda i: (squared[i], i))
-    kept = order[:count]
+    kept = order[:size]
     if ties == "radius" and kept:
-        kept = [i for i in good if squared[i] <= squared[kept[-1]] or len(good) < count]
+        kept = [i for i in good if squared[i] <= squared[kept[-1]] or len(good) < size]
     return sum((rows[i] for i in kept), np.zeros(len(rows[0]))) / max(len(kept), 1)

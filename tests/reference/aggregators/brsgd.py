@@ -7,7 +7,7 @@ from reference import middle_of, usable
 
 OPTIONS = [
     {},
-    {"reading": "code"},
+    {"variant": "code"},
     {"beta": 0.3},
     {"beta": 1.0},
     {"threshold": "half"},
@@ -45,7 +45,7 @@ GOLDEN = [
     },
     {
         "source": "by hand: points 0 1 2 9, mean 3, below 0 1 2 strictly more; their mean 1, up to it 0 1 strictly more: mask 0 1; q = 1; first 3 by mask (1 1 0 0, lowest index) 0 1 2; left over |x| - masked 0 0 2; the best 2 are 0 1",
-        "options": {"reading": "code"},
+        "options": {"variant": "code"},
         "f": 1,
         "rows": [[0], [1], [2], [9]],
         "output": [0.5],
@@ -56,7 +56,7 @@ GOLDEN = [
 def brsgd(
     rows,
     f,
-    reading="paper",
+    variant="paper",
     beta=0.5,
     threshold="majority",
     empty="nearest",
@@ -67,7 +67,7 @@ def brsgd(
     non_finite="drop",
 ):
     good = usable(rows) if non_finite == "drop" else list(range(len(rows)))
-    if reading == "code":
+    if variant == "code":
         return _brsgd_code(rows, good)
     m = len(rows)
     score = dict.fromkeys(good, 0)

@@ -10,12 +10,12 @@ OPTIONS = [
     {"selection": "once"},
     {"selection": "means_drop_best"},
     {"selection": "iterative_means"},
-    *({"definition": definition} for definition in KRUM if definition != "blanchard2017"),
+    *({"krum_variant": krum_variant} for krum_variant in KRUM if krum_variant != "blanchard2017"),
     {"theta": "m-2f-2"},
-    {"second": "trimmed_mean"},
+    {"second_stage": "trimmed_mean"},
     {"middle": "lower"},
-    {"selection": "iterative_means", "theta": "m-2f-2", "second": "trimmed_mean"},
-    {"selection": "means_drop_best", "definition": "torchjd", "theta": "m-2f-2", "middle": "lower"},
+    {"selection": "iterative_means", "theta": "m-2f-2", "second_stage": "trimmed_mean"},
+    {"selection": "means_drop_best", "krum_variant": "torchjd", "theta": "m-2f-2", "middle": "lower"},
 ]
 # With f = 2 of 8 there are four means in V, of four rows, three, two and one. Of tied rows their values can be equally
 # near the median, which rounded thirds are not: float32 may then keep either.
@@ -33,7 +33,7 @@ GOLDEN = [
     # among 0 3 5 6 12 13 (3 others: 70 22 30 46 86 114) 3; among 0 5 6 12 13 (2 others: 61 26 37 37 50) 5; among
     # 0 6 12 13 (1 other: 36 36 1 1) 12; among 0 6 13 (1 other: 36 36 49) 0.
     _golden("by hand: V = 10 3 5 12 0, median 5, 0 and 10 equally near: (5+3+0)/3", {}, [8 / 3]),
-    _golden("by hand: V = 10 3 5 12 0, (3+5+10)/3", {"second": "trimmed_mean"}, [6]),
+    _golden("by hand: V = 10 3 5 12 0, (3+5+10)/3", {"second_stage": "trimmed_mean"}, [6]),
     _golden("by hand: V = 10 3 5, its median", {"theta": "m-2f-2"}, [5]),
     _golden("by hand: V = 10 5 6 3 12, median 6: (6+5+3)/3", {"selection": "once"}, [14 / 3]),
     _golden(
@@ -43,17 +43,17 @@ GOLDEN = [
     ),
     _golden(
         "by hand: mean of 10 5 6 3 is 6, which leaves; among 0 3 5 10 12 13 (3 others: 134 57 54 38 57 73) of 10 5 3 (before 12) is 6, 5 leaves; among 0 3 10 12 13 (2: 109 58 13 5 10) of 12 13 is 12.5; V = 6 6 12.5, its median",
-        {"selection": "iterative_means", "theta": "m-2f-2", "second": "trimmed_mean"},
+        {"selection": "iterative_means", "theta": "m-2f-2", "second_stage": "trimmed_mean"},
         [6],
     ),
     _golden(
         "by hand: scores 24 15 13 14 14 16 19; V = means of 5 6 10 3, 6 10 3, 10 3 = 6 19/3 6.5, the median",
-        {"selection": "means_drop_best", "definition": "torchjd", "theta": "m-2f-2", "middle": "lower"},
+        {"selection": "means_drop_best", "krum_variant": "torchjd", "theta": "m-2f-2", "middle": "lower"},
         [19 / 3],
     ),
     _golden(
         "by hand: 314 152 104 98 103 171 223: 6; among 0 3 5 10 12 13 (4 others: 278 143 103 87 135 174) 10; among 0 3 5 12 13 (3: 178 94 78 131 165) 5; among 0 3 12 13 (2: 153 90 82 101) 12; among 0 3 13 (1: 9 9 100) 0; median 6: (6+5+10)/3",
-        {"definition": "byzfl"},
+        {"krum_variant": "byzfl"},
         [7],
     ),
     _golden(
@@ -79,18 +79,24 @@ GOLDEN = [
 
 
 def bulyan(
-    rows, f, selection="iterative", definition="blanchard2017", theta="m-2f", second="near_median", middle="mean"
+    rows,
+    f,
+    selection="iterative",
+    krum_variant="blanchard2017",
+    theta="m-2f",
+    second_stage="near_median",
+    middle="mean",
 ):
     good, m = usable(rows), len(rows)
     exact = {i: np.array([Fraction(value) for value in rows[i]]) for i in good}
-    scores = krum_scores(rows, f, *KRUM[definition])
+    scores = krum_scores(rows, f, *KRUM[krum_variant])
     picked, left = [], list(range(m))
     for i in range(max(m - 2 * f if theta == "m-2f" else m - 2 * f - 2, 1)):
         fit = [j for j in left if j in good]
         if not fit:
             break
         if selection in ("iterative", "iterative_means"):
-            scores = krum_scores(rows, f, *KRUM[definition], left)
+            scores = krum_scores(rows, f, *KRUM[krum_variant], left)
         best = sorted(fit, key=lambda j: (scores[j], j))
         if selection in ("iterative", "once"):
             picked.append(exact[best[0]])
@@ -107,7 +113,7 @@ def bulyan(
     drop = min(f, (v - 1) // 2)
     out = []
     for column in np.transpose(picked):
-        if second == "trimmed_mean":
+        if second_stage == "trimmed_mean":
             kept = sorted(column)[drop : v - drop]
         else:
             kept = nearest_to(middle_of(column, middle), column, v - 2 * drop)

@@ -5,13 +5,13 @@ from reference import filtered, spread_along_top, usable
 
 OPTIONS = [
     {},
-    {"definition": "rcl"},
+    {"variant": "rcl"},
     {"expansion": 1.5},
-    {"expansion": 1.5, "definition": "rcl"},
+    {"expansion": 1.5, "variant": "rcl"},
     {"sigma": 0.7},
     {"sigma": 0.4, "expansion": 2.0},
-    {"sigma": 0.25, "definition": "rcl"},
-    {"sigma": 0.1, "expansion": 2.0, "definition": "rcl"},
+    {"sigma": 0.25, "variant": "rcl"},
+    {"sigma": 0.1, "expansion": 2.0, "variant": "rcl"},
 ]
 F = (0, 1, 2, 3)
 GOLDEN = [
@@ -38,21 +38,21 @@ GOLDEN = [
     },
     {
         "source": "by hand: the same points; 9^2 > 2 * 36 though 9 <= 2 * 36, so one round; (3/4)^2 <= 72",
-        "options": {"sigma": 6.0, "expansion": 2.0, "definition": "rcl"},
+        "options": {"sigma": 6.0, "expansion": 2.0, "variant": "rcl"},
         "f": 1,
         "rows": [[0], [2], [2], [8]],
         "output": [1.5],
     },
     {
         "source": "by hand: the same points, bound 0; 2 f = 2 rounds; in the second, tau 9/4 1/4 1/4 takes the 0 away: 2 2",
-        "options": {"sigma": 0.0, "definition": "rcl"},
+        "options": {"sigma": 0.0, "variant": "rcl"},
         "f": 1,
         "rows": [[0], [2], [2], [8]],
         "output": [2],
     },
     {
         "source": "by hand: no round with f = 0",
-        "options": {"sigma": 0.0, "definition": "rcl"},
+        "options": {"sigma": 0.0, "variant": "rcl"},
         "f": 0,
         "rows": [[0], [2], [2], [8]],
         "output": [3],
@@ -60,7 +60,7 @@ GOLDEN = [
 ]
 
 
-def iterative_filtering(rows, f, sigma="auto", expansion=20.0, definition="su_xu2018"):
+def iterative_filtering(rows, f, sigma="auto", expansion=20.0, variant="su_xu2018"):
     m, d = len(rows), len(rows[0])
     good = usable(rows)
     if not good:
@@ -70,11 +70,11 @@ def iterative_filtering(rows, f, sigma="auto", expansion=20.0, definition="su_xu
         pairs = sorted(float(np.sum((rows[i] - rows[j]) ** 2)) for i in good for j in good if i < j)
         scale = pairs[(len(pairs) - 1) // 2] / (2 * max(min(n - 1, d), 1)) if n > 1 else 0.0
     else:
-        scale = sigma if definition == "rcl" else sigma**2
+        scale = sigma if variant == "rcl" else sigma**2
     weights = [1.0 if i in good else 0.0 for i in range(m)]
-    for _ in range(min(2 * f, m - 1) if definition == "rcl" else m - 1):
+    for _ in range(min(2 * f, m - 1) if variant == "rcl" else m - 1):
         top, along = spread_along_top(rows, weights)[1:]
-        if (top**2 <= expansion * scale**2) if definition == "rcl" else (top <= expansion * scale):
+        if (top**2 <= expansion * scale**2) if variant == "rcl" else (top <= expansion * scale):
             break
         weights = filtered(weights, along)
     return spread_along_top(rows, weights)[0]

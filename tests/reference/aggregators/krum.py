@@ -4,12 +4,12 @@ from reference import KRUM, krum_scores, usable
 
 OPTIONS = [
     {},
-    {"definition": "byzfl"},
-    {"definition": "byzantine_momentum"},
-    {"definition": "torchjd"},
-    {"definition": "epfml"},
-    {"definition": "ndss21"},
-    {"definition": "alie"},
+    {"variant": "byzfl"},
+    {"variant": "byzantine_momentum"},
+    {"variant": "torchjd"},
+    {"variant": "epfml"},
+    {"variant": "ndss21"},
+    {"variant": "alie"},
 ]
 F = (0, 1, 2)
 
@@ -18,8 +18,8 @@ OTHER = [[0], [1], [3], [5], [6], [7], [11]]
 POWERS = [[0, 0], [1, 0], [3, 0], [7, 0], [15, 0], [31, 0], [1000, 1000]]
 
 
-def _golden(source, definition, rows, output):
-    return {"source": source, "options": {"definition": definition}, "f": 1, "rows": rows, "output": output}
+def _golden(source, variant, rows, output):
+    return {"source": source, "options": {"variant": variant}, "f": 1, "rows": rows, "output": output}
 
 
 GOLDEN = [
@@ -73,7 +73,7 @@ GOLDEN = [
     },
     {
         "source": "LPD-EPFL/byzfl, docstring in byzfl/aggregators/aggregators.py (27 = 27, lowest index)",
-        "options": {"definition": "byzfl"},
+        "options": {"variant": "byzfl"},
         "f": 1,
         "rows": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
         "output": [1, 2, 3],
@@ -88,7 +88,7 @@ GOLDEN = [
 ]
 
 
-def krum(rows, f, definition="blanchard2017"):
+def krum(rows, f, variant="blanchard2017"):
     good = usable(rows)
-    scores = krum_scores(rows, f, *KRUM[definition])
+    scores = krum_scores(rows, f, *KRUM[variant])
     return rows[min(scores, key=lambda i: (scores[i], i not in good, i))]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from reference import mean_of, usable
 
-OPTIONS = [{}, {"search": "ball"}]
+OPTIONS = [{}, {"subsets": "balls"}]
 F = (0, 1, 2, 3, 4)
 
 GOLDEN = [
@@ -40,7 +40,7 @@ GOLDEN = [
     },
     {
         "source": "by hand: balls of 4: 15 18 10 21, 18 15 21 10, 21 18 15 10 of diameter 11, then 5 9 10 15 of 10 (and no better)",
-        "options": {"search": "ball"},
+        "options": {"subsets": "balls"},
         "f": 2,
         "rows": [[15], [18], [21], [5], [10], [9]],
         "output": [9.75],
@@ -76,7 +76,7 @@ GOLDEN = [
 ]
 
 
-def mda(rows, f, search="exact"):
+def mda(rows, f, subsets="all"):
     m, good = len(rows), usable(rows)
     k = m - min(f, (m - 1) // 2)
 
@@ -86,7 +86,7 @@ def mda(rows, f, search="exact"):
         return float(np.sum((rows[i] - rows[j]) ** 2)) if i in good and j in good else math.inf
 
     subsets = list(itertools.combinations(range(m), k))
-    if search == "ball":
+    if subsets == "balls":
         subsets = [sorted(range(m), key=lambda j, i=i: (j != i, apart(i, j), j))[:k] for i in range(m)]
     best, smallest = None, None
     for subset in subsets:

@@ -14,16 +14,16 @@ OPTIONS = [
     {**SMALL, "factor": 1.2, "readmit": 10},
     {"guards": "single", "window": 8, "nu": 0.25},
     {"guards": "single", "horizon": 20.0},
-    {"threshold": "recalled"},
-    {**SMALL, "threshold": "recalled", "level": 0.5},
-    {**SMALL, "threshold": "recalled", "level": 0.5, "multiplier": 1.1, "factor": 1.5},
-    {"guards": "single", "threshold": "theory", "v": 0.5},
-    {"guards": "single", "threshold": "theory", "v": 0.3, "p": 0.5, "horizon": 100.0},
-    {**SMALL, "threshold": "theory", "v": 0.4},
-    {**SMALL, "threshold": "printed", "v": 0.1},
-    {**SMALL, "threshold": "given", "th0": 0.6, "th1": 1.0},
-    {**SMALL, "threshold": "epfml", "factor": 1.0, "th0": 2.0, "th1": 3.0},
-    {**SMALL, "threshold": "third_party", "average": "after", "level": 0.7},
+    {"thresholds": "recalled"},
+    {**SMALL, "thresholds": "recalled", "level": 0.5},
+    {**SMALL, "thresholds": "recalled", "level": 0.5, "multiplier": 1.1, "factor": 1.5},
+    {"guards": "single", "thresholds": "theory", "v": 0.5},
+    {"guards": "single", "thresholds": "theory", "v": 0.3, "p": 0.5, "horizon": 100.0},
+    {**SMALL, "thresholds": "theory", "v": 0.4},
+    {**SMALL, "thresholds": "printed", "v": 0.1},
+    {**SMALL, "thresholds": "given", "th0": 0.6, "th1": 1.0},
+    {**SMALL, "thresholds": "epfml", "factor": 1.0, "th0": 2.0, "th1": 3.0},
+    {**SMALL, "thresholds": "third_party", "average": "after", "level": 0.7},
     {**SMALL, "nu": 0.5},
 ]
 TOLERANCE = 1e-4
@@ -37,7 +37,7 @@ def safeguard(
     t0=None,
     t1=None,
     window=None,
-    threshold="projected",
+    thresholds="projected",
     factor=2.0,
     th0=7.5,
     th1=18.0,
@@ -71,18 +71,18 @@ def safeguard(
             for i in fine:
                 sums[g][i] += rows[i] / max(len(good), 1)
             key = k_1 if g == 0 and guards == "double" else k_0
-            if threshold == "projected":
+            if thresholds == "projected":
                 y, distance = majority(sums[g], sorted(good), m)
                 growth = max((length or horizon) / (t - begun[g] + 1), 1.0)
                 promised[g] = max(promised[g], y * math.sqrt(growth))
                 limit = factor * (1 + 2 / math.sqrt(d)) * promised[g]
             else:
                 distance, limit = judge(
-                    sums[g], good, m, threshold, key, factor, multiplier, level, ths[g], v, p, length or horizon
+                    sums[g], good, m, thresholds, key, factor, multiplier, level, ths[g], v, p, length or horizon
                 )
-            strict = threshold == "third_party"
+            strict = thresholds == "third_party"
             keep &= {i for i in good if distance[i] < limit or (not strict and distance[i] == limit)}
-            if threshold == "epfml" and length is not None and (t + 1) % length == 0:
+            if thresholds == "epfml" and length is not None and (t + 1) % length == 0:
                 ths[g] = sorted(distance)[m // 2] + 0.001
         counted = sorted(good if average == "before" else keep)
         mean = sum((rows[i] for i in counted), np.zeros(d)) / max(len(counted), 1)
@@ -93,20 +93,20 @@ def safeguard(
     return out
 
 
-def judge(sums, good, m, threshold, key, factor, multiplier, level, th, v, p, steps):
+def judge(sums, good, m, thresholds, key, factor, multiplier, level, th, v, p, steps):
     """(distances of all workers from the median machine, the largest with which one stays)"""
 
     def apart(i, j):
         return float(np.linalg.norm(sums[i] - sums[j]))
 
-    if threshold in ("recalled", "third_party"):
-        if threshold == "recalled":
+    if thresholds in ("recalled", "third_party"):
+        if thresholds == "recalled":
             y, distance = majority(sums, sorted(good), m)
             return distance, factor * multiplier * max(y, level)
         return third_party(apart, sorted(good), m, factor * multiplier, level)
-    if threshold in ("theory", "printed"):
-        th = 8 * v * math.sqrt(steps * math.log(16 * m * steps / p)) / (m if threshold == "theory" else 1)
-    enough = (m + 1) // 2 if threshold == "epfml" else m // 2 + 1
+    if thresholds in ("theory", "printed"):
+        th = 8 * v * math.sqrt(steps * math.log(16 * m * steps / p)) / (m if thresholds == "theory" else 1)
+    enough = (m + 1) // 2 if thresholds == "epfml" else m // 2 + 1
     most, median = 0, None
     for i in np.asarray(jax.random.permutation(key, m)):
         if i in good and most < enough:

@@ -6,16 +6,16 @@ from reference import middle_of, usable
 
 OPTIONS = [
     {},
-    {"definition": "code"},
+    {"variant": "code"},
     {"part": 1},
-    {"part": 1, "definition": "code"},
+    {"part": 1, "variant": "code"},
     {"part": 2},
     {"low": 0.9, "part": 2},
     {"high": 1.1, "part": 2},
     {"part": 1, "bandwidth": 0.3},
-    {"part": 1, "bandwidth": 0.6, "definition": "code"},
+    {"part": 1, "bandwidth": 0.6, "variant": "code"},
     {"part": 1, "iterations": 1},
-    {"part": 1, "iterations": 1, "definition": "code"},
+    {"part": 1, "iterations": 1, "variant": "code"},
 ]
 F = (0, 2)
 GOLDEN = [
@@ -35,7 +35,7 @@ GOLDEN = [
     },
     {
         "source": "by hand: the same rows, clipped to the lower middle 2: 1 2 2; the bin of + is 3 h, within h of its points",
-        "options": {"definition": "code"},
+        "options": {"variant": "code"},
         "f": 1,
         "rows": [[1], [2], [4], [-8]],
         "output": [5 / 3],
@@ -65,7 +65,7 @@ GOLDEN = [
 NEAR = 1e-5
 
 
-def signguard(rows, f, ctx, low=0.1, high=3.0, part=10, bandwidth="auto", iterations=50, definition="xu2022"):
+def signguard(rows, f, ctx, low=0.1, high=3.0, part=10, bandwidth="auto", iterations=50, variant="xu2022"):
     d = len(rows[0])
     width = max(d // part, 1)
     start = int(jax.random.randint(ctx.key, (), 0, max(d - width, 1)))
@@ -79,12 +79,12 @@ def signguard(rows, f, ctx, low=0.1, high=3.0, part=10, bandwidth="auto", iterat
     for i in good:
         window = rows[i][start : start + width]
         points[i] = np.array([np.sum(window > 0), np.sum(window == 0), np.sum(window < 0)]) / width
-    if definition == "code":
+    if variant == "code":
         largest = np.max(list(points.values()), axis=0)
         points = {i: point / (1e-8 + largest) for i, point in points.items()}
-    cluster = _largest_cluster(points, bandwidth, iterations, bins=definition == "code")
+    cluster = _largest_cluster(points, bandwidth, iterations, bins=variant == "code")
     chosen = [i for i in ordinary if i in cluster] or ordinary or good
-    limit = middle_of(norms.values(), "lower") if definition == "code" else middle
+    limit = middle_of(norms.values(), "lower") if variant == "code" else middle
     clipped = [rows[i] * (limit / norms[i] if norms[i] > limit else 1.0) for i in chosen]
     return sum(clipped) / len(clipped)
 

@@ -9,8 +9,8 @@ OPTIONS = [
     {"z": 1.5, "ddof": 1, "sign": "plus"},
     {"z": 0.3},
     {"ddof": 1, "clamp": False},
-    {"formula": "all"},
-    {"formula": "all", "sign": "plus"},
+    {"supporters": "all"},
+    {"supporters": "all", "sign": "plus"},
     {"ddof": 1, "sign": "plus", "clamp": False},
     {"sign": "plus", "clamp": False},
     {"z": 0.72575, "ddof": 1, "sign": "plus"},
@@ -26,7 +26,7 @@ GOLDEN = [
     {
         "source": "by hand: mean 0, deviation 1; 2 of 6: s = 4 - 2, (4 - 2) / 4 is the middle; among all (6 - 2) / 6, "
         "whose normal quantile is 0.4307273 in tables",
-        "options": {"formula": "all"},
+        "options": {"supporters": "all"},
         "byz": [0, 0, 0, 0, 1, 1],
         "rows": [[1], [-1], [1], [-1], [5], [6]],
         "output": [[-0.4307273], [-0.4307273]],
@@ -41,8 +41,8 @@ GOLDEN = [
 ]
 
 
-def alie(rows, byz, z=None, ddof=0, sign="minus", formula="honest", clamp=True):
+def alie(rows, byz, z=None, ddof=0, sign="minus", supporters="honest", clamp=True):
     good = honest(rows, byz)
-    z = z_max(len(rows), int(sum(byz)), formula, clamp=clamp) if z is None else z
+    z = z_max(len(rows), int(sum(byz)), supporters, clamp=clamp) if z is None else z
     shift = z * deviation(good, ddof)
     return [sum(good) / len(good) + (shift if sign == "plus" else -shift)] * int(sum(byz))

@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 
-OPTIONS = [{}, {"sigma": 0.5}, {"sigma": 0.5, "mode": "add"}]
+OPTIONS = [{}, {"sigma": 0.5}, {"sigma": 0.5, "noise": "add"}]
 TOLERANCE = 1e-4
 
 
-def gaussian(rows, byz, ctx, sigma=200.0, mode="replace"):
+def gaussian(rows, byz, ctx, sigma=200.0, noise="replace"):
     forged = []
     for i in np.flatnonzero(byz):
-        noise = sigma * np.asarray(jax.random.normal(jax.random.fold_in(ctx.key, i), rows[i].shape, "float32"), float)
-        forged.append(rows[i] + noise if mode == "add" else noise)
+        drawn = sigma * np.asarray(jax.random.normal(jax.random.fold_in(ctx.key, i), rows[i].shape, "float32"), float)
+        forged.append(rows[i] + drawn if noise == "add" else drawn)
     return forged

@@ -7,8 +7,8 @@ OPTIONS = [
     {"epsilon": 0.2},
     {"epsilon": 1.0},
     {"epsilon": 2.0},
-    {"convention": "one_minus"},
-    {"convention": "one_minus", "epsilon": 1.1},
+    {"coefficient": "1-epsilon"},
+    {"coefficient": "1-epsilon", "epsilon": 1.1},
 ]
 GOLDEN = [
     {
@@ -21,7 +21,7 @@ GOLDEN = [
 ]
 
 
-def inner_product(rows, byz, epsilon=0.1, convention="negated"):
+def inner_product(rows, byz, epsilon=0.1, coefficient="-epsilon"):
     good = honest(rows, byz)
-    factor = -epsilon if convention == "negated" else 1 - epsilon
+    factor = -epsilon if coefficient == "-epsilon" else 1 - epsilon
     return [factor * sum(good) / len(good)] * int(sum(byz))

@@ -9,9 +9,9 @@ OPTIONS = [
     {},
     {"direction": "sign"},
     {"direction": "std"},
-    {"search": "exact"},
-    {"search": "exact", "direction": "sign"},
-    {"search": "exact", "direction": "std"},
+    {"line_search": "exact"},
+    {"line_search": "exact", "direction": "sign"},
+    {"line_search": "exact", "direction": "std"},
     {"gamma0": 30.0},
     {"gamma0": 0.5},
 ]
@@ -19,7 +19,7 @@ TOLERANCE = 2e-4  # the search ends within 1e-5 of a border that float32 moves
 GOLDEN = [
     {
         "source": "by hand: rows 0 and 4 on a line, allowed 4^2, mean 2: from 2 - gamma to 4 is 2 + gamma <= 4",
-        "options": {"search": "exact"},
+        "options": {"line_search": "exact"},
         "byz": [0, 0, 1],
         "rows": [[0], [4], [9]],
         "output": [[0]],
@@ -49,7 +49,7 @@ GOLDEN = [
     },
     {
         "source": "by hand: the mean is 0 and has no direction, so the mean is sent",
-        "options": {"search": "exact", "direction": "sign"},
+        "options": {"line_search": "exact", "direction": "sign"},
         "byz": [0, 0, 1],
         "rows": [[1, -2], [-1, 2], [9, 9]],
         "output": [[0, 0]],
@@ -57,7 +57,7 @@ GOLDEN = [
 ]
 
 
-def min_max(rows, byz, direction="unit", search="halving", gamma0=10.0):
+def min_max(rows, byz, direction="unit", line_search="halving", gamma0=10.0):
     good = honest(rows, byz)
     mu = sum(good) / len(good)
     p = {"unit": unit(mu), "sign": np.sign(mu), "std": deviation(good, ddof=1)}[direction]
@@ -68,5 +68,5 @@ def min_max(rows, byz, direction="unit", search="halving", gamma0=10.0):
 
     if not p.any():
         return [mu] * int(sum(byz))
-    gamma = bisection(fits) if search == "exact" else halving(fits, gamma0)
+    gamma = bisection(fits) if line_search == "exact" else halving(fits, gamma0)
     return [mu - gamma * p] * int(sum(byz))

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from reference import honest
 
-OPTIONS = [{}, {"factor": 0.5}, {"reading": "code"}, {"reading": "code", "noise": 0.5}]
+OPTIONS = [{}, {"factor": 0.5}, {"variant": "code"}, {"variant": "code", "noise": 0.5}]
 TOLERANCE = 1e-4
 GOLDEN = [
     {
@@ -16,7 +16,7 @@ GOLDEN = [
     },
     {
         "source": "by hand: without noise only the honest sum (4, -1) is left to turn around",
-        "options": {"reading": "code", "noise": 0.0},
+        "options": {"variant": "code", "noise": 0.0},
         "byz": [0, 1, 0, 1],
         "rows": [[1, 1], [9, 9], [3, -2], [7, 7]],
         "output": [[-4, 1], [0, 0]],
@@ -24,8 +24,8 @@ GOLDEN = [
 ]
 
 
-def negation(rows, byz, ctx, factor=1e10, reading="paper", noise=200.0):
-    if reading == "paper":
+def negation(rows, byz, ctx, factor=1e10, variant="paper", noise=200.0):
+    if variant == "paper":
         return [-factor * sum(honest(rows, byz))] * int(sum(byz))
     forged = [
         noise * np.asarray(jax.random.normal(jax.random.fold_in(ctx.key, i), rows[i].shape, "float32"), float)

@@ -2,7 +2,7 @@
 
 from reference import deviation, honest, most_harm, most_harm_upwards, replaced
 
-OPTIONS = [{}, {"search": "byzfl"}, {"sign": "minus"}, {"search": "byzfl", "sign": "minus"}, {"ddof": 0}]
+OPTIONS = [{}, {"line_search": "up"}, {"sign": "minus"}, {"line_search": "up", "sign": "minus"}, {"ddof": 0}]
 GOLDEN = [
     {
         "source": "by hand: the mean follows without end, so 15 doubled steps, 1 + 2 + ... + 2^14 = 32767; mean 1, "
@@ -14,7 +14,7 @@ GOLDEN = [
     },
     {
         "source": "by hand: 19 doubled steps, 10 (2^19 - 1)",
-        "options": {"search": "byzfl", "ddof": 0},
+        "options": {"line_search": "up", "ddof": 0},
         "byz": [0, 0, 1],
         "rows": [[-1, 1], [1, 1], [9, 9]],
         "output": [[5242870, 1]],
@@ -22,7 +22,7 @@ GOLDEN = [
 ]
 
 
-def optimal_alie(rows, byz, ctx, search="byzantine_momentum", sign="plus", ddof=1):
+def optimal_alie(rows, byz, ctx, line_search="up_and_down", sign="plus", ddof=1):
     good = honest(rows, byz)
     mu = sum(good) / len(good)
     sigma = deviation(good, ddof)
@@ -33,5 +33,5 @@ def optimal_alie(rows, byz, ctx, search="byzantine_momentum", sign="plus", ddof=
     def harm(x):
         return float(sum((ctx.aggregate(replaced(rows, byz, forged(x))) - mu) ** 2))
 
-    x = most_harm(harm) if search == "byzantine_momentum" else most_harm_upwards(harm)
+    x = most_harm(harm) if line_search == "up_and_down" else most_harm_upwards(harm)
     return [forged(x)] * int(sum(byz))

@@ -2,7 +2,7 @@
 
 from reference import honest, most_harm, most_harm_upwards, replaced
 
-OPTIONS = [{}, {"search": "byzfl"}, {"convention": "one_minus"}, {"search": "byzfl", "convention": "one_minus"}]
+OPTIONS = [{}, {"line_search": "up"}, {"coefficient": "1-x"}, {"line_search": "up", "coefficient": "1-x"}]
 GOLDEN = [
     {
         "source": "by hand: the mean follows without end, so 15 doubled steps, 1 + 2 + ... + 2^14 = 32767; mean (1, 2)",
@@ -14,15 +14,15 @@ GOLDEN = [
 ]
 
 
-def optimal_inner_product(rows, byz, ctx, search="byzantine_momentum", convention="negated"):
+def optimal_inner_product(rows, byz, ctx, line_search="up_and_down", coefficient="-x"):
     good = honest(rows, byz)
     mu = sum(good) / len(good)
 
     def forged(x):
-        return (1 - x) * mu if convention == "one_minus" else -x * mu
+        return (1 - x) * mu if coefficient == "1-x" else -x * mu
 
     def harm(x):
         return float(sum((ctx.aggregate(replaced(rows, byz, forged(x))) - mu) ** 2))
 
-    x = most_harm(harm) if search == "byzantine_momentum" else most_harm_upwards(harm)
+    x = most_harm(harm) if line_search == "up_and_down" else most_harm_upwards(harm)
     return [forged(x)] * int(sum(byz))

@@ -2,11 +2,11 @@
 
 from reference import byzantine, honest
 
-OPTIONS = [{}, {"c": 0.5}, {"c": 0.6}, {"c": 0.7}, {"of": "mean"}, {"of": "mean", "c": 0.7}]
+OPTIONS = [{}, {"c": 0.5}, {"c": 0.6}, {"c": 0.7}, {"gradient": "mean"}, {"gradient": "mean", "c": 0.7}]
 
 
-def safeguard_attack(rows, byz, c=0.4, of="own"):
-    if of == "own":
+def safeguard_attack(rows, byz, c=0.4, gradient="own"):
+    if gradient == "own":
         return [-c * row for row in byzantine(rows, byz)]
     good = honest(rows, byz)
     return [-c * sum(good) / len(good)] * sum(byz)

@@ -2,18 +2,18 @@
 
 from reference import byzantine, honest
 
-OPTIONS = [{}, {"of": "mean"}, {"of": "first"}]
+OPTIONS = [{}, {"gradient": "mean"}, {"gradient": "first"}]
 GOLDEN = [
     {
         "source": "github LPD-EPFL/byzfl, tests/unit_test_attacks.py, TestSignFlippingAttack",
-        "options": {"of": "mean"},
+        "options": {"gradient": "mean"},
         "byz": [0, 0, 0, 1],
         "rows": [[1, 2, 3], [4, 5, 6], [7, 8, 9], [50, -60, 70]],
         "output": [[-4, -5, -6]],
     },
     {
         "source": "by hand: the first attacker's (5, 6), turned around, from both",
-        "options": {"of": "first"},
+        "options": {"gradient": "first"},
         "byz": [0, 1, 1],
         "rows": [[1, 2], [5, 6], [7, 8]],
         "output": [[-5, -6], [-5, -6]],
@@ -21,8 +21,8 @@ GOLDEN = [
 ]
 
 
-def sign_flip(rows, byz, of="own"):
+def sign_flip(rows, byz, gradient="own"):
     good, bad = honest(rows, byz), byzantine(rows, byz)
-    if of == "own":
+    if gradient == "own":
         return [-row for row in bad]
-    return [-(sum(good) / len(good) if of == "mean" else bad[0])] * len(bad)
+    return [-(sum(good) / len(good) if gradient == "mean" else bad[0])] * len(bad)
