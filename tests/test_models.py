@@ -92,7 +92,7 @@ def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
         return ((y - target) ** 2).sum(), y
 
     def direct(x, kernel, bias):
-        y = pool(conv(x, kernel)) + bias
+        y = pool(conv(x, kernel)) + bias[None, None, None]
         return ((y - target) ** 2).sum(), y
 
     (_, y), gradients = jax.value_and_grad(ours, argnums=(0, 1, 2), has_aux=True)(x, kernel, bias)
@@ -113,11 +113,11 @@ def test_lenet_layer_by_layer(padding, activation):
     pixels = images(2, 28, 28)
     x = jnp.pad(pixels[..., None] / jnp.float32(255), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     for name in ("ConvPool_0", "ConvPool_1"):
-        x = pool(act(conv(x, weights[name]["kernel"]) + weights[name]["bias"]))
+        x = pool(act(conv(x, weights[name]["kernel"]) + weights[name]["bias"][None, None, None]))
     x = x.reshape(2, -1)
     for name in ("Dense_0", "Dense_1"):
-        x = act(x @ weights[name]["kernel"] + weights[name]["bias"])
-    expected = x @ weights["Dense_2"]["kernel"] + weights["Dense_2"]["bias"]
+        x = act(x @ weights[name]["kernel"] + weights[name]["bias"][None])
+    expected = x @ weights["Dense_2"]["kernel"] + weights["Dense_2"]["bias"][None]
     np.testing.assert_allclose(made.apply(tree, pixels), expected, rtol=1e-4, atol=1e-5)
 
 

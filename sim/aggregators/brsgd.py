@@ -126,7 +126,7 @@ def _larger_side(grads: Float[Array, "m d"], among: Bool[Array, "m _"]) -> Bool[
     """The entries of `among` on their column mean's larger side: those up to it if strictly more, else the rest."""
     count = row_sum(lambda inside: inside.astype(jnp.int32), among)
     average = row_sum(lambda inside, row: jnp.where(inside, row, 0.0), among, grads) / jnp.maximum(count, 1)
-    below = among & (grads <= average)
+    below = among & (grads <= average[None])
     return jnp.where(2 * row_sum(lambda low: low.astype(jnp.int32), below) > count, below, among & ~below)
 
 

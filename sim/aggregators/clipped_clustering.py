@@ -87,7 +87,7 @@ def _median(seen: Float[Array, "rounds m"]) -> Float[Array, ""]:
 
 def _cosine_distances(grads: Float[Array, "m d"], length: Float[Array, " m"]) -> Float[Array, "m m"]:
     size = jnp.where(length > 0, length, 1.0)
-    return jax.lax.stop_gradient(1 - gram(grads) / size[:, None] / size)
+    return jax.lax.stop_gradient(1 - gram(grads) / size[:, None] / size[None])
 
 
 def _larger_cluster(apart: Float[Array, "m m"], usable: Bool[Array, " m"], linkage: str) -> Bool[Array, " m"]:
@@ -100,7 +100,7 @@ def _larger_cluster(apart: Float[Array, "m m"], usable: Bool[Array, " m"], linka
         apart, member, done = carry
         size = member.sum(axis=1)
         alive = size > 0
-        open_to = alive & alive[:, None] & (workers[:, None] < workers)
+        open_to = alive[None] & alive[:, None] & (workers[:, None] < workers[None])
         i, j = jnp.divmod(jnp.argmin(jnp.where(open_to, apart, jnp.inf)), m)
         if linkage == "average":
             joined = (size[i] * apart[i] + size[j] * apart[j]) / (size[i] + size[j])

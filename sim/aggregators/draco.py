@@ -55,8 +55,9 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         usable = usable_rows(grads)
         group = groups(m, min(r, m))
         votes = jnp.where(usable, _votes(grads, usable, group, tolerance), -1)
-        ahead = (votes > votes[:, None]) | ((votes == votes[:, None]) & (jnp.arange(m) < jnp.arange(m)[:, None]))
-        winner = usable & ~(ahead & (group == group[:, None])).any(axis=1)
+        lower = jnp.arange(m)[None] < jnp.arange(m)[:, None]
+        ahead = (votes[None] > votes[:, None]) | ((votes[None] == votes[:, None]) & lower)
+        winner = usable & ~(ahead & (group[None] == group[:, None])).any(axis=1)
         return weighted_sum(uniform_weights(winner), grads), uniform_weights(winner)
 
     return stateless(rule)._replace(redundancy=r)

@@ -88,8 +88,8 @@ def iterative_filtering(
 def _typical(gram: Float[Array, "m m"], usable: Bool[Array, " m"], d: int) -> Float[Array, ""]:
     """Half the median squared distance of usable pairs, spread over the dimensions that they span; 0 without pairs."""
     norms = jnp.diagonal(gram)
-    pair = jnp.triu(usable & usable[:, None], k=1)
-    distances = jnp.where(pair, jnp.maximum(norms[:, None] + norms - 2 * gram, 0.0), jnp.inf)
+    pair = jnp.triu(usable[None] & usable[:, None], k=1)
+    distances = jnp.where(pair, jnp.maximum(norms[:, None] + norms[None] - 2 * gram, 0.0), jnp.inf)
     median = jnp.sort(distances, axis=None)[jnp.maximum(pair.sum() - 1, 0) // 2]
     return jnp.where(pair.any(), median, 0.0) / (2 * jnp.clip(usable.sum() - 1, 1, d))
 

@@ -58,7 +58,7 @@ def _nearest_by_index(
 ) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
     """Mean of each column's `count` entries nearest to `centre`, of equally near ones the first; and rows' shares."""
     known = jnp.isfinite(grads)
-    near = count > ranks(jnp.where(known, jnp.abs(grads - centre), jnp.inf).T).T
+    near = count > ranks(jnp.where(known, jnp.abs(grads - centre[None]), jnp.inf).T).T
     total = row_sum(
         lambda taken, row: jnp.where(taken, jnp.nan_to_num(row, nan=jnp.inf, posinf=jnp.inf), 0.0), near, grads
     )

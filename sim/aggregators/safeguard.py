@@ -291,7 +291,7 @@ def _third_party(
 
 def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "m m"]:
     """Distances between the sums of good workers; +inf to and from others."""
-    return jnp.where(good & good[:, None], jnp.sqrt(sq_distances(sums)), jnp.inf)
+    return jnp.where(good[None] & good[:, None], jnp.sqrt(sq_distances(sums)), jnp.inf)
 
 
 SPEC = Spec(

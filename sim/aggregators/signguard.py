@@ -117,17 +117,17 @@ def _fractions(signs: Float[Array, "m w"], usable: Bool[Array, " m"], *, relativ
     """Shares of positive, zero and negative entries; 0 for rows that are not usable."""
     counts = jnp.stack([(signs > 0).sum(axis=1), (signs == 0).sum(axis=1), (signs < 0).sum(axis=1)], axis=1)
     points = jnp.where(usable[:, None], counts / signs.shape[1], 0.0).astype(signs.dtype)
-    return points / (points.max(axis=0) + 1e-8) if relative else points
+    return points / (points.max(axis=0, keepdims=True) + 1e-8) if relative else points
 
 
 def _distances(a: Float[Array, "n 3"], b: Float[Array, "m 3"]) -> Float[Array, "n m"]:
-    return jnp.sqrt(((a[:, None] - b) ** 2).sum(axis=-1))
+    return jnp.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=-1))
 
 
 def _bandwidth(points: Float[Array, "m 3"], usable: Bool[Array, " m"]) -> Float[Array, ""]:
     """The mean distance of usable points to their k-th nearest, themselves the first, k half of their number."""
     n = usable.sum()
-    near = jnp.sort(jnp.where(usable, _distances(points, points), jnp.inf), axis=1)[:, jnp.maximum(n // 2, 1) - 1]
+    near = jnp.sort(jnp.where(usable[None], _distances(points, points), jnp.inf), axis=1)[:, jnp.maximum(n // 2, 1) - 1]
     return jnp.where(usable, near, 0.0).sum() / jnp.maximum(n, 1)
 
 
@@ -149,19 +149,19 @@ def _largest_cluster(
 
     centre, _ = jax.lax.scan(drop, alive, jnp.arange(len(seeds)))
     # 3. the centre of each point: the first that is as near as the nearest, if that one is within h
-    distance = jnp.where(centre, _distances(points, seeds), jnp.inf)
+    distance = jnp.where(centre[None], _distances(points, seeds), jnp.inf)
     nearest = distance.min(axis=1, keepdims=True)
     own = jnp.argmax(distance <= nearest + SLACK, axis=1)
     member = usable & (nearest[:, 0] <= h + SLACK)
     # S2: the largest cluster; argmax takes the first of equals
-    sizes = (member[:, None] & (own[:, None] == jnp.arange(len(seeds)))).sum(axis=0)
+    sizes = (member[:, None] & (own[:, None] == jnp.arange(len(seeds))[None])).sum(axis=0)
     return member & (own == jnp.argmax(sizes))
 
 
 def _binned(points: Float[Array, "m 3"], usable: Bool[Array, " m"], h: Traced) -> Float[Array, "m 3"]:
     """Points rounded to multiples of h; the points themselves if that brings no two of them together."""
     rounded = jnp.where(h > 0, jnp.round(points / jnp.where(h > 0, h, 1.0)), points)
-    same = (rounded[:, None] == rounded).all(axis=-1) & usable & usable[:, None]
+    same = (rounded[:, None] == rounded[None]).all(axis=-1) & usable[None] & usable[:, None]
     return jnp.where((h > 0) & jnp.triu(same, k=1).any(), rounded * h, points)
 
 

@@ -60,7 +60,7 @@ def fang_krum(
         mean = masked_mean(updates, ~byz)
         sign = jnp.sign(mean)
         centre = mean if base == "mean" else jnp.zeros_like(mean)
-        honest = jnp.where(byz[:, None], 0.0, updates - centre)
+        honest = jnp.where(byz[:, None], 0.0, updates - centre[None])
         squared = sq_distances(honest)
         by_krum = _krum_selects(honest, squared, byz, sign, ctx.f)
 
@@ -98,7 +98,7 @@ def _krum_selects(
         apart = jnp.where(jnp.isfinite(apart), apart, jnp.inf)
         # distances of all rows: honest ones from each other, from Byzantine ones, and Byzantine ones from each other
         mixed = jnp.where(byz, apart[:, None], jnp.where(byz[:, None], apart, squared))
-        mixed = jnp.where(byz & byz[:, None], 0.0, mixed)
+        mixed = jnp.where(byz[None] & byz[:, None], 0.0, mixed)
         score = krum_scores(mixed, f, "blanchard2017", alive=jnp.ones_like(byz))
         return byz[jnp.argmin(rank_by_score(score, jnp.isfinite(jnp.diagonal(mixed))))]
 

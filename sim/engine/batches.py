@@ -161,4 +161,4 @@ def shared_batches(index: Int[Array, "m b"], redundancy: int) -> Int[Array, "m b
     m, r = len(index), min(redundancy, len(index))
     if r == 1:
         return index
-    return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
+    return index[groups(m, r)[:, None] * r + jnp.arange(r)[None]].reshape(m, -1)

@@ -37,7 +37,7 @@ def krum_scores(
     Cost: O(m^2 log m).
     """
     power, fewer = KRUM[variant]
-    distances = jnp.where(alive & alive[:, None], pow_from_squared(squared, power), jnp.inf)
+    distances = jnp.where(alive[None] & alive[:, None], pow_from_squared(squared, power), jnp.inf)
     return jnp.where(alive, _nearest_sum(_to_others(distances), alive.sum() - f - fewer), jnp.inf)
 
 

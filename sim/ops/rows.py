@@ -143,7 +143,7 @@ def mix_rows(weights: Float[Array | np.ndarray, "k m"], grads: Float[Array, "m d
 
     # the matrix is copied only if it has rows that are not usable
     out = jax.lax.cond(usable.all(), mixed, lambda rows: mixed(jnp.where(usable[:, None], rows, 0.0)), grads)
-    spoilt = ((weights != 0) & ~usable).any(axis=1)
+    spoilt = ((weights != 0) & ~usable[None]).any(axis=1)
     return jnp.where(spoilt[:, None], jnp.nan, out)
 
 

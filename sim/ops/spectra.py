@@ -44,10 +44,10 @@ def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tupl
     share = weight / jnp.where(weight.sum() > 0, weight.sum(), 1.0)
     pull = jnp.einsum("ij,j->i", gram, share, precision=HIGHEST)
     # centred_ij = <g_i - mean, g_j - mean> for the weighted mean
-    centred = gram - pull[:, None] - pull + jnp.vdot(share, pull, precision=HIGHEST)
+    centred = gram - pull[:, None] - pull[None] + jnp.vdot(share, pull, precision=HIGHEST)
     # the covariance A^T A with rows A_i = sqrt(share_i) (g_i - mean) has the eigenvalues of A A^T, which is m x m
     root = jnp.sqrt(jax.lax.stop_gradient(share))
-    values, vectors = _eigh(jax.lax.stop_gradient(centred) * root[:, None] * root)
+    values, vectors = _eigh(jax.lax.stop_gradient(centred) * root[:, None] * root[None])
     length = jnp.sqrt(jnp.where(values[-1] > 0, values[-1], 1.0))
     v = jnp.where(values[-1] > 0, root * vectors[:, -1] / length, 0.0)  # v = sum_i v_i (g_i - mean)
     tau = jnp.einsum("ij,j->i", centred, v, precision=HIGHEST) ** 2
