@@ -1,4 +1,4 @@
-"""One-liners on top: one vector from a matrix, what an attack sends, one curve from a run."""
+"""Calls for one purpose each: aggregate a matrix, forge an attack's rows, train one run."""
 
 import dataclasses
 import functools
@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import check_shapes, grid, oneshot
-from byzsim.arrays import real, taken
+from byzsim.arrays import as_array, real_array
 from byzsim.engine import Data
 from byzsim.grid import History
 from byzsim.names import attack_spec, max_f, rule_spec
 from byzsim.nearest import unknown
-from byzsim.options import FLOAT32_MAX, options, plain
+from byzsim.options import FLOAT32_MAX, Args, options, plain
 from byzsim.process import non_finite, not_forked
 from byzsim.run_config import RunConfig
 from byzsim.types import Traced
@@ -40,39 +40,49 @@ def aggregate(
     strict: bool = False,
     **rule_args: Any,
 ) -> Float[Array, " d"] | Float[Array, "rounds d"]:
-    """What `rule` makes of one round of gradients, or of several in order if it remembers.
+    """Aggregate one matrix of gradients, or several in order, which a rule with a state remembers.
 
     >>> gradients = [[0.0, 1.0], [0.5, 1.0], [0.0, 1.5], [0.5, 1.5], [9.0, -9.0]]
     >>> print(aggregate("krum", gradients, f=1))
     [0. 1.]
+
+    The same rule as byzfl defines it, and behind a preaggregator:
+
+    >>> print(aggregate("krum", gradients, f=1, variant="byzfl"))
+    [0. 1.]
     >>> print(aggregate("nnm+krum", gradients, f=1, variant="byzfl"))
     [0.25 1.25]
 
+    Under `jax.jit`, `jax.grad` and other transformations of JAX these arguments may be traced: gradients, lr, params,
+    server_gradient, and options that the rule's documentation calls traced.
+
     Args:
-        rule: a name in `byzsim.AGGREGATORS`, behind those of preaggregators if wanted, joined by "+".
-        gradients: any array-like of shape (m, d), one row a worker, or (rounds, m, d); computed in float32, and what
-            is no float32 in float64 where JAX has it (`jax_enable_x64`). NaN and infinities are legal. Tensors of torch
-            are detached, missing values of a DataFrame are NaN.
-        f: Byzantine workers that the defender declares, 0 to m; may be left out for rules that do not read it.
-        seed: for rules that draw.
-        lr, params: the server's learning rate, and the parameters (d,) at which the gradients were taken (default
-            zero), or (rounds, d); for rules that read them.
-        strict: refuse an f beyond the rule's bound.
-        server_loss: the server's own loss as a function of parameters, for rules that ask for it.
-        server_gradient: its gradient (d,) instead, where that is all the rule needs.
-        rule_args: the rule's own options, and those of its preaggregators; variant=NAME for those that one of the
-            rule's variants stands for (`byzsim show RULE` has them), beside which others go first.
-    Under `jax.jit`, `jax.grad` and the like, gradients, lr, params, server_gradient and options that are called
-    "traced" may be traced.
+        rule: a name in `byzsim.AGGREGATORS`; preaggregators go before it, joined by "+", as in "nnm+krum".
+        gradients: an array-like of shape (m, d), one row for each worker, or (rounds, m, d). Floating-point numbers of
+            at most 32 bits are computed in float32, all others in JAX's default (float64 if `jax_enable_x64` is set).
+            NaN and infinities are allowed. Tensors of torch are detached; missing values of a DataFrame become NaN.
+        f: number of Byzantine workers that the defender declares, 0 to m. Rules that do not read it do not need it.
+        seed: seed of the rule's random numbers.
+        lr: the server's learning rate, for rules that read it.
+        params: parameters (d,) at which the gradients were computed, or (rounds, d); default zero. For rules that read
+            them.
+        server_loss: the server's own loss as a function of the parameters, for rules that need it.
+        server_gradient: the gradient (d,) of that loss, for rules that need the gradient only.
+        strict: raise an error, instead of a warning, if f is beyond the rule's bound.
+        rule_args: options of the rule and of its preaggregators. variant=NAME selects a named variant of the rule
+            (`byzsim show RULE` lists them); options given beside it override the variant's.
+
     Returns:
-        The aggregate (d,), or one for each round.
+        The aggregate (d,), or (rounds, d).
+
     Raises:
-        ValueError: unknown rule, option or variant; arrays of wrong shape, empty, masked or not numeric; f out of
-            range, beyond the bound if `strict`, or left out for a rule that reads it; a rule that asks for the server's
-            own data and gets none.
-        RuntimeError: in a process that was forked after JAX had started.
+        ValueError: the rule, an option or the variant is unknown; an array has a wrong shape, is empty, masked or not
+            numeric; f is out of range, missing for a rule that reads it, or (if `strict`) beyond the rule's bound; the
+            rule needs the server's own data and gets none.
+        RuntimeError: the process was forked after JAX had started.
+
     Warns:
-        UserWarning: if f is beyond the rule's bound.
+        UserWarning: f is beyond the rule's bound.
     """
     spec = rule_spec(rule)
     not_forked()
@@ -84,38 +94,41 @@ def aggregate(
     _check_function("server_loss", server_loss)
     bound = max_f(spec, m, args)
     if declared is not None and declared > bound:
-        _beyond(f"{rule} withstands at most f={bound} of m={m} workers, not f={declared}", strict, frames=4)
+        _beyond(f"{rule}'s guarantee covers f <= {bound} for m={m}; got f={declared}", strict, frames=4)
     if "server" in spec.traits and server_loss is None and server_gradient is None:
-        raise ValueError(f"{rule} asks for the server's own data: give server_loss=... or server_gradient=...")
+        raise ValueError(f"{rule} needs the server's own data: pass server_loss=... or server_gradient=...")
     dtype = matrix.dtype
     at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d), dtype)
     slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,), dtype)
     call, traced = grid.call(spec.factory, args, dtype)
     program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
-    told = None if declared is None else jnp.int32(declared)
+    traced_f = None if declared is None else jnp.int32(declared)
     rounds, rate = matrix.reshape(-1, m, d), jnp.asarray(lr, dtype)
     try:
-        out = program(traced, rounds, at, slope, jax.random.key(seed), told, rate)
+        out = program(traced, rounds, at, slope, jax.random.key(seed), traced_f, rate)
     except oneshot.Undeclared:
         raise ValueError(
-            f"{rule} reads f, how many workers you declare Byzantine: give f=..., 0 for none of them; its bound for "
-            f"m={m} is f={bound}"
+            f"{rule} needs f, the number of workers that you declare Byzantine: pass f=... (0 for none); the rule's "
+            f"guarantee covers f <= {bound} for m={m}"
         ) from None
     return out.reshape(*matrix.shape[:-2], d)
 
 
 def _beyond(message: str, strict: bool, *, frames: int) -> None:
-    """What is said about a bound that is passed to the caller, so many frames up."""
+    """Raise an error if `strict`, else warn the caller, who is `frames` frames up."""
     if strict:
         raise ValueError(f"{message} (strict=True)")
     warnings.warn(message, stacklevel=frames)
 
 
 @functools.lru_cache(maxsize=128)
-def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None = None):
-    """The rounds of `aggregate`, compiled once. Not cached with a function of the user's: what it reads may change."""
+def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None = None) -> Callable[..., Array]:
+    """The compiled program of `aggregate`.
 
-    def run(options, rounds, params, slope, key, f, lr):
+    Not to be cached with a `server_loss`: a user's function may read values that change.
+    """
+
+    def run(options: Args, rounds: Array, params: Array, slope: Any, key: Array, f: Any, lr: Array) -> Array:
         loss = server_loss if slope is None else lambda params: jnp.vdot(slope, params)
         known = {} if loss is None else {"server_loss": lambda n: loss}
         return oneshot.aggregates(rule(**options), rounds, key, f, params=params, lr=lr, **known)
@@ -139,37 +152,42 @@ def forge(
     full_gradient: Any = None,
     **attack_args: Any,
 ) -> Float[Array, "n_byz d"] | Float[Array, "rounds n_byz d"]:
-    """What `n_byz` Byzantine workers send under an attack when the others send `honest`.
+    """The rows that Byzantine workers send under an attack, given the honest workers' rows.
 
     >>> honest = [[1.0, 0.0], [3.0, 0.0], [1.0, 4.0], [3.0, 4.0]]
-    >>> print(forge("alie", honest, n_byz=2, z=1.5))  # the mean [2, 2] less 1.5 standard deviations [1, 2]
+    >>> print(forge("alie", honest, n_byz=2, z=1.5))  # the mean [2, 2] minus 1.5 standard deviations [1, 2]
     [[ 0.5 -1. ]
      [ 0.5 -1. ]]
     >>> forge("optimal_inner_product", honest, n_byz=1, rule="median").shape
     (1, 2)
 
     Args:
-        name: in `byzsim.ATTACKS`, behind those of modifiers if wanted, joined by "+".
-        honest: any array-like of shape (m - n_byz, d), one row an honest worker, or (rounds, m - n_byz, d).
-        n_byz: how many workers attack. They come first in the matrix that a rule sees, as in a training run.
+        name: a name in `byzsim.ATTACKS`; modifiers go before it, joined by "+", as in "burst+alie".
+        honest: an array-like of shape (m - n_byz, d), one row for each honest worker, or (rounds, m - n_byz, d).
+        n_byz: number of workers that attack. They are the first rows of the matrix that the rule gets.
         byzantine_gradients: what the Byzantine workers would send if they were honest, (n_byz, d) or
             (rounds, n_byz, d); for attacks that read it with these options.
-        rule, rule_args, f: the rule in use and the f that it is told (default n_byz), for attacks that try it.
-        seed: for attacks that draw.
+        rule: the aggregation rule, for attacks that evaluate it.
+        rule_args: options of `rule`.
+        f: the f that the rule gets; default n_byz.
+        seed: seed of the attack's random numbers.
         previous: the last aggregate (d,), default zero, for attacks that read it.
-        loss_after: honest loss as a function of the aggregate, for attacks that climb it.
-        full_gradient: the gradient (d,) over all data, for attacks that read it.
-        attack_args: the attack's own options, and those of its modifiers, or variant=NAME as in `aggregate`.
+        loss_after: the honest workers' loss as a function of the aggregate, for attacks that maximise it.
+        full_gradient: the gradient (d,) over the whole training set, for attacks that read it.
+        attack_args: options of the attack and of its modifiers, or variant=NAME as in `byzsim.aggregate`.
+
     Returns:
-        (n_byz, d), or (rounds, n_byz, d).
+        The rows (n_byz, d), or (rounds, n_byz, d).
+
     Raises:
-        ValueError: unknown names or options; arrays of wrong shape; an attack on labels; own work that is missing.
+        ValueError: a name or an option is unknown; an array has a wrong shape; the attack changes labels; the attack
+            needs an argument that is missing.
     """
     spec, target = attack_spec(name), rule_spec(rule)
     not_forked()
     rows = _matrix(honest, rounds=True)
     if "data" in spec.traits:
-        raise ValueError(f"{name} changes labels, not gradients; see byzsim.simulate")
+        raise ValueError(f"{name} changes labels, not gradients: use byzsim.simulate")
     *several, n_honest, d = rows.shape
     n_byz = _count("n_byz", n_byz, None)
     m = n_honest + n_byz
@@ -177,26 +195,21 @@ def forge(
     seed = _seed(seed)
     _check_function("loss_after", loss_after)
     args = options(name, spec, attack_args, traced=True)
-    mine = _byzantine_gradients(
-        name,
-        byzantine_gradients,
-        (*several, n_byz, d),
-        n_byz > 0 and spec.factory(**args).reads_own_gradients,
-        rows.dtype,
-    )
-    sent = jnp.concatenate([mine, rows], axis=-2)
-    call, traced = grid.call(spec.factory, args, sent.dtype)
-    in_use, rule_traced = grid.call(target.factory, options(rule, target, rule_args or {}, traced=True), sent.dtype)
+    is_read = n_byz > 0 and spec.factory(**args).reads_own_gradients
+    own = _byzantine_gradients(name, byzantine_gradients, (*several, n_byz, d), is_read, rows.dtype)
+    updates = jnp.concatenate([own, rows], axis=-2)
+    call, traced = grid.call(spec.factory, args, updates.dtype)
+    in_use, rule_traced = grid.call(target.factory, options(rule, target, rule_args or {}, traced=True), updates.dtype)
     declared = _count("f", n_byz if f is None else f, m)
-    before = _vectors("previous", 0.0 if previous is None else previous, (d,), sent.dtype)
-    full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,), sent.dtype)
+    before = _vectors("previous", 0.0 if previous is None else previous, (d,), updates.dtype)
+    full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,), updates.dtype)
     if not n_byz:
-        return mine
+        return own
     program = _forging if loss_after is None else _forging.__wrapped__
     forged = program(call, in_use, n_byz, loss_after)(
         traced,
         rule_traced,
-        sent.reshape(-1, m, d),
+        updates.reshape(-1, m, d),
         before,
         full,
         jax.random.key(seed),
@@ -206,10 +219,12 @@ def forge(
 
 
 @functools.lru_cache(maxsize=128)
-def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callable[[Array], Array] | None):
-    """The rounds of `attack`, compiled once, unless with a function of the user's."""
+def _forging(
+    attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callable[[Array], Array] | None
+) -> Callable[..., Array]:
+    """The compiled program of `forge`. Not to be cached with a `loss_after`, as `_aggregating`."""
 
-    def run(options, rule_options, rounds, before, full, key, f):
+    def run(options: Args, rule_options: Args, rounds: Array, before: Array, full: Any, key: Array, f: Array) -> Array:
         known: dict[str, Any] = {} if loss_after is None else {"loss_after": loss_after}
         if full is not None:
             known["full_gradient"] = lambda: full
@@ -220,15 +235,18 @@ def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callabl
 
 
 def _byzantine_gradients(
-    name: str, byzantine_gradients: Any, shape: tuple[int, ...], is_read: bool, dtype: Any
+    name: str, given: Any, shape: tuple[int, ...], is_read: bool, dtype: Any
 ) -> Float[Array, "*rounds n_byz d"]:
-    """The work of the Byzantine workers; zero where nobody gives it and nobody reads it."""
-    if byzantine_gradients is None and is_read:
-        raise ValueError(f"{name} starts from the attackers' own work: give byzantine_gradients=..., of shape {shape}")
-    mine = jnp.zeros(shape, dtype) if byzantine_gradients is None else _floats(real("own", byzantine_gradients))
-    if mine.shape != shape:
-        raise ValueError(f"byzantine_gradients has shape {mine.shape}; expected {shape}")
-    return mine
+    """The argument of that name of `forge` as an array; zero if it is neither given nor read by the attack."""
+    if given is None and is_read:
+        raise ValueError(
+            f"{name} reads what the attackers would send if they were honest: pass byzantine_gradients=... of shape "
+            f"{shape}"
+        )
+    rows = jnp.zeros(shape, dtype) if given is None else _floats(real_array("byzantine_gradients", given))
+    if rows.shape != shape:
+        raise ValueError(f"byzantine_gradients has shape {rows.shape}; expected {shape}")
+    return rows
 
 
 def _count(name: str, given: Any, most: int | None) -> int:
@@ -249,7 +267,7 @@ def _seed(given: Any) -> int:
 
 def _refuse_traced(name: str, given: Any) -> None:
     if isinstance(given, Tracer):
-        raise ValueError(f"{name} is traced by JAX here, but has to be known before the program is made: give a number")
+        raise ValueError(f"{name} is traced by JAX, but shapes the compiled program: pass a plain number")
 
 
 def _is_whole(count: Any) -> bool:
@@ -257,7 +275,7 @@ def _is_whole(count: Any) -> bool:
 
 
 def _number(name: str, given: Any) -> Traced:
-    """Finite, if its value is known yet."""
+    """The argument as a number. If JAX traces it, its value is unknown; else it has to be finite."""
     value = plain(given)
     number = isinstance(value, int | float | Tracer) and not isinstance(value, bool) and np.ndim(value) == 0
     if not (number and (isinstance(value, Tracer) or abs(value) <= FLOAT32_MAX)):
@@ -267,26 +285,28 @@ def _number(name: str, given: Any) -> Traced:
 
 def _check_function(name: str, given: Any) -> None:
     if not (given is None or callable(given)):
-        raise ValueError(f"{name}={given!r} is not a function")
+        raise ValueError(f"{name}={given!r} is not a function; expected one, or None")
 
 
 def _vectors(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*rounds d"]:
-    """One vector for all rounds, or one for each."""
-    array = real(name, values)
+    """An argument with one vector for all rounds, or one for each round, as an array of that shape."""
+    array = real_array(name, values)
     if array.ndim and array.shape not in (shape[-1:], shape):
         raise ValueError(f"{name} has shape {array.shape}; expected {shape[-1:]}")
     return jnp.broadcast_to(jnp.asarray(array, dtype), shape)
 
 
 def _matrix(gradients: Any, *, rounds: bool) -> Float[Array, "*rounds m d"]:
-    matrix = real("gradients", gradients)
+    matrix = real_array("gradients", gradients)
     if matrix.ndim not in ((2, 3) if rounds else (2,)) or 0 in matrix.shape:
-        raise ValueError(f"gradients have shape {matrix.shape}; expected (m, d), one row a worker, none of them 0")
+        raise ValueError(
+            f"gradients have shape {matrix.shape}; expected (m, d) with m and d at least 1, one row for each worker"
+        )
     return _floats(matrix)
 
 
 def _floats(array: np.ndarray | jax.Array) -> Array:
-    """float32 of what has at most 32 bits and a point; JAX's default of all else."""
+    """Floating-point numbers of at most 32 bits as float32; all others in JAX's default dtype."""
     few_bits = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
     return jnp.asarray(array, jnp.float32 if few_bits else float)
 
@@ -302,21 +322,28 @@ def simulate(
     """Train one run and measure it after every epoch.
 
     >>> images, labels = np.repeat(np.uint8([0, 255] * 20), 16).reshape(40, 4, 4), np.arange(40) % 2  # black and white
-    >>> data, run = (images, labels), {"m": 5, "n_byz": 1, "batch": 4, "model": "softmax", "lr": 0.5}
-    >>> simulate(data, data, rule="median", attack="sign_flip", epochs=3, **run).accuracy.tolist()
+    >>> data, setting = (images, labels), {"m": 5, "n_byz": 1, "batch": 4, "model": "softmax", "lr": 0.5}
+    >>> simulate(data, data, rule="median", attack="sign_flip", epochs=3, **setting).accuracy.tolist()
     [1.0, 1.0, 1.0]
 
     Args:
-        train, test: (images, labels): uint8 (n, h, w) or (n, h, w, c), and whole numbers from 0, (n,). Classes are the
-            labels that are there, in train or test, by their order: gaps do not count.
-        on_epoch: called with the number of epochs done.
-        strict: refuse more Byzantine workers than the rule's guarantee covers.
-        run: fields of `byzsim.RunConfig`.
+        train: (images, labels): images uint8 (n, h, w) or (n, h, w, c); labels whole numbers from 0 to 255, (n,). The
+            classes are the sorted distinct labels of `train` and `test`; numbers that do not occur are no classes.
+        test: the same for the test set.
+        on_epoch: function that is called after each epoch with the number of epochs done.
+        strict: raise an error, instead of a warning, if there are more Byzantine workers than the rule's guarantee
+            covers.
+        run_config: fields of `byzsim.RunConfig`.
+
+    Returns:
+        The measurements after each epoch.
+
     Raises:
-        ValueError: for a run or data that cannot be run, before anything is compiled.
-        RuntimeError: in a process that was forked after JAX had started.
+        ValueError: the configuration or the data cannot be used. Nothing has been compiled then.
+        RuntimeError: the process was forked after JAX had started.
+
     Warns:
-        UserWarning: if there are more Byzantine workers than the rule's guarantee covers.
+        UserWarning: there are more Byzantine workers than the rule's guarantee covers.
     """
     for name in run_config:
         if name not in FIELDS:
@@ -326,12 +353,18 @@ def simulate(
     train_data, test_data = _data("train", train), _data("test", test)
     run.steps_per_epoch(len(train_data.labels))
     if train_data.images.shape[1:] != test_data.images.shape[1:]:
-        raise ValueError(f"images differ: train {train_data.images.shape}, test {test_data.images.shape}")
+        raise ValueError(
+            f"train and test images differ in size: {train_data.images.shape} and {test_data.images.shape}; expected "
+            "the same height, width and channels"
+        )
     if run.beyond_bound:
-        counts = f"here n_byz={run.n_byz}, f={run.f}"
-        _beyond(f"{run.rule} withstands at most {run.max_f} of m={run.m} workers; {counts}", strict, frames=3)
+        guarantee = f"{run.rule}'s guarantee covers f <= {run.max_f} for m={run.m}"
+        _beyond(f"{guarantee}; got n_byz={run.n_byz}, f={run.f}", strict, frames=3)
     classes = np.union1d(train_data.labels, test_data.labels)
-    train_data, test_data = (_numbered(data, classes) for data in (train_data, test_data))
+    train_data, test_data = (
+        data._replace(labels=jnp.asarray(np.searchsorted(classes, data.labels), jnp.uint8))  # classes from 0, no gaps
+        for data in (train_data, test_data)
+    )
     resolved = grid.resolve(run, len(classes))
     check_shapes.runs([resolved], train_data.images.shape[1:])
     (history,) = grid.run(
@@ -340,15 +373,10 @@ def simulate(
     return history
 
 
-def _numbered(data: Data, classes: np.ndarray) -> Data:
-    """Labels as places among the classes that are there."""
-    return data._replace(labels=jnp.asarray(np.searchsorted(classes, data.labels), jnp.uint8))
-
-
 def _data(name: str, pair: tuple[Any, Any]) -> Data:
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         raise ValueError(f"{name} is {type(pair).__name__}; expected (images, labels)")
-    images, labels = (np.asarray(taken(f"{name} {each}", values)) for each, values in zip(KINDS, pair, strict=True))
+    images, labels = (np.asarray(as_array(f"{name} {each}", values)) for each, values in zip(KINDS, pair, strict=True))
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
             f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (n, h, w) or (n, h, w, c)"

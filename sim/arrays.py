@@ -1,4 +1,4 @@
-"""What users hand over as arrays: of NumPy, JAX, torch and pandas, and lists of such."""
+"""Conversion of what users pass as arrays: NumPy, JAX, torch, pandas, and lists of these."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,45 +11,49 @@ from jax.core import Tracer
 RAVEL = "jax.flatten_util.ravel_pytree(tree)[0]"
 
 
-def real(name: str, values: Any) -> np.ndarray | jax.Array:
-    """An array of real numbers; one of JAX stays where it is, and as it is spread there.
+def real_array(name: str, values: Any) -> np.ndarray | jax.Array:
+    """`values` as an array of real numbers.
 
-    A tensor of torch is detached, and a missing value of a DataFrame is NaN.
+    A JAX array keeps its devices and sharding. A tensor of torch is detached. Missing values of a DataFrame become NaN.
+
+    Args:
+        name: name of the argument, for error messages.
+        values: what the user passed.
 
     Raises:
-        ValueError: for what is no such array, with what was given.
+        ValueError: `values` is not such an array.
     """
-    array = taken(name, values)
+    array = as_array(name, values)
     if jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer):
         return array
     if array.dtype != object:
         raise ValueError(f"{name} have dtype {array.dtype}; expected real numbers")
     held = ", ".join(sorted({type(each).__name__ for each in np.asarray(array).flat}))
     raise ValueError(
-        f"{name} have dtype object; expected real numbers, not Python objects ({held}). Where all of them are numbers, "
+        f"{name} have dtype object; expected real numbers, not Python objects ({held}). If all of them are numbers, "
         "np.asarray(rows, float) makes the array"
     )
 
 
-def taken(name: str, values: Any) -> np.ndarray | jax.Array:
-    """An array of whatever dtype.
+def as_array(name: str, values: Any) -> np.ndarray | jax.Array:
+    """`values` as an array of any dtype.
 
     Raises:
-        ValueError: for what is none: a pytree, rows of different lengths, masked entries.
+        ValueError: `values` is a pytree, has rows of different lengths or masked entries, or cannot be converted.
     """
     if isinstance(values, jax.Array):
         return values
     if isinstance(values, Mapping):
         raise ValueError(
-            f"{name} are a {type(values).__name__}; expected an array. Of a pytree {RAVEL} makes one; where all leaves "
-            f"have the workers first, jax.vmap(lambda tree: {RAVEL})(tree) makes (m, d), one row a worker"
+            f"{name} are a {type(values).__name__}; expected an array. {RAVEL} makes a vector from a pytree; "
+            f"if all leaves have the workers as first axis, jax.vmap(lambda tree: {RAVEL})(tree) makes (m, d)"
         )
     if isinstance(values, list | tuple) and any(map(_is_part, values[:1])):
         return _stacked(name, values)
     if np.ma.is_masked(values):
         raise ValueError(
-            f"{name} have masked entries, and a rule would see what lies under the mask. Leave these rows out, "
-            "rows[~np.ma.getmaskarray(rows).any(axis=1)], or make the entries NaN, rows.filled(np.nan)"
+            f"{name} have masked entries, and a rule would read the values under the mask. Drop these rows with "
+            "rows[~np.ma.getmaskarray(rows).any(axis=1)], or turn the entries into NaN with rows.filled(np.nan)"
         )
     try:
         return _converted(values)
@@ -58,14 +62,15 @@ def taken(name: str, values: Any) -> np.ndarray | jax.Array:
 
 
 def _is_part(value: Any) -> bool:
-    """An array or a list, so that what it is in has at least two dimensions."""
+    """Whether `value` is an array or a list, not a number: a list of such values has at least two dimensions."""
     return not isinstance(value, complex | float | int | str | np.generic | None)
 
 
 def _stacked(name: str, values: Any) -> np.ndarray | jax.Array:
+    """A list of arrays, one for each worker, as one array."""
     if any(isinstance(each, Mapping) for each in values):
         raise ValueError(f"{name} are a {type(values).__name__} of dicts; {_ROWS}")
-    rows = [taken(name, each) if _is_part(each) else each for each in values]
+    rows = [as_array(name, each) if _is_part(each) else each for each in values]
     shapes = sorted({np.shape(row) for row in rows})
     if len(shapes) > 1:
         raise ValueError(f"{name} are not an array: its parts have shapes {', '.join(map(str, shapes))}; {_ROWS}")
@@ -73,14 +78,15 @@ def _stacked(name: str, values: Any) -> np.ndarray | jax.Array:
 
 
 _ROWS = (
-    "expected an array (m, d), one row a worker. Of a pytree for each worker, "
-    f"jnp.stack([{RAVEL} for tree in trees]) makes one"
+    f"expected an array (m, d), one row for each worker; jnp.stack([{RAVEL} for tree in trees]) makes it from one "
+    "pytree for each worker"
 )
 
 
 def _converted(values: Any) -> np.ndarray | jax.Array:
-    """One object's numbers, without a derivative."""
-    if hasattr(values, "dtypes") and all(_kind(dtype) in "iuf" for dtype in np.atleast_1d(values.dtypes)):
+    """The numbers of one object of NumPy, pandas or torch, or of a list of numbers."""
+    is_pandas = hasattr(values, "dtypes")
+    if is_pandas and all(getattr(dtype, "kind", "O") in "iuf" for dtype in np.atleast_1d(values.dtypes)):
         return values.to_numpy(dtype=float, na_value=np.nan)
     values = values.detach().cpu() if hasattr(values, "detach") else values
     try:
@@ -88,9 +94,4 @@ def _converted(values: Any) -> np.ndarray | jax.Array:
     except TypeError:
         if not hasattr(values, "__dlpack__"):
             raise
-        return jnp.from_dlpack(values, copy=True)  # a dtype that NumPy does not have, such as torch's bfloat16
-
-
-def _kind(dtype: Any) -> str:
-    """One letter, as NumPy and pandas have it; of others "O"."""
-    return getattr(dtype, "kind", "O")
+        return jnp.from_dlpack(values, copy=True)  # a dtype that NumPy lacks, such as torch's bfloat16

@@ -1,5 +1,6 @@
-"""Whether something can be run, found out from shapes alone: nothing is compiled, and no array is made."""
+"""Checks before a run: models, rules and attacks are traced with shapes only; nothing is compiled or allocated."""
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,25 +13,28 @@ from byzsim.names import own
 from byzsim.oneshot import make_context, summed
 from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
+from jaxtyping import Array
 
 KEY = jax.eval_shape(jax.random.key, 0)
 
 
 def runs(wanted: Sequence[Run], image: tuple[int, ...]) -> int:
-    """Check that model and images fit together, that every rule takes m workers, and that one run fits into memory.
+    """Check that the model fits the images, that rules and attacks work for m workers, and that the memory suffices.
 
     Args:
-        wanted: runs of one model, batch and m.
-        image: shape of one.
+        wanted: resolved runs with the same model, batch and m.
+        image: shape of one image.
+
     Returns:
         The number of parameters, d.
+
     Raises:
-        ValueError: if not.
+        ValueError: one of these does not hold.
     """
     first, static = wanted[0].config, wanted[0].static
     d, dtype = parameters(first.model, static.model, image, static.n_classes)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
-    fits(f"the gradients of m={first.m} workers of {d:,} parameters", grads)
+    fits(f"the gradients of m={first.m} workers, {d:,} parameters each,", grads)
     rules = {repr((run.config.rule, run.config.rule_args)): run for run in wanted}
     attacks = {repr((run.config.attack, run.config.attack_args)): run for run in wanted}
     for run in rules.values():
@@ -41,10 +45,11 @@ def runs(wanted: Sequence[Run], image: tuple[int, ...]) -> int:
             if not own(name):
                 raise
             raise ValueError(f"{name} fails for m={first.m}, d={d:,}: {error}") from error
-        fits(f"what {name} remembers, and gradients", grads + _bytes(state))
+        fits(f"the state of {name} and the gradients", grads + _bytes(state))
     for run in attacks.values():
         made = run.attack.factory(**run.config.attack_args)
-        fits(f"what {run.config.attack} remembers, and gradients", grads + _bytes(_start(made, first.m, d, dtype)))
+        state = jax.eval_shape(functools.partial(begin, made, first.m, d, dtype))
+        fits(f"the state of {run.config.attack} and the gradients", grads + _bytes(state))
     return d
 
 
@@ -52,14 +57,15 @@ def parameters(name: str, module: nn.Module, image: tuple[int, ...], n_classes: 
     """(number, dtype) of a model's parameters on images of this shape.
 
     Raises:
-        ValueError: if the engine cannot train it: it needs a key or keeps a state in a training pass, has nothing to
-            train, or does not make logits of the images.
+        ValueError: the engine cannot train the model. It needs random numbers or changes a variable in a training pass,
+            has no parameters, or does not return logits.
     """
     where = f"{name} on {image} images"
     if len(image) == 3 and image[0] in (1, 3) and min(image[1:]) > 4:
         shown = ", ".join(map(str, image))
         raise ValueError(
-            f"{name}: images of shape (n, {shown}); expected (n, h, w) or (n, h, w, c): is the channel first?"
+            f"{name}: images of shape (n, {shown}); expected (n, h, w) or (n, h, w, c): is the channel first? Then "
+            "np.moveaxis(images, 1, -1) moves it to the end"
         )
     images = jax.ShapeDtypeStruct((1, *image), jnp.uint8)
     try:
@@ -67,38 +73,38 @@ def parameters(name: str, module: nn.Module, image: tuple[int, ...], n_classes: 
         logits = jax.eval_shape(module.apply, variables, images)
     except ModifyScopeVariableError as error:
         raise ValueError(
-            f"{where} changes a variable that is not trained, such as BatchNorm's running mean: a state of each worker "
-            f"that no rule would see. Take GroupNorm or LayerNorm, or use_running_average=True. {words(error)}"
+            f"{where} changes a variable that is not trained, such as BatchNorm's running mean; rules aggregate "
+            f"parameters only. Use GroupNorm or LayerNorm, or use_running_average=True. {words(error)}"
         ) from None
     except InvalidRngError as error:
         raise ValueError(
-            f"{where} asks for random numbers, and a model gets no key in training: leave dropout out, or make it "
+            f"{where} needs random numbers, and models get no key in training. Remove dropout, or make it "
             f"deterministic. {words(error)}"
         ) from None
     except Exception as error:
         raise ValueError(f"{where}: {words(error)}") from None
     trained = jax.tree.leaves(variables.get("params", {}))
     if not trained:
-        raise ValueError(f"{where} has no parameters (a collection called params): there is nothing to train")
+        raise ValueError(f"{where} has nothing to train; expected parameters in the collection 'params'")
     if getattr(logits, "shape", None) != (1, n_classes):
-        raise ValueError(f"{where} gives {_kind(logits)} for one image; expected logits (1, {n_classes})")
+        raise ValueError(f"{where} returns {_kind(logits)} for one image; expected logits (1, {n_classes})")
     return sum(leaf.size for leaf in trained), jnp.result_type(*trained)
 
 
 def rule(made: Aggregator, m: int, d: int, dtype: Any = jnp.float32) -> Any:
-    """Shapes of the state of a rule for m workers and d coordinates.
+    """Check one step of a rule for m workers and d coordinates, and return the shapes of its state.
 
     Raises:
-        ValueError: if one step does not give an aggregate (d,), a state as it was before, and an `Info`.
+        ValueError: `apply` does not return an aggregate (d,), a state of the same shapes, and an `Info`.
     """
 
-    def once(grads, key):
+    def one_step(grads: Array, key: Array) -> tuple[Any, Any]:
         state = begin(made, m, d, dtype)
         return state, made.apply(grads, state, make_context(key, 1, d, dtype, server_loss=summed))
 
-    before, after = jax.eval_shape(once, jax.ShapeDtypeStruct((m, d), dtype), KEY)
+    before, after = jax.eval_shape(one_step, jax.ShapeDtypeStruct((m, d), dtype), KEY)
     if not (isinstance(after, tuple) and len(after) == 3 and isinstance(after[2], Info)):
-        raise ValueError(f"apply gives {_kind(after)}; expected (aggregate, state, Info)")
+        raise ValueError(f"apply returns {_kind(after)}; expected (aggregate, state, Info)")
     aggregate, state, info = after
     _same("an aggregate", aggregate, jax.ShapeDtypeStruct((d,), dtype))
     _same("weights", info.weight, jax.ShapeDtypeStruct((m,), jnp.float32))
@@ -107,13 +113,14 @@ def rule(made: Aggregator, m: int, d: int, dtype: Any = jnp.float32) -> Any:
 
 
 def attack(made: Attack, m: int, d: int) -> None:
-    """One step of an attack, for m workers and d coordinates.
+    """Check one step of an attack for m workers and d coordinates.
 
     Raises:
-        ValueError: if it does not give rows (m, d) and a state as it was before, and labels as they were.
+        ValueError: `grads` does not return rows (m, d) and a state of the same shapes, or `labels` does not return
+            labels of the same shape.
     """
 
-    def once(updates, byz, labels, key):
+    def one_step(updates: Array, byz: Array, labels: Array, key: Array) -> tuple[Any, Any, Any]:
         ctx = make_context(
             key,
             1,
@@ -127,26 +134,31 @@ def attack(made: Attack, m: int, d: int) -> None:
         return state, made.grads(updates, byz, state, ctx), made.labels(labels, 10, ctx)
 
     rows, labels = jax.ShapeDtypeStruct((m, d), jnp.float32), jax.ShapeDtypeStruct((m, 2), jnp.int32)
-    before, after, poisoned = jax.eval_shape(once, rows, jax.ShapeDtypeStruct((m,), bool), labels, KEY)
+    before, after, poisoned = jax.eval_shape(one_step, rows, jax.ShapeDtypeStruct((m,), bool), labels, KEY)
     if not (isinstance(after, tuple) and len(after) == 2):
-        raise ValueError(f"grads gives {_kind(after)}; expected (rows, state)")
+        raise ValueError(f"grads returns {_kind(after)}; expected (rows, state)")
     _same("rows", after[0], rows)
     _same("a state", after[1], before)
     _same("labels", poisoned, labels)
 
 
 def fits(what: str, needed: int) -> None:
-    """Compare what is needed at least with the memory of the device, or of the machine.
+    """Check that `needed` bytes fit into the memory of the device, or of the machine.
+
+    Args:
+        what: what needs the memory, as subject of the message.
+        needed: a lower bound, in bytes.
 
     Raises:
-        ValueError: if it is more, with both numbers.
+        ValueError: they do not fit.
     """
-    there = _memory()
-    if there is not None and needed > there:
-        raise ValueError(f"{what} take {needed / 1e9:,.1f} GB at least, and {there / 1e9:,.1f} GB are there")
+    available = _memory()
+    if available is not None and needed > available:
+        raise ValueError(f"{what} need at least {needed / 1e9:,.1f} GB, and {available / 1e9:,.1f} GB are available")
 
 
 def _memory() -> int | None:
+    """Bytes of the device's memory, else of the machine's; None if unknown."""
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is None and hasattr(os, "sysconf"):
         limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -154,13 +166,9 @@ def _memory() -> int | None:
 
 
 def words(error: Exception) -> str:
-    """An error's first line, and of what kind it is if that is not plain."""
+    """The first line of an error, with its type unless it is a ValueError or an error of Flax."""
     text = str(error).strip().partition("\n")[0]
     return text if isinstance(error, ValueError | FlaxError) else f"{type(error).__name__}: {text}"
-
-
-def _start(made: Attack, m: int, d: int, dtype: Any) -> Any:
-    return jax.eval_shape(lambda: begin(made, m, d, dtype))
 
 
 def _bytes(tree: Any) -> int:
@@ -169,11 +177,11 @@ def _bytes(tree: Any) -> int:
 
 def _same(what: str, found: Any, expected: Any) -> None:
     if _kind(found) != _kind(expected):
-        raise ValueError(f"it gives {what} of {_kind(found)}; expected {_kind(expected)}")
+        raise ValueError(f"it returns {what} of {_kind(found)}; expected {_kind(expected)}")
 
 
 def _kind(tree: Any) -> str:
-    """A pytree of arrays in words, such as float32 (3,)."""
+    """The dtypes and shapes of a pytree of arrays as text, such as float32 (3,)."""
     return str(jax.tree.map(lambda leaf: _Shown(f"{leaf.dtype} {leaf.shape}"), tree))
 
 

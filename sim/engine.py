@@ -1,10 +1,12 @@
-"""One run's training as pure functions: `start`, and `epoch`, which does all steps up to the next measurement.
+"""The training of one run as pure functions: `start` makes the first state, `epoch` trains one epoch and measures.
+
+One step:
 
     batches -> labels (attack) -> per-worker gradients (m, d) -> worker momentum -> forged rows (attack)
             -> aggregate (d,) -> server optimizer
 
-Everything of a run that can be an array is in `DynamicConfig`, so one compiled program serves every run that differs
-only there; what shapes the program is in `StaticConfig`.
+A run's hyperparameters are in two parts: `DynamicConfig` has those that can be arrays, `StaticConfig` those that shape
+the program. So one compiled program serves all runs that differ only in their `DynamicConfig`.
 """
 
 import enum
@@ -26,11 +28,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 NUMERICS = 2  # raised when the same run may give other numbers than before
-TEST_CHUNK = 1000  # images in one forward pass of a measurement, at most
+TEST_CHUNK = 1000  # largest number of images in one forward pass of `evaluate`
 
 
 class Stream(enum.IntEnum):
-    """Who draws from a run's seed, each a stream of its own: a new reader never shifts another's numbers."""
+    """The purposes for which a run draws random numbers. Each has its own stream, so a new one changes no other."""
 
     INIT = 0
     SHARDS = 1
@@ -42,21 +44,22 @@ class Stream(enum.IntEnum):
 
 
 class Data(NamedTuple):
-    """Images and labels, as uint8 on the device; always an argument of what is compiled, never a constant in it."""
+    """Images and labels as uint8 on the device: an argument of the compiled programs, never a constant in them."""
 
     images: UInt8[Array, "n h w *c"]
     labels: UInt8[Array, " n"]
 
 
 class DynamicConfig(NamedTuple):
-    """All of a run that may vary inside one program."""
+    """The hyperparameters of a run that are traced: they may differ between the runs of one program."""
 
     seed: Int[Array, ""]
     f: Int[Array, ""]
     byz: Bool[Array, " m"]
+    """True for Byzantine workers"""
     lr: Float[Array, ""]
     beta: Float[Array, ""]
-    """of the worker momentum"""
+    """coefficient of the workers' momentum"""
     dirichlet_alpha: Float[Array, ""]
     rule_args: dict[str, Float[Array, ""]]
     attack_args: dict[str, Float[Array, ""]]
@@ -64,11 +67,12 @@ class DynamicConfig(NamedTuple):
 
 @dataclass(frozen=True)
 class StaticConfig:
-    """All of a run that shapes the program; equal programs are compiled once."""
+    """The hyperparameters of a run that shape the program. Runs with equal ones share one compiled program."""
 
     rule: Callable[..., Aggregator]
-    """called inside the program, with the traced arguments in `DynamicConfig.rule_args`; so is `attack`"""
+    """factory of the rule, called inside the program with `DynamicConfig.rule_args`"""
     attack: Callable[..., Attack]
+    """factory of the attack, called inside the program with `DynamicConfig.attack_args`"""
     model: nn.Module
     optimizer: Callable[[Traced], optax.GradientTransformation]
     m: int
@@ -80,52 +84,56 @@ class StaticConfig:
 
 
 class TrainState(NamedTuple):
-    """All that a run carries from step to step."""
+    """What a run carries from one step to the next."""
 
     params: Float[Array, " d"]
     optimizer: State
     rule: State
     attack: State
     momentum: Float[Array, "m d"] | tuple[()]
+    """each worker's momentum; () without worker momentum"""
     shards: Int[Array, "m n"]
+    """indices of each worker's training examples"""
     step: Int[Array, ""]
+    """number of steps done"""
     previous: Float[Array, " d"]
-    """the last aggregate, which everybody knows"""
+    """the last aggregate; zero before the first step"""
     fixed: State = ()
-    """the model's variables that are not trained, by collection; () if all are"""
+    """the model's variables that are not trained, by collection; () if all are trained"""
 
 
 class StepMetrics(NamedTuple):
-    """What is known of one step, or the means over an epoch's steps. h: the mean of what honest workers sent."""
+    """Measurements of one step, or their means over an epoch's steps. h is the mean of the honest workers' rows."""
 
     train_loss: Float[Array, ""]
-    """mean over the honest workers' batches, before the step; nats"""
+    """mean loss on the honest workers' batches before the step, nats"""
     byz_weight: Float[Array, ""]
-    """share of Byzantine rows in the aggregate"""
+    """total weight of the Byzantine rows in the aggregate"""
     cosine: Float[Array, ""]
-    """of the angle between the aggregate and h; 0 if either is zero"""
+    """cosine of the angle between the aggregate and h; 0 if either is zero"""
     error: Float[Array, ""]
     """||aggregate - h|| / ||h||"""
     variance: Float[Array, ""]
     """mean of ||g_i - h||^2 over honest workers"""
     honest_dropped: Float[Array, ""]
-    """honest workers without weight in the aggregate (what a filter leaves out)"""
+    """number of honest workers with weight 0 in the aggregate"""
     byz_kept: Float[Array, ""]
-    """Byzantine workers with weight in the aggregate"""
+    """number of Byzantine workers with a positive weight in the aggregate"""
     clipped: Float[Array, ""]
-    """rows that the rule, or a preaggregator, shortened"""
+    """number of rows that the rule or a preaggregator shortened"""
 
 
 class EpochMetrics(NamedTuple):
-    """What is known after an epoch."""
+    """Measurements after an epoch."""
 
     accuracy: Float[Array, ""]
-    """on the test set, 0 to 1; NaN once the run has diverged"""
+    """accuracy on the test set, 0 to 1; NaN once the run has diverged"""
     loss: Float[Array, ""]
     """mean cross-entropy on the test set, nats"""
     step_metrics: StepMetrics
+    """means over the steps of the epoch"""
     diverged: Bool[Array, ""]
-    """the parameters or the test loss are not finite"""
+    """whether the parameters or the test loss are not finite"""
 
 
 def start(static: StaticConfig, dynamic: DynamicConfig, train: Data) -> TrainState:
@@ -150,7 +158,11 @@ def start(static: StaticConfig, dynamic: DynamicConfig, train: Data) -> TrainSta
 def epoch(
     static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Data, test: Data
 ) -> tuple[TrainState, EpochMetrics]:
-    """All steps of one epoch, then a measurement on the test set."""
+    """Train one epoch, then measure on the test set.
+
+    Between epochs each device holds the rows of its own workers; within an epoch it holds all rows of its own
+    coordinates (`byzsim.worker_sharding`).
+    """
     batches = _batches(static, dynamic, state)
     state = _map_worker_matrices(worker_sharding.by_coordinate, static, state)
     state, step_metrics = jax.lax.scan(lambda state, index: step(static, dynamic, state, train, index), state, batches)
@@ -165,9 +177,10 @@ def epoch(
 def step(
     static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Data, index: Int[Array, "m b"]
 ) -> tuple[TrainState, StepMetrics]:
-    """One step of all workers and the server on the examples `index`."""
+    """One step of all workers and of the server; `index` has each worker's examples in the training set."""
     rule, attack = _members(static, dynamic)
     byz = dynamic.byz[:, None]
+    # workers: labels, gradients, momentum
     index = worker_sharding.rows(shared_batches(index, rule.redundancy))
     images, clean = train.images[index], train.labels[index].astype(jnp.int32)
     labels = jnp.where(
@@ -175,7 +188,7 @@ def step(
     )
     needed = jnp.ones_like(dynamic.byz) if attack.reads_own_gradients else ~dynamic.byz
 
-    def local_gradients(model, images, labels, needed):
+    def local_gradients(model: tuple[Array, State], images: Array, labels: Array, needed: Array) -> Any:
         params, fixed = model
         return worker_gradients(static, params, train, images, labels, needed, fixed)
 
@@ -183,18 +196,19 @@ def step(
     momentum, honest_updates = _momentum(static, dynamic, state.momentum, grads)
     honest_updates = worker_sharding.by_coordinate(honest_updates)
 
-    def advance(aggregate):
+    # what the rule and the attack may call (`Context`)
+    def advance(aggregate: Float[Array, " d"]) -> tuple[Float[Array, " d"], State]:
         updates, optimizer = static.optimizer(dynamic.lr).update(aggregate, state.optimizer, state.params)
         return jnp.asarray(optax.apply_updates(state.params, updates)), optimizer
 
-    def losses_at(params, images, labels):
+    def losses_at(params: Float[Array, " d"], images: Array, labels: Array) -> Float[Array, " n"]:
         return _losses(static, params, train, images, labels, state.fixed)
 
-    def server_loss(n):
+    def server_loss(n: int) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
         drawn = jax.random.randint(_step_key(dynamic, Stream.SERVER, state), (1, n), 0, len(train.labels))
         return lambda params: losses_at(params, train.images[drawn], train.labels[drawn])[0]
 
-    def loss_after(aggregate):
+    def loss_after(aggregate: Float[Array, " d"]) -> Float[Array, ""]:
         return _honest_mean(dynamic, losses_at(advance(aggregate)[0], images, clean))
 
     rule_context = _context(static, dynamic, Stream.RULE, state)._replace(server_loss=server_loss)
@@ -203,6 +217,7 @@ def step(
         loss_after=loss_after,
         full_gradient=lambda: full_gradient(static, state.params, train, state.fixed),
     )
+    # the attack proposes rows for all workers; only those of Byzantine workers are used, then the server aggregates
     forged, attack_state = attack.grads(honest_updates, dynamic.byz, state.attack, attack_context)
     gradients = jnp.where(byz, forged, honest_updates)
     aggregate, rule_state, info = rule.apply(gradients, state.rule, rule_context)
@@ -214,17 +229,17 @@ def step(
 
 
 def _map_worker_matrices(turn: Callable[[Array], Array], static: StaticConfig, state: TrainState) -> TrainState:
-    """The state with every (m, d) matrix of the rule and of the attack through `turn`."""
+    """Apply `turn` to every (m, d) matrix in the states of the rule and of the attack."""
     shape = (static.m, len(state.params))
     each = functools.partial(jax.tree.map, lambda leaf: turn(leaf) if jnp.shape(leaf)[-2:] == shape else leaf)
     return state._replace(rule=each(state.rule), attack=each(state.attack))
 
 
 def shared_batches(index: Int[Array, "m b"], redundancy: int) -> Int[Array, "m b2"]:
-    """The examples of each worker when every group of `redundancy` workers computes the batches of all of its members.
+    """Each worker's examples when groups of `redundancy` workers compute the same batches: those of all members.
 
-    Groups are workers in order; those that fill no group of their own join the last one and compute its batches, so
-    theirs are not used. A redundancy above m counts as m.
+    Groups are consecutive workers. Workers left over after the last full group join that group and compute its
+    batches; their own batches are not used. A redundancy above m counts as m.
     """
     m, r = len(index), min(redundancy, len(index))
     if r == 1:
@@ -236,6 +251,7 @@ def _step_metrics(
     dynamic: DynamicConfig, train_loss: Array, honest_updates: Float[Array, "m d"], aggregate: Array, info: Info
 ) -> StepMetrics:
     weight = info.weight
+    # h, the aggregate and their difference: one Gram matrix has all lengths and the cosine
     honest = masked_mean(honest_updates, ~dynamic.byz)
     three = jnp.stack([honest, aggregate, aggregate - honest])
     gram = jnp.einsum("id,jd->ij", three, three, precision=HIGHEST)
@@ -269,14 +285,15 @@ def worker_gradients(
 ) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
     """Every worker's mean cross-entropy over its batch, and its gradient, all at the same parameters.
 
-    Of workers that are not `needed` any values, and no work where workers take turns.
+    Rows of workers with needed=False are undefined. Where the workers are computed one after another (models with
+    `workers_in_turn`, on a CPU) these workers are skipped and their rows are zero.
     """
     unravel = unraveller(static, train)
 
-    def loss(tree, images, labels):
+    def loss(tree: Any, images: Array, labels: Array) -> Float[Array, ""]:
         return _cross_entropy(static, tree, images, labels, fixed)[1].mean()
 
-    def one(images, labels):
+    def one(images: Array, labels: Array) -> tuple[Float[Array, ""], Float[Array, " d"]]:
         value, tree = jax.value_and_grad(loss)(unravel(params), images, labels)
         return value, ravel_pytree(tree)[0]
 
@@ -286,9 +303,9 @@ def worker_gradients(
 
 
 def _in_turn(one: Callable[..., Any], needed: Bool[Array, " m"]) -> Callable[..., Any]:
-    """`vmap` as a loop that passes over those who are not needed: zeros for them."""
+    """`vmap` of `one` as a loop over the workers that skips those with needed=False and returns zeros for them."""
 
-    def each(worker):
+    def each(worker: tuple[Array, tuple[Array, ...]]) -> Any:
         wanted, batch = worker
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, *batch))
         return jax.lax.cond(wanted, lambda: one(*batch), lambda: nothing)
@@ -302,7 +319,7 @@ def _losses(
     """Mean cross-entropy of each batch."""
     tree = unraveller(static, data)(params)
 
-    def loss(images, labels):
+    def loss(images: Array, labels: Array) -> Float[Array, ""]:
         return _cross_entropy(static, tree, images, labels, fixed)[1].mean()
 
     return jax.vmap(loss)(images, labels)
@@ -311,10 +328,10 @@ def _losses(
 def evaluate(
     static: StaticConfig, params: Float[Array, " d"], test: Data, fixed: State = ()
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Accuracy (0 to 1) and mean cross-entropy (nats) on all of `test`, in equal chunks."""
+    """Accuracy (0 to 1) and mean cross-entropy (nats) on the whole of `test`, computed in equal chunks."""
     tree = unraveller(static, test)(params)
 
-    def measure(part):
+    def measure(part: Data) -> tuple[Float[Array, ""], Float[Array, ""]]:
         logits, loss = _cross_entropy(static, tree, part.images, part.labels.astype(jnp.int32), fixed)
         return (logits.argmax(axis=-1) == part.labels).mean(), loss.mean()
 
@@ -323,16 +340,16 @@ def evaluate(
 
 
 def full_gradient(static: StaticConfig, params: Float[Array, " d"], train: Data, fixed: State) -> Float[Array, " d"]:
-    """The gradient of the mean cross-entropy on all of `train`, in equal chunks."""
+    """The gradient of the mean cross-entropy on the whole of `train`, computed in equal chunks."""
 
-    def loss(params, part):
+    def loss(params: Float[Array, " d"], part: Data) -> Float[Array, ""]:
         return _losses(static, params, train, part.images[None], part.labels[None].astype(jnp.int32), fixed)[0]
 
     return jax.lax.map(lambda part: jax.grad(loss)(params, part), _chunks(train)).mean(axis=0)
 
 
 def _chunks(data: Data) -> Data:
-    """Equal parts of at most `TEST_CHUNK` examples, along a new first axis."""
+    """The data in equal parts of at most `TEST_CHUNK` examples, along a new first axis."""
     n = len(data.labels)
     chunk = next(size for size in range(min(n, TEST_CHUNK), 0, -1) if n % size == 0)
     return jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), data)
@@ -345,14 +362,14 @@ def _cross_entropy(static: StaticConfig, tree: Any, images: Array, labels: Array
 
 
 def _initial(static: StaticConfig, data: Data, key: Array) -> tuple[Float[Array, " d"], State]:
-    """(flat parameters, the model's other variables, which nobody trains or sends)"""
+    """(flat parameters, the model's other variables, which are not trained)"""
     variables = dict(static.model.init(key, _one_image(data)))
     params = variables.pop("params")
     return ravel_pytree(params)[0], variables or ()
 
 
 def unraveller(static: StaticConfig, data: Data) -> Callable[[Float[Array, " d"]], Any]:
-    """Flat parameters -> the model's tree of them."""
+    """The function that turns flat parameters (d,) into the model's pytree."""
     shapes = jax.eval_shape(static.model.init, jax.random.key(0), _one_image(data))["params"]
     return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))[1]
 
@@ -380,7 +397,7 @@ def _context(static: StaticConfig, dynamic: DynamicConfig, stream: Stream, state
 
 
 def _steps(static: StaticConfig, state: TrainState) -> int:
-    """In an epoch; a last short batch is not used."""
+    """Number of steps in an epoch; examples that do not fill a batch are not used."""
     return state.shards.shape[1] // static.batch if static.steps is None else static.steps
 
 
@@ -392,15 +409,17 @@ def _shards(static: StaticConfig, dynamic: DynamicConfig, train: Data) -> Int[Ar
 
 
 def _batches(static: StaticConfig, dynamic: DynamicConfig, state: TrainState) -> Int[Array, "steps m b"]:
-    """Every worker's shard in a new order, cut into batches."""
+    """Every worker's shard in a new random order, cut into the batches of one epoch."""
     m, steps = len(state.shards), _steps(static, state)
     keys = jax.random.split(jax.random.fold_in(_key(dynamic, Stream.BATCHES), state.step), m)
     order = jax.vmap(jax.random.permutation)(keys, state.shards)
     return order[:, : steps * static.batch].reshape(m, steps, static.batch).transpose(1, 0, 2)
 
 
-def _momentum(static: StaticConfig, dynamic: DynamicConfig, momentum, grads):
-    """(the workers' momentum, what they send of honest work)"""
+def _momentum(
+    static: StaticConfig, dynamic: DynamicConfig, momentum: Any, grads: Float[Array, "m d"]
+) -> tuple[Any, Float[Array, "m d"]]:
+    """(next momentum of the workers, honest updates: what each worker sends if it is honest)"""
     match static.momentum:
         case "ema":
             momentum = dynamic.beta * momentum + (1 - dynamic.beta) * grads

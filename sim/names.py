@@ -1,4 +1,4 @@
-"""From names to members: "krum", or "nnm+krum" for a rule with preaggregators before it, and the options of either."""
+"""Lookup of rules and attacks by name: "krum", or "nnm+krum" for a rule with a preaggregator before it."""
 
 import functools
 import inspect
@@ -47,17 +47,22 @@ ALIASES = {
     "minmax": "min_max",
     "minsum": "min_sum",
 }
-"""Other usual names of members, in papers and peers; the definition is the member's default, whoever uses the name."""
+"""Other names of members in papers and libraries. An alias always selects the member's default definition, also where
+the library that uses the name has another one."""
 
 
 def chain(*parts: Any) -> Any:
-    """A rule with preaggregators before it, or an attack with modifiers, from the outermost to the rule itself.
+    """Put preaggregators before a rule, or modifiers before an attack.
 
     >>> chain(PREAGGREGATORS["nnm"].factory(), AGGREGATORS["krum"].factory()).init(7, 3)  # a rule without a memory
     ()
 
     Args:
-        parts: any number of `PreAggregator` and one `Aggregator`, or of `Modifier` and one `Attack`.
+        parts: any number of `PreAggregator` and then one `Aggregator`; or any number of `Modifier` and then one
+            `Attack`. The first is applied to the gradients first.
+
+    Returns:
+        The `Aggregator` or the `Attack`.
     """
     *wrappers, inner = parts
     for wrap in reversed(wrappers):
@@ -66,58 +71,66 @@ def chain(*parts: Any) -> Any:
 
 
 def canonical(name: str) -> str:
-    """The name with each part that is one of `ALIASES` replaced: "nnm+multi_krum" for "nnm+mkrum".
+    """Replace each part that is one of `ALIASES`: "nnm+mkrum" becomes "nnm+multi_krum".
 
-    What is registered by such a name goes by it.
+    A user's own member that is registered under an alias goes first.
     """
     registered = {*AGGREGATORS, *ATTACKS, *PREAGGREGATORS, *MODIFIERS}
     return "+".join(part if part in registered else ALIASES.get(part, part) for part in name.split("+"))
 
 
 def rule_spec(name: str) -> Spec:
-    """The aggregation rule of that name; "nnm+krum" is `chain(nnm(), krum())`, and takes the options of both.
+    """The spec of a rule. "nnm+krum" stands for `chain(nnm(), krum())` and takes the options of both.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: a name is unknown.
     """
     return _spec("rule", name, AGGREGATORS, "preaggregator", PREAGGREGATORS)
 
 
 def attack_spec(name: str) -> Spec:
-    """The attack of that name; "burst+alie" is `chain(burst(), alie())`, and takes the options of both.
+    """The spec of an attack. "burst+alie" stands for `chain(burst(), alie())` and takes the options of both.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: a name is unknown.
     """
     return _spec("attack", name, ATTACKS, "modifier", MODIFIERS)
 
 
 def _spec(kind: str, name: str, zoo: Mapping[str, Spec], outer_kind: str, outer: Mapping[str, Spec]) -> Spec:
     if not isinstance(name, str):
-        raise ValueError(f"{kind}={name!r} is not a name")
+        raise ValueError(f"{kind}={name!r} is not a name; expected text such as {next(iter(zoo))!r}")
     *before, last = canonical(name).split("+")
     inner = known(kind, last, zoo)
     return _composed([known(outer_kind, each, outer) for each in before], inner) if before else inner
 
 
 def _composed(wrappers: list[Spec], inner: Spec) -> Spec:
-    """One entry for several; options are found by name, which the registries keep apart; variants are the last's."""
+    """The spec of a chain.
+
+    Options go to their part by name: no two members that can be chained have an option of the same name. The variants
+    are those of the last part.
+    """
     parts = [*wrappers, inner]
 
-    def max_f(m, **options):
-        bounds = []
+    def max_f(m: int, **options: Any) -> int:
+        bounds = []  # each part has its own bound for the number of rows that it gets
         for part in parts:
             bounds.append(_with_named(part.max_f, m, options))
             m = _with_named(part.rows, m, options)
         return min(bounds)
 
+    needs = frozenset({"stateful", "stochastic", "server", "clips", "data", "rule", "non_finite"})
+    kept_by_all = frozenset.intersection(*(part.traits for part in parts)) - needs
+    needed_by_one = frozenset.union(*(part.traits & needs for part in parts))
     factory = _chained(*(part.factory for part in parts))
     source = "; ".join(part.source for part in parts)
-    return Spec(factory, source, max_f, _shared_traits(parts), variants=inner.variants)
+    return Spec(factory, source, max_f, kept_by_all | needed_by_one, variants=inner.variants)
 
 
-@functools.cache  # so that equal names give equal programs
+@functools.cache  # the same name gives the same factory, so that its programs are compiled once
 def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
+    """The factory of a chain: it takes the options of all parts, and its docstring joins their summaries."""
     own = [inspect.signature(factory).parameters for factory in factories]
 
     def factory(**options: Any) -> Any:
@@ -129,33 +142,27 @@ def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
     return factory
 
 
-def _shared_traits(parts: list[Spec]) -> frozenset[str]:
-    """Promises that all parts keep; draws, memory and other needs of any of them."""
-    needs = frozenset({"stateful", "stochastic", "server", "clips", "data", "rule", "non_finite"})
-    kept = frozenset.intersection(*(part.traits for part in parts)) - needs
-    return kept | frozenset.union(*(part.traits & needs for part in parts))
-
-
 def own(*names: str) -> dict[str, str]:
-    """The members from outside among the parts of these names, with the digests of their sources."""
+    """{name: SHA-256 of its source code} of the users' own members among the parts of these names."""
     parts = {part for name in names for part in name.split("+")} - BUILT_IN
     zoo = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
     return {part: zoo[part].digest for part in sorted(parts)}
 
 
 def revisions(*names: str) -> dict[str, int]:
-    """Of the parts of these names, those that have given other numbers before."""
+    """{name: revision} of the parts of these names that gave other numbers in an earlier version."""
     zoo = {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS, **MODIFIERS}
     parts = sorted({part for name in names for part in name.split("+")})
     return {part: zoo[part].revision for part in parts if zoo[part].revision > 1}
 
 
 def max_f(spec: Spec, m: int, options: Args) -> int:
-    """The largest f that the rule is guaranteed to withstand with these options."""
+    """The largest f for which the rule's guarantee holds with these options."""
     return _with_named(spec.max_f, m, options)
 
 
 def _with_named(f: Callable[..., int], m: int, options: Args) -> int:
+    """f(m) with those of the options that f takes."""
     parameters = inspect.signature(f).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return f(m, **options)
@@ -163,10 +170,10 @@ def _with_named(f: Callable[..., int], m: int, options: Args) -> int:
 
 
 def known(kind: str, name: str, zoo: Mapping[str, Spec]) -> Spec:
-    """The entry called `name`.
+    """The spec of that name in a registry.
 
     Raises:
-        ValueError: if there is none, with the nearest names.
+        ValueError: there is none. The message suggests the nearest names.
     """
     if not isinstance(name, str) or name not in zoo:
         raise ValueError(unknown(kind, str(name), zoo))

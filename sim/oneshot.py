@@ -1,4 +1,4 @@
-"""A rule or an attack outside of training: in one round, or in several one after another."""
+"""Rules and attacks without training: on one matrix, or on several matrices in order."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +10,13 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 
 class Undeclared(Exception):
-    """A rule reads f, and nobody has said how many workers are declared Byzantine."""
+    """Raised when a rule reads f and the caller has not given it."""
 
 
 class _WithoutF(Context):
-    """What a rule sees where f was not given."""
+    """A context without f: reading f raises `Undeclared`."""
 
-    def __getattribute__(self, name):
+    def __getattribute__(self, name: str) -> Any:
         if name == "f":
             raise Undeclared
         return super().__getattribute__(name)
@@ -25,10 +25,14 @@ class _WithoutF(Context):
 def make_context(
     key: Key[Array, ""], f: Int[Array, ""] | int | None, d: int, dtype: Any = jnp.float32, **known: Any
 ) -> Context:
-    """The first round, with parameters and a previous aggregate of zero; `known` are fields that differ.
+    """The context of a first step whose parameters and previous aggregate are zero.
 
     Args:
-        f: None: whoever reads it raises `Undeclared`.
+        key: random key of the step.
+        f: number of declared Byzantine workers; None: reading it raises `Undeclared`.
+        d: number of coordinates.
+        dtype: dtype of the rows.
+        known: fields of `Context` with other values.
     """
     zero = jnp.zeros(d, dtype)
     fields: dict[str, Any] = {"step": jnp.int32(0), "params": zero, "previous": zero} | known
@@ -37,31 +41,40 @@ def make_context(
 
 
 def summed(n: int) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
-    """A server's loss for rules that ask for one: the sum of all parameters, next to no work."""
+    """A cheap `Context.server_loss` for checks and timings: the sum of all parameters."""
     del n
     return lambda params: params.sum()
 
 
 def aggregate(rule: Aggregator, rows: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Info]:
-    """What a rule that has seen nothing before makes of these rows."""
+    """(aggregate, info) of a rule in its initial state."""
     out, _, info = rule.apply(rows, _begun(rule, rows, None), ctx)
     return out, info
 
 
 def against(rule: Aggregator, ctx: Context, state: State = None) -> Context:
-    """The round as an attack sees it that may try the rule in use, in this state; None: its first."""
+    """The context of an attack against `rule` in this state (None: the initial state): it has `aggregate`."""
     return ctx._replace(aggregate=lambda rows: rule.apply(rows, _begun(rule, rows, state), ctx)[0])
 
 
 def forged_rows(
     attack: Attack, updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context, state: State = None
 ) -> tuple[Float[Array, "m d"], State]:
-    """(all rows, with those of Byzantine workers forged; the attack's next state). In this state; None: its first."""
+    """(rows, the attack's next state): Byzantine workers' rows are forged, those of honest workers stay.
+
+    Args:
+        attack: the attack.
+        updates: what each worker would send if it were honest.
+        byz: True for Byzantine workers.
+        ctx: the context.
+        state: the attack's state; None: its initial state.
+    """
     forged, state = attack.grads(updates, byz, _begun(attack, updates, state), ctx)
     return jnp.where(byz[:, None], forged, updates), state
 
 
 def _begun(member: Aggregator | Attack, rows: Float[Array, "m d"], state: State) -> State:
+    """The state, or the initial state if it is None."""
     return begin(member, *rows.shape, rows.dtype) if state is None else state
 
 
@@ -75,14 +88,14 @@ def aggregates(
     lr: Traced = 1.0,
     **known: Any,
 ) -> Float[Array, "n d"]:
-    """What a rule makes of rounds in order, each at its own parameters; round t draws from fold_in(key, t)."""
+    """The aggregates of several matrices in order, each at its own parameters. Matrix t has the key fold_in(key, t)."""
     m, d = rounds.shape[1:]
 
-    def one(carry, now):
+    def one(carry: tuple[State, Array, Array], now: tuple[Array, Array]) -> tuple[tuple[State, Array, Array], Array]:
         state, previous, step = carry
         grads, params = now
-        own = jax.random.fold_in(key, step)
-        ctx = make_context(own, f, d, rounds.dtype, step=step, lr=lr, params=params, previous=previous, **known)
+        step_key = jax.random.fold_in(key, step)
+        ctx = make_context(step_key, f, d, rounds.dtype, step=step, lr=lr, params=params, previous=previous, **known)
         out, state, _ = rule.apply(grads, state, ctx)
         return (state, out, step + 1), out
 
@@ -101,11 +114,11 @@ def forgeries(
     previous: Float[Array, " d"],
     **known: Any,
 ) -> Float[Array, "n n_byz d"]:
-    """What the first `n_byz` workers send in rounds in order, while the rule in use goes on with what it is sent."""
+    """The rows that the first `n_byz` workers send in several steps in order, against a rule that sees all rows."""
     m, d = rounds.shape[1:]
     byz = jnp.arange(m) < n_byz
 
-    def one(carry, updates):
+    def one(carry: tuple[State, State, Array, Array], updates: Float[Array, "m d"]) -> Any:
         state, rule_state, last, step = carry
         ctx = make_context(jax.random.fold_in(key, step), f, d, rounds.dtype, step=step, previous=last)
         forged, state = forged_rows(attack, updates, byz, against(rule, ctx, rule_state)._replace(**known), state)

@@ -1,4 +1,4 @@
-"""Options of a factory: what each may be, what a named variant stands for, and the plain values that a run holds."""
+"""The options of a factory: checks by annotation, named variants, and conversion to plain values."""
 
 import functools
 import inspect
@@ -19,11 +19,12 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Within(NamedTuple):
-    """A condition on a number, for `Annotated`: factories under `checked` refuse values outside."""
+    """A condition on a number, for `Annotated`. Factories under `checked` refuse values that do not meet it."""
 
     words: str
-    """as in: above 0"""
+    """the condition as text, such as "above 0" """
     holds: Callable[[Any], bool]
+    """whether a number meets it"""
 
 
 Count = Annotated[int, Within("of at least 1", lambda x: x >= 1)]
@@ -34,69 +35,76 @@ Fraction = Annotated[Traced, Within("above 0 and at most 1", lambda x: 0 < x <= 
 
 
 class Choice(NamedTuple):
-    """One of the kinds of values that an option takes."""
+    """One kind of values that an option takes."""
 
     words: str
+    """the kind as text, such as "a whole number" """
     holds: Callable[[Any], bool]
+    """whether a value is of this kind"""
 
 
 def checked(factory: FunctionType) -> Callable[..., Any]:
-    """A factory that refuses what its annotations do not allow: other types, values outside a `Literal` or a `Within`.
+    """Decorator of a factory: values that the annotations do not allow raise an error.
 
-    It also takes the name of a variant, krum(variant="byzfl"): one of those in the `SPEC` of its module.
+    It checks int, float, bool and None, `Literal`, and the condition of a `Within`. The decorated factory also takes
+    variant=NAME, as in krum(variant="byzfl"): the name of a variant in the `SPEC` of the factory's module.
 
     Raises:
-        ValueError: with the option, what was given and what is known.
+        ValueError: (when the factory is called) a value is not allowed, or the variant is unknown.
     """
     hints = {
         option: tuple(_choices(hint)) for option, hint in typing.get_type_hints(factory, include_extras=True).items()
     }
 
     @functools.wraps(factory)
-    def checking(**options):
-        spec = factory.__globals__.get("SPEC")  # made after the factory, so read when it is called
+    def checking(**options: Any) -> Any:
+        spec = factory.__globals__.get("SPEC")  # defined below the factory, so looked up when the factory is called
         variants = spec.variants if isinstance(spec, Spec) and spec.factory is checking else ()
-        options = resolved(factory.__name__, factory, variants, options)
-        for option, given in options.items():
+        chosen = resolved(factory.__name__, factory, variants, options)
+        for option, given in chosen.items():
             choices = hints.get(option, ())
             if choices and not any(choice.holds(given) for choice in choices):
                 words = ", ".join(choice.words for choice in choices)
                 raise ValueError(
                     f"{factory.__name__}: {option}={given!r} is not {'one of ' * (len(choices) > 1)}{words}"
                 )
-        return factory(**options)
+        return factory(**chosen)
 
     return checking
 
 
 def allowed(factory: Callable[..., Any]) -> dict[str, str]:
-    """Each option of a factory, and what it takes in words; no words for types that are not checked."""
+    """{option: the values that it takes, as text}; the text is empty for types that are not checked."""
     options = inspect.signature(factory).parameters.values()
     return {each.name: " or ".join(choice.words for choice in _choices(each.annotation)) for each in options}
 
 
 def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant], given: Args) -> Args:
-    """The options with variant=NAME replaced by those that it stands for; what is given beside it goes first.
+    """The options with variant=NAME replaced by the options of that variant; options given beside it override them.
 
-    A factory may have an option `variant`, which chooses between the variants of its `SPEC`; without such variants it
-    is an option like any other.
+    If the factory has an option `variant`, that option chooses between the variants and stays; if it has one and there
+    are no variants, `variant` is an option like any other.
 
     Args:
-        name: the member's; of "nnm+krum" the last part is the one whose variant is meant.
+        name: name of the member; in "nnm+krum" the variant is one of the last part.
+        factory: the member's factory.
+        variants: the member's variants.
+        given: the options.
+
     Raises:
-        ValueError: for a name that is none of the variants, with the nearest ones and what each is; for an option that
-            has another name now.
+        ValueError: there is no such variant, and the message lists the variants with their formulas; or an option has
+            another name now, and the message has the new name.
     """
     own = inspect.signature(factory).parameters
     for option in given:
         new, value = renamed(name, option, given[option])
         if option != new and option not in own:
-            raise ValueError(f"the option {option} of {name} is called {new} now: {new}={value!r}")
+            raise ValueError(f"{name}: the option {option!r} is called {new!r} now: {new}={value!r}")
     if "variant" not in given or ("variant" in own and not variants):
         return given
     name, asked, known = name.rpartition("+")[2], given["variant"], {each.name: each for each in variants}
     if not known:
-        raise ValueError(f"{name} has no variants, got variant={asked!r}")
+        raise ValueError(f"{name} has no variants; got variant={asked!r}")
     if not isinstance(asked, str) or asked not in known:
         each = "; ".join(f"{variant.name}: {variant.formula}" for variant in variants)
         raise ValueError(f"unknown variant of {name} {asked!r}.{hint(asked, known)} Known: {each}.")
@@ -104,13 +112,18 @@ def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant]
 
 
 def options(name: str, spec: Spec, given: Args, *, traced: bool = False) -> dict[str, Any]:
-    """The factory's options with `given` laid over the defaults, all plain; an int given for a float becomes one.
+    """All options of a member: `given`, and the defaults of the others, as plain Python values.
+
+    An int that is given for a real number becomes a float.
 
     Args:
-        given: options, or variant=NAME for those of one of the entry's variants, or both.
-        traced: let values that are being traced by JAX pass, for options that are annotated as `Traced`.
+        name: name of the member, for error messages.
+        spec: the member.
+        given: options, variant=NAME, or both.
+        traced: whether options that are annotated as `Traced` may be values that JAX is tracing.
+
     Raises:
-        ValueError: for an option or a variant that the factory does not have, or a value that it refuses.
+        ValueError: an option or the variant is unknown, or a value is not allowed.
     """
     if not isinstance(given, Mapping):
         raise ValueError(f"options of {name} are {given!r}; expected a mapping such as {{'option': value}}")
@@ -120,68 +133,65 @@ def options(name: str, spec: Spec, given: Args, *, traced: bool = False) -> dict
     for key in given:
         if key not in defaults:
             raise ValueError(
-                unknown(f"option of {name}", str(key), defaults) if defaults else f"{name} has no options, got {key!r}"
+                unknown(f"option of {name}", str(key), defaults) if defaults else f"{name} has no options; got {key!r}"
             )
     merged = {key: _plain(value, parameters[key]) for key, value in {**defaults, **given}.items()}
     for key, value in merged.items():
         if isinstance(value, np.ndarray | jax.Array):
             _check_array(f"{name}: {key}", value, traced and _is_real(parameters[key]))
-        if isinstance(value, float | int) and not abs(value) <= (
-            FLOAT32_MAX if isinstance(value, float) else 2**31 - 1
-        ):
+        largest = FLOAT32_MAX if isinstance(value, float) else 2**31 - 1
+        if isinstance(value, float | int) and not abs(value) <= largest:
             shown = value if isinstance(value, float) else f"(a whole number of {value.bit_length()} bits)"
             raise ValueError(f"{name}: {key}={shown} is not a finite number of 32 bits")
-    needs = [key for key in parameters if key not in defaults]
+    required = dict.fromkeys(set(parameters) - set(defaults), 2)  # n_classes of models
     try:
-        spec.factory(
-            **merged, **dict.fromkeys(needs, 2)
-        )  # a factory checks its own options; models also need n_classes
+        spec.factory(**merged, **required)  # the factory checks its options
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from error
     return merged
 
 
 def varying(factory: Callable[..., Any], given: Args) -> dict[str, Any]:
-    """Those of the options that may vary inside one compiled program: numbers, where the factory says `Traced`.
+    """The options that may vary between the runs of one compiled program: real numbers annotated as `Traced`.
 
-    Where a factory says nothing, without annotations or with ones that are not evaluated, numbers with a point vary.
+    If an option has no annotation, or one that is not evaluated (text), its floating-point numbers count as traced.
     """
     parameters = inspect.signature(factory).parameters
-    numbers = {key: value for key, value in given.items() if isinstance(value, float | jax.Array)}
-    return {key: value for key, value in numbers.items() if _is_real(parameters[key]) or _says_nothing(parameters[key])}
+
+    def may_vary(key: str) -> bool:
+        annotation = parameters[key].annotation
+        return _is_real(parameters[key]) or annotation is inspect.Parameter.empty or isinstance(annotation, str)
+
+    return {key: value for key, value in given.items() if isinstance(value, float | jax.Array) and may_vary(key)}
 
 
 def plain(value: Any) -> Any:
-    """A Python number for one of NumPy's and for an array of no dimension; all else, what is traced too, as it is."""
-    array = isinstance(value, np.generic | np.ndarray | jax.Array) or hasattr(value, "detach")  # of torch
+    """A Python number for a NumPy number or an array without dimensions; other values, also traced ones, unchanged."""
+    array = isinstance(value, np.generic | np.ndarray | jax.Array) or hasattr(value, "detach")  # a tensor of torch
     return value.item() if array and np.ndim(value) == 0 and not isinstance(value, Tracer) else value
 
 
 def _plain(value: Any, parameter: inspect.Parameter) -> Any:
-    """`plain`, and a float where the parameter is a real number."""
+    """`plain`, and a float if the parameter is a real number."""
     value = plain(value)
     return float(value) if _is_real(parameter) and type(value) is int and abs(value) <= FLOAT32_MAX else value
 
 
 def _is_real(parameter: inspect.Parameter) -> bool:
-    """By its default, or where that is none by its type."""
+    """Whether the parameter is a real number: by its default, else by its annotation."""
     return isinstance(parameter.default, float) or float in _members(parameter.annotation)
 
 
-def _says_nothing(parameter: inspect.Parameter) -> bool:
-    return parameter.annotation is parameter.empty or isinstance(parameter.annotation, str)
-
-
 def _check_array(what: str, value: Any, traced: bool) -> None:
-    """All that may be an array is one number that JAX is tracing."""
+    """Refuse arrays, except single numbers that JAX is tracing where `traced` allows them."""
     if np.ndim(value):
         raise ValueError(f"{what} is an array of shape {np.shape(value)}; expected one number")
     if not traced:
-        raise ValueError(f"{what} is traced by JAX here, but has to be known before the program is made: give a number")
+        raise ValueError(f"{what} is traced by JAX, but shapes the compiled program: pass a plain number")
 
 
 def _members(union: Any) -> Iterator[Any]:
-    """What a union is of; conditions do not count."""
+    """The members of a union of types, also inside `Annotated`."""
     for part in typing.get_args(union):
         yield part
         if typing.get_origin(part) in (Annotated, Union, UnionType):
@@ -189,7 +199,7 @@ def _members(union: Any) -> Iterator[Any]:
 
 
 def _choices(hint: Any, within: Within | None = None) -> Iterator[Choice]:
-    """What a hint allows, with unions taken apart; nothing for types that are not checked."""
+    """The choices that an annotation allows; none for types that are not checked. `within` is the condition so far."""
     if typing.get_origin(hint) is Annotated:
         inner, within = typing.get_args(hint)
         yield from _choices(inner, within)
@@ -203,17 +213,19 @@ def _choices(hint: Any, within: Within | None = None) -> Iterator[Choice]:
 
 
 def _narrowed(choice: Choice, within: Within) -> Choice:
-    """What is traced has no value yet, and passes."""
+    """The choice with a condition. A traced value has no number yet, so it always meets the condition."""
     words = f"{choice.words} {within.words}"
     return Choice(words, lambda x: choice.holds(x) and (isinstance(x, jax.Array) or within.holds(x)))
 
 
 def _same(known: Any, given: Any) -> bool:
+    """Whether a given value is this value of a `Literal`; True is not 1."""
     alike = isinstance(given, str | int | np.integer) and isinstance(given, bool) == isinstance(known, bool)
     return alike and given == known
 
 
 def _is_number(given: Any) -> bool:
+    """Whether a value is one real number, of Python, NumPy or JAX."""
     number = isinstance(given, jax.Array | float | int | np.number | np.ndarray) and not isinstance(given, bool)
     return number and np.ndim(given) == 0
 

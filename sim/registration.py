@@ -1,4 +1,4 @@
-"""Rules and attacks from outside join the registries."""
+"""Registration of a user's own rules and attacks."""
 
 import inspect
 
@@ -10,11 +10,11 @@ from byzsim.options import options
 from byzsim.preaggregators import PREAGGREGATORS
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS, Aggregator, Attack, Spec
 
-M, D = 8, 5  # of the trial
+M, D = 8, 5  # workers and coordinates of the check
 
 
 def register(name: str, spec: Spec) -> None:
-    """Add a rule or an attack of one's own; what its factory makes says which of both it is.
+    """Add your own rule or attack under a name, by which `byzsim.aggregate`, `byzsim.simulate` and the others find it.
 
     >>> import jax.numpy as jnp
     >>> from byzsim import aggregate, types
@@ -28,32 +28,34 @@ def register(name: str, spec: Spec) -> None:
     [1. 1.]
 
     Args:
-        name: what it is called from then on; one that was registered before is replaced.
-        entry: as at the end of every file in `sim/aggregators` and `sim/attacks`.
+        name: letters, digits and _. A member that you registered before under this name is replaced.
+        spec: as at the end of the files in `sim/aggregators` and `sim/attacks`. The factory's result, an `Aggregator`
+            or an `Attack`, decides which of both it is.
+
     Raises:
-        ValueError: a name that is taken or has signs other than letters, digits and _; no `Spec`; a factory that fails
-            or makes something else; shapes that do not fit, found in one traced step of 8 workers and 5 coordinates.
+        ValueError: the name belongs to byzsim or has other characters; `spec` is no `Spec`; the factory fails or
+            returns something else; one traced step with 8 workers and 5 coordinates has results of wrong shapes.
     """
     if not (isinstance(name, str) and name.isidentifier()):
-        raise ValueError(f"{name!r} is no name for a rule or an attack: letters, digits and _ make one")
+        raise ValueError(f"{name!r} is no name for a rule or an attack; expected letters, digits and _")
     if name in BUILT_IN:
-        raise ValueError(f"there is a {name!r} in byzsim already; choose another name")
+        raise ValueError(f"{name!r} is a name of byzsim's own; choose another one")
     if not isinstance(spec, Spec):
         raise ValueError(f"SPEC of {name} is {spec!r}; expected byzsim.Spec(factory, source='...')")
     try:
-        zoo = _tried(spec)
-    except Exception as error:  # it is the user's code
+        zoo = _checked_registry(spec)
+    except Exception as error:  # the user's code may raise anything
         raise ValueError(f"{name} cannot be used: {check_shapes.words(error)}") from error
     for other in (AGGREGATORS, ATTACKS):
         other.pop(name, None)
     zoo[name] = spec
 
 
-def _tried(spec: Spec) -> dict[str, Spec]:
-    """The registry where it belongs, after one step by shapes alone."""
+def _checked_registry(spec: Spec) -> dict[str, Spec]:
+    """Check the spec with one traced step, and return the registry to which it belongs."""
     _check_options(spec)
     if not isinstance(spec.source, str):
-        raise ValueError(f"its source is {spec.source!r}; expected text")
+        raise ValueError(f"its source is {spec.source!r}; expected text, such as 'this notebook'")
     made = spec.factory()
     zoo, traits = (AGGREGATORS, RULE_TRAITS) if isinstance(made, Aggregator) else (ATTACKS, ATTACK_TRAITS)
     if strange := set(spec.traits) - set(traits):
@@ -66,19 +68,19 @@ def _tried(spec: Spec) -> dict[str, Spec]:
     elif isinstance(made, Attack):
         check_shapes.attack(made, M, D)
     else:
-        raise ValueError(f"its factory makes {type(made).__name__}; expected byzsim.Aggregator or byzsim.Attack")
+        raise ValueError(f"its factory returns {type(made).__name__}; expected a byzsim.Aggregator or a byzsim.Attack")
     return zoo
 
 
 def _check_options(spec: Spec) -> None:
-    """All have defaults and names of their own, and variants are made of them."""
+    """Check that options have defaults and names that no preaggregator uses, and that variants use known options."""
     taken = {option: pre for pre, e in PREAGGREGATORS.items() for option in inspect.signature(e.factory).parameters}
     own = inspect.signature(spec.factory).parameters
     for option, parameter in own.items():
         if parameter.default is parameter.empty:
-            raise ValueError(f"its option {option!r} has no default")
+            raise ValueError(f"its option {option!r} has no default; expected one for each option")
         if option in taken:
-            raise ValueError(f"its option {option!r} is one of {taken[option]!r} too; call it something else")
+            raise ValueError(f"its option {option!r} is also an option of {taken[option]!r}; rename it")
     if "variant" in own and any(variant.options.get("variant") != variant.name for variant in spec.variants):
         raise ValueError("its option 'variant' has to choose between its variants by their names")
     for variant in spec.variants:

@@ -1,4 +1,4 @@
-"""A run: one training run with every hyperparameter spelled out. A run is a pure function of its run and data."""
+"""The configuration of one training run. A run is a pure function of its configuration and the data."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Literal, get_args
 
 import jax
@@ -19,7 +19,7 @@ from byzsim.options import FLOAT32_MAX, Args, options, plain
 
 Momentum = Literal["none", "ema", "classic"]
 Partition = Literal["iid", "dirichlet"]
-UPPER_LIMITS = {"m": 10**6, "epochs": 10**6, "seed": 2**32 - 1}  # more could not be held, ended or told apart
+UPPER_LIMITS = {"m": 10**6, "epochs": 10**6, "seed": 2**32 - 1}  # memory, time, and the bits of a seed
 FLOAT32_TINY = float(np.finfo(np.float32).tiny)
 INT_FIELDS = ("m", "n_byz", "f", "batch", "epochs", "seed", "steps")
 FLOAT_FIELDS = ("lr", "momentum_beta", "dirichlet_alpha")
@@ -37,62 +37,70 @@ def later(default: bool | int | float | str | None) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run. Options that are left out of `*_args` are filled in with the factory's defaults, and numbers are plain
-    ones, so that equal runs are equal runs, however they were written.
+    """The configuration of one run, with every hyperparameter spelled out.
+
+    Options that are left out of `rule_args`, `attack_args` and `model_args` get the factory's defaults, and numbers
+    become plain Python numbers. So two ways of writing the same run give equal configurations.
 
     Raises:
-        ValueError: on construction, for anything that cannot be run, with what was given and what would do.
+        ValueError: on construction, if a value cannot be used. The message has the value and what was expected.
     """
 
     rule: str = "mean"
-    """aggregation rule: a name in `byzsim.AGGREGATORS`, behind preaggregators if wanted, as in nnm+krum"""
+    """aggregation rule: a name in `byzsim.AGGREGATORS`, with preaggregators before it if wanted, as in nnm+krum"""
     rule_args: Args = dataclasses.field(default_factory=dict)
-    """its options; variant=NAME becomes the options that the rule's variant stands for"""
+    """options of the rule; variant=NAME is replaced by the options of that variant"""
     attack: str = "none"
-    """a name in `byzsim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
+    """a name in `byzsim.ATTACKS`, with modifiers before it if wanted, as in burst+alie"""
     attack_args: Args = dataclasses.field(default_factory=dict)
+    """options of the attack, as `rule_args`"""
     m: int = 20
-    """workers"""
+    """number of workers"""
     n_byz: int = 0
-    """workers that really attack"""
+    """number of workers that really attack"""
     f: int | None = None
-    """Byzantine workers that the defender declares; None: n_byz"""
+    """number of Byzantine workers that the defender declares; None: n_byz"""
     byzantine: tuple[int, ...] | None = None
-    """which workers attack, by index; None: the first n_byz"""
+    """indices of the workers that attack; None: the first n_byz"""
     model: str = "lenet"
     """a name in `byzsim.MODELS`"""
     model_args: Args = dataclasses.field(default_factory=dict)
+    """options of the model"""
     batch: int = 8
-    """samples in a worker's batch"""
+    """number of samples in a worker's batch"""
     epochs: int = 1
-    """passes over the shards; the test set is measured after each"""
+    """number of passes over the shards; the test set is measured after each"""
     steps: int | None = None
-    """steps in an epoch; None: as many whole batches as a shard holds"""
+    """number of steps in an epoch; None: as many whole batches as a shard has"""
     optimizer: str = "sgd"
-    """the server's, a name in `optax` whose first argument is the learning rate"""
+    """the server's optimizer: a name in `optax` whose factory takes a learning rate"""
     optimizer_args: Args = dataclasses.field(default_factory=dict)
+    """options of the optimizer, without the learning rate"""
     lr: float = 0.03
     """learning rate"""
     momentum: Momentum = "none"
-    """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
+    """momentum of the workers: "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
+    """beta of the workers' momentum"""
     partition: Partition = "iid"
-    """equal disjoint shards: uniform, or with Dirichlet label skew"""
+    """how the training set is split into equal disjoint shards: at random, or with Dirichlet label skew"""
     dirichlet_alpha: float = 1.0
-    """the skew: small is extreme, large is close to i.i.d."""
+    """the label skew: small values are extreme, large values are close to i.i.d."""
     seed: int = 0
+    """seed of all random numbers of the run"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (*INT_FIELDS, *FLOAT_FIELDS):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        _check_whole(self)
+        _check_types(self)
         _check_counts(self)
         self._fill()
         _check_byzantine(self)
         _check_ranges(self)
         self._normalise()
 
-    def _fill(self):
+    def _fill(self) -> None:
+        """Replace aliases and variants, and fill in all defaults."""
         for field in ("rule", "attack"):
             given = getattr(self, field)
             object.__setattr__(self, field, names.canonical(given) if isinstance(given, str) else given)
@@ -104,14 +112,16 @@ class RunConfig:
         chosen = range(self.n_byz) if self.byzantine is None else self.byzantine
         object.__setattr__(self, "byzantine", tuple(chosen))
 
-    def _normalise(self):
+    def _normalise(self) -> None:
+        """Convert numbers to plain int and float, and sort `byzantine`."""
         for kind, fields in ((int, INT_FIELDS), (float, FLOAT_FIELDS)):
             for name in fields:
                 value = getattr(self, name)
                 object.__setattr__(self, name, None if value is None else kind(value))
         object.__setattr__(self, "byzantine", tuple(sorted(map(int, self.byzantine or ()))))
 
-    def _specs(self):
+    def _specs(self) -> Iterator[tuple[str, names.Spec]]:
+        """(field, its member in the registries)"""
         yield "rule", names.rule_spec(self.rule)
         yield "attack", names.attack_spec(self.attack)
         yield "model", names.known("model", self.model, MODELS)
@@ -126,17 +136,21 @@ class RunConfig:
 
     @property
     def max_f(self) -> int:
-        """The largest number of Byzantine workers that the rule is guaranteed to withstand."""
+        """The largest number of Byzantine workers for which the rule's guarantee holds."""
         return names.max_f(names.rule_spec(self.rule), self.m, self.rule_args)
 
     @property
     def beyond_bound(self) -> bool:
-        """More Byzantine workers, real or declared, than the rule's guarantee covers."""
+        """Whether there are more Byzantine workers, real or declared, than the rule's guarantee covers."""
         return max(self.n_byz, self.f or 0) > self.max_f
 
     def as_dict(self) -> dict[str, Any]:
-        """All that decides the run, as plain JSON values; `sources` only if a member is not one of ours, `revisions`
-        only of what gave other numbers before with the same options, a `later` field only if it is not its default."""
+        """Everything that determines the result of the run, as plain JSON values.
+
+        `sources` is there only if a rule or an attack is a user's own, and has the SHA-256 of its source code.
+        `revisions` is there only for members that gave other numbers in an earlier version with the same options.
+        A `later` field is there only if it is not its default.
+        """
         own = names.own(self.rule, self.attack)
         left_out = [field.name for field in later_fields(type(self)) if getattr(self, field.name) == field.default]
         known = {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
@@ -155,12 +169,14 @@ class RunConfig:
         shard = n_train // self.m
         if shard < self.batch:
             raise ValueError(
-                f"batch={self.batch} is larger than a worker's shard: {n_train} training images over m={self.m} "
+                f"batch={self.batch} is larger than a worker's shard: {n_train} training images split over m={self.m} "
                 f"workers are {shard} each. Use a batch of at most {shard}, or fewer workers."
             )
         whole = shard // self.batch
         if self.steps is not None and self.steps > whole:
-            raise ValueError(f"steps={self.steps} is more than the {whole} whole batches that a shard holds")
+            raise ValueError(
+                f"steps={self.steps} is more than the {whole} whole batches in a shard; expected at most {whole}"
+            )
         return whole if self.steps is None else self.steps
 
 
@@ -169,7 +185,7 @@ def later_fields(kind: type[RunConfig]) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(kind) if field.metadata.get("later")]
 
 
-def _check_whole(run_config: RunConfig) -> None:
+def _check_types(run_config: RunConfig) -> None:
     for name in INT_FIELDS:
         value = getattr(run_config, name)
         optional = value is None and name in ("f", "steps")
@@ -179,40 +195,34 @@ def _check_whole(run_config: RunConfig) -> None:
         value = getattr(run_config, name)
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise ValueError(f"{name}={value!r} is not a number")
-    if not (run_config.byzantine is None or _whole_numbers(run_config.byzantine)):
-        raise ValueError(f"byzantine={run_config.byzantine!r} is not a list of workers")
-
-
-def _whole_numbers(values: Any) -> bool:
-    return isinstance(values, Collection) and all(isinstance(each, int | np.integer) for each in values)
+    ids = run_config.byzantine
+    is_list = isinstance(ids, Collection) and all(isinstance(each, int | np.integer) for each in ids)
+    if not (ids is None or is_list):
+        raise ValueError(f"byzantine={ids!r} is not a list of workers; expected indices such as (0, 3)")
 
 
 def _optimizer_args(name: str, given: Args) -> Args:
-    """All options but such as no record could hold: functions and types, by which defaults alone are left out."""
+    """The optimizer's options with their defaults. Defaults that JSON cannot hold, such as functions, are left out."""
     if not isinstance(name, str):
-        raise ValueError(f"optimizer={name!r} is not a name")
+        raise ValueError(f"optimizer={name!r} is not a name; expected text such as 'sgd'")
     factory = getattr(optax, name, None)
     if not (callable(factory) and "learning_rate" in inspect.signature(factory).parameters):
         raise ValueError(unknown("optimizer", name, _optimizers()))
     filled = options(name, names.Spec(factory, source="optax"), given)
-    filled = {key: value for key, value in filled.items() if key in given or _is_plain(key, value)}
+    plain_defaults = {key for key, value in filled.items() if key != "learning_rate" and isinstance(value, JSON_TYPES)}
+    filled = {key: value for key, value in filled.items() if key in given or key in plain_defaults}
     try:
         _one_update(factory, tuple(sorted(filled.items())))
-    except Exception as error:  # whatever optax makes of what it does not expect
+    except Exception as error:  # optax does not say which exceptions it raises
         raise ValueError(f"optimizer {name} cannot be used with options {dict(given)}: {error}") from error
     return filled
 
 
-def _is_plain(key: str, default: Any) -> bool:
-    """An option's default that is spelled out; the learning rate is a field of its own."""
-    return key != "learning_rate" and isinstance(default, JSON_TYPES)
-
-
 @functools.lru_cache
 def _one_update(factory: Callable[..., Any], args: tuple[tuple[str, Any], ...]) -> None:
-    """By shapes alone."""
+    """Trace one update with shapes only. Raises what the optimizer raises for unsuitable options."""
 
-    def update(params):
+    def update(params: Any) -> Any:
         transformation = factory(0.1, **dict(args))
         return transformation.update(params, transformation.init(params), params)
 
@@ -220,7 +230,7 @@ def _one_update(factory: Callable[..., Any], args: tuple[tuple[str, Any], ...]) 
 
 
 def _optimizers() -> list[str]:
-    """The public names of optax that can be used as they are."""
+    """The names in optax that work with their defaults."""
 
     def usable(factory: Any) -> bool:
         if not (inspect.isfunction(factory) and "learning_rate" in inspect.signature(factory).parameters):
@@ -239,13 +249,13 @@ def _check_counts(run_config: RunConfig) -> None:
         least["steps"] = 1
     for name, low in least.items():
         if (getattr(run_config, name) or 0) < low:
-            raise ValueError(f"{name}={getattr(run_config, name)} is below {low}")
+            raise ValueError(f"{name}={getattr(run_config, name)} is below {low}, the least that is possible")
     for name in ("n_byz", "f"):
         if (getattr(run_config, name) or 0) > run_config.m:
             raise ValueError(f"{name}={getattr(run_config, name)} is more than there are workers, m={run_config.m}")
     for name, most in UPPER_LIMITS.items():
         if getattr(run_config, name) > most:
-            raise ValueError(f"{name}={getattr(run_config, name)} is more than {most:,}")
+            raise ValueError(f"{name}={getattr(run_config, name)} is more than {most:,}, the most that is possible")
 
 
 def _check_byzantine(run_config: RunConfig) -> None:
@@ -260,9 +270,9 @@ def _check_ranges(run_config: RunConfig) -> None:
     for name in ("lr", "dirichlet_alpha"):
         value = getattr(run_config, name)
         if not FLOAT32_TINY <= value <= FLOAT32_MAX:
-            raise ValueError(f"{name}={value!r:.40} is not a finite number above 0")
+            raise ValueError(f"{name}={value!r:.40} is not a finite number above 0 (in float32)")
     if not 0 <= run_config.momentum_beta < 1:
-        raise ValueError(f"momentum_beta={run_config.momentum_beta} is not in [0, 1)")
+        raise ValueError(f"momentum_beta={run_config.momentum_beta} is not in [0, 1); expected 0 <= momentum_beta < 1")
     for name, kinds in (("momentum", Momentum), ("partition", Partition)):
         if getattr(run_config, name) not in get_args(kinds):
             raise ValueError(unknown(name, getattr(run_config, name), get_args(kinds)))

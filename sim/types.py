@@ -1,7 +1,8 @@
-"""The whole vocabulary: what a rule is, what an attack is, and what passes between them and the engine.
+"""The types that rules, attacks, the registries and the engine share.
 
-Words, as in the field: `m` workers, `d` coordinates, `b` samples in a worker's batch, `f` = Byzantine workers the
-*defender declares*, `n_byz` = workers that *really* attack, alpha = n_byz / m. The last two counts are never mixed.
+Symbols: `m` workers, `d` coordinates (model parameters), `b` samples in a worker's batch, `f` Byzantine workers that
+the *defender declares*, `n_byz` workers that *really* attack, alpha = n_byz / m. `f` and `n_byz` may differ and are
+never used for each other.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,131 +12,140 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-State = Any  # any pytree of arrays whose structure, shapes and dtypes never change
-Traced = Float[Array, ""] | float  # a hyperparameter that may vary inside one compiled grid
+State = Any  # a pytree of arrays whose structure, shapes and dtypes stay the same in every step
+Traced = Float[Array, ""] | float  # a hyperparameter that may vary between the runs of one compiled program
 
 
-def _missing(what: str) -> Callable[..., Any]:
-    """Stands where nobody has given a function that a member calls."""
+def _missing(message: str) -> Callable[..., Any]:
+    """The default of a function in `Context` that the caller has not provided: calling it raises `message`."""
 
     def call(*_: Any) -> Any:
-        raise ValueError(f"{what} is asked for, and nobody has given it; inside a training step it is there")
+        raise ValueError(message)
 
     return call
 
 
 class Context(NamedTuple):
-    """What every rule and attack may read in one step; every array may be traced. A new need is a new field.
+    """What a rule or an attack may read in one step. Every array may be traced.
 
-    Fields with a default are what only some members read. The engine fills all that apply; what nobody calls costs
-    nothing.
+    The fields with a default are read by some rules and attacks only. In training the engine fills all that apply; a
+    function that is not called costs nothing. A rule that needs more gets a new field here.
     """
 
     key: Key[Array, ""]
-    """fresh randomness, a stream of its own for each reader"""
+    """random key of this step; the rule, the attack and the labels have different ones"""
     step: Int[Array, ""]
-    """steps done before this one"""
+    """number of steps done before this one"""
     f: Int[Array, ""]
-    """how many Byzantine workers the defender declares"""
+    """number of Byzantine workers that the defender declares"""
     lr: Traced = 1.0
     """the server's learning rate"""
     params: Float[Array, " d"] | None = None
-    """the model's parameters, at which the gradients were taken"""
+    """the model's parameters, at which the gradients were computed"""
     previous: Float[Array, " d"] | None = None
-    """the aggregate of the step before; zero in the first"""
+    """the aggregate of the previous step; zero in the first step"""
     server_loss: Callable[[int], Callable[[Float[Array, " d"]], Float[Array, ""]]] = _missing(
-        "the server's own loss (server_loss=... or server_gradient=... of byzsim.aggregate)"
+        "this rule needs the server's own data: pass server_loss=... or server_gradient=... to byzsim.aggregate, or "
+        "run it in byzsim.simulate"
     )
-    """for rules: n -> (parameters -> mean loss on n examples that the server itself has drawn for this step)"""
-    aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]] = _missing("the rule in use")
-    """for attacks: what the rule in use would make of these rows in this step"""
-    loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] = _missing("the loss after a step")
-    """for attacks: aggregate -> honest workers' mean loss on this step's batches after the server's update with it"""
-    full_gradient: Callable[[], Float[Array, " d"]] = _missing("the full gradient (full_gradient=... of byzsim.forge)")
-    """for attacks: the gradient of the mean loss over the whole training set at `params`"""
+    """for rules: n -> (parameters -> mean loss on n examples that the server draws for this step)"""
+    aggregate: Callable[[Float[Array, "m d"]], Float[Array, " d"]] = _missing(
+        "this attack needs the aggregation rule: pass rule=... to byzsim.forge, or run it in byzsim.simulate"
+    )
+    """for attacks: rows (m, d) -> the aggregate that the server would compute from these rows in this step"""
+    loss_after: Callable[[Float[Array, " d"]], Float[Array, ""]] = _missing(
+        "this attack needs the loss after a step: pass loss_after=... to byzsim.forge, or run it in byzsim.simulate"
+    )
+    """for attacks: aggregate -> honest workers' mean loss on this step's batches after the server has applied it"""
+    full_gradient: Callable[[], Float[Array, " d"]] = _missing(
+        "this attack needs the full gradient: pass full_gradient=... to byzsim.forge, or run it in byzsim.simulate"
+    )
+    """for attacks: () -> the gradient of the mean loss over the whole training set at `params`"""
     epoch: int = 100
-    """steps in an epoch; static"""
+    """number of steps in an epoch; static"""
 
 
 class Info(NamedTuple):
-    """What a rule tells about one step; the same structure for every rule, so that grids can be stacked."""
+    """What a rule reports about one step. Every rule has the same structure, so that a grid can stack them."""
 
     weight: Float[Array, " m"]
-    """each worker's share in the output (coordinate-wise rules: mean over coordinates); the shares sum to 1, or to less
-    where the rest comes from elsewhere, such as earlier steps"""
+    """each worker's weight in the aggregate (coordinate-wise rules: its mean over the coordinates). The weights sum to
+    1, or to less if a part of the aggregate comes from elsewhere, such as from earlier steps"""
     clipped: Float[Array, ""] | float = 0.0
-    """how many rows were shortened"""
+    """number of rows that were shortened"""
 
 
 class Aggregator(NamedTuple):
     """An aggregation rule: a pair of pure functions."""
 
     init: Callable[[int, int], State]
-    """(m, d), both static -> the state before the first step; called through `begin`, which sees to the dtype"""
+    """(m, d), both static -> the state before the first step. Call it through `begin`, which sets the dtype"""
     apply: Callable[[Float[Array, "m d"], State, Context], tuple[Float[Array, " d"], State, Info]]
-    """(gradients, state, round) -> (aggregate, next state, info)"""
+    """(gradients, state, context) -> (aggregate, next state, info)"""
     redundancy: int = 1
-    """how many batches each worker computes: those of this many workers, the same for all of them (`ops.groups`)"""
+    """how many workers compute the same batches: each worker computes this many (`ops.sets.groups`)"""
 
 
 class Attack(NamedTuple):
-    """An attack: what Byzantine workers do to their labels, and what they send.
+    """An attack: how Byzantine workers change their labels, and which rows they send.
 
-    Both functions propose values for *all* workers; the engine alone decides who is Byzantine and keeps the honest
-    rows untouched, so no attack can corrupt them by mistake.
+    Both functions return values for *all* workers. Only the engine knows which workers are Byzantine: it keeps the
+    honest workers' rows as they are, so an attack cannot change them by mistake.
     """
 
     init: Callable[[int, int], State]
     """(m, d), both static -> the state before the first step"""
     labels: Callable[[Int[Array, "m b"], int, Context], Int[Array, "m b"]]
-    """(labels, number of classes, round) -> labels that Byzantine workers train on"""
+    """(labels, number of classes, context) -> the labels on which Byzantine workers train"""
     grads: Callable[[Float[Array, "m d"], Bool[Array, " m"], State, Context], tuple[Float[Array, "m d"], State]]
-    """(what honest work would send, who is Byzantine, state, round) -> (forged rows, next state)"""
+    """(updates, byz, state, context) -> (forged rows, next state). `updates` is what each worker would send if it were
+    honest: its gradient, or its momentum; `byz` is True for Byzantine workers"""
     reads_own_gradients: bool = True
-    """it reads what Byzantine workers' honest work would be; if not, the engine need not compute that"""
+    """whether `grads` reads the rows of `updates` that belong to Byzantine workers; if not, the engine may skip the
+    computation of these rows"""
 
 
 PreAggregator = Callable[[Aggregator], Aggregator]
-"""what comes before a rule, such as clipping: it makes a rule of a rule"""
+"""a step before the rule, such as clipping: it turns a rule into another rule"""
 Modifier = Callable[[Attack], Attack]
-"""what changes when or how an attack acts: it makes an attack of an attack"""
+"""a change of when or how an attack acts: it turns an attack into another attack"""
 
 
 class Variant(NamedTuple):
-    """One of several definitions that go by a member's name, which can be asked for: krum(variant="byzfl")."""
+    """A named definition among several that sources give under one name, as in krum(variant="byzfl")."""
 
     name: str
     options: Mapping[str, Any]
-    """the factory's options that give it"""
+    """options of the factory that select this definition"""
     formula: str
-    """in what it differs, in the words of the docstring's formula"""
+    """how it differs, in the symbols of the docstring's formula"""
     source: str
-    """who defines or computes it so"""
+    """the paper or the code that defines it"""
 
 
 class Spec(NamedTuple):
-    """The last line of every file of a zoo, and all that its registry knows of a member."""
+    """The last line of a file in a registry (`SPEC = Spec(...)`): what the registry knows about a member."""
 
     factory: Callable[..., Any]
-    """keyword-only factory; the first line of its docstring is the member's one-line description"""
+    """function with keyword-only options that makes the member; the first line of its docstring is the summary"""
     source: str
     """author, venue, year"""
     max_f: Callable[..., int] = lambda m: m
-    """m -> the largest f with a robustness guarantee (rules only); may also take options of the factory, by name"""
+    """m -> the largest f for which robustness is guaranteed (rules only); may take options of the factory by name"""
     traits: frozenset[str] = frozenset()
-    """promises of the defaults, which tests check; see RULE_TRAITS and ATTACK_TRAITS"""
+    """properties of the member with default options, which the tests check: see RULE_TRAITS and ATTACK_TRAITS"""
     cost: str = ""
-    """order of time in m and d (rules only)"""
+    """order of the running time in m and d (rules only)"""
     kappa: Callable[[int, int], float] | None = None
-    """(m, f) -> the published upper bound on the rule's robustness coefficient (see `byzsim.robustness`)"""
+    """(m, f) -> the published upper bound on the robustness coefficient (see `byzsim.robustness`)"""
     variants: tuple[Variant, ...] = ()
     """definitions that differ between sources, the default first"""
     rows: Callable[..., int] = lambda m: m
-    """m -> how many rows are left for the rule (preaggregators only); may take options, as `max_f`"""
+    """m -> number of rows that the rule gets (preaggregators only); may take options, as `max_f`"""
     digest: str = ""
-    """SHA-256 (hex) of the source of a member from outside; part of the identity of its runs"""
+    """SHA-256 (hex) of the source code of a user's own member; part of the identity of its runs"""
     revision: int = 1
-    """raised when the same options may give other numbers than before; above 1 part of the identity of its runs"""
+    """raised when the same options may give other numbers than before; if above 1, part of the identity of its runs"""
 
     @property
     def summary(self) -> str:
@@ -143,43 +153,43 @@ class Spec(NamedTuple):
 
 
 RULE_TRAITS = {
-    "permutation": "the order of workers does not count",
-    "translation": "a shift of all rows shifts the output",
-    "scale": "a factor on all rows is a factor on the output",
-    "consensus": "identical rows give that row",
-    "average": "with f = 0 it is the mean",
+    "permutation": "the order of the workers does not matter",
+    "translation": "adding a vector to all rows adds it to the output",
+    "scale": "multiplying all rows by a factor multiplies the output by it",
+    "consensus": "if all rows are equal, the output is that row",
+    "average": "with f = 0 the output is the mean",
     "selects_one": "the output is one of the rows",
-    "filter": "workers of weight 0 are left out of the output",
-    "clips": "it shortens rows, and says how many",
-    "coordinatewise": "columns do not see each other",
-    "stateful": "it remembers earlier steps",
-    "stochastic": "it draws",
-    "server": "it asks for the server's own data",
+    "filter": "workers of weight 0 do not influence the output",
+    "clips": "it shortens rows and reports how many",
+    "coordinatewise": "each output coordinate depends on its own column only",
+    "stateful": "it keeps a state between steps",
+    "stochastic": "it draws random numbers",
+    "server": "it reads the server's own data",
 }
 ATTACK_TRAITS = {
     "data": "it changes labels",
-    "collusive": "it does not read what Byzantine workers' honest work would be",
-    "stochastic": "it draws",
-    "stateful": "it remembers earlier steps",
-    "rule": "it tries the rule in use",
-    "full_gradient": "it asks for the gradient over all data",
+    "collusive": "it does not read the Byzantine workers' own honest updates",
+    "stochastic": "it draws random numbers",
+    "stateful": "it keeps a state between steps",
+    "rule": "it evaluates the aggregation rule",
+    "full_gradient": "it reads the gradient over the whole training set",
     "non_finite": "it sends NaN or infinities",
 }
 
 
 def no_state(m: int, d: int) -> State:
-    """The state of a rule or attack that remembers nothing."""
+    """The initial state of a rule or an attack that keeps none."""
     del m, d
     return ()
 
 
 def begin(member: Aggregator | Attack, m: int, d: int, dtype: Any) -> State:
-    """The state before the first step, its floating numbers in the dtype of the rows to come: `init` is not told."""
+    """The state before the first step, with its floating-point arrays cast to the dtype of the rows."""
 
-    def fitting(leaf):
+    def cast(leaf: Any) -> Array:
         return jnp.asarray(leaf, dtype if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None)
 
-    return jax.tree.map(fitting, member.init(m, d))
+    return jax.tree.map(cast, member.init(m, d))
 
 
 def make_attack(
@@ -189,15 +199,16 @@ def make_attack(
     init: Callable[[int, int], State] = no_state,
     reads_own_gradients: bool = True,
 ) -> Attack:
-    """An `Attack` from the parts that differ from honest work."""
+    """An `Attack` from the functions that differ from honest behaviour."""
     return Attack(init, labels, grads, reads_own_gradients)
 
 
 def if_any_byzantine(vectors: Callable[[], Any], byz: Bool[Array, " m"], otherwise: Any) -> Any:
-    """vectors(), computed once in a condition: `otherwise`, of the same shapes, if nobody is Byzantine.
+    """Return vectors() if any worker is Byzantine, else `otherwise`, which has the same shapes.
 
-    Without it XLA fuses what makes a vector, sums over all workers included, into each row that the vector goes to.
-    (With it too under `vmap` over `byz`, which makes a selection of the condition: the same numbers, later.)
+    The `lax.cond` keeps XLA from recomputing the vectors, sums over all workers included, for every row to which they
+    are broadcast. Under `vmap` over `byz` XLA turns the condition into a selection: the numbers stay the same, but the
+    recomputation comes back.
     """
     return jax.lax.cond(byz.any(), vectors, lambda: otherwise)
 
@@ -207,9 +218,11 @@ def colluding(
     *,
     reads_own_gradients: bool = False,
 ) -> Attack:
-    """An `Attack` whose Byzantine workers all send vector(sent, byz, round), computed `once`."""
+    """An `Attack` in which all Byzantine workers send the same vector(updates, byz, context)."""
 
-    def grads(updates, byz, state, ctx):
+    def grads(
+        updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
+    ) -> tuple[Float[Array, "m d"], State]:
         zero = jnp.zeros(updates.shape[1], updates.dtype)
         forged = if_any_byzantine(lambda: vector(updates, byz, ctx).astype(updates.dtype), byz, zero)
         return jnp.broadcast_to(forged, updates.shape), state
@@ -218,9 +231,9 @@ def colluding(
 
 
 def stateless(rule: Callable[[Float[Array, "m d"], Context], tuple[Any, Any]]) -> Aggregator:
-    """An `Aggregator` from a function (gradients, context) -> (aggregate, weight of each worker)."""
+    """An `Aggregator` without state from a function (gradients, context) -> (aggregate, each worker's weight)."""
 
-    def apply(grads, state, ctx):
+    def apply(grads: Float[Array, "m d"], state: State, ctx: Context) -> tuple[Float[Array, " d"], State, Info]:
         aggregate, weight = rule(grads, ctx)
         return aggregate, state, Info(weight.astype(jnp.float32))
 

@@ -146,7 +146,7 @@ CLI = {
         Bad('byzsim bench accelerator --setting "Krum, ALIE"', "unknown setting"),
         Bad("byzsim bench accelerator --quick --peer-python nowhere/python", "cannot run the peers' Python"),
         Bad("byzsim zoo --f 0", "expected 1 <= f <= (m - 1) // 2"),
-        Bad("byzsim zoo --m 1000000000", "GB are there"),
+        Bad("byzsim zoo --m 1000000000", "GB are available"),
         Bad("byzsim zoo --seed -1", "a seed from 0 to 2**32 - 1"),
         Bad("byzsim zoo --m eleven", "Error parsing --m"),
         Bad("byzsim run smoke --checkpoint -1", "--checkpoint -1: expected seconds, 0"),
@@ -236,9 +236,12 @@ CLI = {
         Bad("byzsim run smoke --options brsgd.betta=0.4", "Did you mean 'beta'"),
         Bad("byzsim run smoke --options brsgd.beta=0.4 brsgd.beta=0.5", "--options has brsgd.beta twice"),
         Bad("byzsim run smoke --options brsgd.empty=book", "'nearest', 'c1', 'median'"),
-        Bad("byzsim run smoke --options brsgd.reading=code", "is called variant now: variant='code'"),
+        Bad(
+            "byzsim run smoke --options brsgd.reading=code",
+            "the option 'reading' is called 'variant' now: variant='code'",
+        ),
         Bad("byzsim run smoke --options brsgd.variant=kode", "unknown variant of brsgd 'kode'. Did you mean 'code'"),
-        Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants, got variant='byzfl'"),
+        Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants; got variant='byzfl'"),
         Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),
         Bad("byzsim run smoke --options brsgd.beta=nan", "beta=nan is not a finite number"),
         Bad("byzsim run smoke --options gaussian.sigma=1e300", "sigma=1e+300 is not a finite number of 32 bits"),
@@ -261,7 +264,7 @@ CLI = {
         ),
         Bad("byzsim run smoke --rules dnc --options dnc.iterations=2.5", "iterations=2.5 is not a whole number"),
         Bad("byzsim run smoke --rules monna --options monna.trusted=10", "trusted=10 is no index of 10 workers"),
-        Bad("byzsim run smoke --model mlp --options mlp.hidden=1000000000", "GB are there"),
+        Bad("byzsim run smoke --model mlp --options mlp.hidden=1000000000", "GB are available"),
         Bad(
             "byzsim run smoke --attacks delayed_gradient --options delayed_gradient.copies=9000000 "
             "delayed_gradient.delay=9000000",
@@ -533,16 +536,16 @@ CLI = {
         ),
         Bad(
             "byzsim run smoke --plugins krum",
-            "there is a 'krum' in byzsim already",
+            "'krum' is a name of byzsim's own",
             {"krum.py": plugin()["mine.py"]},
             "krum.py: a rule",
         ),
         Bad("byzsim run smoke --plugins mine mine", "another plugin also defines 'mine'", plugin(), "mine.py: a rule"),
         Bad(
             "byzsim run smoke --plugins mine",
-            "its factory makes NoneType",
+            "its factory returns NoneType",
             plugin(spec='Spec(lambda: None, "me")'),
-            "mine.py: the factory makes nothing",
+            "mine.py: the factory returns None",
         ),
         Bad(
             "byzsim run smoke --plugins mine",
@@ -558,13 +561,13 @@ CLI = {
         ),
         Bad(
             "byzsim run smoke --plugins mine",
-            "it gives an aggregate of float32 (8, 5)",
+            "it returns an aggregate of float32 (8, 5)",
             plugin(made="(grads, grads[:, 0])"),
             "mine.py: all rows as the aggregate",
         ),
         Bad(
             "byzsim run smoke --plugins mine",
-            "it gives weights of float32 (5,)",
+            "it returns weights of float32 (5,)",
             plugin(made="(grads[0], grads[0])"),
             "mine.py: weights of coordinates, not workers",
         ),
@@ -627,7 +630,7 @@ PYTHON = {
         Bad("byzsim.aggregate('mean', [{'w': np.ones(2)}])", "gradients are a list of dicts; expected an array (m, d)"),
         Bad("byzsim.aggregate('mean', np.array(rows, object))", "np.asarray(rows, float) makes the array"),
         Bad("byzsim.aggregate('mean', np.ma.masked_greater(rows, 4))", "masked entries"),
-        Bad("byzsim.aggregate('median', rows, f=2, strict=True)", "median withstands at most f=1 of m=3 workers"),
+        Bad("byzsim.aggregate('median', rows, f=2, strict=True)", "median's guarantee covers f <= 1 for m=3; got f=2"),
         Bad("byzsim.aggregate('centered_clipping', rows, tau=np.ones(2))", "tau is an array of shape (2,)"),
         Bad("byzsim.aggregate('krumm', rows)", "unknown rule 'krumm'. Did you mean 'krum'"),
         Bad("byzsim.aggregate('nnm+krum', rows, f=1, variant='torch')", "Did you mean 'torchjd'"),
@@ -647,7 +650,7 @@ PYTHON = {
         ),
         Bad("byzsim.aggregate('mean', rows, params=[1.0, 2.0, 3.0])", "params has shape (3,); expected (2,)"),
         Bad("byzsim.aggregate('mean', rows, params='here')", "params have dtype <U4"),
-        Bad("byzsim.aggregate('fltrust', rows)", "fltrust asks for the server's own data"),
+        Bad("byzsim.aggregate('fltrust', rows)", "fltrust needs the server's own data"),
         Bad("byzsim.aggregate('fltrust', rows, server_loss=3)", "server_loss=3 is not a function"),
         Bad(
             "byzsim.aggregate('fltrust', rows, server_gradient=[1.0])", "server_gradient has shape (1,); expected (2,)"
@@ -658,11 +661,13 @@ PYTHON = {
         Bad("byzsim.forge('label_flip', rows, n_byz=1)", "label_flip changes labels, not gradients"),
         Bad("byzsim.forge('alie', rows, n_byz=-1)", "n_byz=-1 is not a whole number"),
         Bad("byzsim.forge('alie', rows, n_byz=1.5)", "n_byz=1.5 is not a whole number"),
-        Bad("byzsim.forge('alie', rows, n_byz=10**12)", "GB are there"),
+        Bad("byzsim.forge('alie', rows, n_byz=10**12)", "GB are available"),
         Bad("byzsim.forge('alie', rows, n_byz=1, f=9)", "f=9 is not a whole number from 0 to m=4"),
         Bad("byzsim.forge('alie', rows, n_byz=1, rule_args=5)", "options of mean are 5; expected a mapping"),
         Bad("byzsim.forge('alie', rows, n_byz=1, previous=[1.0])", "previous has shape (1,); expected (2,)"),
-        Bad("byzsim.forge('scaling', rows, n_byz=1)", "scaling starts from the attackers' own work"),
+        Bad(
+            "byzsim.forge('scaling', rows, n_byz=1)", "scaling reads what the attackers would send if they were honest"
+        ),
         Bad(
             "byzsim.forge('scaling', rows, n_byz=1, byzantine_gradients=[[1.0]])",
             "byzantine_gradients has shape (1, 1); expected (1, 2)",
@@ -675,7 +680,7 @@ PYTHON = {
         Bad("byzsim.robustness('median', m=1, f=1)", "f=1 is not from 1 to (m - 1) // 2 = 0"),
         Bad("byzsim.robustness('median', m=11.0, f=2)", "m=11.0 is not a whole number"),
         Bad("byzsim.robustness('median', m=11, f=2, d=0)", "expected d from 1"),
-        Bad("byzsim.robustness('median', m=10**9, f=2)", "GB are there"),
+        Bad("byzsim.robustness('median', m=10**9, f=2)", "GB are available"),
         Bad("byzsim.robustness('safeguard', m=11, f=2)", "no function of one step's rows"),
     ],
     "Runs, and data of byzsim.simulate": [
@@ -701,7 +706,7 @@ PYTHON = {
         Bad("byzsim.RunConfig(momentum=['ema'])", "unknown momentum"),
         Bad(
             "byzsim.simulate(pair, pair, m=4, n_byz=1, model='softmax', strict=True)",
-            "mean withstands at most 0 of m=4",
+            "mean's guarantee covers f <= 0 for m=4",
         ),
         Bad("byzsim.simulate(pair, pair, epoch=3)", "unknown field of a run 'epoch'. Did you mean 'epochs'"),
         Bad("byzsim.simulate(images, pair)", "expected (images, labels)"),
@@ -710,7 +715,10 @@ PYTHON = {
         Bad("byzsim.simulate((images[:0], labels[:0]), pair)", "train images are uint8 of shape (0, 4, 4)"),
         Bad("byzsim.simulate((images, labels[:-1]), pair)", "train labels are int64 of shape (63,)"),
         Bad("byzsim.simulate((images, labels - 1), pair)", "train labels go from -1 to -1"),
-        Bad("byzsim.simulate(pair, (images[:, :3], labels), m=4, model='softmax')", "images differ"),
+        Bad(
+            "byzsim.simulate(pair, (images[:, :3], labels), m=4, model='softmax')",
+            "train and test images differ in size",
+        ),
         Bad("byzsim.simulate(pair, pair, m=4, batch=4)", "images too small"),
         Bad("byzsim.simulate(channel_first, channel_first, m=4, batch=4)", "is the channel first?"),
         Bad("byzsim.simulate(pair, pair, m=20)", "batch=8 is larger than a worker's shard"),
@@ -719,7 +727,7 @@ PYTHON = {
         Bad("grid.run(program, [], few, data, epochs=1)", "3 images are too few for m=4 batches of 4"),
     ],
     "Own rules and attacks from Python": [
-        Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "there is a 'krum' in byzsim already"),
+        Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "'krum' is a name of byzsim's own"),
         Bad(
             "byzsim.register('mine', byzsim.Spec(byzsim.AGGREGATORS['median'].factory, source='me', "
             "variants=byzsim.AGGREGATORS['krum'].variants))",
@@ -850,7 +858,7 @@ def _short(message: str) -> str:
     text = re.sub(r"Known: .*?\.( |$)", r"Known: ...\1", text)
     text = re.sub(r"(do one of the following:) .*", r"\1 ...", text)
     text = re.sub(r"[0-9a-f]{64}", "...", text)
-    text = re.sub(r"[\d,.]+ GB are there", "N GB are there", text)
+    text = re.sub(r"[\d,.]+ GB are available", "N GB are there", text)
     return text.replace("<", "&lt;")
 
 

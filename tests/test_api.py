@@ -178,12 +178,18 @@ def test_what_is_called_traced_may_be_traced():
     [
         (
             lambda x: byzsim.aggregate("centered_clipping", ROWS, steps=x),
-            "centered_clipping: steps is traced by JAX here",
+            "centered_clipping: steps is traced by JAX, but shapes the compiled program",
         ),
-        (lambda x: byzsim.aggregate("krum", ROWS, f=x), "f is traced by JAX here"),
-        (lambda x: byzsim.aggregate("median", ROWS, seed=x), "seed is traced by JAX here"),
-        (lambda x: byzsim.RunConfig(rule="centered_clipping", rule_args={"tau": x}), "tau is traced by JAX here"),
-        (lambda x: byzsim.robustness("centered_clipping", 11, 2, tau=x), "tau is traced by JAX here"),
+        (lambda x: byzsim.aggregate("krum", ROWS, f=x), "f is traced by JAX, but shapes the compiled program"),
+        (lambda x: byzsim.aggregate("median", ROWS, seed=x), "seed is traced by JAX, but shapes the compiled program"),
+        (
+            lambda x: byzsim.RunConfig(rule="centered_clipping", rule_args={"tau": x}),
+            "tau is traced by JAX, but shapes the compiled program",
+        ),
+        (
+            lambda x: byzsim.robustness("centered_clipping", 11, 2, tau=x),
+            "tau is traced by JAX, but shapes the compiled program",
+        ),
         (
             lambda x: byzsim.aggregate("centered_clipping", ROWS, tau=x[None]),
             r"tau is an array of shape \(1,\); expected one",
@@ -203,16 +209,16 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 
 def test_beyond_the_bound_is_a_warning():
-    with pytest.warns(UserWarning, match="median withstands at most f=1 of m=3 workers, not f=2"):
+    with pytest.warns(UserWarning, match="median's guarantee covers f <= 1 for m=3; got f=2"):
         byzsim.aggregate("median", ROWS, f=2)
     byzsim.aggregate("median", ROWS, f=1)  # warnings are errors
 
 
 def test_beyond_the_bound_is_an_error_if_strict():
-    with pytest.raises(ValueError, match="median withstands at most f=1 of m=3 workers, not f=2"):
+    with pytest.raises(ValueError, match="median's guarantee covers f <= 1 for m=3; got f=2"):
         byzsim.aggregate("median", ROWS, f=2, strict=True)
     byzsim.aggregate("median", ROWS, f=1, strict=True)
-    with pytest.raises(ValueError, match="mean withstands at most 0 of m=4 workers; here n_byz=1, f=1"):
+    with pytest.raises(ValueError, match="mean's guarantee covers f <= 0 for m=4; got n_byz=1, f=1"):
         byzsim.simulate((IMAGES, LABELS), (IMAGES, LABELS), m=4, n_byz=1, model="softmax", strict=True)
 
 
@@ -239,7 +245,7 @@ IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
         (IMAGES, LABELS - 1, "train labels go from -1 to -1"),
         (IMAGES, LABELS + 256, "expected 0 to 255"),
         (IMAGES[:12], LABELS[:12], "batch=4 is larger than a worker's shard"),
-        (np.zeros((64, 5, 4), np.uint8), LABELS, "images differ"),
+        (np.zeros((64, 5, 4), np.uint8), LABELS, "train and test images differ in size"),
     ],
 )
 def test_data_that_cannot_be_run_is_refused(images, labels, message):
@@ -321,7 +327,7 @@ def test_own_work_is_asked_for_where_it_is_read():
     np.testing.assert_array_equal(byzsim.forge("sign_flip", HONEST, n_byz=1, gradient="mean"), [[-3, -2]])
     assert byzsim.forge("gaussian", HONEST, n_byz=1).shape == (1, 2)
     for name, options in (("sign_flip", {}), ("gaussian", {"mode": "add"}), ("burst+gaussian", {})):
-        with pytest.raises(ValueError, match="starts from the attackers' own work"):
+        with pytest.raises(ValueError, match="reads what the attackers would send if they were honest"):
             byzsim.forge(name, HONEST, n_byz=1, **options)
 
 
@@ -368,7 +374,7 @@ def test_a_fork_after_work_is_told_and_does_not_hang(environment, when):
         ({"name": "label_flip", "n_byz": 1}, "label_flip changes labels, not gradients"),
         (
             {"name": "scaling", "n_byz": 1},
-            r"scaling starts from the attackers' own work: give byzantine_gradients=..., of shape \(1, 2\)",
+            r"would send if they were honest: pass byzantine_gradients=... of shape \(1, 2\)",
         ),
         (
             {"name": "scaling", "n_byz": 1, "byzantine_gradients": [[1.0]]},
@@ -388,7 +394,7 @@ def test_calls_that_make_no_sense_are_refused(call, message):
 
 
 def test_a_rule_that_asks_for_the_servers_data_says_so():
-    with pytest.raises(ValueError, match=r"fltrust asks for the server's own data: give server_loss=... or"):
+    with pytest.raises(ValueError, match=r"fltrust needs the server's own data: pass server_loss=... or"):
         byzsim.aggregate("fltrust", HONEST)
     with pytest.raises(ValueError, match=r"server_gradient has shape \(3,\); expected \(2,\)"):
         byzsim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0, 3.0])

@@ -101,7 +101,7 @@ def test_evaluate_is_a_direct_computation(world, monkeypatch, n, chunk):
 
 
 def test_divergence_is_flagged_and_is_not_an_accuracy(world):
-    with pytest.warns(UserWarning, match="mean withstands at most 0 of m=4"):
+    with pytest.warns(UserWarning, match="mean's guarantee covers f <= 0 for m=4"):
         history = world.simulate(attack="scaling", attack_args={"factor": 1e38}, n_byz=1, epochs=3, lr=1e30)
     assert history.diverged and history.diverged_epoch == 1
     for series in history[:-3]:

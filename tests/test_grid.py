@@ -187,7 +187,7 @@ BROKEN = [
     ({"optimizer": "sgdd"}, "unknown optimizer 'sgdd'. Did you mean 'sgd'"),
     ({"optimizer": "chain"}, "optimizer"),
     ({"optimizer_args": {"momentun": 0.9}}, "momentun"),
-    ({"rule_args": {"beta": 0.5}}, "mean has no options, got 'beta'"),
+    ({"rule_args": {"beta": 0.5}}, "mean has no options; got 'beta'"),
     ({"rule": "brsgd", "rule_args": {"bata": 0.5}}, "unknown option of brsgd 'bata'. Did you mean 'beta'"),
     ({"rule": "brsgd", "rule_args": {"beta": float("nan")}}, "beta=nan is not a finite number"),
     ({"rule": "median", "rule_args": {"middle": "upper"}}, "is not one of 'mean', 'lower'"),

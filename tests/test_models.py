@@ -263,11 +263,14 @@ def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_mo
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("batch_norm", r"own .*BatchNorm.* that no rule would see. Take GroupNorm or LayerNorm, .* \"batch_stats\" is"),
-        ("dropout", "asks for random numbers, and a model gets no key in training: leave dropout out"),
+        (
+            "batch_norm",
+            r"own .*BatchNorm.* rules aggregate parameters only. Use GroupNorm or LayerNorm, .* \"batch_stats\" is",
+        ),
+        ("dropout", "needs random numbers, and models get no key in training. Remove dropout"),
         ("flag", "own on .* images: "),
-        ("nothing", r"has no parameters \(a collection called params\)"),
-        ("one_more", r"gives float32 \(1, 5\) for one image; expected logits \(1, 4\)"),
+        ("nothing", r"has nothing to train; expected parameters in the collection 'params'"),
+        ("one_more", r"returns float32 \(1, 5\) for one image; expected logits \(1, 4\)"),
     ],
 )
 def test_a_model_that_cannot_be_trained_is_refused_by_shapes(what, message, monkeypatch, world):
@@ -280,7 +283,7 @@ def test_a_model_that_cannot_be_trained_is_refused_by_shapes(what, message, monk
 def test_so_it_is_on_the_command_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(MODELS, "own", Spec(lambda *, n_classes: Odd(n_classes, "batch_norm"), source="me"))
     assert cli.main(["run", "smoke", "--model", "own", "--results", str(tmp_path)]) == 2
-    assert "a state of each worker that no rule would see" in capsys.readouterr().err
+    assert "rules aggregate parameters only" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -165,13 +165,13 @@ def test_what_a_trial_of_an_attack_finds(folder):
     def tried(**parts):
         byzsim.register("mine", Spec(lambda: make_attack(**parts), source="me"))
 
-    with pytest.raises(ValueError, match=r"it gives rows of float32 \(5,\); expected float32 \(8, 5\)"):
+    with pytest.raises(ValueError, match=r"it returns rows of float32 \(5,\); expected float32 \(8, 5\)"):
         tried(grads=lambda sent, byz, state, ctx: (sent[0], state))
-    with pytest.raises(ValueError, match="it gives a state of"):
+    with pytest.raises(ValueError, match="it returns a state of"):
         tried(grads=lambda sent, byz, state, ctx: (sent, jnp.zeros(3)))
-    with pytest.raises(ValueError, match="it gives labels of float32"):
+    with pytest.raises(ValueError, match="it returns labels of float32"):
         tried(labels=lambda labels, n, ctx: labels / 2)
-    with pytest.raises(ValueError, match=r"grads gives .*; expected \(rows, state\)"):
+    with pytest.raises(ValueError, match=r"grads returns .*; expected \(rows, state\)"):
         tried(grads=lambda sent, byz, state, ctx: sent)
     assert "mine" not in ATTACKS
 

@@ -69,7 +69,7 @@ def test_it_climbs_through_a_training_step(world, objective):
 
 
 def test_it_says_what_it_misses():
-    with pytest.raises(ValueError, match="the loss after a step is asked for"):
+    with pytest.raises(ValueError, match="this attack needs the loss after a step: pass loss_after"):
         byzsim.forge("learned", HONEST, n_byz=3, objective="loss")
     with pytest.raises(ValueError, match="learned: steps=0 is not a whole number of at least 1"):
         byzsim.forge("learned", HONEST, n_byz=3, steps=0)

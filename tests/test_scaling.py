@@ -309,7 +309,7 @@ def test_a_need_that_bends_is_still_met():
 
 
 def test_one_run_has_to_fit():
-    with pytest.raises(ValueError, match=r"one run needs 20.00 GB of the device's memory, and 19.00 GB are there"):
+    with pytest.raises(ValueError, match=r"one run needs 20.00 GB of the device's memory, and 19.00 GB are available"):
         grid.largest_fitting(lambda k: 10**10 * (1 + k), 8, 19 * 10**9)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 @checked
 def fang_krum(
     *,
-    rule: Literal["krum", "in_use"] = "krum",
+    selected_by: Literal["krum", "rule_in_use"] = "krum",
     base: Literal["zero", "mean"] = "zero",
     threshold: Traced = 1e-5,
     halvings: Natural = 40,
@@ -28,14 +28,15 @@ def fang_krum(
                    + max_i ||g_i - w|| / sqrt(d),    c = n_byz;  i, j honest
 
     Args:
-        rule: which selects. "krum": Krum (Blanchard et al. 2017: squared distances to the m - f - 2 nearest others, at
-            least one) with the declared f, whatever rule is in use; of equal scores the lowest index. "in_use": the
-            rule in use; it has selected a Byzantine row if its aggregate equals g_byz in every coordinate. Static.
+        selected_by: who selects. "krum": Krum (Blanchard et al. 2017: squared distances to the m - f - 2 nearest
+            others, at least one) with the declared f, whatever rule is in use; of equal scores the lowest index.
+            "rule_in_use": the rule in use; it has selected a Byzantine row if its aggregate equals g_byz in every
+            coordinate. Static.
         base: w. "zero": the paper's w is the model before the step, whose gradient is none; "mean": the honest mean,
             as in attacks tailored to Krum that were derived from this one. Static.
         threshold: in gradient units, traced. The paper: 1e-5.
         halvings: at most so many; what is left of lambda then is sent. Static; 40 take 1e7 down to 1e-5.
-    Cost: O(m^2 d) once and O(m^2 log m) for each lambda; with "in_use" one aggregation for each lambda tried.
+    Cost: O(m^2 d) once and O(m^2 log m) for each lambda; with "rule_in_use" one aggregation for each lambda tried.
     Choices: mu is over the honest rows (the authors': over all workers' work before the attack). All Byzantine rows are
         the same: the paper lets the others lie within a small distance of the first, and solves for equal ones.
         A lambda below the threshold is sent without a test. Of fewer than m - c - 2 honest others all are
@@ -59,7 +60,7 @@ def fang_krum(
             return (ctx.aggregate(jnp.where(byz[:, None], forged, updates)) == forged).all()
 
         first = _upper_bound(honest, squared, byz)
-        size = _halved(first, by_krum if rule == "krum" else by_rule, threshold, halvings)
+        size = _halved(first, by_krum if selected_by == "krum" else by_rule, threshold, halvings)
         return centre - size * sign
 
     return colluding(vector)
@@ -108,6 +109,6 @@ SPEC = Spec(
     variants=(
         Variant("fang2020", {}, "w = 0, the current model; Krum selects", "Fang et al. 2020"),
         Variant("around_mean", {"base": "mean"}, "w = mu", "attacks tailored to Krum, after Fang et al."),
-        Variant("rule_in_use", {"rule": "in_use"}, "the rule in use selects", "ours"),
+        Variant("rule_in_use", {"selected_by": "rule_in_use"}, "the rule in use selects", "ours"),
     ),
 )

@@ -1,8 +1,9 @@
-"""Many runs through one compiled program: spread over devices, on each one at a time, or several under vmap.
+"""Many runs with one compiled program: distributed over devices, on each device one at a time or several under vmap.
 
-`planning`: which runs share a program, and what varies between them; `programs`: the compiled start and epoch;
-`placement`: arrays on devices and processes; `running`: batches of runs, epoch after epoch; `memory`: how many runs
-fit on a device; `snapshots`: a run's state to go on from; `history`: its measurements as a curve.
+`planning`: groups runs by the program that they share; `programs`: compiles the start and the epoch; `placement`: moves
+arrays to devices and back, also with several processes; `running`: trains batches of runs epoch by epoch; `memory`:
+computes how many runs fit on a device; `snapshots`: a run's state, from which it can be resumed; `history`: a run's
+measurements.
 """
 
 from byzsim.engine import DynamicConfig

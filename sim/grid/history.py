@@ -1,4 +1,4 @@
-"""What a run has measured, as a curve with a digest of its bits."""
+"""The measurements of a run, and a digest of their bits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from byzsim.engine import EpochMetrics, StepMetrics
 
 
 class History(NamedTuple):
-    """A run's measurements after each epoch, all (epochs,): `engine.EpochMetrics` and `engine.StepMetrics`."""
+    """A run's measurements after each epoch. Arrays are (epochs,); see `engine.EpochMetrics`, `engine.StepMetrics`."""
 
     accuracy: np.ndarray
     loss: np.ndarray
@@ -23,14 +23,14 @@ class History(NamedTuple):
     clipped: np.ndarray
     diverged: bool
     diverged_epoch: int | None
-    """the first epoch, from 1, after which the parameters or the test loss were not finite; nothing later counts"""
+    """the first epoch, counted from 1, after which the parameters or the test loss were not finite"""
     digest: str
-    """of the exact bits: SHA-256 (16 hex digits) of the numbers from accuracy to byz_kept as float32, and, unless it
-    diverged, of the parameters"""
+    """first 16 hex digits of the SHA-256 of the bits: the numbers from accuracy to byz_kept as float32, and the
+    parameters unless the run diverged"""
 
 
 def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs: int) -> History:
-    """Run i's history, NaN from its first diverged epoch on, and for epochs that were not worth running."""
+    """The history of run i of a batch. NaN from its first diverged epoch on, and for epochs that were not computed."""
     diverged = [bool(m.diverged[i]) for m in measured]
     first = diverged.index(True) if any(diverged) else None
 
@@ -43,12 +43,16 @@ def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs
     own = {name: series([getattr(m, name) for m in measured]) for name in ("accuracy", "loss")}
     own |= {name: series([getattr(m.step_metrics, name) for m in measured]) for name in StepMetrics._fields}
     end = None if first is None else first + 1
-    digested = [values for name, values in own.items() if name != "clipped"]  # which older records do not have
+    digested = [values for name, values in own.items() if name != "clipped"]  # older records do not have it
     return History(**own, diverged=end is not None, diverged_epoch=end, digest=digest(digested, params, end))
 
 
 def digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:
-    """A NaN is a NaN, whatever its bits; parameters count only where no batch mate could have ended the run."""
+    """First 16 hex digits of the SHA-256 of these numbers.
+
+    All NaN have the same digest, whatever their bits. The parameters of a diverged run are left out: they depend on how
+    many more epochs the other runs of its batch took.
+    """
     total = hashlib.sha256(f"{diverged_epoch};".encode())
     for values in series if diverged_epoch else [*series, params]:
         total.update(np.where(np.isnan(values), np.nan, values).astype("<f4").tobytes())

@@ -1,4 +1,4 @@
-"""How many runs a device can hold, by XLA's own plan."""
+"""How many runs fit into a device's memory, by XLA's own memory plan."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,13 +19,13 @@ def planned_runs_per_device(
     limit: int,
     devices_per_run: int = 1,
 ) -> int:
-    """How many of these runs each device should run at once under `vmap`, in `limit` bytes of its memory.
+    """How many of these runs each device should train at once under `vmap`, within `limit` bytes of its memory.
 
-    The largest number that fits by XLA's own plan, made when the program is compiled and before anything runs; then
-    evenly over the batches: of 12 runs of which 8 fit, 6 and 6.
+    XLA plans the memory when it compiles the program, before anything is executed. The result is the largest number
+    that fits, evened out over the batches: if 8 of 12 runs fit, the batches are 6 and 6.
 
     Raises:
-        ValueError: if not even one run fits.
+        ValueError: one run does not fit.
     """
     mesh = mesh_of(devices, devices_per_run)
     most = -(-len(dynamic) // (len(devices) // devices_per_run))
@@ -36,16 +36,21 @@ def planned_runs_per_device(
 
 
 def largest_fitting(need: Callable[[int], int], most: int, limit: int) -> int:
-    """The largest k from 1 to `most` with need(k) <= limit, need being close to a line; few calls, as each compiles.
+    """The largest k from 1 to `most` with need(k) <= limit.
+
+    Each call of `need` compiles a program. As need(k) is nearly linear, few calls are enough: k = most and k = 1 give a
+    line, and the search starts from where that line meets the limit.
 
     Raises:
-        ValueError: if need(1) is above the limit.
+        ValueError: need(1) is above the limit.
     """
     if most > 1 and (all_of_them := need(most)) <= limit:
         return most
     one = need(1)
     if one > limit:
-        raise ValueError(f"one run needs {one / 1e9:.2f} GB of the device's memory, and {limit / 1e9:.2f} GB are there")
+        raise ValueError(
+            f"one run needs {one / 1e9:.2f} GB of the device's memory, and {limit / 1e9:.2f} GB are available"
+        )
     if most == 1:
         return 1
     slope = max((all_of_them - one) / (most - 1), 1)
@@ -58,7 +63,7 @@ def largest_fitting(need: Callable[[int], int], most: int, limit: int) -> int:
 def need(
     static: StaticConfig, dynamic: DynamicConfig, train: Data, test: Data, mesh: Mesh, runs_per_device: int
 ) -> int:
-    """Bytes on each device in an epoch of `runs_per_device` runs: data, state, results and temporaries."""
+    """Bytes on each device during an epoch of `runs_per_device` runs: data, states, results and temporary arrays."""
     start, epoch = programs.compiled(static, mesh, runs_per_device)
     stack = place(programs.stack([dynamic] * (mesh.shape["runs"] * runs_per_device)), mesh, "runs")
     train, test = place((train, test), mesh)

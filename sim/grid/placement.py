@@ -1,4 +1,4 @@
-"""Arrays on the devices of all processes, and back on their hosts."""
+"""Moving arrays from the hosts of all processes to their devices, and back."""
 
 import functools
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from jaxtyping import Array, Int
 
 
 def replicate(data: Data, devices: Sequence[jax.Device], devices_per_run: int = 1) -> Data:
-    """Data on all of these devices, of all processes, from arrays that each process has; `run` copies it no more."""
+    """Copy the data to each of these devices, also of several processes; `run` then does not copy it again."""
     return place(data, mesh_of(devices, devices_per_run))
 
 
 def mesh_of(devices: Sequence[jax.Device], devices_per_run: int) -> Mesh:
-    """Runs over the devices, or over groups of `devices_per_run` of them."""
+    """The mesh that distributes runs over the devices, or over groups of `devices_per_run` devices."""
     if devices_per_run == 1:
         return Mesh(np.array(devices), ("runs",))
     return Mesh(np.array(devices).reshape(-1, devices_per_run), ("runs", worker_sharding.WORKERS))
 
 
 def place(tree: Any, mesh: Mesh, *axes: str) -> Any:
-    """Arrays that each process has, each putting its own devices' part there."""
+    """Distribute arrays over the mesh. Every process has the whole arrays, and copies its own devices' parts."""
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
     return jax.tree.map(lambda leaf: put(leaf, sharding), tree)
 
 
 def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    """One such array."""
+    """`place` for one array."""
     if sharding.is_fully_addressable or (isinstance(leaf, jax.Array) and leaf.sharding == sharding):
         return jax.device_put(leaf, sharding)
     values = np.asarray(leaf)
@@ -41,12 +41,12 @@ def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def fetch(tree: Any) -> Any:
-    """Arrays on the host of every process."""
-    return jax.tree.map(_whole, jax.block_until_ready(tree))  # a collective would not wait for ever
+    """Copy distributed arrays to the host of every process."""
+    return jax.tree.map(_whole, jax.block_until_ready(tree))  # wait first: a collective has a time limit
 
 
 def _whole(leaf: jax.Array) -> np.ndarray:
-    """Gathered in parts of at most `GATHERED` bytes, unless one entry of the leading axis has more."""
+    """The array on the host, gathered in parts of at most `GATHER_CHUNK_BYTES`, and of one leading entry at least."""
     if leaf.is_fully_addressable:
         return jax.device_get(leaf)
     count = min(max(GATHER_CHUNK_BYTES * len(leaf) // max(leaf.nbytes, 1), 1), len(leaf))
@@ -64,7 +64,7 @@ def _part(leaf: jax.Array, first: Int[Array, ""], count: int) -> jax.Array:
 
 
 def fetch_numbers(measured: EpochMetrics) -> EpochMetrics:
-    """The same for numbers, one for each run, in one collective."""
+    """`fetch` for measurements, one number for each run, with a single collective for all of them."""
     leaves, form = jax.tree.flatten(measured)
     if leaves[0].is_fully_addressable:
         return jax.device_get(measured)
@@ -77,4 +77,4 @@ def _stack_leaves(leaves: Sequence[jax.Array]) -> jax.Array:
     return jnp.stack([leaf.astype(jnp.float32) for leaf in leaves])
 
 
-GATHER_CHUNK_BYTES = 2**26  # bytes that a collective puts on every device
+GATHER_CHUNK_BYTES = 2**26  # largest part that a collective copies to every device

@@ -15,7 +15,7 @@ from byzsim.types import Spec
 
 
 class Call(NamedTuple):
-    """A factory with its static options: equal by value, so that equal programs are found in the cache."""
+    """A factory with its static options. Calls are compared by value, so equal programs are compiled once."""
 
     factory: Callable[..., Any]
     static: tuple[tuple[str, Any], ...]
@@ -25,7 +25,7 @@ class Call(NamedTuple):
 
 
 def call(factory: Callable[..., Any], options: Args, dtype: Any = jnp.float32) -> tuple[Call, dict[str, jax.Array]]:
-    """(factory with its static options, its traced ones), as its annotations have them."""
+    """Split a factory's options, by its annotations: (factory with its static options, its traced options)."""
     traced = varying(factory, options)
     static = tuple((key, value) for key, value in sorted(options.items()) if key not in traced)
     return Call(factory, static), {key: jnp.asarray(value, dtype) for key, value in traced.items()}

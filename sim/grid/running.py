@@ -1,4 +1,4 @@
-"""Batches of runs, as many side by side as the devices hold, epoch after epoch."""
+"""Training of runs in batches, as many at once as the devices take."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -29,26 +29,32 @@ def run(
     resume: Sequence[Snapshot] = (),
     on_state: Callable[[int, Callable[[], list[Snapshot]]], object] = lambda done, snapshots: None,
 ) -> list[History]:
-    """Train the runs of one program, as many side by side as the devices hold.
+    """Train the runs of one program, as many at once as the devices take.
 
     Args:
-        dynamic: one for each run; the last is repeated where devices would have nothing to do.
-        devices: where to run; default all of them. Several CPU devices, however many, give the same bits, but not those
-            of one: XLA fuses a program that is sharded otherwise. Of several processes: those of all of them; every
-            process calls this with the same arguments and gets all curves.
-        devices_per_run: devices that share one run (`byzsim.worker_sharding`), a divisor of m and of the number of
-            devices. With more than one, sums are taken in another order, so bits differ from those of one device.
-        runs_per_device: how many a device runs at once under `vmap`. None: one, with the same bits as the run alone;
-            the right choice on a CPU. `planned_runs_per_device` finds a number for an accelerator.
-        on_epoch: called after each epoch of a batch of runs, with the number of epochs done.
-        resume: where to go on, one for each run, all of them after equally many epochs; default: from the start.
-        on_state: called after `on_epoch` with the number of epochs done and a function that fetches the batch's
-            snapshots, which is to be called before `on_state` returns or not at all.
+        static: what shapes the program, the same for all runs.
+        dynamic: what varies, one for each run. A batch that would leave devices without work repeats the last run.
+        train: the training set.
+        test: the test set, measured after each epoch.
+        epochs: how many epochs to train.
+        devices: the devices to use; default all of them, of all processes. With several processes every process calls
+            this function with the same arguments and gets all histories. Results are bit-identical for any number of
+            CPU devices >= 2. One device compiles to different fusions and may differ in the last bits.
+        devices_per_run: how many devices share one run (`byzsim.worker_sharding`); it has to divide m and the number of
+            devices. With more than one, sums are taken in another order, so the last bits differ.
+        runs_per_device: how many runs a device trains at once under `vmap`. None: one at a time, with the same bits as
+            the run alone; the right choice on a CPU. `planned_runs_per_device` computes it for an accelerator.
+        on_epoch: function that is called after each epoch of a batch, with the number of epochs done.
+        resume: snapshots from which to resume, one for each run, all after equally many epochs; default: none.
+        on_state: function that is called after `on_epoch` with the number of epochs done and a function that fetches
+            the batch's snapshots. The latter works only until `on_state` returns.
+
+    Returns:
+        The history of each run.
 
     Raises:
-        ValueError: for counts below 1, data that do not go together or are too few, and if `resume` does not fit the
-            runs.
-        RuntimeError: in a process that was forked after JAX had started.
+        ValueError: a count is below 1, the data are too few or of different sizes, or `resume` does not fit the runs.
+        RuntimeError: the process was forked after JAX had started.
     """
     not_forked()
     if epochs < 1 or devices_per_run < 1 or (runs_per_device is not None and runs_per_device < 1):
@@ -57,17 +63,23 @@ def run(
             "expected at least 1 of each"
         )
     if len(train.labels) < static.m * static.batch:
-        raise ValueError(f"{len(train.labels)} images are too few for m={static.m} batches of {static.batch}")
+        raise ValueError(
+            f"{len(train.labels)} images are too few for m={static.m} batches of {static.batch}: expected at least "
+            f"{static.m * static.batch}"
+        )
     if train.images.shape[1:] != test.images.shape[1:] or not len(test.labels):
-        raise ValueError(f"images differ, or there are none: train {train.images.shape}, test {test.images.shape}")
+        raise ValueError(
+            f"train images are {train.images.shape}, test images {test.images.shape}; expected the same height, width "
+            "and channels, and at least one test image"
+        )
     if resume and (len(resume) != len(dynamic) or len({each.epochs for each in resume}) > 1):
         raise ValueError(
-            f"{len(resume)} snapshots for {len(dynamic)} runs, expected one each, all after the same epoch"
+            f"{len(resume)} snapshots for {len(dynamic)} runs; expected one for each run, all after the same epoch"
         )
     devices = devices or jax.devices()
     if static.m % devices_per_run or len(devices) % devices_per_run:
         raise ValueError(
-            f"devices_per_run={devices_per_run} has to divide m={static.m} and the number of devices, {len(devices)}"
+            f"devices_per_run={devices_per_run} does not divide m={static.m} and the number of devices, {len(devices)}"
         )
     mesh = mesh_of(devices, devices_per_run)
     at_once = mesh.shape["runs"] * (runs_per_device or 1)
@@ -77,6 +89,7 @@ def run(
     for first in range(0, len(dynamic), at_once):
         part = slice(first, first + at_once)
         batch, before = dynamic[part], resume[part]
+        # every batch has `at_once` runs, so that the program is compiled for one shape
         stack = place(programs.stack(_pad_to(batch, at_once)), mesh, "runs")
         if before:
             state, measured = restore(_pad_to(before, at_once), programs.state_shardings(start, mesh, stack, train))
@@ -93,9 +106,10 @@ def run(
 
 
 def _all_diverged(measured: Sequence[EpochMetrics]) -> bool:
-    """Nothing that counts can follow."""
+    """Whether every run of the batch has diverged, so that further epochs would not change any history."""
     return bool(np.any([m.diverged for m in measured], axis=0).all())
 
 
 def _pad_to(given: Sequence[Any], size: int) -> list[Any]:
+    """`given`, with the last entry repeated up to `size` entries."""
     return [*given, *[given[-1]] * (size - len(given))]

@@ -1,4 +1,4 @@
-"""A run's state after some of its epochs: what it takes to go on with the same bits."""
+"""Snapshots: the state of a run between two epochs, from which it can be resumed bit for bit."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,20 +12,20 @@ from byzsim.grid.placement import fetch, put
 
 
 class Snapshot(NamedTuple):
-    """One run after some of its epochs, in the host's memory: all that it takes to go on with the same bits."""
+    """The state of one run after some of its epochs, in the host's memory. A resumed run gives the same bits."""
 
     state: TrainState
     measured: EpochMetrics
-    """of each epoch done, all (epochs,)"""
+    """the measurements after each epoch done; all arrays are (epochs,)"""
 
     @property
     def epochs(self) -> int:
-        """How many are done."""
+        """The number of epochs done."""
         return len(self.measured.loss)
 
 
 def snapshot_spec(static: StaticConfig, dynamic: DynamicConfig, train: Data, epochs: int) -> Snapshot:
-    """Shapes and dtypes of a snapshot after so many epochs; nothing is computed."""
+    """The shapes and dtypes of a snapshot after this number of epochs; nothing is computed."""
 
     def snapshot() -> Snapshot:
         series = jnp.zeros(epochs, jnp.float32)
@@ -38,14 +38,14 @@ def snapshot_spec(static: StaticConfig, dynamic: DynamicConfig, train: Data, epo
 
 
 def take(state: TrainState, measured: Sequence[EpochMetrics], n: int) -> list[Snapshot]:
-    """Of the first n runs. Copies, as the state's own memory is given to the next epoch."""
+    """Snapshots of the first n runs of a batch. They are copies: the next epoch reuses the memory of the state."""
     history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *measured)
     whole = fetch(state), history
     return [Snapshot(*jax.tree.map(lambda leaf, i=i: np.array(leaf[i]), whole)) for i in range(n)]
 
 
 def restore(snapshots: Sequence[Snapshot], shardings: TrainState) -> tuple[TrainState, list[EpochMetrics]]:
-    """State on the devices, as `start` leaves it there, and measurements, of runs side by side."""
+    """The state of a batch on the devices, with the shardings that `start` would give it, and its measurements."""
     state, history = jax.tree.map(lambda *leaves: np.stack(leaves), *snapshots)
     measured = [jax.tree.map(lambda leaf, e=e: leaf[:, e], history) for e in range(snapshots[0].epochs)]
     return jax.tree.map(put, state, shardings), measured
