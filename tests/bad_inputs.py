@@ -558,7 +558,7 @@ CLI = {
         ),
         Bad(
             "byzsim run smoke --plugins mine",
-            "is one of 'bucketing' too",
+            "is also an option of 'bucketing'",
             plugin(spec='Spec(lambda *, s=1: s, "me")'),
             "mine.py: an option called s",
         ),
@@ -682,9 +682,11 @@ PYTHON = {
         Bad("byzsim.robustness('median', m=11, f=0)", "f=0 is not from 1 to (m - 1) // 2 = 5"),
         Bad("byzsim.robustness('median', m=1, f=1)", "f=1 is not from 1 to (m - 1) // 2 = 0"),
         Bad("byzsim.robustness('median', m=11.0, f=2)", "m=11.0 is not a whole number"),
-        Bad("byzsim.robustness('median', m=11, f=2, d=0)", "expected d from 1"),
+        Bad("byzsim.robustness('median', m=11, f=2, d=0)", "expected d of at least 1"),
         Bad("byzsim.robustness('median', m=10**9, f=2)", "GB are available"),
-        Bad("byzsim.robustness('safeguard', m=11, f=2)", "no function of one step's rows"),
+        Bad(
+            "byzsim.robustness('safeguard', m=11, f=2)", "safeguard has no kappa: it is no function of one step's rows"
+        ),
     ],
     "Runs, and data of byzsim.simulate": [
         Bad("byzsim.RunConfig(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),

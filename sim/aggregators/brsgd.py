@@ -42,11 +42,13 @@ def brsgd(
 ) -> Aggregator:
     """Mean of the rows that are near the median and most often on the majority's side of the column means.
 
-        a_c  = (1/m) sum_i g_ic                      M_ic = 1 if worker i is on the larger side of a_c, else 0
-        s_i  = sum_c M_ic                            C2 = the ceil(beta m) workers of highest s_i
-        C1   = {i : ||g_i - g_med||_1 <= 2 T}        g  = mean of g_i over C1 and C2
+    ```text
+    a_c  = (1/m) sum_i g_ic                      M_ic = 1 if worker i is on the larger side of a_c, else 0
+    s_i  = sum_c M_ic                            C2 = the ceil(beta m) workers of highest s_i
+    C1   = {i : ||g_i - g_med||_1 <= 2 T}        g  = mean of g_i over C1 and C2
+    ```
 
-    Args (static unless marked traced; Algorithm 2 unless said otherwise):
+    Args:
         variant: "paper" is Algorithm 2 as its prose means it: the listing's index d stands for c, and its minus sign
             for a logical NOT (as printed, every flipped column would only shift all scores alike). "code" is the
             two-level majority that the authors published (github karry520/RobustSGD, December 2021), which has
@@ -64,9 +66,15 @@ def brsgd(
         non_finite: "drop" leaves rows that are not usable (`ops.usable_rows`) out of means, counts and sets, and
             the median takes their NaN as +inf; "keep" computes on: such a row spoils the column
             means, and stays out of the output only because its distance is not within any threshold.
-    Tolerates: f <= (m - 1) // 2 (the paper's alpha < beta <= 1/2; its experiments go to alpha = 1/2 all the same).
-    Cost: O(md log^2 m) with a sorting network for the median, about four reads.
-    References: Li, Chen, Dong, Zhang, Wang, Zeng, "Efficient Byzantine-resilient stochastic gradient descent",
+
+    Tolerates:
+        f <= (m - 1) // 2 (the paper's alpha < beta <= 1/2; its experiments go to alpha = 1/2 all the same).
+
+    Cost:
+        O(md log^2 m) with a sorting network for the median, about four reads.
+
+    References:
+        Li, Chen, Dong, Zhang, Wang, Zeng, "Efficient Byzantine-resilient stochastic gradient descent",
         FTL-IJCAI 2021, arXiv 2108.06658.
     """
 

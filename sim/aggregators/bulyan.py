@@ -26,8 +26,10 @@ def bulyan(
 ) -> Aggregator:
     """Theta rows that Krum picks, then in every coordinate the mean of the theta - 2f values nearest their median.
 
-        V = theta rows, each by Krum among those not picked before;    theta = m - 2f
-        g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
+    ```text
+    V = theta rows, each by Krum among those not picked before;    theta = m - 2f
+    g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
+    ```
 
     Args:
         selection: how V comes about. "iterative": the row of smallest Krum score among the r rows left, over its
@@ -42,9 +44,15 @@ def bulyan(
         second_stage: "near_median" as above, or the "trimmed_mean" of V: without its f smallest and f largest values.
             Static.
         middle: the median of an even number, "mean" of the two middle values or the "lower" one. Static.
-    Tolerates: f with m >= 4f + 3.
-    Cost: O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
-    Choices: theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
+
+    Tolerates:
+        f with m >= 4f + 3.
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
+
+    Notes:
+        theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
         counts as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index,
         those in nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). They do occur: where one
         other is counted, two rows nearest to each other tie, so the order of workers may count, and two rows are
@@ -54,7 +62,9 @@ def bulyan(
         theta is v after that; zero if V is empty. `Info.weight` is a picked row's share of all entries of V that lie
         between the smallest and the largest value averaged in their coordinate, both included; that of a mean in V is
         split evenly between its rows.
-    References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
+
+    References:
+        El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
         2018.
     """
 

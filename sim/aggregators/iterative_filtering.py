@@ -20,11 +20,13 @@ def iterative_filtering(
 ) -> Aggregator:
     """Mean with weights that fall along the top eigenvector until the covariance is below a bound.
 
-        c_i = 1;    repeat:
-            mu = sum_i c_i g_i / sum_i c_i;      Sigma = sum_i c_i (g_i - mu)(g_i - mu)^T / sum_i c_i;
-            lambda, v = top eigenvalue and unit eigenvector of Sigma;    if lambda <= expansion sigma^2: stop;
-            tau_i = <g_i - mu, v>^2;    c_i <- c_i (1 - tau_i / max tau),  the maximum over rows with c_i > 0
-        g = sum_i c_i g_i / sum_i c_i
+    ```text
+    c_i = 1;    repeat:
+        mu = sum_i c_i g_i / sum_i c_i;      Sigma = sum_i c_i (g_i - mu)(g_i - mu)^T / sum_i c_i;
+        lambda, v = top eigenvalue and unit eigenvector of Sigma;    if lambda <= expansion sigma^2: stop;
+        tau_i = <g_i - mu, v>^2;    c_i <- c_i (1 - tau_i / max tau),  the maximum over rows with c_i > 0
+    g = sum_i c_i g_i / sum_i c_i
+    ```
 
     Args:
         sigma: root of the top eigenvalue of honest gradients' covariance, in gradient units; traced. With
@@ -37,14 +39,22 @@ def iterative_filtering(
         variant: "su_xu2018" is as above, with as many rounds as it takes, at most m - 1. "rcl" is the function
             filterL2 of robust-collaborative-learning: it stops if lambda^2 <= expansion sigma^2, and after
             min(2f, m - 1) rounds, whatever lambda is. Static.
-    Tolerates: f < m / 4.
-    Cost: O(m^2 d + m d log^2 m) once, and O(m^3) in each round; m - 1 are compiled.
-    Choices: a factor 1 - tau_i / max tau below 1e-5 is taken for 0, so that copies of the farthest row go with it; at
+
+    Tolerates:
+        f < m / 4.
+
+    Cost:
+        O(m^2 d + m d log^2 m) once, and O(m^3) in each round; m - 1 are compiled.
+
+    Notes:
+        A factor 1 - tau_i / max tau below 1e-5 is taken for 0, so that copies of the farthest row go with it; at
         least one row goes in each round. rcl also deletes that row, one in each round, which is the same but for its
         copies. If max tau = 0 the weights stay. Rows that are not usable (`ops.usable_rows`) start with c_i = 0; the
         output is zero if there are no others. Which constant Su and Xu, and Yin et al., put in the place of 20 is
         not verified; the steps are from memory and as in rcl. Derivatives take v as given.
-    References: Su, Xu, "Securing distributed gradient descent in high dimensional statistical learning", SIGMETRICS
+
+    References:
+        Su, Xu, "Securing distributed gradient descent in high dimensional statistical learning", SIGMETRICS
         2019 (arXiv 2018). Yin, Chen, Ramchandran, Bartlett, "Defending against saddle point attack in Byzantine-robust
         distributed learning", ICML 2019. Steinhardt, "Robust learning: information theory and algorithms", thesis,
         Stanford 2018.

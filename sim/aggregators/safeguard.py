@@ -60,18 +60,20 @@ def safeguard(
 
     Algorithm 1, in step t = 0, 1, ... (`Context.step`), with good_0 = all m workers:
 
-        1  last1, last0 = the largest multiples of T1, T0 that are <= t
-        2  receive grad_{t,i} from every i in good_t
-        3  A_i = sum_{k = last1..t} grad_{k,i} / |good_k|;    B_i = sum_{k = last0..t} grad_{k,i} / |good_k|
-        4  A_med = A_i of any i in good_t with |{j in good_t : ||A_j - A_i|| <= Th1}| > m / 2; B_med with B, Th0
-        5  good_{t+1} = {i in good_t : ||A_i - A_med|| <= 2 Th1 and ||B_i - B_med|| <= 2 Th0}
-        6  x_{t+1} = x_t - eta (xi_t + (1 / |good_t|) sum_{i in good_t} grad_{t,i}),    xi_t ~ N(0, nu^2 I)
+    ```text
+    1  last1, last0 = the largest multiples of T1, T0 that are <= t
+    2  receive grad_{t,i} from every i in good_t
+    3  A_i = sum_{k = last1..t} grad_{k,i} / |good_k|;    B_i = sum_{k = last0..t} grad_{k,i} / |good_k|
+    4  A_med = A_i of any i in good_t with |{j in good_t : ||A_j - A_i|| <= Th1}| > m / 2; B_med with B, Th0
+    5  good_{t+1} = {i in good_t : ||A_i - A_med|| <= 2 Th1 and ||B_i - B_med|| <= 2 Th0}
+    6  x_{t+1} = x_t - eta (xi_t + (1 / |good_t|) sum_{i in good_t} grad_{t,i}),    xi_t ~ N(0, nu^2 I)
+    ```
 
     The output is the bracket of line 6, so noise is multiplied by the learning rate as in the algorithm's box (the
     running text adds it outside). A ban is for ever, windows are blocks that do not overlap, and a worker that is
     caught still counts in the step that catches it: a single huge gradient gets through once (but see `average`).
 
-    Args (static unless marked traced):
+    Args:
         guards: "double" is Algorithm 1, "single" is Algorithm 2: B alone, with `window` and th0.
         t0, t1: T0 and T1 of "double", in steps. None: 1 and 6 epochs (`Context.epoch`), as in the paper's experiments.
         window: T of "single" in steps, in blocks too; None: B sums from step 0 on, as Algorithm 2 does "for analysis
@@ -109,12 +111,18 @@ def safeguard(
             None: never, as in the paper; its last version re-admits in experiments (from memory), epfml on request.
         nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
             alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
-    State: good (m,) bool; an (m, d) accumulator and a scalar threshold for each guard.
-    Tolerates: f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
-    Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
+
+    Tolerates:
+        f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
+
+    Cost:
+        "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
         tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
         condition skips nothing). The others: O(m^2 d) for a Gram matrix. Memory 2md floats.
-    Choices: the paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose
+
+    Notes:
+        State: good (m,) bool; an (m, d) accumulator and a scalar threshold for each guard.
+        the paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose
         formula is not to be had. "projected" is the default in their place: it has no unit, so the rule goes with the
         scale of gradients, and acts on small problems too. In normal noise it bans no honest worker of ten, from d = 1
         to 100 (tests/test_safeguard.py).
@@ -136,7 +144,9 @@ def safeguard(
         with weights 0. Selection is constant almost everywhere, so sums have derivative 0.
         epfml starts B's window anew only at its own end when it re-admits; here both restart.
         The third party bans nobody for good: here it is a threshold and an average among good_t.
-    References: Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
+
+    References:
+        Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
         descent", ICLR 2021, arXiv 2012.14368.
     """
     n_guards = 2 if guards == "double" else 1

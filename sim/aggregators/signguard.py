@@ -25,22 +25,26 @@ def signguard(
 ) -> Aggregator:
     """Mean of the gradients of ordinary norm in the largest cluster by signs, clipped to the median norm.
 
-        M  = median_i ||g_i||;    S1 = {i : low M < ||g_i|| < high M}
-        x_i = fractions of positive, zero and negative entries of g_i, over w = max(d // part, 1) adjacent coordinates
-        S2 = the largest cluster of the x_i by mean shift
-        g  = mean over S1 and S2 of g_i min(1, M / ||g_i||)
+    ```text
+    M  = median_i ||g_i||;    S1 = {i : low M < ||g_i|| < high M}
+    x_i = fractions of positive, zero and negative entries of g_i, over w = max(d // part, 1) adjacent coordinates
+    S2 = the largest cluster of the x_i by mean shift
+    g  = mean over S1 and S2 of g_i min(1, M / ||g_i||)
+    ```
 
     Mean shift (flat kernel, as scikit-learn does it), with h the bandwidth. Distances are Euclidean, and "within h"
     means a distance <= h + 1e-5:
-        1. A seed for each worker: x_i. Up to `iterations` times, a seed moves to the mean of the points within h of it,
-           and stops after a move of at most 1e-3 h, or where there is no point; it remembers how many points were
-           within h before its last move. Seeds that found none are dropped.
-        2. Seeds in order: most points first; then by first, second, third coordinate, each times 1e4 and rounded to an
-           integer (ties to even), largest first; then by worker index. Down this order, each seed that is not
-           dropped yet is a centre, and drops all later seeds within h of it.
-        3. A point belongs to the first centre, in this order, whose distance is at most 1e-5 above that of its nearest
-           centre, if that nearest one is within h; otherwise to none. S2 are the points of the centre that has most; of
-           equals, the first.
+    ```text
+    1. A seed for each worker: x_i. Up to `iterations` times, a seed moves to the mean of the points within h of it,
+       and stops after a move of at most 1e-3 h, or where there is no point; it remembers how many points were
+       within h before its last move. Seeds that found none are dropped.
+    2. Seeds in order: most points first; then by first, second, third coordinate, each times 1e4 and rounded to an
+       integer (ties to even), largest first; then by worker index. Down this order, each seed that is not
+       dropped yet is a centre, and drops all later seeds within h of it.
+    3. A point belongs to the first centre, in this order, whose distance is at most 1e-5 above that of its nearest
+       centre, if that nearest one is within h; otherwise to none. S2 are the points of the centre that has most; of
+       equals, the first.
+    ```
 
     Args:
         low, high: bounds of the norms, both strict, in median norms; traced; 0.1 and 3 (paper and code).
@@ -52,9 +56,15 @@ def signguard(
             by 1e-8 plus its maximum over workers. Seeds are scikit-learn's bins, x_i / h rounded to integers (ties to
             even) times h; but the x_i if no two of these are equal, or if h = 0. Rows are clipped to the lower
             middle norm of an even number of them, while S1 keeps to the mean of both middles. Static.
-    Tolerates: f <= (m - 1) // 2 (the paper's experiments; a group of attackers with equal signs may be the largest).
-    Cost: O(md), two reads; O(m^2) for each move of the seeds.
-    Choices: the window starts at jax.random.randint(ctx.key, (), 0, max(d - w, 1)), as in the code, which never takes
+
+    Tolerates:
+        f <= (m - 1) // 2 (the paper's experiments; a group of attackers with equal signs may be the largest).
+
+    Cost:
+        O(md), two reads; O(m^2) for each move of the seeds.
+
+    Notes:
+        The window starts at jax.random.randint(ctx.key, (), 0, max(d - w, 1)), as in the code, which never takes
         the last one. The median of an even number of norms is the mean of the middle two. Rows that are not usable
         (`ops.usable_rows`) are left out of the median, of points and seeds and of n (the code sets NaN to 0). If S1 and
         S2 have nobody in common, S1 counts; if S1 is empty too, all usable rows (code: NaN; ku: all rows); they are
@@ -62,7 +72,9 @@ def signguard(
         clipping takes from them. SignGuard-Sim and SignGuard-Dist, which add a similarity to x, are not included. That
         the paper does not divide columns by their maxima is from memory. For m > 50 the code estimates h on 50
         workers; here on all.
-    References: Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
+
+    References:
+        Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
         filtering", ICDCS 2022.
     """
 

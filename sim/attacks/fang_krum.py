@@ -22,10 +22,12 @@ def fang_krum(
 ) -> Attack:
     """Every Byzantine row goes against the sign of the honest mean, as far as Krum still selects one of them.
 
-        g_byz = w - lambda s,   s = sign(mu),   lambda the first of lambda_0, lambda_0 / 2, lambda_0 / 4, ... that is
-            below the threshold or with which Krum selects a Byzantine row
-        lambda_0 = min_i (sum of the m - c - 2 smallest ||g_i - g_j||, j != i) / (max(m - 2c - 1, 1) sqrt(d))
-                   + max_i ||g_i - w|| / sqrt(d),    c = n_byz;  i, j honest
+    ```text
+    g_byz = w - lambda s,   s = sign(mu),   lambda the first of lambda_0, lambda_0 / 2, lambda_0 / 4, ... that is
+        below the threshold or with which Krum selects a Byzantine row
+    lambda_0 = min_i (sum of the m - c - 2 smallest ||g_i - g_j||, j != i) / (max(m - 2c - 1, 1) sqrt(d))
+               + max_i ||g_i - w|| / sqrt(d),    c = n_byz;  i, j honest
+    ```
 
     Args:
         selected_by: who selects. "krum": Krum (Blanchard et al. 2017: squared distances to the m - f - 2 nearest
@@ -36,14 +38,20 @@ def fang_krum(
             as in attacks tailored to Krum that were derived from this one. Static.
         threshold: in gradient units, traced. The paper: 1e-5.
         halvings: at most so many; what is left of lambda then is sent. Static; 40 take 1e7 down to 1e-5.
-    Cost: O(m^2 d) once and O(m^2 log m) for each lambda; with "rule_in_use" one aggregation for each lambda tried.
-    Choices: mu is over the honest rows (the authors': over all workers' work before the attack). All Byzantine rows are
+
+    Cost:
+        O(m^2 d) once and O(m^2 log m) for each lambda; with "rule_in_use" one aggregation for each lambda tried.
+
+    Notes:
+        mu is over the honest rows (the authors': over all workers' work before the attack). All Byzantine rows are
         the same: the paper lets the others lie within a small distance of the first, and solves for equal ones.
         A lambda below the threshold is sent without a test. Of fewer than m - c - 2 honest others all are
         counted, and always at least one; where there is none, or the sum is not finite, it is 0. lambda_0, from memory
         of the paper, as two public codes compute it (the NDSS 2021 notebooks count m - 2c - 2 neighbours). The zero
         entries of mu stay at w.
-    References: Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
+
+    References:
+        Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
         Security 2020 (arXiv 1911.11815).
     """
 

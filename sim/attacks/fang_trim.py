@@ -19,9 +19,11 @@ def fang_trim(
 ) -> Attack:
     """Every Byzantine entry is drawn just outside of the honest ones, on the side away from their mean's sign.
 
-        s = sign(mu)      s > 0: near = min over honest i of g_i,   s < 0: near = max over honest i of g_i
-        far = b near if s near < 0, else near / b                   (away from mu; coordinate by coordinate)
-        g_byz = near + u (far - near),   u ~ U[0, 1);               g_byz = 0 where s = 0
+    ```text
+    s = sign(mu)      s > 0: near = min over honest i of g_i,   s < 0: near = max over honest i of g_i
+    far = b near if s near < 0, else near / b                   (away from mu; coordinate by coordinate)
+    g_byz = near + u (far - near),   u ~ U[0, 1);               g_byz = 0 where s = 0
+    ```
 
     Args:
         b: how far beyond the honest values, as a factor, above 1; traced. The paper: 2.
@@ -31,13 +33,19 @@ def fang_trim(
         draw: "uniform" between near and far, as above; "factor" (public code of FLTrust's authors) with full knowledge:
             g_byz = r near if s near < 0, else near / r, with r = 1 + u (b - 1); with partial knowledge the same as
             "uniform". Static.
-    Cost: O(md log m); d uniform draws for each Byzantine worker.
-    Choices: worker i draws u = jax.random.uniform(jax.random.fold_in(ctx.key, i), (d,), float32), coordinate by
+
+    Cost:
+        O(md log m); d uniform draws for each Byzantine worker.
+
+    Notes:
+        Worker i draws u = jax.random.uniform(jax.random.fold_in(ctx.key, i), (d,), float32), coordinate by
         coordinate, i its index from 0; rows of other workers draw nothing. Where the mean is exactly 0 the paper is
         silent: 0 is sent. NaN in an honest row counts as +inf for min and max. The notebooks of Shejwalkar and
         Houmansadr (NDSS 2021) gate both sides by the same mask; here it is as in the paper, from memory, with the
         intervals as in public code.
-    References: Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
+
+    References:
+        Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
         Security 2020 (arXiv 1911.11815).
     """
 

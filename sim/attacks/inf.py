@@ -14,7 +14,9 @@ def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
 
     Args:
         sign: +inf ("plus", as in byzfl) or -inf. Static.
-    References: the "Inf" attack of byzfl (Gonzalez et al., 2025).
+
+    References:
+        The "Inf" attack of byzfl (Gonzalez et al., 2025).
     """
 
     def grads(

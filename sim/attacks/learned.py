@@ -25,8 +25,10 @@ def learned(
 ) -> Attack:
     """One vector for all Byzantine workers, found by projected gradient ascent on the harm, through the rule itself.
 
-        harm(p) = the objective at rule(rows), where every Byzantine row is p
-        p_{k+1} = P(p_k + rate (1 - k / steps) R u_k),    u_k = the gradient of harm at p_k, normalised
+    ```text
+    harm(p) = the objective at rule(rows), where every Byzantine row is p
+    p_{k+1} = P(p_k + rate (1 - k / steps) R u_k),    u_k = the gradient of harm at p_k, normalised
+    ```
 
     R is `budget` times the largest distance of an honest row from the honest mean mu, P the projection on the ball of
     radius R around mu; or `budget` times the largest honest norm, and the ball around 0. Of all points that were tried,
@@ -41,14 +43,21 @@ def learned(
         budget, within: the ball, see above. traced; static.
         rate: the first step as a part of R; traced.
         z: of the first start; traced.
-    Cost: restarts * (steps + 1) evaluations of the rule and of its gradient in every training step.
-    Choices: where the gradient is zero or not finite (a rule that selects rows, and not ours), p moves towards mu
+
+    Raises:
+        ValueError: for counts below 1.
+
+    Cost:
+        Restarts * (steps + 1) evaluations of the rule and of its gradient in every training step.
+
+    Notes:
+        Where the gradient is zero or not finite (a rule that selects rows, and not ours), p moves towards mu
         instead, to 0.7 of its distance: what nobody picks is too far away. Starting points are projected, too. Of
         equal harm the first point of the first start is sent. Harm that is not finite counts as infinite: it has won.
         Start i (from 0) that is drawn is jax.random.normal(jax.random.fold_in(ctx.key, i), (d,), float32).
-    Raises:
-        ValueError: for counts below 1.
-    References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
+
+    References:
+        Ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
     """
 
     def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:

@@ -26,24 +26,31 @@ class State(NamedTuple):
 def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned", warmup: Count = 100) -> Attack:
     """Every Byzantine row is a copy of one honest worker's, the one that stands out along a learned direction.
 
-        mu <- t / (t + 1) mu + 1 / (t + 1) mean_i g_i,     u = sum_i <g_i - mu, z> (g_i - mu)
-        z <- unit(t / (t + 1) z + 1 / (t + 1) unit(u)),    target = argmax_i <z, g_i>,    over honest i, t = 0, 1, ...
+    ```text
+    mu <- t / (t + 1) mu + 1 / (t + 1) mean_i g_i,     u = sum_i <g_i - mu, z> (g_i - mu)
+    z <- unit(t / (t + 1) z + 1 / (t + 1) unit(u)),    target = argmax_i <z, g_i>,    over honest i, t = 0, 1, ...
+    ```
 
     Args:
         target: "learned" as above; "drawn", the same from a direction z that is drawn; always the "first" honest
             worker, or the one at a place among the honest workers, from 0 (byzfl, byzpy: 0). Static.
         warmup: steps in which z and the target move; after them the target stays. Static. The paper: an epoch; the
             authors' scripts: 1 step; 100 is ours.
-    State: mu, z and the target, 2d + 1 numbers.
-    Choices: u takes the new mu. Before step 0, z is the unit vector of g_k - mean_i g_i with k the first honest
+
+    Raises:
+        ValueError: for a warm-up below 1, a place below 0 or not below m.
+
+    Notes:
+        State: mu, z and the target, 2d + 1 numbers.
+        u takes the new mu. Before step 0, z is the unit vector of g_k - mean_i g_i with k the first honest
         worker: the direction has to start somewhere, and this needs no draw; at a warm-up of 1 it often makes that
         worker the target, or one near it. The authors draw it from N(0, I), with the same seed in every run: "drawn",
         as jax.random.normal(ctx.key, (d,)) of step 0. unit(0) = 0. Ties go to the lowest index. t is the step. A place
         beyond the last honest worker is the last one's. A rule that selects rows credits one of several copies, the one
         of lowest index (see `Info.weight`), which may be the honest worker's own.
-    Raises:
-        ValueError: for a warm-up below 1, a place below 0 or not below m.
-    References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
+
+    References:
+        Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
         (arXiv 2006.09365); github epfml/byzantine-robust-noniid-optimizer.
     """
 

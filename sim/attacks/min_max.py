@@ -19,7 +19,9 @@ def min_max(
 ) -> Attack:
     """Every Byzantine row is the honest mean minus gamma times a direction, near enough to every honest row.
 
-        g_byz = mu - gamma p;    gamma = the largest with  max_i ||g_byz - g_i||^2 <= max_ij ||g_i - g_j||^2
+    ```text
+    g_byz = mu - gamma p;    gamma = the largest with  max_i ||g_byz - g_i||^2 <= max_ij ||g_i - g_j||^2
+    ```
 
     Args:
         direction: p, "unit" mu / ||mu||, the "sign" of mu, or "std", the standard deviation (ddof = 1). Static.
@@ -29,9 +31,15 @@ def min_max(
             2 gamma0. "exact": the smallest root of the quadratics ||mu - gamma p - g_i||^2 = allowed, over honest i.
             Static.
         gamma0: where "halving" starts; traced. The authors' notebooks: 10 (or 30).
-    Cost: O(md) for the terms of the quadratics, O(m^2 d) for the distances of honest rows; nothing in d per try.
-    Choices: all i, j are honest workers. A zero direction sends mu. "halving" makes at most 50 tries.
-    References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+
+    Cost:
+        O(md) for the terms of the quadratics, O(m^2 d) for the distances of honest rows; nothing in d per try.
+
+    Notes:
+        All i, j are honest workers. A zero direction sends mu. "halving" makes at most 50 tries.
+
+    References:
+        Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 

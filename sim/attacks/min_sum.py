@@ -20,7 +20,9 @@ def min_sum(
 ) -> Attack:
     """Every Byzantine row is the honest mean minus gamma times a direction, its summed distance no more than allowed.
 
-        g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
+    ```text
+    g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
+    ```
 
     Args:
         direction: p, "unit" mu / ||mu||, the "sign" of mu, or "std", the standard deviation (ddof = 1). Static.
@@ -28,10 +30,16 @@ def min_sum(
             notebooks compute. Static.
         line_search: "halving" or "exact", as in `min_max`. Static.
         gamma0: where "halving" starts; traced. The authors' notebooks: 10 (or 30).
-    Cost: O(md) for the terms of the quadratic, O(m^2 d) for the distances of honest rows; nothing in d per try.
-    Choices: all i, j are honest workers. A zero direction sends mu, and so does a bound below what mu has.
+
+    Cost:
+        O(md) for the terms of the quadratic, O(m^2 d) for the distances of honest rows; nothing in d per try.
+
+    Notes:
+        All i, j are honest workers. A zero direction sends mu, and so does a bound below what mu has.
         "halving" makes at most 50 tries.
-    References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+
+    References:
+        Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
         for federated learning", NDSS 2021. The default direction is the notebooks'.
     """
 

@@ -15,7 +15,9 @@ from jaxtyping import Array, Bool, Float
 def negation(*, factor: Traced = 1e10, variant: Literal["paper", "code"] = "paper", noise: Traced = 200.0) -> Attack:
     """Every Byzantine row is minus the sum of all honest gradients, times a large constant ("model negation").
 
-        g_byz = -factor * sum over honest i of g_i
+    ```text
+    g_byz = -factor * sum over honest i of g_i
+    ```
 
     Args:
         factor: traced; of the "paper" only. BrSGD section 5.1: 1e10.
@@ -23,9 +25,13 @@ def negation(*, factor: Traced = 1e10, variant: Literal["paper", "code"] = "pape
             lowest index sends minus the sum of all other rows, honest and forged, and the other Byzantine workers
             send N(0, noise^2 I). Static.
         noise: standard deviation; traced; of the "code" only. 200 there.
-    Choices: the noise of worker i is `noise * jax.random.normal(jax.random.fold_in(ctx.key, i), (d,))`. Which of the
+
+    Notes:
+        The noise of worker i is `noise * jax.random.normal(jax.random.fold_in(ctx.key, i), (d,))`. Which of the
         authors' workers negates is not known to us; the lowest index is our choice.
-    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
+
+    References:
+        Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
     def paper(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:

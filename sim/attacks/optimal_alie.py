@@ -18,7 +18,9 @@ def optimal_alie(
 ) -> Attack:
     """Every Byzantine row is the honest mean plus x standard deviations, x found by a line search through the rule.
 
-        g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```text
+    g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```
 
     Args:
         line_search: from x = 0, with steps that shrink by 0.8: "up_and_down" has 16 evaluations and a first step of 1,
@@ -26,9 +28,15 @@ def optimal_alie(
             only up from the best (byzfl). Static.
         sign: "plus" as above, which both sources have by default; or "minus": mu - x sigma. Static.
         ddof: of the standard deviation, 1 as in the sources' code. Static.
-    Cost: 16 or 20 aggregations in every step.
-    Choices: a harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
-    References: github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
+
+    Cost:
+        16 or 20 aggregations in every step.
+
+    Notes:
+        A harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
+
+    References:
+        github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
         Baruch, Baruch, Goldberg, NeurIPS 2019.
     """
 

@@ -11,18 +11,25 @@ from jaxtyping import Array, Bool, Float, Int
 def burst(*, on: Count = 10, off: Natural = 10, first: Natural = 0) -> Modifier:
     """The attack acts for `on` steps, then its workers are honest for `off` steps, and so on.
 
-        active at step t  <=>  t >= first and (t - first) mod (on + off) < on
+    ```text
+    active at step t  <=>  t >= first and (t - first) mod (on + off) < on
+    ```
 
-    Args (static):
+    Args:
         on, off: lengths in steps, at least 1 and 0.
         first: the step in which the first burst begins.
-    State: the attack's own, which moves on in every step, active or not.
-    Choices: t counts from 0. Both what workers train on and what they send are honest while the attack is not active;
-        what poisoned labels have left in a worker's momentum stays there. Draws are the attack's own, from the
-        round's own key.
+
     Raises:
         ValueError: for lengths below these.
-    References: transient attacks are what SafeguardSGD's re-admission is for (Allen-Zhu et al., ICLR 2021); the
+
+    Notes:
+        State: the attack's own, which moves on in every step, active or not.
+        t counts from 0. Both what workers train on and what they send are honest while the attack is not active;
+        what poisoned labels have left in a worker's momentum stays there. Draws are the attack's own, from the
+        round's own key.
+
+    References:
+        Transient attacks are what SafeguardSGD's re-admission is for (Allen-Zhu et al., ICLR 2021); the
         lengths here are ours.
     """
 
