@@ -44,8 +44,8 @@ def byzantine_sgd(
     A median machine is a worker that has more than m / 2 workers, itself included, within Th_B (for B) or 2V (for g).
 
     Args:
-        v: V, the bound on ||g_i - grad f|| of an honest worker; traced. The paper takes V as given. "auto" is byzsim's own:
-            half of the smallest radius around a usable row that holds m // 2 + 1 usable rows of this step.
+        v: V, the bound on ||g_i - grad f|| of an honest worker; traced. The paper takes V as given. "auto" is byzsim's
+            own: half of the smallest radius around a usable row that holds m // 2 + 1 usable rows of this step.
         diameter: D, the diameter of the set that x stays in; traced. The default is byzsim's own.
         horizon: T, the number of steps; static. The default is byzsim's own.
         delta: the probability of failure; traced. The default is byzsim's own.
@@ -58,12 +58,12 @@ def byzantine_sgd(
         O(md) expected with a given V: workers are tried in order until one is a median machine. O(m^2 d) with "auto".
 
     Notes:
-        The state holds A, B, the good set and x_1: (m + 1)(d + 2) numbers.
-        x_k is `ctx.params`, and x_1 is `ctx.params` of step 0. As in the paper, a step uses the good set that the same
-        step computes. All usable workers are candidates for a median machine, lowest index first; if none has enough
-        neighbours, the first of those with the most neighbours is taken. The median of A is over all m workers, and of an
-        even m it is the mean of the two middle values. A row that is not usable (`ops.usable_rows`) bans its worker at once
-        and adds nothing. If no good worker is left, the aggregate is zero.
+        The state holds A, B, the good set and x_1: (m + 1)(d + 2) numbers. x_k is `ctx.params`, and x_1 is `ctx.params`
+        of step 0. As in the paper, a step uses the good set that the same step computes. All usable workers are
+        candidates for a median machine, lowest index first; if none has enough neighbours, the first of those with the
+        most neighbours is taken. The median of A is over all m workers, and of an even m it is the mean of the two
+        middle values. A row that is not usable (`ops.usable_rows`) bans its worker at once and adds nothing. If no good
+        worker is left, the aggregate is zero.
 
     References:
         Alistarh, Allen-Zhu, Li, "Byzantine stochastic gradient descent", NeurIPS 2018.

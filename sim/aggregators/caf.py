@@ -26,14 +26,14 @@ def caf() -> Aggregator:
         O(m^2 d + m d log^2 m) once, and O(m^3) in each of at most 2f rounds (m - 1 are compiled).
 
     Notes:
-        An f above (m - 1) // 2 counts as (m - 1) // 2. Of equal lambdas the first counts. The loop ends at a total of
-        m - 2f + 1e-4 already, so that rounding does not add a round. With f = 0 there is no round, and g is the mean. Rows
-        that are not usable (`ops.usable_rows`) start with c_i = 0; m still counts them, so they count as filtered. If
-        max tau = 0, the weights stay. A factor 1 - tau_i / max tau below 1e-5 becomes 0, so that copies of the farthest row
-        leave together; at least one row leaves in each round, hence at most 2f rounds.
-        byzfl 0.0.11 differs in two ways that are not offered here: its v is one step of the power method from a random
-        vector, and its maximum is over all rows, so that a far row whose weight is 0 already can keep the loop going.
-        Derivatives treat v as a constant.
+        An f above (m - 1) // 2 counts as (m - 1) // 2. Of equal lambdas the first counts. The loop ends at a total of m
+        - 2f + 1e-4 already, so that rounding does not add a round. With f = 0 there is no round, and g is the mean.
+        Rows that are not usable (`ops.usable_rows`) start with c_i = 0; m still counts them, so they count as filtered.
+        If max tau = 0, the weights stay. A factor 1 - tau_i / max tau below 1e-5 becomes 0, so that copies of the
+        farthest row leave together; at least one row leaves in each round, hence at most 2f rounds. byzfl 0.0.11
+        differs in two ways that are not offered here: its v is one step of the power method from a random vector, and
+        its maximum is over all rows, so that a far row whose weight is 0 already can keep the loop going. Derivatives
+        treat v as a constant.
 
     References:
         Allouah, Guerraoui, Stephan, "Towards trustworthy federated learning with untrusted participants",

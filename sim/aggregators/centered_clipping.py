@@ -24,14 +24,14 @@ def centered_clipping(
     ```
 
     Args:
-        tau: clipping radius in gradient units; traced. "majority" is byzsim's own: the (m // 2 + 1)-th smallest ||g_i - v||
-            of each inner step. The paper has no number; it asks for a tau of the order of the distances between honest
-            rows. A tau that is too large, such as the 100 of the authors' code on a small model, clips nothing, and the
-            rule is the mean. With n_byz <= (m - 1) // 2, the majority's radius is at most an honest distance.
+        tau: clipping radius in gradient units; traced. "majority" is byzsim's own: the (m // 2 + 1)-th smallest ||g_i -
+            v|| of each inner step. The paper has no number; it asks for a tau of the order of the distances between
+            honest rows. A tau that is too large, such as the 100 of the authors' code on a small model, clips nothing,
+            and the rule is the mean. With n_byz <= (m - 1) // 2, the majority's radius is at most an honest distance.
         steps: L, number of inner iterations, at least 1; static. The paper: 1.
-        start: the first v. "previous" is the last output, zero in the first step; the others start anew in each step, from
-            the "mean" of the usable rows, the coordinate-wise "median" (mean of the two middle values) or "lower_median"
-            (the lower one of them), or "zero". Static.
+        start: the first v. "previous" is the last output, zero in the first step; the others start anew in each step,
+            from the "mean" of the usable rows, the coordinate-wise "median" (mean of the two middle values) or
+            "lower_median" (the lower one of them), or "zero". Static.
 
     Raises:
         ValueError: `steps` is below 1.
@@ -43,12 +43,12 @@ def centered_clipping(
         O(steps m d), three reads a step.
 
     Notes:
-        The state is the last output (d,); it is empty if every step starts anew.
-        A row that is not usable (`ops.usable_rows`) adds nothing, but m counts it; where fewer than m // 2 + 1 rows are
-        usable, "majority" clips nothing. A median that is not finite in a coordinate becomes 0 there. `Info.weight` is the
-        share of each row in the output, the rest being the start's share: each inner step makes
-        w <- (1 - sum_i c_i / m) w + c / m, from w = 0, where c_i is the factor min(1, tau / ||g_i - v||) of a usable row and
-        0 for the others. `Info.clipped` is the number of usable rows with a factor below 1, averaged over the inner steps.
+        The state is the last output (d,); it is empty if every step starts anew. A row that is not usable
+        (`ops.usable_rows`) adds nothing, but m counts it; where fewer than m // 2 + 1 rows are usable, "majority" clips
+        nothing. A median that is not finite in a coordinate becomes 0 there. `Info.weight` is the share of each row in
+        the output, the rest being the start's share: each inner step makes w <- (1 - sum_i c_i / m) w + c / m, from w =
+        0, where c_i is the factor min(1, tau / ||g_i - v||) of a usable row and 0 for the others. `Info.clipped` is the
+        number of usable rows with a factor below 1, averaged over the inner steps.
 
     References:
         Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.

@@ -29,9 +29,9 @@ def cge(*, combine: Literal["mean", "sum"] = "mean") -> Aggregator:
         O(md), two reads.
 
     Notes:
-        Ties go to the lowest worker index; at least one row is kept. Rows that are not usable (`ops.usable_rows`) are left
-        out, even where fewer than m - f remain: then the mean is over these, and zero if there are none. `Info.weight` are
-        the shares in the mean, for "sum" as well.
+        Ties go to the lowest worker index; at least one row is kept. Rows that are not usable (`ops.usable_rows`) are
+        left out, even where fewer than m - f remain: then the mean is over these, and zero if there are none.
+        `Info.weight` are the shares in the mean, for "sum" as well.
 
     References:
         Liu, Gupta, Vaidya, "Approximate Byzantine fault-tolerance in distributed optimization", PODC 2021

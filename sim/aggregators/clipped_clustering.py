@@ -34,10 +34,11 @@ def clipped_clustering(
     Agglomeration starts with one cluster for each worker and merges the two nearest clusters until two are left.
 
     Args:
-        linkage: the distance of two clusters. "average" is the mean distance of their workers (paper and code), "single"
-            that of the nearest two workers (an option of the code). Static.
+        linkage: the distance of two clusters. "average" is the mean distance of their workers (paper and code),
+            "single" that of the nearest two workers (an option of the code). Static.
         tau: the largest C, in gradient units; traced. The code's 1e5 leaves the median alone.
-        history: number of past rounds whose norms the rule remembers; static. The paper remembers all; 1000 is byzsim's own.
+        history: number of past rounds whose norms the rule remembers; static. The paper remembers all; 1000 is byzsim's
+            own.
 
     Tolerates:
         f <= (m - 1) // 2, if the Byzantine rows do not point where the honest ones do (the paper's experiments).
@@ -46,14 +47,14 @@ def clipped_clustering(
         O(m^2 d) for the Gram matrix, O(m^3) to agglomerate, O(history m log(history m)) for the median.
 
     Notes:
-        The state holds `history` m norms.
-        Clipping does not change a cosine, so the rows are clustered as they were sent. Of clusters of equal size the one
-        that was merged last counts (scikit-learn's label 0), and of single workers the one of highest index. Of equally
-        near pairs of clusters the first is merged, where a cluster has the place of its lowest worker. A zero row has the
-        cosine 0 with all rows. Rows that are not usable (`ops.usable_rows`) are in no cluster and in no history; the code
-        gives them the distance 2. A single usable row is S, and without any the output is zero. The median of an even number
-        of norms is the mean of the two middle ones. `Info.weight` is equal for all of S, whatever clipping takes from a row.
-        The code adds 1e-6 to a norm before it divides.
+        The state holds `history` m norms. Clipping does not change a cosine, so the rows are clustered as they were
+        sent. Of clusters of equal size the one that was merged last counts (scikit-learn's label 0), and of single
+        workers the one of highest index. Of equally near pairs of clusters the first is merged, where a cluster has the
+        place of its lowest worker. A zero row has the cosine 0 with all rows. Rows that are not usable
+        (`ops.usable_rows`) are in no cluster and in no history; the code gives them the distance 2. A single usable row
+        is S, and without any the output is zero. The median of an even number of norms is the mean of the two middle
+        ones. `Info.weight` is equal for all of S, whatever clipping takes from a row. The code adds 1e-6 to a norm
+        before it divides.
 
     References:
         Li, Ngai, Voigt, "An experimental study of Byzantine-robust aggregation schemes in federated learning",

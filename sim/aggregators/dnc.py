@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 def dnc(
     *, subsample: Count = 10_000, iterations: Count = 5, c: Traced = 1.0, rounding: Literal["up", "down"] = "up"
 ) -> Aggregator:
-    """Mean of the gradients that are never among the farthest along the top singular vector of randomly drawn coordinates.
+    """Mean of the gradients that are never among the farthest along the top singular vector of random coordinates.
 
     ```text
     for each of the iterations:  r = b random coordinates;  mu = (1/m) sum_i g_i[r];
@@ -25,12 +25,12 @@ def dnc(
     ```
 
     Args:
-        subsample: b, the number of coordinates drawn, without replacement; static. ku: 10000. With b >= d all coordinates
-            are taken and nothing is drawn; one iteration is made, since all would be equal.
+        subsample: b, the number of coordinates drawn, without replacement; static. ku: 10000. With b >= d all
+            coordinates are taken and nothing is drawn; one iteration is made, since all would be equal.
         iterations: number of iterations; static. ku: 5.
         c: number of workers dropped for each declared Byzantine one, before rounding; traced. ku: 1.
-        rounding: how c f is rounded. "up" keeps m - c f workers, rounded down (signguard); "down" drops fewer (ku). A c f
-            within 1e-4 of an integer is that integer. Static.
+        rounding: how c f is rounded. "up" keeps m - c f workers, rounded down (signguard); "down" drops fewer (ku). A c
+            f within 1e-4 of an integer is that integer. Static.
 
     Tolerates:
         f <= (m - 1) // 2, with c >= 1.
@@ -40,10 +40,11 @@ def dnc(
 
     Notes:
         Each key in jax.random.split(ctx.key, iterations) draws the positions of the b largest entries of
-        jax.random.uniform(key, (d,)). At least one worker is kept. Ties go to the lowest worker index. Rows that are not
-        usable (`ops.usable_rows`, of all coordinates) are left out of mu and v; they come last in the order, are dropped
-        first, and are in no I. If the intersection is empty, the union of the sets I counts (ku); the paper says nothing
-        about it. If no row is usable, the output is zero. The paper's experiments use the same three numbers as ku.
+        jax.random.uniform(key, (d,)). At least one worker is kept. Ties go to the lowest worker index. Rows that are
+        not usable (`ops.usable_rows`, of all coordinates) are left out of mu and v; they come last in the order, are
+        dropped first, and are in no I. If the intersection is empty, the union of the sets I counts (ku); the paper
+        says nothing about it. If no row is usable, the output is zero. The paper's experiments use the same three
+        numbers as ku.
 
     References:
         Shejwalkar, Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses

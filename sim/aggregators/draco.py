@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 @checked
 def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
-    """Mean over groups of the row that most of a group agree on: the exact mean while each group has an honest majority.
+    """Mean over groups of the row that most of a group send: the exact mean while each group has an honest majority.
 
     ```text
     group k = workers that compute the same r batches;    v_i = #{j in the group of i : g_j = g_i}
@@ -20,11 +20,11 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
     ```
 
     Args:
-        r: number of workers that compute the same r batches; static. r = 2s + 1 withstands s Byzantine workers. Each worker
-            computes r times as much as under another rule: in training its batch is r times as large
+        r: number of workers that compute the same r batches; static. r = 2s + 1 withstands s Byzantine workers. Each
+            worker computes r times as much as under another rule: in training its batch is r times as large
             (`Aggregator.redundancy`).
-        tolerance: rows agree if max_c |g_jc - g_ic| <= tolerance * max_c |g_ic|, as the same computation need not give the
-            same bits twice; traced.
+        tolerance: rows agree if max_c |g_jc - g_ic| <= tolerance * max_c |g_ic|, as the same computation need not give
+            the same bits twice; traced.
 
     Raises:
         ValueError: r is below 1.
@@ -36,13 +36,13 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         O(r m d), since a row is compared with the rows of its own group; r times the gradients.
 
     Notes:
-        This is the fractional repetition code; the cyclic code, which costs as much, is not included. Groups are workers in
-        order, `ops.groups`: worker i is in group min(i // r, m // r - 1), and r above m counts as m. Ties in a group go to
-        the lowest index. A row that is not usable (`ops.usable_rows`) agrees with nobody and does not win while the group
-        has a usable one; a group without usable rows is left out of the mean, which is zero if all groups are. `Info.weight`
-        is uniform over the winners of the vote. The authors' code votes layer by layer, on equal bits, in one pass (Boyer
-        and Moore); the result is the same where a majority of a group is honest. `byzsim.aggregate` expects rows that were
-        computed with this redundancy.
+        This is the fractional repetition code; the cyclic code, which costs as much, is not included. Groups are
+        workers in order, `ops.groups`: worker i is in group min(i // r, m // r - 1), and r above m counts as m. Ties in
+        a group go to the lowest index. A row that is not usable (`ops.usable_rows`) agrees with nobody and does not win
+        while the group has a usable one; a group without usable rows is left out of the mean, which is zero if all
+        groups are. `Info.weight` is uniform over the winners of the vote. The authors' code votes layer by layer, on
+        equal bits, in one pass (Boyer and Moore); the result is the same where a majority of a group is honest.
+        `byzsim.aggregate` expects rows that were computed with this redundancy.
 
     References:
         Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant

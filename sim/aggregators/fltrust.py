@@ -18,8 +18,9 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
     ```
 
     Args:
-        server_batch: number of examples for g_0, the gradient of `ctx.server_loss(server_batch)` at `ctx.params`; static.
-            The paper's root data set has 100 examples and stays the same; here the server draws new ones in each step.
+        server_batch: number of examples for g_0, the gradient of `ctx.server_loss(server_batch)` at `ctx.params`;
+            static. The paper's root data set has 100 examples and stays the same; here the server draws new ones in
+            each step.
 
     Tolerates:
         Any f in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.

@@ -20,12 +20,13 @@ def geometric_median(
     Args:
         steps: largest number of steps, at least 1; static. RFA: 3.
         nu: smallest distance that counts, in gradient units, above 0 (from 1e-18 on in float32); traced. RFA: 0.1.
-        start: the first z. "zero" (RFA as it is run), the "mean" of the usable rows, or the coordinate-wise "median" of all
-            m rows: of an even m the mean of the two middle values, or the lower one with "lower_median". A row that is not
-            usable counts as +inf in every coordinate, and a coordinate whose median is not finite starts at 0. Static.
+        start: the first z. "zero" (RFA as it is run), the "mean" of the usable rows, or the coordinate-wise "median" of
+            all m rows: of an even m the mean of the two middle values, or the lower one with "lower_median". A row that
+            is not usable counts as +inf in every coordinate, and a coordinate whose median is not finite starts at 0.
+            Static.
         tolerance: no further step follows one that moved z by at most this times the harmonic mean of the distances,
-            usable rows / sum_i w_i. It is relative to the spread of the rows, wherever they are. With 0 the steps end only
-            at a fixed point (RFA). Traced.
+            usable rows / sum_i w_i. It is relative to the spread of the rows, wherever they are. With 0 the steps end
+            only at a fixed point (RFA). Traced.
 
     Tolerates:
         f <= (m - 1) // 2.
@@ -34,12 +35,12 @@ def geometric_median(
         O(steps m d), two reads a step; the sorting network for "median", O(md log^2 m).
 
     Notes:
-        Rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero. `Info.weight` is
-        w_i / sum w of the last step, so that the output is the weighted sum of the rows. The published bound on kappa of
-        the *exact* geometric median is 4 (1 + f / (m - 2f))^2. Three steps from zero do not keep it (rows c and -c are
-        equally far from zero), so the spec has no bound. From the "mean", a step leaves rows at a large distance D behind by
-        a factor f / (m - f), so D = 1e18 takes hundreds of steps (hence 1000 in the variant `converged`); from "zero" they
-        are unit vectors in the first step, and the "median" is near the majority.
+        Rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
+        `Info.weight` is w_i / sum w of the last step, so that the output is the weighted sum of the rows. The published
+        bound on kappa of the *exact* geometric median is 4 (1 + f / (m - 2f))^2. Three steps from zero do not keep it
+        (rows c and -c are equally far from zero), so the spec has no bound. From the "mean", a step leaves rows at a
+        large distance D behind by a factor f / (m - f), so D = 1e18 takes hundreds of steps (hence 1000 in the variant
+        `converged`); from "zero" they are unit vectors in the first step, and the "median" is near the majority.
 
     References:
         Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal

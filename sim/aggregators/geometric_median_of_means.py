@@ -34,12 +34,12 @@ def geometric_median_of_means(
         O(md) for the means, O(steps k d) for the steps.
 
     Notes:
-        The first z is the coordinate-wise median of the k means (of an even k the mean of the two middle values; the mean of
-        a spoilt group counts as +inf in every coordinate, and a coordinate whose median is not finite starts at 0). A step is
-        w_l = 1 / max(nu, ||z - y_l||), z <- sum_l w_l y_l / sum_l w_l. A row that is not usable (`ops.usable_rows`)
-        spoils its group, which is left out; without any other group the output is zero. `Info.weight` of a worker is its
-        group's share in the last step over the group's size. The paper does not say how to compute the median, and its
-        variant that first drops means of large norm is not included.
+        The first z is the coordinate-wise median of the k means (of an even k the mean of the two middle values; the
+        mean of a spoilt group counts as +inf in every coordinate, and a coordinate whose median is not finite starts at
+        0). A step is w_l = 1 / max(nu, ||z - y_l||), z <- sum_l w_l y_l / sum_l w_l. A row that is not usable
+        (`ops.usable_rows`) spoils its group, which is left out; without any other group the output is zero.
+        `Info.weight` of a worker is its group's share in the last step over the group's size. The paper does not say
+        how to compute the median, and its variant that first drops means of large norm is not included.
 
     References:
         Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings: Byzantine gradient

@@ -7,7 +7,7 @@ from byzsim.ops import middle_ranks, midpoint, ranks, row_sum, sorted_rows
 from byzsim.ops.order import nearest_window_start, rank_window_mean, rank_window_weights
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 @checked
@@ -20,8 +20,8 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
 
     Args:
         middle: the median of an even m, the "mean" of the two middle values or the "lower" one (torch.median).
-            "mean_by_index" and "lower_by_index" differ in ties: of values equally near the median they take those of the
-            lowest worker indices, as byzfl, byzpy and ByzantineMomentum do. Static.
+            "mean_by_index" and "lower_by_index" differ in ties: of values equally near the median they take those of
+            the lowest worker indices, as byzfl, byzpy and ByzantineMomentum do. Static.
 
     Tolerates:
         f <= (m - 1) // 2.
@@ -31,9 +31,9 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
 
     Notes:
         Of two values equally near the median on either side the smaller is taken, so that the order of workers does not
-        count: [7, 4, 1] with f = 1 gives 2.5, "by index" 5.5. An f above (m - 1) // 2 counts as (m - 1) // 2. NaN counts as
-        +inf. `Info.weight` is a worker's share of all entries that lie between the smallest and the largest value averaged
-        in their coordinate, both included; "by index" it is the share of all values averaged.
+        count: [7, 4, 1] with f = 1 gives 2.5, "by index" 5.5. An f above (m - 1) // 2 counts as (m - 1) // 2. NaN
+        counts as +inf. `Info.weight` is a worker's share of all entries that lie between the smallest and the largest
+        value averaged in their coordinate, both included; "by index" it is the share of all values averaged.
 
     References:
         Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
@@ -53,7 +53,9 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
     return stateless(rule)
 
 
-def _nearest_by_index(grads, centre, count):
+def _nearest_by_index(
+    grads: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""] | int
+) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
     """Mean of each column's `count` entries nearest to `centre`, of equally near ones the first; and rows' shares."""
     known = jnp.isfinite(grads)
     near = count > ranks(jnp.where(known, jnp.abs(grads - centre), jnp.inf).T).T

@@ -29,8 +29,8 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
 
     Notes:
         NaN counts as +inf, so with n_byz <= (m - 1) // 2 the output lies between honest values in every coordinate.
-        `Info.weight` is the share of coordinates in which a worker's value is a middle one. The bound on kappa is that of
-        Allouah et al. 2023.
+        `Info.weight` is the share of coordinates in which a worker's value is a middle one. The bound on kappa is that
+        of Allouah et al. 2023.
 
     References:
         Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical

@@ -29,8 +29,8 @@ def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
         O(m^2 d) for the Gram matrix.
 
     Notes:
-        The rule does not use f. Ties go to the lowest worker index. Rows that are not usable (`ops.usable_rows`) are left
-        out of the sums and are not selected while another is usable.
+        The rule does not use f. Ties go to the lowest worker index. Rows that are not usable (`ops.usable_rows`) are
+        left out of the sums and are not selected while another is usable.
 
     References:
         El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML

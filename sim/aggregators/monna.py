@@ -20,8 +20,8 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
 
     Args:
         trusted: index of the trusted worker; a negative one counts from the end. The default -1 is the last, since the
-            engine's Byzantine workers are the first unless it is told otherwise (byzfl: 0). "server" trusts no worker but
-            the server's own gradient, that of `ctx.server_loss(100)` at `ctx.params`; in `byzsim.aggregate` that is
+            engine's Byzantine workers are the first unless it is told otherwise (byzfl: 0). "server" trusts no worker
+            but the server's own gradient, that of `ctx.server_loss(100)` at `ctx.params`; in `byzsim.aggregate` that is
             `server_gradient`, which may be any vector, as krum's pivot. Static.
 
     Raises:
@@ -34,9 +34,10 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
         O(md), three reads.
 
     Notes:
-        A trusted worker's row comes first, then ties go to the lowest worker index; at least one row is kept. Rows that are
-        not usable (`ops.usable_rows`) are left out, even where fewer than m - f remain: then the mean is over these, and
-        zero if there are none. If the trusted row, or the server's gradient, is not usable, all rows are equally far.
+        A trusted worker's row comes first, then ties go to the lowest worker index; at least one row is kept. Rows that
+        are not usable (`ops.usable_rows`) are left out, even where fewer than m - f remain: then the mean is over
+        these, and zero if there are none. If the trusted row, or the server's gradient, is not usable, all rows are
+        equally far.
 
     References:
         Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust collaborative learning with linear

@@ -22,9 +22,9 @@ def phocas() -> Aggregator:
         O(md log^2 m) by sorting over the workers; a copy of the matrix.
 
     Notes:
-        An f above (m - 1) // 2 counts as (m - 1) // 2; t_c is then the median. Of two values equally near t_c on either side
-        the smaller is taken. NaN counts as +inf. `Info.weight` is a worker's share of all entries that lie between the
-        smallest and the largest value averaged in their coordinate, both included.
+        An f above (m - 1) // 2 counts as (m - 1) // 2; t_c is then the median. Of two values equally near t_c on either
+        side the smaller is taken. NaN counts as +inf. `Info.weight` is a worker's share of all entries that lie between
+        the smallest and the largest value averaged in their coordinate, both included.
 
     References:
         Xie, Koyejo, Gupta, "Phocas: dimensional Byzantine-resilient stochastic gradient descent", 2018,

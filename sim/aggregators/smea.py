@@ -30,11 +30,11 @@ def smea() -> Aggregator:
         O(m^2 d + m d log^2 m) once, and O(m^3) for each of the C(m, f) subsets.
 
     Notes:
-        An f above (m - 1) // 2 counts as (m - 1) // 2. Eigenvalues up to 1 + 1e-5 times the smallest count as equal to it;
-        of these the first subset is taken, in lexicographic order of the workers kept. A subset with a row that is not
-        usable (`ops.usable_rows`) has an infinite eigenvalue; if all have, the mean is over the usable rows of the first
-        subset, and zero if there are none. byzfl 0.0.11 estimates each eigenvalue by one step of the power method from a
-        random vector; here they are exact. The bound on kappa is that of the reference.
+        An f above (m - 1) // 2 counts as (m - 1) // 2. Eigenvalues up to 1 + 1e-5 times the smallest count as equal to
+        it; of these the first subset is taken, in lexicographic order of the workers kept. A subset with a row that is
+        not usable (`ops.usable_rows`) has an infinite eigenvalue; if all have, the mean is over the usable rows of the
+        first subset, and zero if there are none. byzfl 0.0.11 estimates each eigenvalue by one step of the power method
+        from a random vector; here they are exact. The bound on kappa is that of the reference.
 
     References:
         Allouah, Guerraoui, Gupta, Pinot, Stephan, "On the privacy-robustness-utility trilemma in distributed

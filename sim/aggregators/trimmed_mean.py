@@ -20,10 +20,11 @@ def trimmed_mean() -> Aggregator:
         O(md log^2 m) by sorting networks over the workers; beyond 64 workers a sort, and a copy of the matrix.
 
     Notes:
-        An f above (m - 1) // 2 counts as (m - 1) // 2, which leaves the middle value, or both of an even m. NaN counts as
-        +inf, so with n_byz <= f the output lies between honest values in every coordinate. `Info.weight` is a worker's share
-        of all entries that lie between the smallest and the largest value kept in their coordinate, both included. The paper
-        trims a fraction beta of the workers; here beta = f / m. The bound on kappa is that of Allouah et al. 2023.
+        An f above (m - 1) // 2 counts as (m - 1) // 2, which leaves the middle value, or both of an even m. NaN counts
+        as +inf, so with n_byz <= f the output lies between honest values in every coordinate. `Info.weight` is a
+        worker's share of all entries that lie between the smallest and the largest value kept in their coordinate, both
+        included. The paper trims a fraction beta of the workers; here beta = f / m. The bound on kappa is that of
+        Allouah et al. 2023.
 
     References:
         Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical

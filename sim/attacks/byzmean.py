@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 @checked
 def byzmean(*, z: Traced = 0.5, ddof: Literal[0, 1] = 1, variant: Literal["xu2022", "signguard"] = "xu2022") -> Attack:
-    """Half of the Byzantine rows lie within the honest spread, the others make the mean of all m rows equal to these.
+    """Half of the Byzantine rows lie within the honest spread; the others move the mean of all m rows to these.
 
     ```text
     a = mu - z sigma                                   from m1 = floor(n_byz / 2) workers
@@ -19,15 +19,15 @@ def byzmean(*, z: Traced = 0.5, ddof: Literal[0, 1] = 1, variant: Literal["xu202
     ```
 
     Args:
-        z: honest standard deviations between mu and a, per coordinate; traced. The authors' code: 0.5.
-        ddof: 0 for the population deviation, 1 for the unbiased one (the authors' code). Static.
-        variant: "xu2022" as above. "signguard", the authors' code: mu, sigma and the sum run over all m workers' own
-            work, and x = ((m - n_byz - m1) a - sum over all i of g_i) / m2, which is not the vector that makes the mean
-            equal a. Static.
+        z: number of honest standard deviations between mu and a, per coordinate; traced. The authors' code: 0.5.
+        ddof: 0 for the population deviation, 1 for the unbiased one (the authors' code); static.
+        variant: "xu2022" as above. In "signguard", the authors' code, mu, sigma and the sum run over the honest
+            gradients of all m workers, and x = ((m - n_byz - m1) a - sum over all i of g_i) / m2, which does not make
+            the mean equal a. Static.
 
     Notes:
-        The m1 Byzantine workers of lowest index send a. A single Byzantine worker sends x. A deviation over so few
-        rows that its divisor (their number - ddof) is below 1 is divided by 1.
+        The m1 Byzantine workers of lowest index send a; a single Byzantine worker sends x. The divisor of a deviation
+        (number of rows - ddof) is at least 1.
 
     References:
         Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient

@@ -13,7 +13,7 @@ def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
     """Every entry of every Byzantine row is infinite.
 
     Args:
-        sign: +inf ("plus", as in byzfl) or -inf. Static.
+        sign: "plus" for +inf (byzfl), "minus" for -inf; static.
 
     References:
         The "Inf" attack of byzfl (Gonzalez et al., 2025).

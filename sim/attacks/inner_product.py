@@ -17,9 +17,9 @@ def inner_product(*, epsilon: Traced = 0.1, coefficient: Literal["-epsilon", "1-
     ```
 
     Args:
-        epsilon: traced. Default 0.1, as in the code of Karimireddy et al. 2021; other sources use 0.2, 1 or 2.
-        coefficient: "-epsilon", or "1-epsilon" where a factor epsilon is taken off the mean
-            (ByzantineMomentum's "empire", whose 1.1 is -0.1 mu). Static.
+        epsilon: the factor; traced. The default 0.1 is that of the code of Karimireddy et al. 2021; other sources use
+            0.2, 1 or 2.
+        coefficient: "-epsilon", or "1-epsilon" as in ByzantineMomentum's "empire", whose 1.1 is -0.1 mu; static.
 
     References:
         Xie, Koyejo, Gupta, "Fall of empires: breaking Byzantine-tolerant SGD by inner product

@@ -16,12 +16,13 @@ def safeguard_attack(*, c: Traced = 0.4, gradient: Literal["own", "mean"] = "own
     ```
 
     Args:
-        c: the factor, traced. 0.4 in the main text of the submission of SafeguardSGD, 0.5 in its appendix; 0.6 and 0.7
-            in the second version (from memory).
-        gradient: the worker's "own" gradient, or the honest "mean" (which makes it inner product manipulation). Static.
+        c: the factor; traced. The submission of SafeguardSGD has 0.4 in its main text and 0.5 in its appendix, the
+            second version 0.6 and 0.7.
+        gradient: the worker's "own" gradient, or the honest "mean", which makes it inner product manipulation; static.
 
     Notes:
-        The submission says "negative rescaled gradient" and not whose; the worker's own, as for its sign flip.
+        The submission says "negative rescaled gradient" and not whose; the default is the worker's own, as in its sign
+        flip.
 
     References:
         Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent",

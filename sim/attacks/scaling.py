@@ -16,8 +16,8 @@ def scaling(*, factor: Traced = 1e10, gradient: Literal["own", "mean"] = "own") 
     ```
 
     Args:
-        factor: traced. BrSGD section 5.1: 1e10.
-        gradient: what is scaled, the worker's "own" gradient or the honest "mean": the paper does not say. Static.
+        factor: the constant; traced. BrSGD section 5.1: 1e10.
+        gradient: which gradient, the worker's "own" or the honest "mean"; the paper does not say. Static.
 
     References:
         Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.

@@ -21,11 +21,11 @@ def arc() -> PreAggregator:
         O(md), three reads; O(m log m) to sort the norms.
 
     Notes:
-        k is computed in whole numbers, (2 f (m - f)) // m, so rounding never changes it (byzfl uses floats). With
-        f = 0 nothing is cut. Rows as long as C stay as they are, bit for bit, so ties need no order. A row that holds a
-        NaN or an infinity, or whose norm exceeds the largest float32 (3.4e38), has the norm +inf: it is the zero row
-        afterwards, but if C is +inf, too (more than k such rows), nothing is cut and the rule sees all rows as
-        they are. The rule's weights are passed back unchanged. Nothing is drawn; the rule sees the round's own key.
+        k is computed in whole numbers, (2 f (m - f)) // m, so rounding never changes it (byzfl uses floats). With f = 0
+        no row is scaled. Rows as long as C stay as they are, bit for bit, so ties need no order. A row that holds a NaN
+        or an infinity, or whose norm exceeds the largest float32 (3.4e38), has the norm +inf and becomes zero; but if C
+        is +inf too (more than k such rows), no row is scaled and the rule sees all rows as they are. The rule's weights
+        are passed back unchanged. Nothing is drawn; the rule sees the step's own key.
 
     References:
         Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan, "Adaptive gradient clipping for robust federated

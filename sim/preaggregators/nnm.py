@@ -21,9 +21,9 @@ def nnm() -> PreAggregator:
         O(m^2 d) for the Gram matrix and for the m x m mixing matrix times G; O(m^2 log m) to rank.
 
     Notes:
-        Ties go to the lowest worker index. A row that is not usable (`ops.usable_rows`) is nobody's neighbour
-        (if fewer than m - f are usable, the mean is over these), and becomes NaN, which the rule after it sees. Nothing
-        is drawn; the rule's key is jax.random.split(ctx.key)[1].
+        Ties go to the lowest worker index. A row that is not usable (`ops.usable_rows`) is nobody's neighbour (if fewer
+        than m - f are usable, the mean is over these), and becomes NaN, which the rule after it sees. Nothing is drawn;
+        the rule's key is jax.random.split(ctx.key)[1].
 
     References:
         Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by mixing: a recipe for optimal
