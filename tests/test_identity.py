@@ -232,7 +232,7 @@ def test_the_states_of_runs_and_why():
     assert rows["why"][1] == "lr 0.1 -> 0.03" and rows["why"][4] == f"numerics 0 -> {runs[0]['numerics']}"
     assert status.pivot(rows).loc[("mean", "none"), "0 %"] == "2/6 failed stale"
     text = "\n".join(status.lines("toy", runs, found, failures))
-    assert "6 runs: 2 done, 1 failed, 2 stale, 1 missing" in text and "would run 4 of them, about 2 min" in text
+    assert "6 runs: 2 done, 1 failed, 2 stale, 1 missing" in text and "would execute 4 of them, about 2 min" in text
     assert "failed: mean, none, alpha 0, seed 2: MemoryError" in text
     assert "foreign: records of the same cells with other seeds: 9" in text
 

@@ -103,10 +103,7 @@ def command(args: list[str], log: Callable[[str], object]) -> None:
     records.check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack, jax.default_matmul_precision(given.precision):
-        peer = None
-        if given.peer_python:
-            limited = _place() == "cpu"
-            peer = stack.enter_context(Peer(given.peer_python, threads=cores(), wait="default", limited=limited))
+        peer = stack.enter_context(_peer(given.peer_python)) if given.peer_python else None
         found = measure(given, peer, log)
     write(found, given, folder)
     log(f"written: {folder}/{_name()}.json, .md")
@@ -126,6 +123,10 @@ def _check(given: Accelerator) -> None:
         _trained(given, given.batches[0])
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _peer(python: Path) -> Peer:
+    return Peer(python, threads=cores(), wait="default", limited=_place() == "cpu")
 
 
 def _place() -> str | None:
