@@ -82,7 +82,9 @@ def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]
     try:
         tree, constants = jax.eval_shape(task.init, KEY, example)
         if call.model is not None:
-            _check_outputs(where, as_model(call.model()), tree, constants, example, dict(call.model.static)["n_classes"])
+            _check_outputs(
+                where, as_model(call.model()), tree, constants, example, dict(call.model.static)["n_classes"]
+            )
         trained = jax.tree.leaves(tree)
         if not trained:
             raise ValueError("there is nothing to train; expected parameters (in Flax: the collection 'params')")
@@ -104,7 +106,9 @@ def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]
         raise ValueError(f"{where}: {words(error)}") from None
     for what, found in {"the loss": losses, **{f"metric {key}": value for key, value in measured.items()}}.items():
         if getattr(found, "shape", None) != (1,):
-            raise ValueError(f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one for each example")
+            raise ValueError(
+                f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one for each example"
+            )
     return sum(leaf.size for leaf in trained), jnp.result_type(*trained)
 
 
@@ -159,9 +163,13 @@ def _check_needs(wanted: Sequence[Run]) -> None:
         if dealt and task.n_classes is None and static.partition(**run.dynamic.partition_args).needs_classes:
             raise ValueError(f"partition {config.partition} reads classes, and task {config.task} has none")
         if not dealt and config.partition != "iid":
-            raise ValueError(f"partition {config.partition} has nothing to deal out: task {config.task} draws its examples")
+            raise ValueError(
+                f"partition {config.partition} has nothing to deal out: task {config.task} draws its examples"
+            )
         if not dealt and "full_gradient" in run.attack.traits:
-            raise ValueError(f"{config.attack} reads the gradient over all data, and task {config.task} draws its examples")
+            raise ValueError(
+                f"{config.attack} reads the gradient over all data, and task {config.task} draws its examples"
+            )
         redundancy = static.rule(**run.dynamic.rule_args).redundancy
         if static.local and redundancy > 1:
             raise ValueError(f"{config.rule} shares batches between workers, and they make local_steps of their own")

@@ -114,9 +114,7 @@ def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant]
     return {**known[asked].options, **{key: value for key, value in given.items() if key != "variant"}}
 
 
-def options(
-    name: str, spec: Spec, given: Args, *, traced: bool = False, stand_ins: Args = NO_ARGS
-) -> dict[str, Any]:
+def options(name: str, spec: Spec, given: Args, *, traced: bool = False, stand_ins: Args = NO_ARGS) -> dict[str, Any]:
     """All options of a member: `given`, and the defaults of the others, as plain Python values.
 
     An int that is given for a real number becomes a float.

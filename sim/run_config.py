@@ -359,14 +359,14 @@ def _check_counts(run: RunConfig) -> None:
     for name, (low, _) in LIMITS.items():
         value = getattr(run, name)
         if value is not None and value < low:
-            raise ValueError(f"{name}={value} is below {low}, the least that is possible")
+            raise ValueError(f"{name}={value} is below {low}, the minimum")
     for name in ("n_byz", "f"):
         if (getattr(run, name) or 0) > run.m:
             raise ValueError(f"{name}={getattr(run, name)} is more than there are workers, m={run.m}")
     for name, (_, most) in LIMITS.items():
         value = getattr(run, name)
         if most is not None and value is not None and value > most:
-            raise ValueError(f"{name}={value} is more than {most:,}, the most that is possible")
+            raise ValueError(f"{name}={value} is more than {most:,}, the maximum")
 
 
 def _check_byzantine(run: RunConfig) -> None:

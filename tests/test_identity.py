@@ -73,7 +73,7 @@ NEEDS = {  # what another field has to be, for a field to count
     "task_args": {"task": "octopus", "partition": "iid"},
     "schedule": {"schedule_args": {"every": 7}},
     "schedule_args": {"schedule": "step_decay"},
-    **dict.fromkeys(("local_optimizer", "local_optimizer_args", "local_lr", "local_state"), {"local_steps": 3}),
+    **{name: {"local_steps": 3} for name in ("local_optimizer", "local_optimizer_args", "local_lr", "local_state")},
 }
 
 

@@ -115,9 +115,7 @@ def _in_turn(one: Callable[..., Any], needed: Bool[Array, " m"]) -> Callable[...
     return lambda *given: jax.lax.map(each, (needed, given))
 
 
-def losses_at(
-    task: Task, tree: Params, constants: Any, batch: Data, weights: Weights = None
-) -> Float[Array, " m"]:
+def losses_at(task: Task, tree: Params, constants: Any, batch: Data, weights: Weights = None) -> Float[Array, " m"]:
     """The mean loss of each batch, without the draws of training."""
     return jax.vmap(lambda batch, weights: mean_loss(task, tree, constants, Work(batch, weights, None)))(batch, weights)
 
