@@ -12,7 +12,6 @@ from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint
 from byzsim.experiments.records import folders, identities, migrations
 from byzsim.experiments.tables import TABLES
-from byzsim.run_config import later
 
 RESULTS = Path(__file__).parent.parent / "results"
 WRITTEN = {  # SHA-256 of what was committed before the names changed
@@ -173,7 +172,7 @@ def test_one_configuration_has_one_folder(tmp_path, options):
 class Later(RunConfig):
     """A run with a field more."""
 
-    delay: int = later(0)
+    delay: int = dataclasses.field(default=0, metadata=LATER)
 
 
 def test_a_later_field_counts_only_where_it_is_not_its_default(monkeypatch):

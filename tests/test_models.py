@@ -308,5 +308,6 @@ def test_frozen_statistics_will_do(monkeypatch, world):
 
 @pytest.mark.parametrize(("model", "image"), [("lenet", (1, 28, 28)), ("resnet20", (3, 32, 32)), ("mlp", (3, 28, 20))])
 def test_channels_come_last(model, image):
+    train = engine.Data(np.zeros((64, *image), np.uint8), np.zeros(64, np.uint8))
     with pytest.raises(ValueError, match=r"expected \(n, h, w\) or \(n, h, w, c\): is the channel first\?"):
-        check_shapes.runs([grid.resolve(RunConfig(m=4, model=model), 10)], image)
+        check_shapes.runs([grid.resolve(RunConfig(m=4, model=model), grid.source_of(train, 10))], train)
