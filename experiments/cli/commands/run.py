@@ -75,7 +75,7 @@ def main(args: list[str]) -> None:
 
 
 def _parts(request: table_options.Request[Run], processes: Processes) -> Iterator[planned.Runs]:
-    """The runs; of a table that chooses, those by which it chooses come first, as the others follow from their records."""
+    """The runs; of a table that chooses, first those by which it chooses: the others follow from their records."""
     found: list[records.Record] = []
     if request.table.choose:
         yield processes.run_on_all(lambda: planned.held_out(request))
