@@ -15,7 +15,7 @@ from byzsim.models import Model, as_model
 from byzsim.names import own
 from byzsim.oneshot import make_context, summed
 from byzsim.partitions import PARTITIONS
-from byzsim.task import Data
+from byzsim.task import Data, Examples
 from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 from jaxtyping import Array
@@ -23,7 +23,7 @@ from jaxtyping import Array
 KEY = jax.eval_shape(jax.random.key, 0)
 
 
-def runs(wanted: Sequence[Run], train: Data | None) -> int:
+def runs(wanted: Sequence[Run], train: Examples) -> int:
     """Check that the task fits the data, that rules and attacks work for m workers, and that the memory suffices.
 
     Args:
@@ -36,8 +36,8 @@ def runs(wanted: Sequence[Run], train: Data | None) -> int:
     Raises:
         ValueError: one of these does not hold.
     """
-    first, static = wanted[0].config, wanted[0].static
-    d, dtype = parameters(first.model or first.task, static.task, train)
+    first = wanted[0].config
+    d, dtype = parameters(first.model or first.task, wanted[0].task, train)
     _check_needs(wanted)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers, {d:,} parameters each,", grads)
@@ -60,7 +60,7 @@ def runs(wanted: Sequence[Run], train: Data | None) -> int:
     return d
 
 
-def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]:
+def parameters(name: str, call: TaskCall, train: Examples) -> tuple[int, Any]:
     """(number, dtype) of the parameters that a task trains.
 
     Args:
@@ -82,12 +82,10 @@ def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]
     try:
         tree, constants = jax.eval_shape(task.init, KEY, example)
         if call.model is not None:
-            _check_outputs(where, as_model(call.model()), tree, constants, example, dict(call.model.static)["n_classes"])
-        trained = jax.tree.leaves(tree)
-        if not trained:
-            raise ValueError("there is nothing to train; expected parameters (in Flax: the collection 'params')")
-        if whole := [leaf.dtype for leaf in trained if not jnp.issubdtype(leaf.dtype, jnp.floating)]:
-            raise ValueError(f"parameters of type {whole[0]} have no gradient; expected floating-point numbers")
+            _check_outputs(
+                where, as_model(call.model()), tree, constants, example, dict(call.model.static)["n_classes"]
+            )
+        trained = _trained(tree)
         losses = jax.eval_shape(task.loss, tree, constants, example, KEY if task.draws else None)
         measured = jax.eval_shape(task.metrics, tree, constants, example)
     except ModifyScopeVariableError as error:
@@ -97,18 +95,38 @@ def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]
         ) from None
     except InvalidRngError as error:
         raise ValueError(
-            f"{where} needs random numbers: give __call__ an argument train, which is True in training, when there is a "
-            f"key for dropout. {words(error)}"
+            f"{where} needs random numbers: give __call__ an argument train, which is True in training, when there is "
+            f"a key for dropout. {words(error)}"
         ) from None
     except Exception as error:
         raise ValueError(f"{where}: {words(error)}") from None
     for what, found in {"the loss": losses, **{f"metric {key}": value for key, value in measured.items()}}.items():
         if getattr(found, "shape", None) != (1,):
-            raise ValueError(f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one for each example")
+            raise ValueError(
+                f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one for each example"
+            )
     return sum(leaf.size for leaf in trained), jnp.result_type(*trained)
 
 
-def shards(run: Run, train: Data | None) -> None:
+def _trained(tree: Any) -> list[Any]:
+    """The leaves of parameters that have a gradient."""
+    leaves = jax.tree.leaves(tree)
+    if not leaves:
+        raise ValueError("there is nothing to train; expected parameters (in Flax: the collection 'params')")
+    if whole := [leaf.dtype for leaf in leaves if not jnp.issubdtype(leaf.dtype, jnp.floating)]:
+        raise ValueError(f"parameters of type {whole[0]} have no gradient; expected floating-point numbers")
+    return leaves
+
+
+def _check_each_example(where: str, values: dict[str, Any]) -> None:
+    for what, found in values.items():
+        if getattr(found, "shape", None) != (1,):
+            raise ValueError(
+                f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one number for each example"
+            )
+
+
+def shards(run: Run, train: Examples) -> None:
     """Check that every worker has an example, for a partition that may leave one without. This deals the data out.
 
     Raises:
@@ -117,16 +135,16 @@ def shards(run: Run, train: Data | None) -> None:
     partition = run.static.partition(**run.dynamic.partition_args)
     if train is None or (partition.equal and run.config.partition in PARTITIONS):
         return
-    held = batches.shards(run.static, run.dynamic, run.static.task(), train)
+    held: Any = batches.shards(run.static, run.dynamic, run.static.task(), train)
     sizes = np.asarray((held >= 0).sum(axis=1))
     if empty := np.flatnonzero(sizes == 0).tolist():
         raise ValueError(
-            f"partition {run.config.partition} leaves worker {empty[0]} without an example (sizes: {sizes.tolist()}); take "
-            "other options or another data_seed, or fewer workers"
+            f"partition {run.config.partition} leaves worker {empty[0]} without an example (sizes: {sizes.tolist()}); "
+            "take other options or another data_seed, or fewer workers"
         )
 
 
-def _check_channels(name: str, train: Data) -> None:
+def _check_channels(name: str, train: Examples) -> None:
     shape = getattr(train.inputs, "shape", ())[1:]
     if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 4:
         shown = ", ".join(map(str, shape))
@@ -159,9 +177,13 @@ def _check_needs(wanted: Sequence[Run]) -> None:
         if dealt and task.n_classes is None and static.partition(**run.dynamic.partition_args).needs_classes:
             raise ValueError(f"partition {config.partition} reads classes, and task {config.task} has none")
         if not dealt and config.partition != "iid":
-            raise ValueError(f"partition {config.partition} has nothing to deal out: task {config.task} draws its examples")
+            raise ValueError(
+                f"partition {config.partition} has nothing to deal out: task {config.task} draws its examples"
+            )
         if not dealt and "full_gradient" in run.attack.traits:
-            raise ValueError(f"{config.attack} reads the gradient over all data, and task {config.task} draws its examples")
+            raise ValueError(
+                f"{config.attack} reads the gradient over all data, and task {config.task} draws its examples"
+            )
         redundancy = static.rule(**run.dynamic.rule_args).redundancy
         if static.local and redundancy > 1:
             raise ValueError(f"{config.rule} shares batches between workers, and they make local_steps of their own")

@@ -80,7 +80,7 @@ def _check_options(spec: Spec) -> None:
         if parameter.default is parameter.empty:
             raise ValueError(f"its option {option!r} has no default; expected one for each option")
         if option in taken:
-            raise ValueError(f"its option {option!r} is one of {taken[option]!r} too; call it something else")
+            raise ValueError(f"its option {option!r} is also an option of {taken[option]!r}; rename it")
     if "variant" in own and any(variant.options.get("variant") != variant.name for variant in spec.variants):
         raise ValueError("its option 'variant' has to choose between its variants by their names")
     for variant in spec.variants:

@@ -18,10 +18,10 @@ Log = Callable[[str], object]  # receives one short line for the user
 class Dataset(NamedTuple):
     """A whole data set in memory. The four arrays are read-only."""
 
-    train_inputs: Inputs | None
-    train_labels: Labels | None
-    test_inputs: Inputs | None
-    test_labels: Labels | None
+    train_inputs: Inputs
+    train_labels: Labels
+    test_inputs: Inputs
+    test_labels: Labels
     n_classes: int | None  # None: labels are targets of a regression
     digest: str  # SHA-256 (hex) over shape, dtype and contents of the four arrays
     source: str  # origin of the arrays in words, without a path
@@ -39,7 +39,10 @@ class Dataset(NamedTuple):
 
 NO_DATA = "none"
 """the name in place of a data set for a task that makes its own examples"""
-NOTHING: Any = Dataset(None, None, None, None, n_classes=None, digest="none", source="the task makes its own examples")
+ABSENT: Any = None
+NOTHING = Dataset(
+    ABSENT, ABSENT, ABSENT, ABSENT, n_classes=None, digest="none", source="the task makes its own examples"
+)
 
 
 class Spec(NamedTuple):
@@ -81,8 +84,8 @@ def dataset(arrays: Arrays, *, n_classes: int | None, source: str) -> Dataset:
             raise UserError(f"{source}: {split} labels are {labels.dtype}, expected {kind}.")
         if inputs.ndim < 2 or labels.shape[:1] != inputs.shape[:1] or not labels.size:
             raise UserError(
-                f"{source}: {split} has inputs {inputs.shape} and labels {labels.shape}, expected (n, ...) and (n,) with "
-                "n > 0."
+                f"{source}: {split} has inputs {inputs.shape} and labels {labels.shape}, expected (n, ...) and "
+                "(n,) with n > 0."
             )
         if n_classes is not None and not (labels.ndim == 1 and 0 <= labels.min() <= labels.max() < n_classes):
             raise UserError(f"{source}: {split} has a label {labels.max()}, expected 0 to {n_classes - 1}.")

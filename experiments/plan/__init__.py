@@ -1,7 +1,7 @@
 """Tables and the runs that follow from them.
 
-`table`: what a table is. `runs`: its positions, and the `RunConfig` at each. `settings`: what the command line changes of
-it. `options`: NAME.OPTION=VALUE. `alphas`: fractions of workers. `published`: numbers of papers.
+`table`: what a table is. `runs`: its positions, and the `RunConfig` at each. `settings`: what the command line changes
+of it. `options`: NAME.OPTION=VALUE. `alphas`: fractions of workers. `published`: numbers of papers.
 """
 
 from byzsim.experiments.plan.runs import Planned, check, expand, runs

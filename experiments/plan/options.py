@@ -49,9 +49,9 @@ def texts(options: Options) -> tuple[str, ...]:
 
 
 def shortest(options: Options) -> dict[str, Any]:
-    """The options that say the same in one form: single ones for variants, defaults left out, in order.
+    """The options in a canonical form: variants as single options, without defaults, sorted.
 
-    Where there is something about them that a member refuses, they stay as they are.
+    Options that a member would reject stay unchanged.
     """
     try:
         return {
@@ -98,7 +98,7 @@ def _resolved(name: str, given: Options) -> dict[str, Any]:
 
 
 def _shortest(value: Any) -> str:
-    """The text that is read as this value: 100 for 100.0, of which an option that is a real number makes that again."""
+    """The shortest text that is parsed as this value: 100 for 100.0, which a real-valued option converts back."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if not isinstance(value, float) or float(text) == value else repr(value)
 

@@ -51,7 +51,7 @@ def _csv(where: str | Path) -> pd.DataFrame:
 
 
 def _varies(table: Table, name: str) -> bool:
-    return any(len(each.settings) > 1 for each in table.axes if each.name == name)
+    return len(table.by_name[name].settings) > 1
 
 
 def match(table: Table, frame: pd.DataFrame | None, *, strict: bool) -> Numbers:
@@ -69,7 +69,7 @@ def match(table: Table, frame: pd.DataFrame | None, *, strict: bool) -> Numbers:
     found: dict[tuple[Label, ...], Published] = {}
     for row in frame.to_dict("records"):
         position = {
-            name: row[name] if name in columns else next(iter(table.axis(name).settings)) for name in table.shown
+            name: row[name] if name in columns else next(iter(table.by_name[name].settings)) for name in table.shown
         }  # ty: ignore
         cell = known.get(_key(position))
         if cell is None and strict:
@@ -122,7 +122,7 @@ def numbers(original: Table, table: Table, *, quick: bool) -> Numbers:
         and all(
             fields == known.settings.get(label, fields)
             for each in table.axes
-            if (known := original.axis(each.name))
+            if (known := original.by_name.get(each.name))
             for label, fields in each.settings.items()
         )
     )

@@ -93,7 +93,8 @@ def fields_at(table: Table, position: Position) -> dict[str, Any]:
         if each.name in position:
             setting = each.settings[position[each.name]]
             set_now = {SAME.get(name, name) for name in setting}
-            fields = {name: value for name, value in fields.items() if SAME.get(name, name) not in set_now} | setting
+            kept = {name: value for name, value in fields.items() if SAME.get(name, name) not in set_now}
+            fields = kept | dict(setting)
     return fields
 
 
@@ -109,7 +110,7 @@ def _planned(table: Table, position: Position) -> Planned:
 
 def _config(fields: Fields) -> RunConfig:
     """Raises ValueError for values that cannot be used."""
-    given = {name: value for name, value in fields.items() if name in RunConfig.__dataclass_fields__}
+    given: dict[str, Any] = {name: value for name, value in fields.items() if name in RunConfig.__dataclass_fields__}
     options = by_name({name: value for name, value in fields.items() if "." in name})
     if "alpha" in fields:
         given["n_byz"] = alphas.workers(fields["alpha"], given.get("m", RunConfig.m))
@@ -273,9 +274,7 @@ def _conditions(only: Sequence[str], table: Table) -> dict[str, set[Label]]:
     return wanted
 
 
-def _labels(of: Axis, text: str) -> list[Label]:
+def _labels(of: Axis, text: str) -> Sequence[Label]:
     """The settings that are meant by the text."""
-    if exact := [label for label in of.settings if str(label) in (text, canonical(text))]:
-        return exact
-    numbers = [label for label in of.settings if isinstance(label, int | float)]
-    return alphas.nearest(text, numbers)
+    exact = [label for label in of.settings if str(label) in (text, canonical(text))]
+    return exact or alphas.nearest(text, [label for label in of.settings if isinstance(label, int | float)])

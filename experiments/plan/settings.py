@@ -37,7 +37,7 @@ def settings(table: Table) -> dict[str, tuple[Any, ...]]:
 
 
 def _values(table: Table, field: str) -> tuple[Any, ...]:
-    if known := table.axis(field):
+    if known := table.by_name.get(field):
         return tuple(known.settings)
     value = table.base.get(field, _default(field))
     if field == "byzantine":
@@ -118,8 +118,8 @@ def _refuse_moved(field: str, axes: Iterable[Axis]) -> None:
     for each in axes:
         if each.name != field and SAME.get(field, field) in {SAME.get(name, name) for name in each.fields}:
             raise UserError(
-                f"the table's axis {each.name} sets {field}, too, with the settings {', '.join(map(str, each.settings))}: "
-                f"choose among these with --only {each.name}=..."
+                f"the table's axis {each.name} sets {field}, too. Choose among its settings with --only "
+                f"{each.name}=...: {', '.join(map(str, each.settings))}"
             )
 
 
@@ -127,7 +127,7 @@ def in_canonical_form(table: Table) -> Table:
     """With options in the fewest words, and fractions that are whole numbers of workers; so equal tables are equal."""
     options = shortest({name: value for name, value in table.base.items() if "." in name})
     base = {name: value for name, value in table.base.items() if "." not in name} | options
-    if not (of := table.axis("alpha")) or table.axis("m"):
+    if not (of := table.by_name.get("alpha")) or "m" in table.by_name:
         return dataclasses.replace(table, base=base)
     m = table.base.get("m", RunConfig.m)
     exact = {

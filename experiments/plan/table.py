@@ -120,8 +120,8 @@ class Table:
     quick: Fields = dataclasses.field(default_factory=dict)
     """what `--quick` changes of `base`"""
     published: str | Path | pd.DataFrame | None = None
-    """numbers to compare with, in percent for accuracies: a column for each axis, one for the metric, and optionally sd, n
-    and source; or a CSV file of that, by its path or its name in experiments/tables/published"""
+    """numbers to compare with, accuracies in percent: a column for each axis, one for the metric, and optionally sd, n,
+    source; or a CSV file of that, by its path or its name in experiments/tables/published"""
     verdict: Verdict = lambda ours, published: ""
     """fixed before any run"""
     metric: str = "accuracy"
@@ -132,16 +132,17 @@ class Table:
     worst_over: str | None = None
     """an axis, such as attack: the table gets a row with the worst of its settings"""
     choose: str | None = None
-    """an axis whose best setting is chosen for each cell, but one for all settings of `worst_over`: by the worst of them
-    on examples that are held out of training; the chosen setting is then trained on all examples"""
+    """an axis whose best setting is chosen for each cell, but one for all settings of `worst_over`: by the worst of
+    those on examples held out of training. The chosen setting is then trained on all examples"""
     labels: Labels = dataclasses.field(default_factory=dict)
     """the printed text of names, and the meaning of the marks of `verdict`"""
     appendix: Callable[[pd.DataFrame, Labels], str] | None = None
     """makes an additional section of the report from the summary; "" for no section"""
 
-    def axis(self, name: str) -> Axis | None:
-        """The axis of that name."""
-        return next((each for each in self.axes if each.name == name), None)
+    @property
+    def by_name(self) -> dict[str, Axis]:
+        """The axes by their names."""
+        return {each.name: each for each in self.axes}
 
     @property
     def places(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
@@ -179,6 +180,6 @@ class Table:
 
 def positions(table: Table, names: Sequence[str]) -> Iterator[dict[str, Label]]:
     """Every combination of the settings of these axes, the first outermost."""
-    axes = [each for name in names for each in table.axes if each.name == name]
+    axes = [table.by_name[name] for name in names]
     for labels in itertools.product(*(each.settings for each in axes)):
         yield dict(zip((each.name for each in axes), labels, strict=True))

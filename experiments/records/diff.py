@@ -100,7 +100,7 @@ def lines(table: pd.DataFrame, further: Sequence[str] = ()) -> Iterable[str]:
     different = table[table["verdict"] == DIFFERENT]
     if len(different):
         yield different.drop(columns=["verdict", "changed"]).round(2).to_string(index=False, na_rep="-")
-        yield "A, B: final accuracy in percent, or loss, - where diverged; noise: standard deviation of A over its seeds;"
+        yield "A, B: final accuracy in percent, or loss, - where diverged; noise: standard deviation of A over seeds;"
         yield "epoch, fields: the first difference"
 
 

@@ -1,4 +1,4 @@
-"""Folders of results: how they are called, and config.json, from which a folder knows what it holds."""
+"""Results folders: their names, and config.json with their settings."""
 
 import dataclasses
 import hashlib
@@ -38,11 +38,11 @@ class Known(NamedTuple):
 
 
 def place(results: Path, base: Table, table: Table, *, quick: bool) -> Path:
-    """The folder of a table: its name, and what was changed about it behind; more seeds change nothing.
+    """The folder of a table, named by the table and its changed settings other than seeds.
 
-    Where that is more than `LONGEST` bytes, its first words and a hash of the changes stand for it, as file systems
-    take no more than 255. A folder of an earlier version stays in use: one that has the whole name, or the same
-    settings under the names of that version.
+    A name of more than `LONGEST` bytes is shortened to its first words and a hash of the changes, since file systems
+    allow at most 255. A folder of an earlier version stays in use: one with the full name, or with the same settings
+    under the names of that version.
 
     Args:
         base: the table before anything was changed.
@@ -68,7 +68,7 @@ def _holds(folder: Path, base: Table, quick: bool, words: list[str]) -> bool:
 
 
 def _changed(base: Table, table: Table) -> list[str]:
-    """The settings that differ from those of `base`, as words of a folder's name; seeds are none of them."""
+    """The settings other than seeds that differ from those of `base`, as words of a folder's name."""
     ours, theirs = settings(base), settings(table)
     return [
         f"{name}={'-'.join(map(str, values)) or 'none'}".replace("/", "_")
@@ -78,22 +78,22 @@ def _changed(base: Table, table: Table) -> list[str]:
 
 
 def _first_words(text: str, size: int) -> str:
-    """Such as fit into so many bytes, numbers whole; there is one at least, the table's name."""
+    """The longest beginning of whole words and numbers that fits into `size` bytes; at least the table's name."""
     ends = [found.start() for found in re.finditer(r"\+|-(?=[^\W\d])", text)]
     return text[: max(end for end in ends if end == ends[0] or len(os.fsencode(text[:end])) <= size)]
 
 
 def write(folder: Path, table: Table, *, quick: bool, words: Mapping[str, Any]) -> None:
-    """config.json: the table's base and axes, and `words`: title, labels and plugins.
+    """Write config.json: the table's base and axes, and `words`: title, labels and plugins.
 
-    Words that are not given, and further seeds, stay as they were: all of their records are here.
+    Earlier words stay if none are given, and earlier seeds are kept, since the folder has their records.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: the file cannot be written.
     """
     before = read(folder)
     axes = {each.name: dict(each.settings) for each in table.axes}
-    if before and (seeds := before.table.axis("seed")):
+    if before and (seeds := before.table.by_name.get("seed")):
         axes["seed"] = dict(sorted({**seeds.settings, **axes.get("seed", {})}.items(), key=lambda pair: str(pair[0])))
     said = {name: value or (getattr(before, name) if before else None) or value for name, value in words.items()}
     known = {
@@ -111,10 +111,10 @@ def write(folder: Path, table: Table, *, quick: bool, words: Mapping[str, Any]) 
 
 
 def read(folder: Path) -> Known | None:
-    """What config.json says, under today's names; None if there is none, as in folders of earlier versions.
+    """Read config.json under today's names; None if there is none, as in folders of early versions.
 
     Raises:
-        UserError: for a file that is none of ours, or of another version or table.
+        UserError: the file was not written by byzsim, or by another version, or names a table that is not there.
     """
     known = content(folder)
     if known is None:
@@ -124,7 +124,7 @@ def read(folder: Path) -> Known | None:
     table = TABLES[known["table"]]
     said = {name: known[name] for name in ("quick", "title", "labels", "plugins")}
     if known.get("axes") is not None:
-        axes = tuple(Axis(name, {label: fields for label, fields in each}) for name, each in known["axes"].items())
+        axes = tuple(Axis(name, dict(each)) for name, each in known["axes"].items())
         return Known(dataclasses.replace(table, base=known.get("base") or {}, axes=axes), **said)
     settings_then = current_settings(known.get("config") or {})
     return Known(_of_settings(table, settings_then, known["quick"], folder / FILE), **said)
@@ -134,10 +134,10 @@ def content(folder: Path) -> dict[str, Any] | None:
     """The content of config.json, as it was written.
 
     Raises:
-        UserError: for a file that is none of ours.
+        UserError: the file was not written by byzsim.
     """
     path = folder / FILE
-    if not os.path.exists(path):  # nor where the name is too long for a file system, of which others speak
+    if not os.path.exists(path):  # False also for a name that is too long for the file system
         return None
     try:
         known = json.loads(path.read_bytes())
@@ -145,8 +145,8 @@ def content(folder: Path) -> dict[str, Any] | None:
         known = None
     if not isinstance(known, dict) or not all(fits(known.get(name)) for name, fits in KINDS.items()):
         raise UserError(
-            f"{path} is not what `byzsim run` writes. Remove it and name the table with its options, as if it had not "
-            "been there."
+            f"{path} was not written by `byzsim run`. Delete it, and name the table with its options instead of the "
+            "folder."
         )
     return known
 
@@ -155,7 +155,8 @@ def _of_settings(table: Table, config: Mapping[str, Any], quick: bool, where: Pa
     """The table with the settings of an earlier version, which had one value for all but four of them."""
     if further := sorted(config.keys() - {*NAMES, "options"}):
         raise UserError(
-            f"{where} is of another version, with the settings {', '.join(further)}. Name the table instead."
+            f"{where} is of another version: it has the unknown settings {', '.join(further)}. Name the table instead "
+            "of the folder."
         )
     table = shortened(table) if quick else table
     if "options" in config:
@@ -200,17 +201,21 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def by_name(folder: Path) -> Known:
-    """From TABLE, TABLE+quick, TABLE+batch=32 and so on.
+    """The settings in a name such as TABLE, TABLE+quick or TABLE+batch=32.
 
     Raises:
-        UserError: if the name does not tell.
+        UserError: the name does not have them all.
     """
     if SHORTENED.fullmatch(folder.resolve().name):
-        raise UserError(f"{folder} has no {FILE}, and its name has a part of its settings: name the table instead")
+        raise UserError(
+            f"{folder} has no {FILE}, and its shortened name has only a part of its settings: name the table instead"
+        )
     fields = "|".join([*NAMES, *SETTINGS, "options"])
     name, *parts = re.split(rf"\+(?=quick(?:\+|$)|(?:{fields})=)", folder.resolve().name)
     if name not in TABLES:
-        raise UserError(f"{folder} has no {FILE}, and its name does not begin with a table's: name the table instead")
+        raise UserError(
+            f"{folder} has no {FILE}, and its name does not begin with a table's name: name the table instead"
+        )
     config: dict[str, Any] = {}
     for field, _, text in (part.partition("=") for part in parts if part != "quick"):
         config[field] = _values(text, field) if field in LISTS else literal(text)
@@ -219,14 +224,14 @@ def by_name(folder: Path) -> Known:
 
 
 def _values(text: str, field: str) -> list[Any]:
-    """Those of a setting that has several; an option has a dot before its =, and may have a - behind it."""
+    """The values of a setting with several; an option has a dot before its =, and may have a - after it."""
     between = r"-(?=[\w+]+\.\w+=)" if field == "options" else "-"
     words = [] if text in ("", "none") and field == "options" else re.split(between, text)
     return [word if field in ("rules", "attacks", "options") else literal(word) for word in words]
 
 
 def check_name(name: str) -> None:
-    """Raises UserError for what is no name of a folder, or that of one which other commands or tables write to."""
+    """Raises UserError for a name that a folder cannot have, or that another command or table uses."""
     if not re.fullmatch(r"\w[\w. =-]*", name) or name in {*TABLES, "rules", "bench"} or len(os.fsencode(name)) > 255:
         taken = ", ".join([*TABLES, "rules", "bench"])
         raise UserError(
@@ -236,10 +241,10 @@ def check_name(name: str) -> None:
 
 
 def refuse_other(folder: Path, table: Table, *, quick: bool) -> None:
-    """A folder with a name of its own has records of one table with one base.
+    """Refuse to add runs of another table or base to a folder that the user has named.
 
     Raises:
-        UserError: if it has others, which it names.
+        UserError: the folder has other settings, which the message names.
     """
     if known := read(folder):
         pairs = [("table", known.table.name, table.name), ("quick", known.quick, quick)]
@@ -255,8 +260,8 @@ def refuse_other(folder: Path, table: Table, *, quick: bool) -> None:
         ]
     if differ:
         raise UserError(
-            f"{folder} holds records of other settings than these: {', '.join(dict.fromkeys(differ))}. Choose another "
-            "--name, or name the folder in place of the table."
+            f"{folder} has records with other settings: {', '.join(dict.fromkeys(differ))}. Choose another --name, or "
+            "name the folder instead of the table."
         )
 
 

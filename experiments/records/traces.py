@@ -44,8 +44,8 @@ def write(folder: Path, id: str, trace: Trace, byzantine: Collection[int]) -> No
 def load_trace(folder: str | os.PathLike[str], id: str) -> pd.DataFrame:
     """Every worker of every step of a run that `byzsim run --trace` recorded: a row for each step and worker.
 
-    Columns: step, from 1; worker, its index; byzantine, whether it attacks; weight, its share in the aggregate; distance,
-    ||what it sent - aggregate||; norm, ||what it sent||.
+    Columns: step, from 1; worker, its index; byzantine, whether it attacks; weight, its share in the aggregate;
+    distance, ||what it sent - aggregate||; norm, ||what it sent||.
 
     Args:
         folder: of results, such as results/smoke.

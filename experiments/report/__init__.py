@@ -1,7 +1,8 @@
 """Records as tables and figures.
 
 `summary`: one row for each cell. `text`, `latex`, `figures`: the summary as printed. `page`: all files of a report.
-`settings`: title and labels, as they follow from the changed settings of a table. `choice`: the best setting of an axis.
+`settings`: title and labels, as they follow from the changed settings of a table. `choice`: the best setting of an
+axis.
 """
 
 from byzsim.experiments.report.page import build, inject

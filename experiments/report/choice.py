@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
-from byzsim.experiments import records
 from byzsim.experiments.files import markdown_table
 from byzsim.experiments.plan import Labels, Table, label
 from byzsim.experiments.plan.runs import Chosen, group
-from byzsim.experiments.report.summary import BEST, summarise, worst_of
+from byzsim.experiments.report.summary import BEST, Record, summarise, worst_of
 
 
-def choose(table: Table, found: Iterable[records.Record]) -> Chosen:
+def choose(table: Table, found: Iterable[Record]) -> Chosen:
     """For each group of cells the setting of the axis `choose` whose worst number over `worst_over` is best.
 
     A group has all settings of `worst_over`, as an attacker may choose among them; it gets a setting once all of its
@@ -19,7 +18,7 @@ def choose(table: Table, found: Iterable[records.Record]) -> Chosen:
     return {key: rows.iloc[0][str(table.choose)] for key, rows in _ranked(table, found).items()}
 
 
-def _ranked(table: Table, found: Iterable[records.Record]) -> dict[tuple, pd.DataFrame]:
+def _ranked(table: Table, found: Iterable[Record]) -> dict[tuple, pd.DataFrame]:
     """For each group its settings with their worst numbers, the best first."""
     held_out, over = table.validation(), str(table.choose)
     cells: dict[tuple, dict] = {}
@@ -35,7 +34,7 @@ def _ranked(table: Table, found: Iterable[records.Record]) -> dict[tuple, pd.Dat
     return ranked
 
 
-def section(table: Table, found: Sequence[records.Record], labels: Labels) -> str:
+def section(table: Table, found: Sequence[Record], labels: Labels) -> str:
     """The section of the report that says what was chosen, and by what numbers."""
     names = [name for name in table.shown if name != table.worst_over]
     head = [*(label(name, labels) for name in names), f"chosen {label(str(table.choose), labels)}", "all of them"]

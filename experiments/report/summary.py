@@ -40,7 +40,7 @@ def runs_of(records: Sequence[Record], rule: str, attack: str, alpha: float) -> 
 
 
 def summarise(
-    found: Iterable[records.Record],
+    found: Iterable[Record],
     table: Table,
     published: Numbers | None = None,
     *,
@@ -49,9 +49,9 @@ def summarise(
 ) -> pd.DataFrame:
     """One row for each cell, with or without runs; accuracies in percent, differences in points.
 
-    Columns: the axes that are shown; n_byz, beyond_bound, n (runs), n_diverged, mean and sd (ddof = 1) over the runs that
-    did not diverge, paper, paper_sd and paper_n where the source has them, difference (mean - paper), verdict ("" without
-    runs or a published number), ids of the records, idle (see `_is_idle`); for a table that chooses, the chosen setting.
+    Columns: the axes that are shown, and the setting that was chosen; n_byz, beyond_bound, n (runs), n_diverged, mean
+    and sd (ddof = 1) over the runs that did not diverge, paper, paper_sd and paper_n where the source has them, difference
+    (mean - paper), verdict ("" without runs or a published number), ids of the records, idle (see `_is_idle`).
 
     Args:
         published: by the labels of the shown axes.

@@ -48,8 +48,8 @@ AXES = {"alpha": "α"}
 
 def axis_text(name: str, labels: Labels) -> str:
     """The name of an axis as printed."""
-    text = AXES.get(name, label(name))
-    return labels.get(name, text[:1].upper() + text[1:])
+    text = label(name)
+    return labels.get(name, AXES.get(name, text[:1].upper() + text[1:]))
 
 
 def setting_text(name: str, setting: Label, labels: Labels) -> str:

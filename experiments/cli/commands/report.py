@@ -92,14 +92,14 @@ def write(request: Request[Any], found: Sequence[records.Record]) -> str:
 
 def recorded(request: Request[Any]) -> list[records.Record]:
     """The valid records of the runs asked for; of every recorded seed if no seed is asked for."""
-    table, folder = request.table, request.folder
+    folder = request.folder
     found = records.read(folder / "runs.jsonl", log)
     wanted = planned.every_part(request, found)
     found, asked = records.matching(found, wanted), {config.seed for _, config in wanted}
     omitted = sorted({each["seed"] for each in found} - asked) if not request.every_seed else []
     if omitted:
         log(
-            f"This report covers the seeds asked for, {', '.join(map(str, sorted(asked)))}. The folder also has records "
-            f"of seeds {', '.join(map(str, omitted))}; `byzsim report {folder}` covers all seeds."
+            f"This report covers the seeds asked for, {', '.join(map(str, sorted(asked)))}. The folder also has "
+            f"records of seeds {', '.join(map(str, omitted))}; `byzsim report {folder}` covers all seeds."
         )
     return [each for each in found if each["seed"] not in omitted]
