@@ -24,7 +24,7 @@ def partition_table(
     data_dir: str | Path | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """The number of training examples of each class that each worker has: a row for each worker, a column for each class.
+    """How many training examples of each class each worker has: a row for each worker, a column for each class.
 
     They are those of a run with the same partition, data, m and seed (or data_seed), and the same n_byz if Byzantine
     workers have no data of their own.
@@ -51,5 +51,4 @@ def partition_table(
         raise UserError(str(error)) from None
     labels = np.asarray(found.train.labels)
     rows = [np.bincount(labels[row[row >= 0]], minlength=found.n_classes) for row in held]
-    frame = pd.DataFrame(rows).rename_axis("worker").rename_axis("class", axis=1)
-    return frame
+    return pd.DataFrame(rows).rename_axis("worker").rename_axis("class", axis=1)

@@ -6,18 +6,18 @@ from byzsim.experiments.records.schema import FAILURE, PARTS, VERSION, Field
 
 HEAD = f"""# Records
 
-Made by `byzsim schema --output docs/records.md` from `experiments/records/schema.py`, by which records are also checked.
+Made by `byzsim schema --output docs/records.md` from `experiments/records/schema.py`, which also checks records.
 
-A results folder has `runs.jsonl`, a JSON object a line for each run, and `failures.jsonl` for the runs that failed. Lines
-are appended whole and never rewritten: of several records of one run the last is valid. `load_results(folder)` reads them
-as a DataFrame, with fields under today's names; `byzsim export FOLDER` writes them as CSV.
+A results folder has `runs.jsonl`, a JSON object a line for each run, and `failures.jsonl` for the runs that failed.
+Lines are appended whole and never rewritten: of several records of one run the last is valid. `load_results(folder)`
+reads them as a DataFrame, with fields under today's names; `byzsim export FOLDER` writes them as CSV.
 
-This is version {VERSION} of the schema. A record says its version in `schema`; without it, it is of version 1 (byzsim 0.1 and
-0.2). A record of a later version is refused. Fields of version 2 are absent from records of version 1, and where they
-have their default: a run of version 1 is the same run today. `sharding` was the name of `partition` in version 1, and
-`dirichlet_alpha` what is now `partition_args.alpha`.
+This is version {VERSION} of the schema. A record says its version in `schema`; without it, it is of version 1 (byzsim
+0.1 and 0.2). A record of a later version is refused. Records of version 1 lack the fields of version 2; of those that
+say what the run is, records of version 2 lack the ones that have their default. So a run of version 1 is the same run
+today. In version 1 `partition` had the name `sharding`, and `partition_args.alpha` the name `dirichlet_alpha`.
 
-**Bold**: every record has it. *since* is the version of the schema that has the field first.
+**Bold**: every record has it. *since* is the first version of the schema that has the field. None is null in JSON.
 """
 TRACE = """## traces/ID.npz
 
@@ -35,10 +35,11 @@ curves = load_results("results/smoke", per="measurement")  # a row for each run 
 trace = load_trace("results/smoke", runs["id"][0])  # a row for each step and worker, after byzsim run smoke --trace
 ```
 
-The first columns are the table's axes with the names of its settings, and the seed. A row for each run has the last value
-of each metric as `final_accuracy`, `final_loss` and so on; a row for each measurement has `measurement`, from 1, `step`
-where there is an `eval_every`, and every metric and diagnostic, NaN from the measurement on at which the run had diverged.
-`from_histories([({"rule": "krum", "seed": 0}, simulate(...)), ...])` and `run_table("smoke")` give the same frames.
+The first columns are the table's axes with the names of its settings, and the seed. A row for each run has the last
+value of each metric as `final_accuracy`, `final_loss` and so on; a row for each measurement has `measurement`, from 1,
+`step` where there is an `eval_every`, and every metric and diagnostic, NaN from the measurement on at which the run had
+diverged. `from_histories([({"rule": "krum", "seed": 0}, simulate(...)), ...])` and `run_table("smoke")` give the same
+frames.
 """
 
 
