@@ -1,10 +1,6 @@
 """The options of the command line that change a table: one for each field of `RunConfig`, from its own definition."""
 
-import ast
 import dataclasses
-import inspect
-import itertools
-import textwrap
 import types
 import typing
 from typing import Annotated, Any, Literal
@@ -15,6 +11,7 @@ from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Table, alphas, settings
 from byzsim.experiments.plan.settings import NAMES, PLURALS
 from byzsim.experiments.plan.table import OWN_FIELDS
+from byzsim.experiments.records.schema import meanings
 from tyro.constructors import PrimitiveConstructorSpec
 
 
@@ -46,18 +43,6 @@ OPTIONS = (
     "options of a rule, an attack, the model, the task, the partition, the schedule or the optimizer, such as "
     "krum.variant=byzfl gaussian.sigma=100 lenet.padding=0; values with commas between them are an axis"
 )
-
-
-def meanings(kind: type) -> dict[str, str]:
-    """The strings below the annotated names of a class, which say what they are."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    return {
-        name.target.id: " ".join(text.value.value.split())
-        for name, text in itertools.pairwise(tree.body)
-        if isinstance(name, ast.AnnAssign) and isinstance(name.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
-    }
 
 
 def _options() -> list[tuple[str, Any, Any]]:

@@ -22,13 +22,13 @@ from byzsim.experiments.records.identities import (
     spelled_out,
 )
 from byzsim.experiments.records.provenance import code, origin, provenance_line, versions
-from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record
+from byzsim.experiments.records.schema import FAILURE_FIELDS, RUN_FIELDS, failure, metrics_of, reason, record, series_of
 from byzsim.experiments.records.store import (
     append,
     check_writable,
     exclusive,
     further_fields,
-    load_results,
     read,
     read_folder,
+    valid,
 )

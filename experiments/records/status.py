@@ -133,7 +133,7 @@ def _cell(key: records.RunKey) -> tuple[Any, ...]:
 def read_failures(folder: Path) -> list[Record]:
     """The failures recorded in this folder."""
     path = folder / "failures.jsonl"
-    return records.read(path, lambda line: None, fields=frozenset({"id", "failed"}))
+    return records.read(path, lambda line: None, fields=records.FAILURE_FIELDS)
 
 
 def overview(results: Path) -> Iterable[str]:

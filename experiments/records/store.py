@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from byzsim.experiments.errors import Incomplete, UserError
 from byzsim.experiments.files import write_whole
 from byzsim.experiments.records.identities import Record, key_of
@@ -55,18 +54,16 @@ def further_fields(path: Path) -> tuple[str, ...]:
     return ()
 
 
-def load_results(folder: str | os.PathLike[str], log: Callable[[str], object] = print) -> pd.DataFrame:
-    """The valid records of a folder of results: a row for each run of its table, the last that was written.
+def valid(folder: Path, log: Callable[[str], object] = print) -> list[Record]:
+    """The valid records of a folder of results: of several for one run of its table, the last.
 
-    Columns are the fields of a record; those with a number for each epoch are lists, options are dicts, and names are
-    today's. runs.jsonl itself is only ever appended to, so it also has records that newer ones replace. `id` names a
-    record; table.csv of the same folder has the `ids` of each cell.
+    runs.jsonl itself is only ever appended to, so it also has records that newer ones replace.
 
     Raises:
         UserError: there are no records.
     """
-    further = further_fields(Path(folder))
-    return pd.DataFrame(list({key_of(each, further): each for each in read_folder(Path(folder), log)}.values()))
+    further = further_fields(folder)
+    return list({key_of(each, further): each for each in read_folder(folder, log)}.values())
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:

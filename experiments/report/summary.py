@@ -44,7 +44,7 @@ def summarise(
 
     Columns: the axes that are shown, and the setting that was chosen; n_byz, beyond_bound, n (runs), n_diverged, mean
     and sd (ddof = 1) over the runs that did not diverge, paper, paper_sd and paper_n where the source has them,
-    difference (mean - paper), verdict ("" without runs or a published number), ids of the records, idle (see `_is_idle`).
+    difference (mean - paper), verdict ("" without runs or a published number), ids of records, idle (see `_is_idle`).
 
     Args:
         published: by the labels of the shown axes.
@@ -173,7 +173,8 @@ def _is_idle(run: Record) -> bool:
 
 OUTCOMES = [*StepMetrics._fields, "metrics", "accuracy", "loss", "diverged", "diverged_epoch", "digest"]
 OUTCOMES += ["final_accuracy", "best_accuracy"]
-CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
+CIRCUMSTANCES = ["schema", "table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
+CIRCUMSTANCES += ["trace"]
 DIRTY = " with uncommitted changes"
 
 

@@ -37,6 +37,8 @@ class Settings:
     devices_per_run: int = 1
     strict: bool = False
     """refuse runs beyond their rule's bound, instead of a warning that names them"""
+    trace: bool = False
+    """also record every worker at every step of the runs that are executed"""
 
 
 class _Part(NamedTuple):
@@ -81,6 +83,8 @@ def run(
         missing = {id: run for id, run in ids.items() if id not in done}
         recorded = len(ids) - len(missing)
         log(f"{settings.table}: {counted(len(ids), 'run')}, {recorded} recorded before, {len(missing)} to run")
+        if settings.trace and recorded:
+            log("--trace: runs recorded before stay as they are; with another --results they are run again, traced")
         if processes.is_primary:
             _log_checkpoints(checkpoints, missing, settings.further, log)
         sessions = _sessions(parts, missing, settings, checkpoints, processes, log)
@@ -123,6 +127,8 @@ def _prepare(
     preflight.check_bounds(configs, settings.strict, log)
     origin = records.origin()
     environment = {**origin["versions"], "device": origin["device"], "devices per run": str(per_run)}
+    if settings.trace:
+        environment |= {"trace": "yes"}  # its checkpoints have traces
     checkpoints = Checkpoints(folder / "checkpoints", environment, log, settings.checkpoint)
     if processes.is_primary:
         records.check_writable(folder)
@@ -131,6 +137,7 @@ def _prepare(
         data = load(name, data_dir=settings.data_dir, log=log)
         source = grid.Source() if data.train is None else grid.source_of(data.train, data.n_classes)
         runs = _resolved([config for each, config in wanted if each == name], source)
+        runs = [_traced(run) if settings.trace else run for run in runs]
         d = preflight.check_fit(runs, data)
         preflight.check_number(runs, data, settings.metric, settings.number)
         recorder = Recorder(
@@ -145,6 +152,10 @@ def _resolved(wanted: Sequence[RunConfig], source: grid.Source) -> list[grid.Run
         return [grid.resolve(config, source) for config in wanted]
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _traced(run: grid.Run) -> grid.Run:
+    return run._replace(static=dataclasses.replace(run.static, trace=True))
 
 
 @contextlib.contextmanager

@@ -26,6 +26,9 @@ class Run(PartOptions, ReportOptions):
     """seconds between checkpoints of unfinished runs, in checkpoints/ of the results folder; 0: after every epoch"""
     strict: bool = False
     """refuse runs with more Byzantine workers than the rule's guarantee covers, instead of a warning"""
+    trace: bool = False
+    """also record every worker at every step (weight, distance, norm), in a file for each run in traces/: 12 bytes a
+    worker and step before compression"""
     devices_per_run: int = 1
     """devices that share one run, for runs too large for one device (floating-point sums are reordered, so results
     differ in the last bits)"""
@@ -57,6 +60,7 @@ def main(args: list[str]) -> None:
         checkpoint=options.checkpoint,
         devices_per_run=options.devices_per_run,
         strict=options.strict,
+        trace=options.trace,
     )
     failures = []
     with _processes(options) as processes:
