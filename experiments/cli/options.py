@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import tyro
 from byzsim.experiments import arguments, plugins
@@ -12,6 +12,7 @@ from byzsim.experiments.cli import settings
 from byzsim.experiments.cli.settings import Settings
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.plan import Table, changed, check, override, published, shortened
+from byzsim.experiments.plan.table import VIEW
 from byzsim.experiments.records import folders
 from byzsim.experiments.tables import TABLES
 
@@ -51,6 +52,21 @@ class ReportOptions(TableOptions):
     """title of the report, instead of the table's or of one made from the settings"""
     labels: tuple[str, ...] = ()
     """how settings and axes are printed, NAME=TEXT: my_rule="My rule\""""
+
+    metric: str | None = None
+    """the metric that the report shows, such as loss; default: the table's"""
+    better: Literal["higher", "lower"] | None = None
+    """default: higher for accuracies, lower for all else"""
+    number: str | None = None
+    """which of a run's measurements: last, best or mean_last_K, such as mean_last_5"""
+    rows: tuple[str, ...] = ()
+    """axes, such as attack alpha"""
+    columns: tuple[str, ...] = ()
+    """axes, such as rule"""
+    panels: tuple[str, ...] = ()
+    """axes with a table for each of their settings"""
+    worst_over: str | None = None
+    """an axis, such as attack, over which the worst gets a row"""
 
 
 OptionsT = TypeVar("OptionsT", bound=TableOptions)
@@ -101,7 +117,7 @@ def of_table(table: Table, kind: type[OptionsT], args: list[str], prog: str) -> 
     base = shortened(table) if "--quick" in args else table
     options = _parsed(kind, base, args, prog)
     plugins.load(options.plugins)
-    asked = override(base, _given(kind, base, options))
+    asked = _viewed(override(base, _given(kind, base, options)), options)
     if options.name is None:
         folder = folders.place(options.results, override(base, {}), asked, quick=options.quick)
     else:
@@ -119,7 +135,7 @@ def _of_folder(folder: Path, kind: type[OptionsT], args: list[str], prog: str) -
     own = dataclasses.replace(kind(settings=None), quick=known.quick, plugins=tuple(known.plugins))
     options = _parsed(kind, known.table, args, prog, own)
     plugins.load([module for module in options.plugins if module not in known.plugins])
-    asked = override(known.table, _given(kind, known.table, options))
+    asked = _viewed(override(known.table, _given(kind, known.table, options)), options)
     differing = changed(override(known.table, {}), asked)
     differing += [f"--{name}" for name in ("quick", "results", "name") if getattr(own, name) != getattr(options, name)]
     if differing:
@@ -128,6 +144,14 @@ def _of_folder(folder: Path, kind: type[OptionsT], args: list[str], prog: str) -
             "name the table instead of the folder."
         )
     return Request(TABLES[known.table.name], asked, options, folder)
+
+
+def _viewed(table: Table, options: TableOptions) -> Table:
+    """The table with rows, columns, metric and so on as the options have them."""
+    given = {name: value for name in VIEW if (value := getattr(options, name, None))}
+    if given.keys() & {"rows", "columns", "panels"}:  # what is not named is a row
+        given = {"rows": None, "columns": (), "panels": ()} | given
+    return dataclasses.replace(table, **given)
 
 
 def _parsed(

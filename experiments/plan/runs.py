@@ -1,5 +1,6 @@
 """The runs of a table: every position of its axes, and the `RunConfig` that stands there."""
 
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -124,7 +125,7 @@ def _config(fields: Fields) -> RunConfig:
             given[f"{kind}_args"] = {**given.get(f"{kind}_args", {}), **args}
     config = RunConfig(**given)
     if fields.get("declared_f", "true") == "capped":
-        return RunConfig(**given | {"f": min(config.n_byz, config.max_f)})
+        return dataclasses.replace(config, f=min(config.n_byz, config.max_f))
     return config
 
 
@@ -194,7 +195,7 @@ def _check_places(table: Table, names: Sequence[str]) -> None:
             raise unknown(f"axis of the table {table.name}", name, names)
     if not NUMBER.fullmatch(table.number):
         raise UserError(f"number={table.number!r}: expected last, best or mean_last_K, such as mean_last_5")
-    if table.better not in ("higher", "lower"):
+    if table.better not in (None, "higher", "lower"):
         raise unknown("better", table.better, ("higher", "lower"))
 
 
@@ -204,14 +205,14 @@ def _refuse_duplicates(where: str, names: Sequence[str]) -> None:
             raise UserError(f"{where} is named twice: {name}")
 
 
-def members(table: Table) -> dict[str, str]:
-    """All that the table's runs use and that has options, with the parts of "nnm+krum": name -> kind."""
-    found = {"lenet": "model"}
+def members(table: Table) -> set[str]:
+    """The names of all that the table's runs use and that has options, with the parts of "nnm+krum"."""
+    found = {"lenet"}
     for kind in NAMED:
         for fields in (table.base, *itertools.chain(*(each.settings.values() for each in table.axes))):
             name = canonical(str(fields.get(kind, getattr(RunConfig, kind))))
             prefix = "local_" if kind == "local_optimizer" else ""
-            found |= dict.fromkeys((f"{prefix}{name}", *f"{prefix}{name}".split("+")), kind)
+            found |= {f"{prefix}{name}", *f"{prefix}{name}".split("+")}
     return found
 
 
@@ -246,10 +247,12 @@ def _signatures(table: Table, moving: Axis, planned: Sequence[Planned]) -> dict[
 
 def further_fields(table: Table) -> tuple[str, ...]:
     """The fields of a record, beside rule, attack, alpha and seed, in which the runs of a table differ by its axes."""
-    kinds = members(table)
-    names = [SAME.get(field, field) for each in table.axes for field in sorted(each.fields)]
-    names = [f"{kinds[name.partition('.')[0]]}_args" if "." in name else name for name in names]
-    names = ["data" if name == "held_out" else name for name in names]
+    found: list[str] = []
+    for setting in itertools.chain(*(each.settings.values() for each in table.axes)):
+        for name, options in by_name({field: value for field, value in setting.items() if "." in field}).items():
+            found += [f"{name}.{option}" for option in of_member(name, {name: options})]
+        found += [SAME.get(field, field) for field in setting if "." not in field]
+    names = ["data" if name == "held_out" else name for name in found]
     return tuple(name for name in dict.fromkeys(names) if name not in ("rule", "attack", "n_byz", "seed"))
 
 

@@ -92,7 +92,14 @@ Verdict = Callable[[Ours, Published], str]
 Labels = Mapping[str, str]
 """name of a rule, attack, setting, axis or verdict -> printed text"""
 NO_LABELS: Labels = MappingProxyType({})
+VIEW = ("metric", "better", "number", "rows", "columns", "panels", "worst_over")
+"""what of a table changes how its runs are shown, and none of the runs"""
 NUMBER = re.compile(r"last|best|mean_last_([1-9][0-9]*)")
+
+
+def in_percent(metric: str) -> bool:
+    """Whether a metric is a fraction that is printed in percent."""
+    return metric.endswith("accuracy")
 
 
 def label(name: Label, labels: Labels = NO_LABELS) -> str:
@@ -126,7 +133,8 @@ class Table:
     """fixed before any run"""
     metric: str = "accuracy"
     """what of the task's metrics the table shows"""
-    better: Literal["higher", "lower"] = "higher"
+    better: Literal["higher", "lower"] | None = None
+    """default: higher for accuracies, lower for all else"""
     number: str = "last"
     """last, best or mean_last_K: which of a run's measurements"""
     worst_over: str | None = None
@@ -138,6 +146,11 @@ class Table:
     """the printed text of names, and the meaning of the marks of `verdict`"""
     appendix: Callable[[pd.DataFrame, Labels], str] | None = None
     """makes an additional section of the report from the summary; "" for no section"""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Of the table's number."""
+        return self.better == "lower" if self.better else not in_percent(self.metric)
 
     @property
     def by_name(self) -> dict[str, Axis]:

@@ -16,6 +16,7 @@ from byzsim.experiments.plan import Axis, Table, changed, override, settings, sh
 from byzsim.experiments.plan.options import literal
 from byzsim.experiments.plan.runs import further_fields
 from byzsim.experiments.plan.settings import NAMES, PLURALS
+from byzsim.experiments.plan.table import VIEW
 from byzsim.experiments.records.migrations import SETTINGS, current_settings
 from byzsim.experiments.tables import TABLES
 
@@ -102,6 +103,7 @@ def write(folder: Path, table: Table, *, quick: bool, words: Mapping[str, Any]) 
         **said,
         "base": dict(table.base),
         "axes": {name: [[label, dict(fields)] for label, fields in each.items()] for name, each in axes.items()},
+        "view": {name: getattr(table, name) for name in VIEW},
         "fields": further_fields(table),
     }
     try:
@@ -125,7 +127,9 @@ def read(folder: Path) -> Known | None:
     said = {name: known[name] for name in ("quick", "title", "labels", "plugins")}
     if known.get("axes") is not None:
         axes = tuple(Axis(name, dict(each)) for name, each in known["axes"].items())
-        return Known(dataclasses.replace(table, base=known.get("base") or {}, axes=axes), **said)
+        said_view = (known.get("view") or {}).items()
+        view = {name: tuple(value) if isinstance(value, list) else value for name, value in said_view if name in VIEW}
+        return Known(dataclasses.replace(table, base=known.get("base") or {}, axes=axes, **view), **said)
     settings_then = current_settings(known.get("config") or {})
     return Known(_of_settings(table, settings_then, known["quick"], folder / FILE), **said)
 
@@ -197,6 +201,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "config": _is_config,
     "axes": _is_axes,
     "base": lambda value: value is None or isinstance(value, dict),
+    "view": lambda value: value is None or isinstance(value, dict),
 }
 
 

@@ -94,6 +94,8 @@ def _text(values: Mapping[str, Any], data_name: str | None) -> str:
 RunKey = tuple[Any, ...]
 """rule, attack, alpha, seed, and the values of further fields by which the runs of a table differ"""
 AXES = ("rule", "attack", "alpha", "seed")
+KINDS = ("rule", "attack", "task", "model", "partition", "schedule", "optimizer")
+"""fields whose values have options, in the field KIND_args"""
 
 
 def key_of(found: Mapping[str, Any], further: Sequence[str] = ()) -> RunKey:
@@ -104,7 +106,17 @@ def key_of(found: Mapping[str, Any], further: Sequence[str] = ()) -> RunKey:
         further: fields, from `plan.further_fields`.
     """
     spelled = spelled_out(found) if further else found
-    return tuple(spelled[name] for name in AXES) + tuple(_hashable(spelled.get(name)) for name in further)
+    return tuple(spelled[name] for name in AXES) + tuple(_hashable(_value(spelled, name)) for name in further)
+
+
+def _value(found: Mapping[str, Any], name: str) -> Any:
+    """Of a field, or of an option such as "krum.variant"; None for an option of what the run does not have."""
+    member, dot, option = name.rpartition(".")
+    if not dot:
+        return found.get(name)
+    kinds = {"local_optimizer": f"local_{found.get('local_optimizer')}"} | {kind: found.get(kind) for kind in KINDS}
+    args = [found.get(f"{kind}_args") or {} for kind, own in kinds.items() if own and member in (own, *own.split("+"))]
+    return next((each[option] for each in args if option in each), None)
 
 
 def _hashable(value: Any) -> Any:

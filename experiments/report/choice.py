@@ -6,7 +6,7 @@ import pandas as pd
 from byzsim.experiments.files import markdown_table
 from byzsim.experiments.plan import Labels, Table, label
 from byzsim.experiments.plan.runs import Chosen, group
-from byzsim.experiments.report.summary import BEST, Record, summarise, worst_of
+from byzsim.experiments.report.summary import Record, summarise, worst_of
 
 
 def choose(table: Table, found: Iterable[Record]) -> Chosen:
@@ -29,8 +29,7 @@ def _ranked(table: Table, found: Iterable[Record]) -> dict[tuple, pd.DataFrame]:
         worst = {setting: worst_of(rows, table) for setting, rows in settings.items()}
         if all(worst.values()):
             rows = pd.DataFrame([{over: setting, "worst": row["mean"]} for setting, row in worst.items() if row])
-            lower = BEST[table.better] is min
-            ranked[key] = rows.sort_values("worst", ascending=lower, kind="stable", na_position="last")
+            ranked[key] = rows.sort_values("worst", ascending=table.lower_is_better, kind="stable", na_position="last")
     return ranked
 
 

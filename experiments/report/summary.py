@@ -14,23 +14,16 @@ from byzsim.experiments.errors import unknown
 from byzsim.experiments.plan import WORST, Label, Ours, Published, Table, expand
 from byzsim.experiments.plan.published import Numbers
 from byzsim.experiments.plan.runs import Chosen
-from byzsim.experiments.plan.table import NUMBER
+from byzsim.experiments.plan.table import NUMBER, in_percent
 
 Record = Mapping[str, Any]
 QUICK = "QUICK RUN, NOT A RESULT"
 NO_NUMBER = Published(math.nan, math.nan, math.nan)
-BEST = {"higher": max, "lower": min}
-WORST_OF = {"higher": min, "lower": max}
 
 
 def percent(alpha: float) -> str:
     """A fraction as a percentage without needless digits: 0.25 -> "25 %"."""
     return f"{100 * alpha:.4g} %"
-
-
-def in_percent(metric: str) -> bool:
-    """Whether a metric is a fraction that is printed in percent."""
-    return metric.endswith("accuracy")
 
 
 def runs_of(records: Sequence[Record], rule: str, attack: str, alpha: float) -> list[Record]:
@@ -50,8 +43,8 @@ def summarise(
     """One row for each cell, with or without runs; accuracies in percent, differences in points.
 
     Columns: the axes that are shown, and the setting that was chosen; n_byz, beyond_bound, n (runs), n_diverged, mean
-    and sd (ddof = 1) over the runs that did not diverge, paper, paper_sd and paper_n where the source has them, difference
-    (mean - paper), verdict ("" without runs or a published number), ids of the records, idle (see `_is_idle`).
+    and sd (ddof = 1) over the runs that did not diverge, paper, paper_sd and paper_n where the source has them,
+    difference (mean - paper), verdict ("" without runs or a published number), ids of records, idle (see `_is_idle`).
 
     Args:
         published: by the labels of the shown axes.
@@ -110,7 +103,7 @@ def number(run: Record, table: Table) -> float:
     values, scale = run[table.metric], 100 if in_percent(table.metric) else 1
     kind = NUMBER.fullmatch(table.number)
     if table.number == "best":
-        return scale * BEST[table.better](values)
+        return scale * (min if table.lower_is_better else max)(values)
     return scale * statistics.fmean(values[-int((kind and kind[1]) or 1) :])
 
 
@@ -140,7 +133,7 @@ def worst_of(rows: Sequence[dict[str, Any]], table: Table) -> dict[str, Any] | N
     if not all(row["n"] for row in rows):
         return None
     lost = [row for row in rows if math.isnan(row["mean"])]
-    return lost[0] if lost else WORST_OF[table.better](rows, key=lambda row: row["mean"])
+    return lost[0] if lost else (max if table.lower_is_better else min)(rows, key=lambda row: row["mean"])
 
 
 def _compared(summary: pd.DataFrame, table: Table) -> pd.DataFrame:

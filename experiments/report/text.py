@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from byzsim.experiments import files, plan
 from byzsim.experiments.plan import NO_LABELS, WORST, Label, Labels, label
-from byzsim.experiments.report.summary import QUICK, compared, in_percent, percent
+from byzsim.experiments.plan.table import in_percent
+from byzsim.experiments.report.summary import QUICK, compared, percent
 from rich.console import Console
 from rich.table import Table
 
@@ -49,7 +50,8 @@ AXES = {"alpha": "α"}
 def axis_text(name: str, labels: Labels) -> str:
     """The name of an axis as printed."""
     text = label(name)
-    return labels.get(name, AXES.get(name, text[:1].upper() + text[1:]))
+    plain = name if "." in name else text[:1].upper() + text[1:]  # an option is printed as it is written
+    return labels.get(name, AXES.get(name, plain))
 
 
 def setting_text(name: str, setting: Label, labels: Labels) -> str:
@@ -100,7 +102,7 @@ def _measured(table: plan.Table) -> str:
         if table.number == "last"
         else f"{what}, {when.get(last, f'mean of the last {last} measurements')}"
     )
-    return words + ("; lower is better" if table.better == "lower" else "")
+    return words + ("; lower is better" if table.lower_is_better else "")
 
 
 def legend(summary: pd.DataFrame, table: plan.Table, labels: Labels = NO_LABELS) -> list[str]:

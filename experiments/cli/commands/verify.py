@@ -18,7 +18,7 @@ class Verify(PartOptions):
 
     sample: int = 5
     """number of runs, drawn at random"""
-    seed: int = 0
+    draw_seed: int = 0
     """seed of the draw"""
 
 
@@ -36,8 +36,8 @@ def main(args: list[str]) -> int:
     recorded = [each for each in records.matching(found, wanted) if (records.run_id_of(each), each["seed"]) in seeds]
     if not recorded:
         raise UserError(f"no records of these runs in {folder}: `byzsim status {table.name}` lists what is recorded")
-    chosen = verify.sample(recorded, options.sample, options.seed)
-    log(f"{len(chosen)} of {len(recorded)} recorded runs, drawn with seed {options.seed}:")
+    chosen = verify.sample(recorded, options.sample, options.draw_seed)
+    log(f"{len(chosen)} of {len(recorded)} recorded runs, drawn with seed {options.draw_seed}:")
     settings = session.Settings(
         table=table.name, quick=options.quick, data_dir=options.data_dir, further=further_fields(table)
     )
