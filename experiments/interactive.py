@@ -10,11 +10,14 @@ import jax
 import pandas as pd
 from byzsim.experiments.cli import options as table_options
 from byzsim.experiments.cli.commands import report, run
-from byzsim.experiments.errors import Incomplete
+from byzsim.experiments.errors import Incomplete, UserError
 from byzsim.experiments.plan import Table
 from byzsim.experiments.results import Per, load_results
 from byzsim.experiments.run import devices
 from byzsim.experiments.run.distributed import SINGLE
+from byzsim.experiments.tables import TABLES
+
+OURS = frozenset(TABLES)
 
 
 def run_table(
@@ -53,6 +56,7 @@ def run_table(
     flags = {"quick": quick, "strict": strict, "trace": trace}
     words = [f"--{name}" for name, wanted in flags.items() if wanted] + list(_words(options))
     if isinstance(table, Table):
+        _register(table)
         request = table_options.of_table(table, run.Run, words, f"run_table {table.name}")
     else:
         request = table_options.read("run", run.Run, [os.fspath(table), *words])
@@ -69,6 +73,17 @@ def run_table(
     frame = load_results(request.folder, per=per, log=log)
     frame.attrs["folder"] = str(request.folder)
     return frame
+
+
+def _register(table: Table) -> None:
+    """A folder finds its table by name.
+
+    Raises:
+        UserError: the name is that of one of ours.
+    """
+    if table.name in OURS and TABLES[table.name] is not table:
+        raise UserError(f"{table.name} is a table of byzsim: give yours another name")
+    TABLES[table.name] = table
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

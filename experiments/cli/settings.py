@@ -12,7 +12,6 @@ from byzsim.experiments.meanings import meanings
 from byzsim.experiments.plan import Table, alphas, settings
 from byzsim.experiments.plan.settings import NAMES, PLURALS
 from byzsim.experiments.plan.table import OWN_FIELDS
-from byzsim.experiments.records.schema import meanings
 from tyro.constructors import PrimitiveConstructorSpec
 
 
