@@ -44,6 +44,7 @@ settings.register_profile("byzsim", deadline=None, database=None)
 settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("byzsim")
 
+EIGHT = pytest.param(8, marks=pytest.mark.slow)  # an even number of workers, beside the odd one of `make test-fast`
 TINY = {"model": "softmax", "m": 4, "batch": 4}
 
 

@@ -131,7 +131,7 @@ def rows_as(several, rows):
 @pytest.mark.parametrize(
     ("kind", "name", "options", "m"),
     [
-        pytest.param(*choice, m, marks=[pytest.mark.slow] * bool(choice[-1] or m == 8))
+        pytest.param(*choice, m, marks=[pytest.mark.slow] * (choice[0] == "aggregators" or bool(choice[-1]) or m == 8))
         for choice in CHOICES
         for m in (7, 8)
         if m == 8 or not choice[-1]
