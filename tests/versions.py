@@ -8,6 +8,7 @@ first one also one in which every lower bound of pyproject.toml is the version.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -37,8 +38,21 @@ def passes(folder: Path, python: str, age: str) -> bool:
     return subprocess.run([inside, *FAST], cwd=ROOT, env=os.environ | programs, check=False).returncode == 0
 
 
-def main(folder: str, *pythons: str) -> int:
+def starts(python: str) -> bool:
+    """Whether that interpreter is here; a name of pyenv may be there without one."""
+    return (
+        bool(shutil.which(python)) and not subprocess.run([python, "-V"], capture_output=True, check=False).returncode
+    )
+
+
+def main(folder: str, *named: str) -> int:
     Path(folder).mkdir(parents=True, exist_ok=True)
+    pythons = [python for python in named if starts(python)]
+    for python in named:
+        if python not in pythons:
+            print(python, "is not here")
+    if not pythons:
+        return 1
     pairs = [(pythons[0], "oldest"), *((python, "newest") for python in pythons)]
     failed = [pair for pair in pairs if not passes(Path(folder), *pair)]
     for pair in pairs:
