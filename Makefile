@@ -52,7 +52,7 @@ test-types: setup
 	  tests/test_aggregators.py tests/test_attacks.py tests/test_engine.py tests/test_models.py
 
 test-faults: setup
-	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_hosts.py
+	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_distributed.py
 
 check: setup links
 	$(BIN)/ruff format --check .
