@@ -299,7 +299,7 @@ def test_a_record_holds_the_whole_run_and_where_it_comes_from(finished):
         assert r["best_accuracy"] == max(r["accuracy"])
         assert {"commit", "dirty", "versions", "device", "seconds", "data_digest", "numerics"} <= r.keys()
         assert len(r["digest"]) == 16 and r["mode"] == "run by run"
-    assert found[1]["attack_args"] == {"sigma": 200.0, "mode": "replace"} and found[1]["beyond_bound"]
+    assert found[1]["attack_args"] == {"sigma": 200.0, "noise": "replace"} and found[1]["beyond_bound"]
 
 
 def test_a_finished_run_is_not_run_again(finished, capsys):
