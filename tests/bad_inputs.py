@@ -852,7 +852,7 @@ def _short(message: str) -> str:
     text = re.sub(r"Known: .*?\.( |$)", r"Known: ...\1", text)
     text = re.sub(r"Any one of these mends it: .*", "Any one of these mends it: ...", text)
     text = re.sub(r"[0-9a-f]{64}", "...", text)
-    text = re.sub(r"[\d,.]+ GB are available", "N GB are there", text)
+    text = re.sub(r"[\d,.]+ GB are available", "N GB are available", text)
     return text.replace("<", "&lt;")
 
 

@@ -85,7 +85,7 @@ QUICK: dict[str, Any] = {
     "m": 4,
     "batches": (2,),
     "n_byz": 1,
-    "cells": 2,
+    "runs": 2,
     "steps": 2,
     "rules": ("mean", "krum"),
     "rows": 4,
