@@ -285,7 +285,7 @@ def _number(name: str, given: Any) -> Traced:
 
 def _check_function(name: str, given: Any) -> None:
     if not (given is None or callable(given)):
-        raise ValueError(f"{name}={given!r} is not a function; expected one, or None")
+        raise ValueError(f"{name}={given!r} is not a function")
 
 
 def _vectors(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*rounds d"]:

@@ -204,7 +204,7 @@ def _check_types(run_config: RunConfig) -> None:
 def _optimizer_args(name: str, given: Args) -> Args:
     """The optimizer's options with their defaults. Defaults that JSON cannot hold, such as functions, are left out."""
     if not isinstance(name, str):
-        raise ValueError(f"optimizer={name!r} is not a name; expected text such as 'sgd'")
+        raise ValueError(f"optimizer={name!r} is not a name; expected a string such as 'sgd'")
     factory = getattr(optax, name, None)
     if not (callable(factory) and "learning_rate" in inspect.signature(factory).parameters):
         raise ValueError(unknown("optimizer", name, _optimizers()))
@@ -249,13 +249,13 @@ def _check_counts(run_config: RunConfig) -> None:
         least["steps"] = 1
     for name, low in least.items():
         if (getattr(run_config, name) or 0) < low:
-            raise ValueError(f"{name}={getattr(run_config, name)} is below {low}, the least that is possible")
+            raise ValueError(f"{name}={getattr(run_config, name)} is below {low}, the minimum")
     for name in ("n_byz", "f"):
         if (getattr(run_config, name) or 0) > run_config.m:
             raise ValueError(f"{name}={getattr(run_config, name)} is more than there are workers, m={run_config.m}")
     for name, most in UPPER_LIMITS.items():
         if getattr(run_config, name) > most:
-            raise ValueError(f"{name}={getattr(run_config, name)} is more than {most:,}, the most that is possible")
+            raise ValueError(f"{name}={getattr(run_config, name)} is more than {most:,}, the maximum")
 
 
 def _check_byzantine(run_config: RunConfig) -> None:
@@ -272,7 +272,7 @@ def _check_ranges(run_config: RunConfig) -> None:
         if not FLOAT32_TINY <= value <= FLOAT32_MAX:
             raise ValueError(f"{name}={value!r:.40} is not a finite number above 0 (in float32)")
     if not 0 <= run_config.momentum_beta < 1:
-        raise ValueError(f"momentum_beta={run_config.momentum_beta} is not in [0, 1); expected 0 <= momentum_beta < 1")
+        raise ValueError(f"momentum_beta={run_config.momentum_beta} is not in [0, 1)")
     for name, kinds in (("momentum", Momentum), ("partition", Partition)):
         if getattr(run_config, name) not in get_args(kinds):
             raise ValueError(unknown(name, getattr(run_config, name), get_args(kinds)))

@@ -863,7 +863,7 @@ def _short(message: str) -> str:
     text = re.sub(r"Known: .*?\.( |$)", r"Known: ...\1", text)
     text = re.sub(r"(do one of the following:) .*", r"\1 ...", text)
     text = re.sub(r"[0-9a-f]{64}", "...", text)
-    text = re.sub(r"[\d,.]+ GB are available", "N GB are there", text)
+    text = re.sub(r"[\d,.]+ GB are available", "N GB are available", text)
     return text.replace("<", "&lt;")
 
 

@@ -106,7 +106,7 @@ def test_options_and_f_reach_the_rule():
         ([[1j, 2]], "complex128; expected real numbers"),
         ([[True, False]], "bool; expected real numbers"),
         ([[None, 1]], r"object; expected real numbers, not Python objects \(NoneType, int\)"),
-        (np.array(ROWS, object), r"Python objects \(int\). Where all of them are numbers, np.asarray\(rows, float\)"),
+        (np.array(ROWS, object), r"Python objects \(int\). If all of them are numbers, np.asarray\(rows, float\)"),
         (
             {"w": np.ones((3, 2))},
             r"gradients are a dict; .* jax.vmap\(lambda tree: jax.flatten_util.ravel_pytree\(tree\)",
@@ -118,7 +118,7 @@ def test_options_and_f_reach_the_rule():
         ([(np.ones((2, 2)), np.ones(3))] * 3, r"parts have shapes \(2, 2\), \(3,\).* for tree in trees\]\)"),
         (pd.DataFrame([["a", 1.0]]), "object; expected real numbers"),
         (pd.DataFrame([[True, None]], dtype="boolean"), "object; expected real numbers"),
-        (np.ma.array(ROWS, mask=np.eye(3)), "masked entries, and a rule would see what lies under the mask"),
+        (np.ma.array(ROWS, mask=np.eye(3)), "masked entries, and a rule would read the values under the mask"),
         ([np.ma.array(row, mask=[0, 1, 0]) for row in ROWS], "masked entries"),
     ],
 )

@@ -128,7 +128,11 @@ def test_show_says_all_that_the_registry_has(zoo, capsys):
     for name, spec in zoo.items():
         code, page, _ = run(["show", name], capsys)
         assert code == 0 and page.startswith(f"{name}: ")
-        assert spec.source in page and inspect.getdoc(spec.factory) in page
+        parts = inspect.getdoc(spec.factory).split("```text\n")  # formulas are indented, without their fences
+        assert (
+            spec.source in page and parts[0] in page and all(each.partition("```\n")[2] in page for each in parts[1:])
+        )
+        assert "```" not in page
         for option in inspect.signature(spec.factory).parameters.values():
             assert option.default is option.empty or f"\n  {option.name} = {option.default!r}" in page
         for variant in spec.variants:
