@@ -47,7 +47,7 @@ test-fast: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow and not faults"
 
 test-faults: setup
-	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_hosts.py
+	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_distributed.py
 
 # With the oldest and the newest packages that pyproject.toml allows, in environments outside of the checkout.
 test-versions:

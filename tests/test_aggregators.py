@@ -96,7 +96,7 @@ def test_whether_f_is_read_is_seen(rule):
         jax.eval_shape(lambda rows: byzsim.aggregate(rule, rows, server_gradient=rows[0]), jnp.asarray(drawn[0]))
         asked = False
     except ValueError as error:
-        assert "reads f" in str(error)
+        assert "needs f" in str(error)
         asked = True
     assert asked == moves
 
@@ -291,7 +291,7 @@ def test_the_factory_is_documented_and_keyword_only(rule):
     ("rule", "option", "choices"),
     [
         ("median", "middle", "'mean', 'lower'"),
-        ("brsgd", "reading", "'paper', 'code'"),
+        ("brsgd", "empty", "'nearest', 'c1', 'median'"),
         ("brsgd", "threshold", "a number, 'majority', 'half'"),
         ("brsgd", "beta", "a number"),
     ],
