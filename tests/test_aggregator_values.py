@@ -198,8 +198,8 @@ def test_fifty_rounds_like_the_reference(name, options):
 
 
 SAME = [  # by definition
-    {"multi_krum {'definition': 'torchjd'}", "krum {'definition': 'torchjd'}"},
-    {"multi_krum {'definition': 'fedlib'}", "krum {'definition': 'epfml'}"},
+    {"multi_krum {'variant': 'torchjd'}", "krum {'variant': 'torchjd'}"},
+    {"multi_krum {'variant': 'fedlib'}", "krum {'variant': 'epfml'}"},
 ]
 
 
