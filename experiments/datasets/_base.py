@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Inputs = NDArray[Any]  # (n, ...): uint8 for images, (n, h, w) or (n, h, w, c); floating-point numbers otherwise
 Labels = NDArray[Any]  # (n,) classes; (n,) or (n, k) targets
-Arrays = tuple[Inputs, Labels | None, Inputs, Labels | None]  # train inputs, train labels, test inputs, test labels
+Arrays = tuple[Inputs, Any, Inputs, Any]  # train inputs, train labels, test inputs, test labels
 Log = Callable[[str], object]  # receives one short line for the user
 
 
