@@ -9,6 +9,7 @@ A run's hyperparameters are in two parts: `DynamicConfig` has those that can be 
 the program. So one compiled program serves all runs that differ only in their `DynamicConfig`.
 """
 
+import dataclasses
 import enum
 import functools
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from byzsim import partition, worker_sharding
+from byzsim import convolutions, partition, worker_sharding
 from byzsim.ops import masked_mean, per_row
 from byzsim.ops.rows import HIGHEST
 from byzsim.ops.sets import groups
@@ -73,7 +74,7 @@ class StaticConfig:
     """factory of the rule, called inside the program with `DynamicConfig.rule_args`"""
     attack: Callable[..., Attack]
     """factory of the attack, called inside the program with `DynamicConfig.attack_args`"""
-    model: nn.Module
+    model: nn.Module | convolutions.OnCpu
     optimizer: Callable[[Traced], optax.GradientTransformation]
     m: int
     batch: int
@@ -274,6 +275,22 @@ def _honest_mean(dynamic: DynamicConfig, values: Float[Array, " m"]) -> Float[Ar
     return jnp.where(dynamic.byz, 0.0, values).sum() / jnp.maximum((~dynamic.byz).sum(), 1)
 
 
+def _fast_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(static, params, data, ...)`, on a CPU with the convolutions of `sim/convolutions.py`."""
+
+    @functools.wraps(function)
+    def by_platform(static: StaticConfig, params: Array, data: Data, *rest: Any) -> Any:
+        model = convolutions.on_cpu(static.model, _one_image(data))
+        default = functools.partial(function, static)
+        if model is None:
+            return default(params, data, *rest)
+        fast = functools.partial(function, dataclasses.replace(static, model=model))
+        return jax.lax.platform_dependent(params, data, *rest, cpu=fast, default=default)
+
+    return by_platform
+
+
+@_fast_on_cpu
 def worker_gradients(
     static: StaticConfig,
     params: Float[Array, " d"],
@@ -325,6 +342,7 @@ def _losses(
     return jax.vmap(loss)(images, labels)
 
 
+@_fast_on_cpu
 def evaluate(
     static: StaticConfig, params: Float[Array, " d"], test: Data, fixed: State = ()
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -335,23 +353,24 @@ def evaluate(
         logits, loss = _cross_entropy(static, tree, part.images, part.labels.astype(jnp.int32), fixed)
         return (logits.argmax(axis=-1) == part.labels).mean(), loss.mean()
 
-    accuracy, loss = jax.lax.map(measure, _chunks(test))
+    accuracy, loss = jax.lax.map(measure, _chunks(static, test))
     return accuracy.mean(), loss.mean()
 
 
+@_fast_on_cpu
 def full_gradient(static: StaticConfig, params: Float[Array, " d"], train: Data, fixed: State) -> Float[Array, " d"]:
     """The gradient of the mean cross-entropy on the whole of `train`, computed in equal chunks."""
 
     def loss(params: Float[Array, " d"], part: Data) -> Float[Array, ""]:
         return _losses(static, params, train, part.images[None], part.labels[None].astype(jnp.int32), fixed)[0]
 
-    return jax.lax.map(lambda part: jax.grad(loss)(params, part), _chunks(train)).mean(axis=0)
+    return jax.lax.map(lambda part: jax.grad(loss)(params, part), _chunks(static, train)).mean(axis=0)
 
 
-def _chunks(data: Data) -> Data:
-    """The data in equal parts of at most `TEST_CHUNK` examples, along a new first axis."""
-    n = len(data.labels)
-    chunk = next(size for size in range(min(n, TEST_CHUNK), 0, -1) if n % size == 0)
+def _chunks(static: StaticConfig, data: Data) -> Data:
+    """The data in equal parts of at most `TEST_CHUNK` examples (`test_chunk` of the model), on a new axis."""
+    n, most = len(data.labels), getattr(static.model, "test_chunk", TEST_CHUNK)
+    chunk = next(size for size in range(min(n, most), 0, -1) if n % size == 0)
     return jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), data)
 
 
