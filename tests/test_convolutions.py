@@ -126,7 +126,6 @@ FORMS = {
     "loop": lambda f, x: lax.fori_loop(0, 3, lambda _, x: f(x), x),
     "cond": lambda f, x: lax.cond(x.sum() > 0, f, lambda x: f(f(x)), x),
     "switch in jit": lambda f, x: jax.jit(lambda x: lax.switch(1, [f, lambda x: f(2 * x)], x))(x),
-    "vmap": lambda f, x: jax.vmap(lambda x: f(x[None])[0])(x),
 }
 
 
@@ -137,6 +136,14 @@ def test_inside_other_operations(form):
         return FORMS[form](layer, x)
 
     check_same(net, drawn(2, 6, 6, 2), drawn(3, 3, 2, 2))
+
+
+def test_a_model_of_one_example_under_vmap():
+    def one(x, kernel):
+        y = jax.nn.relu(lax.conv(x[None], kernel, (1, 1), "SAME")[0])
+        return lax.reduce_window(y, -jnp.inf, lax.max, (1, 2, 2), (1, 2, 2), "VALID")
+
+    check_same(jax.vmap(one, in_axes=(0, None)), drawn(3, 2, 8, 8), drawn(4, 2, 5, 5))
 
 
 def test_elementwise_operations_between_images_of_different_layouts():
@@ -151,7 +158,7 @@ def test_elementwise_operations_between_images_of_different_layouts():
 
 LEFT = {
     "groups": lambda x: conv(x, jnp.ones((3, 3, 1, 4)), feature_group_count=2 * x.shape[-1] // 2),
-    "transposed": lambda x: conv(x, jnp.ones((3, 3, 4, 2)), lhs_dilation=(2, 2)),
+    "transposed": lambda x: conv(x, jnp.ones((3, 3, 4, 2)), padding=((2, 1), (2, 1)), lhs_dilation=(2, 2)),
     "one dimension": lambda x: conv(x[:, 0], jnp.ones((3, 4, 2)), (1,), numbers=("NWC", "WIO", "NWC")),
     "three dimensions": lambda x: nn.avg_pool(x[..., None], (2, 2, 2)),
     "channels": lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 2), (1, 2, 2, 1), "VALID"),

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from byzsim.experiments import arguments, records
-from byzsim.experiments.bench import environment, page, rules, start, steps
+from byzsim.experiments.bench import convolutions, environment, page, rules, start, steps
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.findings import Finding
 from byzsim.experiments.bench.timing import Effort
 from byzsim.experiments.errors import unknown
 from byzsim.experiments.run import devices
 
-PARTS = ("start", "gradients", "steps", "memory", "attacks", "rules")
+PARTS = ("start", "gradients", "convolutions", "steps", "memory", "attacks", "rules")
 FIELDS = frozenset({"part", "what", "ratio", "date"})
 
 
@@ -31,7 +31,7 @@ class Options:
     quick: bool = False
     """one shape, few samples, under two minutes; in a folder of its own, results/bench+quick"""
     only: tuple[str, ...] = ()
-    """parts: start, gradients, steps, memory, attacks, rules; none: all of them"""
+    """parts: start, gradients, convolutions, steps, memory, attacks, rules; none: all of them"""
     peers: bool = True
     """measure byzfl and torch too; the first time makes their environment"""
     environment: Path = Path(".bench-env")
@@ -111,6 +111,9 @@ def _findings(options: Options, plan: Plan, peer: Peer | None, scratch: Path) ->
     parts: dict[str, Callable[[], Iterator[Finding]]] = {
         "start": lambda: _start(options.quick),
         "gradients": lambda: steps.gradients(plan.batches, peer, scratch, plan.step),
+        "convolutions": lambda: convolutions.convolutions(
+            plan.batches, peer, scratch, plan.step, deep=not options.quick
+        ),
         "steps": lambda: steps.steps(plan.batches, plan.settings, peer, scratch, plan.step, plan.n_steps),
         "memory": lambda: rules.memory(plan.shapes[:1]),
         "attacks": lambda: rules.attacks(plan.shapes, plan.rule),

@@ -210,7 +210,7 @@ def _gradient_side(static: StaticConfig, params: jax.Array, images: Images, n: i
 def _gradient_job(static: StaticConfig, params: jax.Array, images: Images, folder: Path) -> dict[str, Any]:
     path = folder / "gradients.npz"
     _save(path, to_torch(_tree(static, params, images)) | images.first())
-    return {"kind": "gradients", "arrays": str(path), "batch": images.index.shape[-1]}
+    return {"kind": "gradients", "arrays": str(path), "model": "LeNet", "batch": images.index.shape[-1]}
 
 
 def _check_gradients(
