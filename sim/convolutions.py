@@ -11,11 +11,12 @@ evaluates its program anew with convolutions and pooling replaced.
 Where values lie. Channels come first and examples last, so that what is copied or compared lies in long runs. A pooled
 convolution with a large kernel also computes the q x q positions of a pooling window from one patch, as one product
 with q x q shifted kernels, and pooling is then a maximum of q x q contiguous arrays. The elementwise operations between
-(bias, activation) do not care where a number lies, so they are applied to the values as they lie, under the shape that
-the model's program gives them: `Laid`.
+(bias, activation) do not care where a number lies, so they are applied to the blocks as they lie: `Laid`. What was
+tried and measured is in docs/speed.md.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
@@ -34,6 +35,7 @@ ELEMENTWISE = """
     abs add and ceil clamp convert_element_type copy cos div eq erf exp exp2 expm1 floor ge gt integer_pow is_finite le
     log log1p logistic lt max min mul ne neg not or pow rsqrt select_n sign sin sqrt square stop_gradient sub tanh
 """
+MOST_VIEWS = 64  # pixels of a window, each an operation of its own in the program; larger windows stay XLA's
 BLOCKED_KERNEL = 5  # q x q positions at once cost ((k + q - 1) / k)^2 as much arithmetic: worth it from here on
 
 
@@ -64,9 +66,10 @@ def rewritten(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function of pytrees of arrays, with convolutions and pooling replaced.
 
     Replaced are convolutions over two dimensions in one group, and maxima and sums (so averages) over windows in two
-    dimensions, of float32 or float64, with any stride, padding and kernel dilation, also inside jit, scan, while, cond
-    and remat. All else stays XLA's, functions with derivatives of their own included. Of equal numbers in a window the
-    first gets the gradient, as in XLA. `jax.grad` goes through the result, `jax.jvp` does not.
+    dimensions, of float32 or float64, with kernels and windows of at most 64 pixels and any stride, padding and kernel
+    dilation, also inside jit, scan, while, cond and remat. All else stays XLA's, functions with derivatives of their
+    own included. Of equal numbers in a window the first gets the gradient, as in XLA. `jax.grad` goes through the
+    result, `jax.jvp` does not.
     """
 
     def anew(*args):
@@ -235,8 +238,10 @@ def _replacement(eqn: JaxprEqn) -> Callable[..., Laid] | None:
     if len(shape) != 4 or 0 in shape or dtypes not in ({np.dtype("f4")}, {np.dtype("f8")}):
         return None
     if name != "conv_general_dilated":
-        order = _pooling_order(p)
+        order = _pooling_order(p) if math.prod(p["window_dimensions"]) <= MOST_VIEWS else None
         return order and functools.partial(_pooled, eqn, order)
+    if math.prod(_shape(eqn.invars[1])[i] for i in p["dimension_numbers"].rhs_spec[2:]) > MOST_VIEWS:
+        return None
     if p["feature_group_count"] != 1 or p["batch_group_count"] != 1 or p["lhs_dilation"] != (1, 1):
         return None
     return functools.partial(_convolved, eqn)
@@ -259,7 +264,9 @@ def _convolved(eqn: JaxprEqn, x: Any, kernel: Array, *, q: int) -> Laid:
     order = (c2, *places2, n2)
     c, h, w, n = (_shape(eqn.outvars[0])[i] for i in order)
     strides, dilation = p["window_strides"], p["rhs_dilation"]
-    if q > 1 and strides == dilation == (1, 1) and min(kernel.shape[:2]) >= BLOCKED_KERNEL and h % q == w % q == 0:
+    kh, kw = kernel.shape[:2]
+    large = min(kh, kw) >= BLOCKED_KERNEL and (kh + q - 1) * (kw + q - 1) <= MOST_VIEWS
+    if q > 1 and large and strides == dilation == (1, 1) and h % q == w % q == 0:
         kernel, strides = _shifted(kernel, q), (q, q)
     else:
         q = 1
@@ -300,7 +307,7 @@ def _product(
     strides: Pair,
     dilation: Pair,
     precision: Any,
-) -> Float[Array, "f ho*wo*n"]:
+) -> Float[Array, "f places"]:
     """A valid convolution."""
     kh, kw, c, f = kernel.shape
     views = _views(Windows((kh, kw), strides, dilation, size, _side(images)), images)
@@ -308,8 +315,8 @@ def _product(
     return jnp.matmul(kernel.reshape(-1, f).T, patches, precision=precision)
 
 
-def _shifted(kernel: Float[Array, "kh kw c f"], q: int) -> Float[Array, "kh+q-1 kw+q-1 c q*q*f"]:
-    """The kernel at q x q offsets."""
+def _shifted(kernel: Float[Array, "kh kw c f"], q: int) -> Float[Array, "kh2 kw2 c f2"]:
+    """The kernel at q x q offsets: q - 1 larger, q x q times as many features."""
     copies = [jnp.pad(kernel, ((a, q - 1 - a), (b, q - 1 - b), (0, 0), (0, 0))) for a, b in np.ndindex(q, q)]
     return jnp.concatenate(copies, axis=-1)
 

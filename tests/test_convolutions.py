@@ -167,6 +167,8 @@ LEFT = {
     ),
     "minimum": lambda x: lax.reduce_window(x, jnp.inf, lax.min, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"),
     "half precision": lambda x: conv(x.astype(jnp.bfloat16), jnp.ones((3, 3, 4, 2), jnp.bfloat16)).astype(float),
+    "a large kernel": lambda x: conv(x, jnp.ones((9, 8, 4, 2))),
+    "the whole image": lambda x: nn.avg_pool(jnp.repeat(x, 2, axis=1), (16, 8)),
     "empty": lambda x: conv(x, jnp.ones((9, 9, 4, 2)), padding="VALID"),
 }
 
