@@ -265,7 +265,7 @@ CLI = {
         Bad(
             "byzsim run smoke --attacks delayed_gradient --options delayed_gradient.copies=9000000 "
             "delayed_gradient.delay=9000000",
-            "what delayed_gradient remembers",
+            "the state of delayed_gradient and the gradients",
         ),
     ],
     "Results folders": [

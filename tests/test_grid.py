@@ -42,7 +42,7 @@ def histories(world):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:median withstands")
+@pytest.mark.filterwarnings("ignore:median's guarantee covers")
 def test_a_run_in_a_grid_is_bit_for_bit_the_run_alone(world, histories):
     same(histories, [world.simulate(**BASE | change) for change in VARIED])
 

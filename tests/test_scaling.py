@@ -211,7 +211,7 @@ def test_accelerator_at_toy_size(tmp_path, capsys):
 
 
 def test_on_an_accelerator_aims_are_judged():
-    rates = [{"batch": 10, "alone": {"steps_per_s": 5.0}, "together": {"cells": 4, "cell_steps_per_s": 20.0}}]
+    rates = [{"batch": 10, "alone": {"steps_per_s": 5.0}, "together": {"runs": 4, "run_steps_per_s": 20.0}}]
     rates[0]["byzfl"] = {"steps_per_s": 2.5}
     rules = [{"rule": "mean", "ms": 1.0, "bytes_per_s": 1e9, "of_copy": 0.4}, {"rule": "smea", "error": "too many"}]
     found = {

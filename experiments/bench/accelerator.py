@@ -248,16 +248,16 @@ def training(given: Accelerator, batch: int, peer: Peer | None, say: Callable[[s
         )
         seconds = float(np.median(np.diff(marks)))
         return {
-            "cells": at_once,
+            "runs": at_once,
             "steps_per_s": given.steps / seconds,
-            "cell_steps_per_s": at_once * given.steps / seconds,
+            "run_steps_per_s": at_once * given.steps / seconds,
         }
 
     alone = rate(1, None)
     together = alone if runs_per_device in (None, 1) else rate(runs_per_device, runs_per_device)
     byzfl = _byzfl(given, batch, shape, peer)
     found = {"batch": batch, "alone": alone, "together": together, "byzfl": byzfl}
-    many = f"{together['cell_steps_per_s']:.3g} run steps/s with {together['runs']} at once"
+    many = f"{together['run_steps_per_s']:.3g} run steps/s with {together['runs']} at once"
     say(f"{given.model}, b = {batch}: {alone['steps_per_s']:.3g} steps/s alone, {many}; {_peer_words(byzfl)}")
     return found
 
@@ -383,9 +383,9 @@ def _rates(rates: Sequence[Facts], given: Accelerator, judged: bool) -> list[str
     rows = []
     for each in rates:
         alone, together, byzfl = each["alone"], each["together"], each["byzfl"]
-        ratio = together["cell_steps_per_s"] / byzfl["steps_per_s"] if "steps_per_s" in byzfl else None
+        ratio = together["run_steps_per_s"] / byzfl["steps_per_s"] if "steps_per_s" in byzfl else None
         words = "–" if ratio is None else f"{ratio:.1f}{_met(ratio >= AIMS['training'], judged)}"
-        steps = (f"{alone['steps_per_s']:.3g}", together["cells"], f"{together['cell_steps_per_s']:.3g}")
+        steps = (f"{alone['steps_per_s']:.3g}", together["runs"], f"{together['run_steps_per_s']:.3g}")
         rows.append((each["batch"], *steps, _peer_words(byzfl), words))
     header = ("batch", "one run alone (steps/s)", "runs at once", "run steps/s", "byzfl", "ratio")
     return [
