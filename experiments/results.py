@@ -31,9 +31,9 @@ def load_results(
     The first columns are the axes of the folder's table, with the names of its settings, and the seed. A run that
     stands at several settings of an axis, such as one without Byzantine workers, has one row, with its own value there
     (the attack none). Where the table is not known, the axes are rule, attack, alpha, seed and all else in which the
-    runs differ, options by their names on the command line, such as safeguard.variant. `frame.attrs["axes"]` names them.
-    What was measured follows, then all other fields of a record (docs/records.md), under today's names, but for those
-    that are axes. `id` names a record; table.csv of the same folder has the `ids` of its cells.
+    runs differ, options by their names on the command line, such as safeguard.variant. `frame.attrs["axes"]` has
+    them. What was measured follows, then all other fields of a record (docs/records.md), under today's names, but for
+    those that are axes. `id` names a record; table.csv of the same folder has the `ids` of its cells.
 
     Args:
         folder: such as results/brsgd_table1, or its runs.jsonl.

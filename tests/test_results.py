@@ -1,5 +1,6 @@
 """Results in one call: frames, traces, figures, partitions, the schema of a record, tables in a notebook."""
 
+import dataclasses
 import io
 import itertools
 import json
@@ -44,6 +45,7 @@ TOY = Table(
         axis("seed", [0, 1]),
     ),
 )
+BEYOND = pytest.mark.filterwarnings("ignore:.*guarantee covers")
 RUNS = 3 * (1 + 2) * 2  # without Byzantine workers both attacks are one run
 
 
@@ -84,10 +86,13 @@ def test_settings_of_a_table_are_columns_by_their_names(toy):
 
 
 def test_without_the_table_the_axes_are_what_differs(toy, tmp_path):
-    (tmp_path / "runs.jsonl").write_bytes((toy[2] / "runs.jsonl").read_bytes())
+    found = [json.loads(line) for line in (toy[2] / "runs.jsonl").read_text().splitlines()]
+    moved = [one | {"seed": one["seed"] + 2 * (one["rule_args"] == {"variant": "byzfl"})} for one in found]
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in moved))
     frame = load_results(tmp_path)
-    assert frame.attrs["axes"] == ["rule", "attack", "alpha", "seed", "krum.variant"]
+    assert frame.attrs["axes"] == ["rule", "attack", "alpha", "seed", "krum.variant"] and len(frame) == RUNS
     assert set(frame["rule"]) == {"krum", "mean"} and frame["krum.variant"].isna().sum() == RUNS / 3
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
     assert len(load_results(tmp_path)) < RUNS  # nothing tells the variants apart: the last counts
 
 
@@ -96,6 +101,7 @@ def test_the_axes_of_a_table_of_which_the_file_is_lost_are_in_its_folder(toy, mo
     pd.testing.assert_frame_equal(load_results(toy[2]), toy[0])
 
 
+@BEYOND
 def test_histories_give_the_same_frames(world):
     setting = {"attack": "gaussian", "n_byz": 1, "epochs": 2}
     runs = [({"rule": rule, "seed": seed}, world.simulate(rule=rule, seed=seed, **setting))
@@ -125,7 +131,7 @@ def test_every_field_of_a_record_is_described(toy):
     for line in (toy[2] / "runs.jsonl").read_text().splitlines():
         found = json.loads(line)
         assert found.keys() <= schema.FIELDS.keys() and found["schema"] == schema.VERSION
-        assert schema.RUN_FIELDS <= found.keys() and all(field.meaning for field in schema.FIELDS.values())
+        assert found.keys() >= schema.RUN_FIELDS and all(field.meaning for field in schema.FIELDS.values())
     assert {field.name for field in schema.PARTS["The run"]} == RunConfig.__dataclass_fields__.keys()
 
 
@@ -160,6 +166,7 @@ def test_a_record_of_another_form_is_refused(toy, tmp_path, changes, words):
 # Traces
 
 
+@BEYOND
 @pytest.mark.parametrize("rule", ["mean", "median", "krum", "nnm+krum", "geometric_median"])
 def test_a_trace_leaves_the_bits_as_they_are(world, rule):
     setting = {"rule": rule, "attack": "alie", "n_byz": 1, "epochs": 2, "momentum": "ema"}
@@ -178,7 +185,7 @@ def test_the_digests_of_a_traced_table_are_those_without(toy, tmp_path):
 
 
 def test_load_trace(toy):
-    runs, measured, folder = toy
+    runs, _, folder = toy
     row = runs[(runs["alpha"] > 0) & (runs["rule"] == "mean")].iloc[0]
     trace = load_trace(folder, row["id"])
     assert row["trace"] == traces.name_of(row["id"]) and (folder / row["trace"]).is_file()
@@ -202,6 +209,7 @@ def test_a_file_that_is_no_trace(tmp_path):
             load_trace(tmp_path, "ab")
 
 
+@BEYOND
 def test_workers_that_take_part_keep_their_ids(world, tmp_path):
     history = world.simulate(trace=True, participation=0.5, n_byz=1, attack="gaussian", epochs=2)
     assert history.trace.worker.shape == (8, 2) and len(np.unique(history.trace.worker)) == 4
@@ -213,8 +221,6 @@ def test_workers_that_take_part_keep_their_ids(world, tmp_path):
 
 def test_a_trace_survives_a_resume_by_its_checkpoint(world, tmp_path):
     (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4, n_byz=1, attack="alie", epochs=3)], world.source)
-    import dataclasses
-
     static = dataclasses.replace(group.static, trace=True)
     kept = []
     how = {"train": world.train, "test": world.test, "epochs": 3}
@@ -288,9 +294,8 @@ def test_heatmap_prints_the_means(toy):
     assert attacked.get_title() == "α = 20 %" and len(attacked.texts) == 6
     lost = runs.assign(diverged=(runs["rule"] == "far") | ((runs["rule"] == "mean") & (runs["seed"] == 0)))
     lost.attrs = runs.attrs
-    words = [
-        text.get_text() for text in plot.heatmap(lost, rows="attack", columns="rule", panels="alpha").axes[0].texts
-    ]
+    figure = plot.heatmap(lost, rows="attack", columns="rule", panels="alpha")
+    words = [text.get_text() for text in figure.axes[0].texts]
     assert words[1] == "div." and words[2].endswith("*") and words[0] == texts[0]
     with pytest.raises(ValueError, match="differ in alpha"):
         plot.heatmap(runs, rows="attack", columns="rule")
@@ -323,8 +328,8 @@ def test_trace_shows_every_worker(toy, value):
 
 def test_many_steps_are_drawn_as_means():
     n = 1000
-    frame = pd.DataFrame({"step": np.repeat(np.arange(1, n + 1), 2), "worker": [0, 1] * n, "byzantine": [True, False] * n,
-                          "weight": 0.5})  # fmt: skip
+    workers = {"worker": [0, 1] * n, "byzantine": [True, False] * n, "weight": 0.5}
+    frame = pd.DataFrame({"step": np.repeat(np.arange(1, n + 1), 2), **workers})
     below = plot.trace(frame).axes[1]
     assert below.collections[0].get_array().shape == (2, 200) and below.get_xlabel() == "Step (means over 5)"
 

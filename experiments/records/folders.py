@@ -127,7 +127,7 @@ def read(folder: Path) -> Known | None:
 
 
 def axes(folder: Path) -> Table:
-    """The base and the axes of a folder's table. Where the table's file is not there, these are all that is known of it.
+    """The base and the axes of a folder's table. Without the table's file these are all that is known of it.
 
     Raises:
         UserError: neither config.json nor the folder's name tells them.
