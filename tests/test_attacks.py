@@ -58,9 +58,9 @@ def compiled_rounds(call, jit):
     return jit(run)
 
 
-def forged_rounds(name, *, rounds, byz=BYZ, key=0, **options):
+def forged_rounds(name, *, rounds, byz=BYZ, key=0, jit=jax.jit, **options):
     call, traced = called("attacks", name, options)
-    run = compiled_rounds(call, jax.jit if options else as_users_do)
+    run = compiled_rounds(call, jit)
     return np.asarray(run(traced, jnp.asarray(rounds), jnp.asarray(byz), jax.random.key(key)))
 
 
@@ -82,6 +82,7 @@ def test_labels_keep_shape_and_type_and_change_only_with_the_data_trait(attack):
     assert bool((changed != labels).any()) == ("data" in ATTACKS[attack].traits)
 
 
+@pytest.mark.types
 def test_state_keeps_its_structure_and_is_there_only_for_stateful_attacks(attack):
     made = ATTACKS[attack].factory()
     state = made.init(*ROWS.shape)
@@ -192,17 +193,15 @@ def expected(name, rows, byz, options, seed=0):
         return np.array(loop(list(rounds) if several else rows, byz, **options, **known))
 
 
-@pytest.mark.parametrize(
-    ("attack", "options"),
-    [pytest.param(*choice, marks=[pytest.mark.slow] * bool(choice[-1])) for choice in CHOICES],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("attack", "options"), CHOICES, ids=str)
 def test_like_the_reference(attack, options):
     several = "stateful" in ATTACKS[attack].traits
     rows = ROUNDS if several else ROWS
     near = getattr(reference("attacks", attack), "TOLERANCE", 2e-5)
+    jit = jax.jit if options else as_users_do
     for byz in [np.isin(np.arange(8), [1, 4][:n]) for n in (1, 2)] + [BYZ]:
-        ours = forged_rounds(attack, byz=byz, rounds=rows if several else rows[None], **options)
+        ours = forged_rounds(attack, byz=byz, rounds=rows if several else rows[None], jit=jit, **options)
         ours = ours if several else ours[0]
         wanted = expected(attack, rows.astype(float), byz, options)
         np.testing.assert_allclose(ours[..., byz, :], wanted, rtol=near, atol=near, err_msg=f"attackers: {byz}")

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist
+from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist, python_docs
 from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec, split
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.errors import UserError, unknown

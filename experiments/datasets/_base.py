@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Inputs = NDArray[Any]  # (n, ...): uint8 for images, (n, h, w) or (n, h, w, c); floating-point numbers otherwise
 Labels = NDArray[Any]  # (n,) classes; (n,) or (n, k) targets
-Arrays = tuple[Inputs, Labels, Inputs, Labels]  # train inputs, train labels, test inputs, test labels
+Arrays = tuple[Inputs, Any, Inputs, Any]  # train inputs, train labels, test inputs, test labels
 Log = Callable[[str], object]  # receives one short line for the user
 
 
@@ -61,6 +61,8 @@ def digest(arrays: Arrays) -> str:
     """SHA-256 (hex) over shape, dtype and contents of the four arrays, in the order of `Dataset`."""
     total = hashlib.sha256()
     for array in arrays:
+        if array is None:
+            continue
         total.update(f"{array.shape} {array.dtype};".encode())
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
@@ -71,7 +73,7 @@ def dataset(arrays: Arrays, *, n_classes: int | None, source: str) -> Dataset:
 
     Args:
         arrays: train inputs, train labels, test inputs, test labels.
-        n_classes: labels are whole numbers from 0 below this; None: they are targets of a regression.
+        n_classes: labels are whole numbers from 0 below this; None: they are targets of a regression, or None.
         source: origin of the arrays in words.
     Raises:
         UserError: arrays that are no numbers, different numbers of inputs and labels, or a label out of range.
@@ -79,19 +81,24 @@ def dataset(arrays: Arrays, *, n_classes: int | None, source: str) -> Dataset:
     for split, inputs, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
         if inputs.dtype != np.uint8 and inputs.dtype != np.float32:
             raise UserError(f"{source}: {split} inputs are {inputs.dtype}, expected uint8 (images) or float32.")
-        if labels.dtype.kind not in ("f" if n_classes is None else "iu"):
-            kind = "floating-point targets" if n_classes is None else f"whole numbers below {n_classes}"
-            raise UserError(f"{source}: {split} labels are {labels.dtype}, expected {kind}.")
-        if inputs.ndim < 2 or labels.shape[:1] != inputs.shape[:1] or not labels.size:
-            raise UserError(
-                f"{source}: {split} has inputs {inputs.shape} and labels {labels.shape}, expected (n, ...) and "
-                "(n,) with n > 0."
-            )
-        if n_classes is not None and not (labels.ndim == 1 and 0 <= labels.min() <= labels.max() < n_classes):
-            raise UserError(f"{source}: {split} has a label {labels.max()}, expected 0 to {n_classes - 1}.")
-    for array in arrays:
+        if inputs.ndim < 2 or not inputs.size:
+            raise UserError(f"{source}: {split} has inputs {inputs.shape}, expected (n, ...) with n > 0.")
+        _check_labels(f"{source}: {split}", labels, len(inputs), n_classes)
+    for array in (each for each in arrays if each is not None):
         array.flags.writeable = False  # all runs in this process share the arrays
     return Dataset(*arrays, n_classes=n_classes, digest=digest(arrays), source=source)
+
+
+def _check_labels(where: str, labels: Labels | None, n: int, n_classes: int | None) -> None:
+    if labels is None and n_classes is None:
+        return
+    if labels is None or labels.dtype.kind not in ("f" if n_classes is None else "iu"):
+        kind = "floating-point targets, or None" if n_classes is None else f"whole numbers below {n_classes}"
+        raise UserError(f"{where} labels are {labels if labels is None else labels.dtype}, expected {kind}.")
+    if labels.shape[:1] != (n,):
+        raise UserError(f"{where} has {n} inputs and labels {labels.shape}, expected ({n},).")
+    if n_classes is not None and not (labels.ndim == 1 and 0 <= labels.min() <= labels.max() < n_classes):
+        raise UserError(f"{where} has labels from {labels.min()} to {labels.max()}, expected 0 to {n_classes - 1}.")
 
 
 def split(data: Dataset, share: float) -> Dataset:
@@ -100,13 +107,11 @@ def split(data: Dataset, share: float) -> Dataset:
     Raises:
         UserError: fewer than one example would be left on either side.
     """
-    inputs, labels = np.asarray(data.train_inputs), np.asarray(data.train_labels)
-    order = np.random.default_rng(0).permutation(len(inputs))
+    inputs, labels = np.asarray(data.train_inputs), data.train_labels
     size = round(share * len(inputs))
     if not 0 < size < len(inputs):
         raise UserError(f"held_out={share:g} of {len(inputs)} training examples leaves none on one side")
-    kept, held = order[size:], order[:size]
-    arrays = (inputs[kept], labels[kept], inputs[held], labels[held])
-    return dataset(
-        arrays, n_classes=data.n_classes, source=f"{data.source}, {share:g} of the training examples held out"
-    )
+    held, kept = np.split(np.random.default_rng(0).permutation(len(inputs)), [size])
+    dealt = (None, None) if labels is None else (labels[kept], labels[held])
+    source = f"{data.source}, {share:g} of the training examples held out"
+    return dataset((inputs[kept], dealt[0], inputs[held], dealt[1]), n_classes=data.n_classes, source=source)

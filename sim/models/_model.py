@@ -24,6 +24,12 @@ class Model(NamedTuple):
     """it draws from the key in training"""
     in_turn: bool = False
     """on a CPU its gradients are computed one worker after another"""
+    rewrites: bool = True
+    """on a CPU its convolutions and pooling are replaced (`byzsim.convolutions`)"""
+
+    def how(self) -> dict[str, Any]:
+        """What a task that trains it takes over."""
+        return {"draws": self.draws, "in_turn": self.in_turn, "rewrites": self.rewrites}
 
 
 def as_model(given: Any) -> Model:
@@ -71,7 +77,13 @@ def _linen(module: nn.Module) -> Model:
         )
         return module.apply(variables, inputs, **how)
 
-    return Model(init, apply, draws=mode is not None, in_turn=getattr(module, "workers_in_turn", False))
+    return Model(
+        init,
+        apply,
+        draws=mode is not None,
+        in_turn=getattr(module, "workers_in_turn", False),
+        rewrites=not getattr(module, "xla_convolutions", False),
+    )
 
 
 def _nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
@@ -81,7 +93,7 @@ def _nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     def init(key, inputs):
         del inputs
         _, params, _, constants = nnx.split(make(nnx.Rngs(key)), nnx.Param, nnx.RngState, ...)
-        return params.to_pure_dict(), constants.to_pure_dict() or ()
+        return nnx.to_pure_dict(params), nnx.to_pure_dict(constants) or ()
 
     def apply(params, constants, inputs, key):
         fresh = make(nnx.Rngs(jax.random.key(0) if key is None else key))

@@ -35,7 +35,7 @@ def nnm() -> PreAggregator:
         squared = sq_distances(grads)
         usable = jnp.isfinite(jnp.diagonal(squared))
         order = ranks(squared.at[jnp.diag_indices(m)].add(-1.0))  # itself comes first, even before a copy
-        near = (order < jnp.maximum(m - ctx.f, 1)) & usable
+        near = (order < jnp.maximum(m - ctx.f, 1)) & usable[None]
         return jnp.where(usable[:, None], near / jnp.maximum(near.sum(axis=1, keepdims=True), 1), jnp.eye(m))
 
     return mixing(weights)
