@@ -234,7 +234,7 @@ CLI = {
         Bad("byzsim run smoke --lr 0.1 0.10", "--lr has 0.1 twice"),
         Bad("byzsim run smoke --optimizer sgd --options sgd.momentum=None,None", "sgd.momentum has None twice"),
         Bad("byzsim run smoke --schedule step_decay", "schedule step_decay needs every"),
-        Bad("byzsim run smoke --schedule cosine", "unknown schedule 'cosine'. Did you mean 'cosine_decay_schedule'"),
+        Bad("byzsim run smoke --schedule cosine", "unknown schedule 'cosine'. Known: constant, cosine_decay_schedule"),
         Bad(
             "byzsim run smoke --metric acuracy",
             "unknown metric of task classification 'acuracy'. Did you mean 'accuracy'",
