@@ -5,11 +5,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist, python_docs
-from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec
+from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec, split
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.errors import UserError, unknown
 
-__all__ = ["DATASETS", "Dataset", "Fingerprint", "Spec", "cache_folder", "describe", "fingerprint", "load"]
+__all__ = [
+    "DATASETS",
+    "NO_DATA",
+    "Dataset",
+    "Fingerprint",
+    "Spec",
+    "cache_folder",
+    "describe",
+    "fingerprint",
+    "held_out",
+    "load",
+]
+HELD_OUT = "+held_out="
+"""behind a data set's name, before the share of its training examples that take the place of the test set"""
 
 DATASETS: dict[str, Spec] = {name: m.SPEC for name, m in list(vars().items()) if hasattr(m, "SPEC")}
 
@@ -34,7 +47,20 @@ def load(
     """
     if name == NO_DATA:
         return NOTHING
-    return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, log=log)
+    whole, _, share = name.partition(HELD_OUT)
+    data = _checked(whole, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, log=log)
+    return split(data, float(share)) if share else data
+
+
+def held_out(name: str, share: float) -> str:
+    """The name of a data set of which a share of the training examples is held out, in place of the test set.
+
+    Raises:
+        ValueError: for what is no share.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"held_out={share} is not a share above 0 and below 1")
+    return f"{name}{HELD_OUT}{share:g}"
 
 
 def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Spec:
@@ -56,8 +82,8 @@ def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, lo
     """The digest stored in the cache, which is read in milliseconds and not verified; without a cache, as `load`."""
     if name == NO_DATA:
         return Fingerprint(NOTHING.digest)
-    _checked(name, data_dir)
-    stored = stored_digest(cache_file(name, cache_dir=None))
+    _checked(name.partition(HELD_OUT)[0], data_dir)
+    stored = stored_digest(cache_file(name, cache_dir=None))  # of one that is held out there is none
     return Fingerprint(stored or load(name, data_dir=data_dir, log=log).digest)
 
 

@@ -99,3 +99,21 @@ def _check_labels(where: str, labels: Labels | None, n: int, n_classes: int | No
         raise UserError(f"{where} has {n} inputs and labels {labels.shape}, expected ({n},).")
     if n_classes is not None and not (labels.ndim == 1 and 0 <= labels.min() <= labels.max() < n_classes):
         raise UserError(f"{where} has labels from {labels.min()} to {labels.max()}, expected 0 to {n_classes - 1}.")
+
+
+def split(data: Dataset, share: float) -> Dataset:
+    """Training examples and those that are held out of them, drawn once and for all; the test set is left out.
+
+    Raises:
+        UserError: fewer than one example would be left on either side.
+    """
+    inputs, labels = np.asarray(data.train_inputs), np.asarray(data.train_labels)
+    order = np.random.default_rng(0).permutation(len(inputs))
+    size = round(share * len(inputs))
+    if not 0 < size < len(inputs):
+        raise UserError(f"held_out={share:g} of {len(inputs)} training examples leaves none on one side")
+    kept, held = order[size:], order[:size]
+    arrays = (inputs[kept], labels[kept], inputs[held], labels[held])
+    return dataset(
+        arrays, n_classes=data.n_classes, source=f"{data.source}, {share:g} of the training examples held out"
+    )
