@@ -98,7 +98,7 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
         raise UserError(f"no table given: byzsim {command} TABLE, where TABLE is one of {', '.join(TABLES)}")
     prog = f"byzsim {command} {args[0]}"
     if args[0] in TABLES:
-        return _of_table(TABLES[args[0]], kind, args[1:], prog)
+        return of_table(TABLES[args[0]], kind, args[1:], prog)
     if os.path.isdir(args[0]):
         return _of_folder(Path(args[0]), kind, args[1:], prog)
     if os.sep in args[0]:
@@ -106,7 +106,12 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
     raise unknown("table", args[0], TABLES)
 
 
-def _of_table(table: Table, kind: type[OptionsT], args: list[str], prog: str) -> Request[OptionsT]:
+def of_table(table: Table, kind: type[OptionsT], args: list[str], prog: str) -> Request[OptionsT]:
+    """This table, with the options that follow its name.
+
+    Raises:
+        UserError: the options do not fit.
+    """
     check(table)
     published.check(table)
     base = shortened(table) if "--quick" in args else table
