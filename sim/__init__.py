@@ -10,19 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byzsim import ops
+    from byzsim import ops, testing
     from byzsim.aggregators import AGGREGATORS
     from byzsim.api import aggregate, forge, simulate
     from byzsim.attacks import ATTACKS
-    from byzsim.engine import Data
     from byzsim.grid import History
     from byzsim.kappa import Robustness, robustness
-    from byzsim.models import MODELS
+    from byzsim.models import MODELS, Model
     from byzsim.modifiers import MODIFIERS
     from byzsim.names import chain
+    from byzsim.partitions import PARTITIONS, Partition
     from byzsim.preaggregators import PREAGGREGATORS
     from byzsim.registration import register
     from byzsim.run_config import RunConfig
+    from byzsim.task import Data, Generated, Task, make_task
+    from byzsim.tasks import TASKS
     from byzsim.types import Aggregator, Attack, Context, Info, Spec, Variant
 
 HOMES = {
@@ -30,24 +32,32 @@ HOMES = {
     "ATTACKS": "attacks",
     "MODELS": "models",
     "MODIFIERS": "modifiers",
+    "Model": "models",
+    "PARTITIONS": "partitions",
+    "Partition": "partitions",
     "PREAGGREGATORS": "preaggregators",
     "Aggregator": "types",
     "Attack": "types",
     "RunConfig": "run_config",
     "History": "grid",
-    "Data": "engine",
+    "Data": "task",
+    "Generated": "task",
     "Spec": "types",
+    "TASKS": "tasks",
+    "Task": "task",
     "Info": "types",
     "Robustness": "kappa",
     "Context": "types",
     "Variant": "types",
     "aggregate": "api",
     "forge": "api",
+    "make_task": "task",
     "chain": "names",
     "ops": "",
     "register": "registration",
     "robustness": "kappa",
     "simulate": "api",
+    "testing": "",
 }
 """Each public name and its module; for a module that is public itself, nothing."""
 

@@ -26,7 +26,7 @@ class TableOptions:
     results: Path = Path("results")
     """the folder that holds all results folders"""
     plugins: tuple[str, ...] = ()
-    """modules with your own rules and attacks, such as my_rule for the file my_rule.py in this folder"""
+    """files or modules with members of your own, such as my_rule.py, or my_rule for that file in this folder"""
     name: str | None = None
     """name of the results folder, instead of the table's name and its changed settings"""
 
@@ -69,13 +69,16 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
         UserError: the first argument is neither, or the options do not fit.
     """
     if not args or args[0].startswith("-"):
-        raise UserError(f"no table given: byzsim {command} TABLE, where TABLE is one of {', '.join(TABLES)}")
-    prog = f"byzsim {command} {args[0]}"
-    if args[0] in TABLES:
-        table = TABLES[args[0]]
-        options = _with_plugins(
-            arguments.parse_args(kind, args[1:], default=_default(kind, table, "--quick" in args), prog=prog)
+        tables = ", ".join(TABLES)
+        raise UserError(
+            f"no table given: byzsim {command} TABLE, where TABLE is one of {tables}, or a file of your own"
         )
+    prog = f"byzsim {command} {args[0]}"
+    if args[0] in TABLES or args[0].endswith(".py"):
+        table, files = (TABLES[args[0]], ()) if args[0] in TABLES else (plugins.table_of(args[0]), (args[0],))
+        default = _default(kind, table, "--quick" in args)
+        options = arguments.parse_args(kind, args[1:], default=default, prog=prog)
+        options = _with_plugins(dataclasses.replace(options, plugins=(*files, *options.plugins)))
         folder = _folder(table, options)
     elif os.path.isdir(args[0]):
         folder = Path(args[0])
@@ -89,7 +92,7 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
 
 def _with_plugins(options: OptionsT, loaded: Sequence[str] = ()) -> OptionsT:
     """Load the plugins that are not loaded yet, then replace aliases by names: a plugin's name goes before an alias."""
-    plugins.load([module for module in options.plugins if module not in loaded])
+    plugins.load([plugin for plugin in options.plugins if plugin not in loaded])
     return dataclasses.replace(options, config=options.config.in_canonical_form())
 
 

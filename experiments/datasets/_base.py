@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from byzsim import Data
 from byzsim.experiments.errors import UserError
 from numpy.typing import NDArray
 
-Inputs = NDArray[Any]  # (n, ...): uint8 for images, (n, h, w) or (n, h, w, c); floating-point numbers otherwise
-Labels = NDArray[Any]  # (n,) classes; (n,) or (n, k) targets
+Inputs = Any  # an array (n, ...), or a pytree of such: images are uint8, (n, h, w) or (n, h, w, c)
+Labels = NDArray[Any] | None  # (n,) classes; (n,) or (n, k) targets; None: the task reads none
 Arrays = tuple[Inputs, Labels, Inputs, Labels]  # train inputs, train labels, test inputs, test labels
 Log = Callable[[str], object]  # receives one short line for the user
 
@@ -23,7 +24,7 @@ class Dataset(NamedTuple):
     test_inputs: Inputs | None
     test_labels: Labels | None
     n_classes: int | None  # None: labels are targets of a regression
-    digest: str  # SHA-256 (hex) over shape, dtype and contents of the four arrays
+    digest: str  # SHA-256 (hex) over shape, dtype and contents of the arrays
     source: str  # origin of the arrays in words, without a path
 
     @property
@@ -55,9 +56,9 @@ class Missing(UserError):
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 (hex) over shape, dtype and contents of the four arrays, in the order of `Dataset`."""
+    """SHA-256 (hex) over shape, dtype and contents of the arrays, in the order of `Dataset`."""
     total = hashlib.sha256()
-    for array in arrays:
+    for array in jax.tree.leaves(arrays):
         total.update(f"{array.shape} {array.dtype};".encode())
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
@@ -68,24 +69,39 @@ def dataset(arrays: Arrays, *, n_classes: int | None, source: str) -> Dataset:
 
     Args:
         arrays: train inputs, train labels, test inputs, test labels.
-        n_classes: labels are whole numbers from 0 below this; None: they are targets of a regression.
+        n_classes: labels are whole numbers from 0 below this; None: they are targets, or there are none.
         source: origin of the arrays in words.
     Raises:
         UserError: arrays that are no numbers, different numbers of inputs and labels, or a label out of range.
     """
     for split, inputs, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
-        if inputs.dtype != np.uint8 and inputs.dtype != np.float32:
-            raise UserError(f"{source}: {split} inputs are {inputs.dtype}, expected uint8 (images) or float32.")
-        if labels.dtype.kind not in ("f" if n_classes is None else "iu"):
-            kind = "floating-point targets" if n_classes is None else f"whole numbers below {n_classes}"
-            raise UserError(f"{source}: {split} labels are {labels.dtype}, expected {kind}.")
-        if inputs.ndim < 2 or labels.shape[:1] != inputs.shape[:1] or not labels.size:
-            raise UserError(
-                f"{source}: {split} has inputs {inputs.shape} and labels {labels.shape}, expected (n, ...) and (n,) with "
-                "n > 0."
-            )
-        if n_classes is not None and not (labels.ndim == 1 and 0 <= labels.min() <= labels.max() < n_classes):
-            raise UserError(f"{source}: {split} has a label {labels.max()}, expected 0 to {n_classes - 1}.")
-    for array in arrays:
+        _check_lengths(f"{source}: {split}", jax.tree.leaves(inputs), labels)
+        if n_classes is not None:
+            _check_classes(f"{source}: {split}", labels, n_classes)
+        elif labels is not None and labels.dtype.kind != "f":
+            raise UserError(f"{source}: {split} labels are {labels.dtype}, expected floating-point targets.")
+    for array in jax.tree.leaves(arrays):
         array.flags.writeable = False  # all runs in this process share the arrays
     return Dataset(*arrays, n_classes=n_classes, digest=digest(arrays), source=source)
+
+
+def _check_lengths(where: str, inputs: list[NDArray[Any]], labels: Labels) -> None:
+    for array in inputs:
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 4:
+            raise UserError(
+                f"{where} inputs are {array.dtype}, expected numbers of at most 32 bits, such as uint8 or float32."
+            )
+    arrays = [*inputs, *([] if labels is None else [labels])]
+    if not inputs or {array.shape[:1] for array in arrays} != {inputs[0].shape[:1]} or not all(a.size for a in arrays):
+        shown = ", ".join(str(array.shape) for array in inputs)
+        found = "no labels" if labels is None else f"labels {labels.shape}"
+        raise UserError(f"{where} has inputs {shown} and {found}, expected (n, ...) and (n,) with n > 0.")
+
+
+def _check_classes(where: str, labels: Labels, n_classes: int) -> None:
+    if labels is None or labels.dtype.kind not in "iu":
+        found = "missing" if labels is None else labels.dtype
+        raise UserError(f"{where} labels are {found}, expected whole numbers below {n_classes}.")
+    if labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < n_classes:
+        shown = labels.max() if labels.max() >= n_classes else labels.min()
+        raise UserError(f"{where} has a label {shown}, expected 0 to {n_classes - 1}.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from byzsim.experiments import records
+from byzsim.experiments import plugins, records
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.files import write_whole
 from byzsim.experiments.plan import AXES, SHARED, Config, Table, canonical_options
@@ -140,6 +140,7 @@ def remembered(folder: Path) -> tuple[Table, list[str]]:
         UserError: if neither config.json nor the folder's name tell them.
     """
     known = read(folder) or _by_name(folder)
+    plugins.load([each for each in known["plugins"] if each.endswith(".py")])  # the table may be in one of them
     if known["table"] not in TABLES:
         raise unknown(f"table in {folder / FILE}", known["table"], TABLES)
     args = [_argument(name, value) for name, value in known["config"].items()]
