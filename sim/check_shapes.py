@@ -40,6 +40,7 @@ def runs(wanted: Sequence[Run], train: Data | None) -> int:
     _check_labels(wanted[0], train)
     d, dtype = parameters(first.model or first.task, static.task, train)
     _check_needs(wanted)
+    _check_measured(wanted[0], train)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers, {d:,} parameters each,", grads)
     rules = {repr((run.config.rule, run.config.rule_args)): run for run in wanted}
@@ -185,6 +186,28 @@ def _check_labels(run: Run, train: Data | None) -> None:
     if labels is None or not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1:
         found = "none" if labels is None else f"{labels.dtype} of shape {labels.shape}"
         raise ValueError(f"task {run.config.task} has classes, and the labels are {found}; expected whole numbers (n,)")
+
+
+def _check_measured(run: Run, train: Data | None) -> None:
+    """Something is measured: on a test set, or of the parameters, as one number each."""
+    task, name = run.static.task(), run.config.task
+    generate, facts, has_test = task.generate, (), train is not None
+    if generate:
+        made = jax.eval_shape(lambda: generate(jax.random.key(0), 2))
+        train, facts, has_test = made.train, made.facts, True
+    tree, constants = jax.eval_shape(task.init, KEY, example := one_example(task, train))
+    try:
+        found = jax.eval_shape(task.measure, tree, facts)
+    except Exception as error:  # the user's code may raise anything
+        raise ValueError(f"what task {name} measures of its parameters fails: {words(error)}") from error
+    for key, value in found.items():
+        if value.shape != ():
+            raise ValueError(f"task {name} measures {key} of shape {value.shape}; expected one number")
+    if not (found or (has_test and jax.eval_shape(task.metrics, tree, constants, example))):
+        raise ValueError(
+            f"nothing would be measured: task {name} has no test set, and no measure=..., a function (parameters, "
+            "facts) -> {'name': number}"
+        )
 
 
 def _check_needs(wanted: Sequence[Run]) -> None:

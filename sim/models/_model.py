@@ -80,7 +80,7 @@ def _nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     def init(key, inputs):
         del inputs
         _, params, _, constants = nnx.split(make(nnx.Rngs(key)), nnx.Param, nnx.RngState, ...)
-        return params.to_pure_dict(), constants.to_pure_dict() or ()
+        return nnx.to_pure_dict(params), nnx.to_pure_dict(constants) or ()
 
     def apply(params, constants, inputs, key):
         fresh = make(nnx.Rngs(jax.random.key(0) if key is None else key))
