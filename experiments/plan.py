@@ -269,7 +269,7 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
     """{"gaussian": {"sigma": 100.0}} from ("gaussian.sigma=100",), for names that the config uses; variants resolved.
 
     Raises:
-        UserError: for text of another form, or a name that nothing in the table has.
+        UserError: for text of another form, or a name that the table does not use.
     """
     members = {*config.rules, *config.attacks, config.model, config.partition}
     used = members | {part for name in members for part in name.split("+")}
@@ -278,9 +278,9 @@ def parse_options(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def canonical_options(texts: Sequence[str]) -> tuple[str, ...]:
-    """The options that say the same in one form: single ones for variants, defaults left out, in order.
+    """The options in a canonical form: variants as single options, without defaults, sorted.
 
-    Where there is something about them that `parse_options` or a member refuses, they stay as they are.
+    Options that `parse_options` or a member would reject stay unchanged.
     """
     try:
         return tuple(
@@ -293,7 +293,7 @@ def canonical_options(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _shortest(value: Any) -> str:
-    """The text that is read as this value: 100 for 100.0, of which an option that is a real number makes that again."""
+    """The shortest text that is parsed as this value: 100 for 100.0, which a real-valued option converts back."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if not isinstance(value, float) or float(text) == value else repr(value)
 

@@ -1,10 +1,13 @@
 """Byzantine-robust distributed training as pure functions: rules, attacks, models, the engine and the grid.
 
-Names are imported when they are first used, so that the command line answers slips and `--help` without JAX.
+Names are imported when they are first used. So the command line shows `--help` and most error messages without the
+time to import JAX.
 """
 
 if __name__ != "byzsim":
-    raise ImportError("this folder is the source of the package byzsim: `pip install .` here, then `import byzsim`")
+    raise ImportError(
+        "this folder has the source of the package byzsim: run `pip install .` here, then `import byzsim`"
+    )
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -30,36 +33,36 @@ if TYPE_CHECKING:
 HOMES = {
     "AGGREGATORS": "aggregators",
     "ATTACKS": "attacks",
+    "Aggregator": "types",
+    "Attack": "types",
+    "Context": "types",
+    "Data": "task",
+    "Generated": "task",
+    "History": "grid",
+    "Info": "types",
     "MODELS": "models",
     "MODIFIERS": "modifiers",
     "Model": "models",
     "PARTITIONS": "partitions",
-    "Partition": "partitions",
     "PREAGGREGATORS": "preaggregators",
-    "Aggregator": "types",
-    "Attack": "types",
+    "Partition": "partitions",
+    "Robustness": "kappa",
     "RunConfig": "run_config",
-    "History": "grid",
-    "Data": "task",
-    "Generated": "task",
     "Spec": "types",
     "TASKS": "tasks",
     "Task": "task",
-    "Info": "types",
-    "Robustness": "kappa",
-    "Context": "types",
     "Variant": "types",
     "aggregate": "api",
+    "chain": "names",
     "forge": "api",
     "make_task": "task",
-    "chain": "names",
     "ops": "",
     "register": "registration",
     "robustness": "kappa",
     "simulate": "api",
     "testing": "",
 }
-"""Each public name and its module; for a module that is public itself, nothing."""
+"""{public name: its module}; the text is empty if the name is itself a module."""
 
 __all__ = list(HOMES)
 

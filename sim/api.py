@@ -287,7 +287,7 @@ def _number(name: str, given: Any) -> Traced:
 
 def _check_function(name: str, given: Any) -> None:
     if not (given is None or callable(given)):
-        raise ValueError(f"{name}={given!r} is not a function; expected one, or None")
+        raise ValueError(f"{name}={given!r} is not a function")
 
 
 def _vectors(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*rounds d"]:
@@ -334,8 +334,8 @@ def simulate(
     Args:
         train: (inputs, labels), for a task that trains on a data set. Inputs are an array (n, ...) or a pytree of such:
             images are uint8, (n, h, w) or (n, h, w, c), and everything else is in floating point. Labels are whole
-            numbers for classes, (n,): the classes are the sorted distinct labels of `train` and `test`, and numbers that
-            do not occur are no classes. For regression they are targets, (n,) or (n, k).
+            numbers for classes, (n,): the classes are the sorted distinct labels of `train` and `test`, and numbers
+            that do not occur are no classes. For regression they are targets, (n,) or (n, k).
         test: the same for the test set.
         shards: which training examples each worker has, as an array of indices (m, n), -1 where a worker has no more;
             in place of `partition`.

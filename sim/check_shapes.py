@@ -15,7 +15,7 @@ from byzsim.models import Model, as_model
 from byzsim.names import BUILT_IN, own
 from byzsim.oneshot import make_context, summed
 from byzsim.partitions import Partition, Pool
-from byzsim.task import Data, n_examples
+from byzsim.task import Data, Examples, n_examples
 from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 from jaxtyping import Array
@@ -23,7 +23,7 @@ from jaxtyping import Array
 KEY = jax.eval_shape(jax.random.key, 0)
 
 
-def runs(wanted: Sequence[Run], train: Data | None) -> int:
+def runs(wanted: Sequence[Run], train: Examples) -> int:
     """Check that the task fits the data, that rules and attacks work for m workers, and that the memory suffices.
 
     Args:
@@ -36,9 +36,9 @@ def runs(wanted: Sequence[Run], train: Data | None) -> int:
     Raises:
         ValueError: one of these does not hold.
     """
-    first, static = wanted[0].config, wanted[0].static
+    first = wanted[0].config
     _check_labels(wanted[0], train)
-    d, dtype = parameters(first.model or first.task, static.task, train)
+    d, dtype = parameters(first.model or first.task, wanted[0].task, train)
     _check_needs(wanted)
     _check_measured(wanted[0], train)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
@@ -62,7 +62,7 @@ def runs(wanted: Sequence[Run], train: Data | None) -> int:
     return d
 
 
-def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]:
+def parameters(name: str, call: TaskCall, train: Examples) -> tuple[int, Any]:
     """(number, dtype) of the parameters that a task trains.
 
     Args:
@@ -87,11 +87,7 @@ def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]
             _check_outputs(
                 where, as_model(call.model()), tree, constants, example, dict(call.model.static)["n_classes"]
             )
-        trained = jax.tree.leaves(tree)
-        if not trained:
-            raise ValueError("there is nothing to train; expected parameters (in Flax: the collection 'params')")
-        if whole := [leaf.dtype for leaf in trained if not jnp.issubdtype(leaf.dtype, jnp.floating)]:
-            raise ValueError(f"parameters of type {whole[0]} have no gradient; expected floating-point numbers")
+        trained = _trained(tree)
         losses = jax.eval_shape(task.loss, tree, constants, example, KEY if task.draws else None)
         measured = jax.eval_shape(task.metrics, tree, constants, example)
     except ModifyScopeVariableError as error:
@@ -101,20 +97,34 @@ def parameters(name: str, call: TaskCall, train: Data | None) -> tuple[int, Any]
         ) from None
     except InvalidRngError as error:
         raise ValueError(
-            f"{where} needs random numbers: give __call__ an argument train, which is True in training, when there is a "
-            f"key for dropout. {words(error)}"
+            f"{where} needs random numbers: give __call__ an argument train, which is True in training, when there is "
+            f"a key for dropout. {words(error)}"
         ) from None
     except Exception as error:
         raise ValueError(f"{where}: {words(error)}") from None
-    for what, found in {"the loss": losses, **{f"metric {key}": value for key, value in measured.items()}}.items():
-        if getattr(found, "shape", None) != (1,):
-            raise ValueError(
-                f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one for each example"
-            )
+    _check_each_example(where, {"the loss": losses, **{f"metric {key}": value for key, value in measured.items()}})
     return sum(leaf.size for leaf in trained), jnp.result_type(*trained)
 
 
-def shards(run: Run, train: Data | None) -> None:
+def _trained(tree: Any) -> list[Any]:
+    """The leaves of parameters that have a gradient."""
+    leaves = jax.tree.leaves(tree)
+    if not leaves:
+        raise ValueError("there is nothing to train; expected parameters (in Flax: the collection 'params')")
+    if whole := [leaf.dtype for leaf in leaves if not jnp.issubdtype(leaf.dtype, jnp.floating)]:
+        raise ValueError(f"parameters of type {whole[0]} have no gradient; expected floating-point numbers")
+    return leaves
+
+
+def _check_each_example(where: str, values: dict[str, Any]) -> None:
+    for what, found in values.items():
+        if getattr(found, "shape", None) != (1,):
+            raise ValueError(
+                f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one number for each example"
+            )
+
+
+def shards(run: Run, train: Examples) -> None:
     """Check that every worker has an example, for a partition that may leave one without. This deals the data out.
 
     Raises:
@@ -156,7 +166,7 @@ def _check_deal(partition: Partition, name: str, n_classes: int | None, n: int, 
         raise ValueError(f"partition {name} returns {_kind(dealt)}; expected whole numbers (m, n) with m={m} and n > 0")
 
 
-def _check_channels(name: str, train: Data) -> None:
+def _check_channels(name: str, train: Examples) -> None:
     shape = getattr(train.inputs, "shape", ())[1:]
     if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 4:
         shown = ", ".join(map(str, shape))
@@ -178,7 +188,7 @@ def _in_words(inputs: Any) -> str:
     return f"inputs {', '.join(shapes)}"
 
 
-def _check_labels(run: Run, train: Data | None) -> None:
+def _check_labels(run: Run, train: Examples) -> None:
     """A task that has classes gets whole numbers for labels."""
     labels = None if train is None else train.labels
     if train is None or run.static.task().n_classes is None:
@@ -188,7 +198,7 @@ def _check_labels(run: Run, train: Data | None) -> None:
         raise ValueError(f"task {run.config.task} has classes, and the labels are {found}; expected whole numbers (n,)")
 
 
-def _check_measured(run: Run, train: Data | None) -> None:
+def _check_measured(run: Run, train: Examples) -> None:
     """Something is measured: on a test set, or of the parameters, as one number each."""
     task, name = run.static.task(), run.config.task
     generate, facts, has_test = task.generate, (), train is not None

@@ -1,4 +1,4 @@
-"""How robust a rule is, measured: a lower bound on its (f, kappa) coefficient by a battery of attacks."""
+"""Measured robustness: a lower bound on a rule's coefficient kappa, found by attacking it."""
 
 import functools
 import inspect
@@ -13,52 +13,60 @@ from byzsim.attacks import ATTACKS
 from byzsim.names import rule_spec
 from byzsim.options import options
 from byzsim.process import non_finite, not_forked
-from byzsim.types import Spec
+from byzsim.types import Attack, Spec
 from jaxtyping import Array, Float
 
-STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # times the default of an attack's only number
-BUDGETS = (0.5, 1.0, 2.0, 5.0)  # of the learned attack: the harm often peaks just inside what a rule accepts
+STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # factors on the default of each number of an attack
+BUDGETS = (0.5, 1.0, 2.0, 5.0)  # of `learned`: a rule often loses most just inside the distance that it accepts
 LEFT_OUT = {"data", "full_gradient", "rule", "stateful", "non_finite"}
-"""traits of attacks that send no vectors of one step's rows which can be listed before the rule is known"""
+"""attacks with one of these traits are no functions of one step's rows alone, or send no finite rows"""
 
 
 class Robustness(NamedTuple):
-    """The worst that was found."""
+    """The worst case that `robustness` found."""
 
     kappa: float
-    """the largest ||F(x) - mean_H||^2 / variance_H: no smaller coefficient holds"""
+    """the largest ratio ||F(x) - mean_H||^2 / variance_H; the rule's coefficient is at least this"""
     attack: str
-    """what Byzantine workers sent there"""
+    """the attack with that ratio"""
     honest: str
-    """how honest rows were drawn there"""
+    """the distribution of the honest rows with that ratio"""
     bound: float | None
-    """the published upper bound, where there is one"""
+    """the published upper bound on the coefficient; None if there is none"""
 
 
 @non_finite()
 def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_args: Any) -> Robustness:
-    """An empirical lower bound on a rule's robustness coefficient, with f = n_byz.
+    """An empirical lower bound on a rule's robustness coefficient kappa, with f = n_byz.
 
     F is (f, kappa)-robust if for any m rows and any set H of m - f of them
 
         ||F(x) - mean_H||^2 <= kappa * (1 / |H|) sum over H of ||x_i - mean_H||^2
 
-    Honest rows are drawn in four ways; Byzantine rows come from every attack of the registry that is a function of one
-    step's rows, at several strengths, from copies of each honest row, and from `learned` and the line-searched attacks,
-    which climb through the rule. The largest ratio is a proof that no smaller kappa holds; it is not kappa.
+    The honest rows are drawn from four distributions. The Byzantine rows come from every attack of the registry that is
+    a function of one step's rows, at several strengths; from copies of each honest row; and from attacks that optimise
+    against the rule (`learned` and those with a line search). The largest ratio proves that kappa is at least this
+    large; the true kappa may be larger.
 
     >>> found = robustness("median", m=5, f=1, d=2)
     >>> 1 / 3 - 1e-3 < found.kappa < found.bound  # no rule is below f / (m - 2f)
     True
 
     Args:
-        rule: a name in `byzsim.AGGREGATORS`, behind preaggregators if wanted.
-        m, f, d: workers, Byzantine ones among them, coordinates.
-        seed: of the draws.
-        rule_args: its options.
+        rule: a name in `byzsim.AGGREGATORS`, with preaggregators before it if wanted, as in "nnm+krum".
+        m: number of workers.
+        f: number of Byzantine workers among them, 1 to (m - 1) // 2.
+        d: number of coordinates.
+        seed: seed of the random rows.
+        rule_args: options of the rule.
+
+    Returns:
+        The worst case that was found.
+
     Raises:
-        ValueError: for a rule with memory, with data of the server's own or with shared batches, to which the
-            definition does not apply; f not from 1 to (m - 1) // 2.
+        ValueError: the definition does not apply, since the rule has a state, reads the server's own data or works on
+            shared batches; or an argument is out of range.
+
     References: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, AISTATS 2023, definition 2.
     """
     spec = rule_spec(rule)
@@ -68,9 +76,12 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ValueError(f"{name}={value!r} is not a whole number")
     if d < 1 or not 0 <= seed < 2**32:
-        raise ValueError(f"d={d}, seed={seed}: expected d from 1, and a seed from 0 to 2**32 - 1")
+        raise ValueError(f"d={d}, seed={seed}; expected d of at least 1, and a seed from 0 to 2**32 - 1")
     if spec.traits & {"stateful", "server"} or spec.factory(**args).redundancy > 1:
-        raise ValueError(f"{rule} is no function of one step's rows (memory, server data or shared batches): no kappa")
+        raise ValueError(
+            f"{rule} has no kappa: it is no function of one step's rows, but has a state, reads the server's data or "
+            "works on shared batches. Choose another rule"
+        )
     if not 1 <= f <= (m - 1) // 2:
         raise ValueError(f"f={f} is not from 1 to (m - 1) // 2 = {(m - 1) // 2}")
     check_shapes.fits(f"all candidates for m={m} workers", 4 * m * d * (m - f + len(_listed())))
@@ -88,9 +99,9 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
 
 
 def _honest(key: Array, h: int, d: int) -> dict[str, Float[Array, "h d"]]:
-    """Rows that rules find hard in different ways; a single outlier among honest rows is what filters drop."""
+    """Honest rows from distributions that are hard for different kinds of rules."""
     normal = jax.random.normal(key, (h, d))
-    few = (jnp.arange(h) < max(h // 4, 1))[:, None]
+    few = (jnp.arange(h) < max(h // 4, 1))[:, None]  # the smaller group
     return {
         "normal": normal,
         "shifted": normal + 3,
@@ -100,13 +111,14 @@ def _honest(key: Array, h: int, d: int) -> dict[str, Float[Array, "h d"]]:
 
 
 def candidates(m: int, f: int) -> list[str]:
-    """Names of all attacks that can be listed before the rule is known, in the order of their rows."""
+    """The names of the attacks that do not depend on the rule, in the order of `_rows`."""
     copies = [f"copies of worker {i}" for i in range(f, m)]
-    return copies + [f"{name}({_text(args)})" for name, args in _listed()]
+    texts = [", ".join(f"{key}={value:g}" for key, value in args.items()) for _, args in _listed()]
+    return copies + [f"{name}({text})" for (name, _), text in zip(_listed(), texts, strict=True)]
 
 
 def _rows(honest: Float[Array, "h d"], f: int, key: Array) -> Float[Array, "n m d"]:
-    """The rows of all workers under each of `candidates`; the first f are Byzantine, as in the engine."""
+    """The rows of all workers under each of the `candidates`; the first f workers are Byzantine."""
     h, d = honest.shape
     byz = jnp.arange(h + f) < f
     updates = jnp.concatenate([honest[jnp.arange(f) % h], honest])
@@ -117,51 +129,53 @@ def _rows(honest: Float[Array, "h d"], f: int, key: Array) -> Float[Array, "n m 
 
 
 def _listed() -> list[tuple[str, Mapping[str, float]]]:
-    """Attacks with options: each as it is by default, and each of its numbers at other values."""
+    """(attack, options): each attack with its defaults, and with each of its numbers at each of `STRENGTHS`."""
     return [(name, args) for name, spec in ATTACKS.items() if not spec.traits & LEFT_OUT for args in _strengths(spec)]
 
 
-def _text(args: Mapping[str, float]) -> str:
-    return ", ".join(f"{key}={value:g}" for key, value in args.items())
-
-
 def _strengths(spec: Spec) -> list[Mapping[str, float]]:
+    """The options of an attack that are tried: the defaults, and one number at a time multiplied by `STRENGTHS`."""
     defaults = {name: p.default for name, p in inspect.signature(spec.factory).parameters.items()}
     numbers = {name: 1.0 if value is None else value for name, value in defaults.items() if _is_number(spec, name)}
     return [{}, *({name: times * value} for name, value in numbers.items() for times in STRENGTHS)]
 
 
 def _is_number(spec: Spec, option: str) -> bool:
+    """Whether an option is a real number; its default may be None."""
     parameter = inspect.signature(spec.factory).parameters[option]
     return isinstance(parameter.default, float) or (parameter.default is None and "Traced" in str(parameter.annotation))
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: int):
-    """(honest rows, key) -> ratios of all `candidates`; and ratios by name of what climbs through the rule."""
+def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: int) -> tuple[Any, Any]:
+    """(listed, climb), compiled functions of (honest rows, key).
+
+    `listed` returns the ratios of all `candidates`; `climb` returns {name: ratio} of the attacks that optimise against
+    the rule.
+    """
     rule = make(**dict(args))
     byz = jnp.arange(m) < f
 
-    def ratio(rows, key):
+    def ratio(rows: Float[Array, "m d"], key: Array) -> Float[Array, ""]:
         honest = rows[f:]
         mean = honest.sum(axis=0) / (m - f)
         variance = jnp.square(honest - mean).sum() / (m - f)
         out, _ = oneshot.aggregate(rule, rows, oneshot.make_context(key, f, d, rows.dtype))
         return jnp.square(out - mean).sum() / variance
 
-    def listed(honest, key):
+    def listed(honest: Float[Array, "h d"], key: Array) -> Float[Array, " n"]:
         return jax.lax.map(lambda rows: ratio(rows, key), _rows(honest, f, key))
 
-    def climbing(attack, honest, key):
+    def climbing(attack: Attack, honest: Float[Array, "h d"], key: Array) -> Float[Array, ""]:
         updates = jnp.concatenate([honest[jnp.arange(f) % (m - f)], honest])
         ctx = oneshot.make_context(key, f, d, updates.dtype)
         return ratio(oneshot.forged_rows(attack, updates, byz, oneshot.against(rule, ctx))[0], key)
 
-    def climb(honest, key):
+    def climb(honest: Float[Array, "h d"], key: Array) -> dict[str, Float[Array, ""]]:
         searching = [name for name, spec in ATTACKS.items() if "rule" in spec.traits and name != "learned"]
         found = {name: climbing(ATTACKS[name].factory(), honest, key) for name in searching}
 
-        def within(budget):
+        def within(budget: Float[Array, ""]) -> Float[Array, ""]:
             return climbing(ATTACKS["learned"].factory(steps=60, restarts=4, budget=budget), honest, key)
 
         learned = jax.lax.map(within, jnp.array(BUDGETS))

@@ -103,7 +103,7 @@ def attack_spec(name: str) -> Spec:
 
 def _spec(kind: str, name: str, zoo: Mapping[str, Spec], outer_kind: str, outer: Mapping[str, Spec]) -> Spec:
     if not isinstance(name, str):
-        raise ValueError(f"{kind}={name!r} is not a name; expected text such as {next(iter(zoo))!r}")
+        raise ValueError(f"{kind}={name!r} is not a name; expected a string")
     *before, last = canonical(name).split("+")
     inner = known(kind, last, zoo)
     return _composed([known(outer_kind, each, outer) for each in before], inner) if before else inner

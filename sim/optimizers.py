@@ -24,7 +24,7 @@ def optimizer_args(name: str, given: Args) -> Args:
         ValueError: for an unknown name or option, or options that optax refuses.
     """
     if not isinstance(name, str):
-        raise ValueError(f"optimizer={name!r} is not a name; expected text such as 'sgd'")
+        raise ValueError(f"optimizer={name!r} is not a name; expected a string such as 'sgd'")
     factory = getattr(optax, name, None)
     if not (callable(factory) and "learning_rate" in inspect.signature(factory).parameters):
         raise ValueError(unknown("optimizer", name, _optimizers()))

@@ -85,8 +85,8 @@ def allowed(factory: Callable[..., Any]) -> dict[str, str]:
 def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant], given: Args) -> Args:
     """The options with variant=NAME replaced by the options of that variant; options given beside it override them.
 
-    A factory may have an option `variant`, which chooses between the variants of its `SPEC`; without such variants it
-    is an option like any other.
+    If the factory has an option `variant`, that option chooses between the variants and stays; if it has one and there
+    are no variants, `variant` is an option like any other.
 
     Args:
         name: name of the member; in "nnm+krum" the variant is one of the last part.
@@ -95,14 +95,14 @@ def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant]
         given: the options.
 
     Raises:
-        ValueError: for a name that is none of the variants, with the nearest ones and what each is; for an option that
-            has another name now.
+        ValueError: there is no such variant, and the message lists the variants with their formulas; or an option has
+            another name now, and the message has the new name.
     """
     own = inspect.signature(factory).parameters
     for option in given:
         new, value = renamed(name, option, given[option])
         if option != new and option not in own:
-            raise ValueError(f"the option {option} of {name} is called {new} now: {new}={value!r}")
+            raise ValueError(f"{name}: the option {option!r} is called {new!r} now: {new}={value!r}")
     if "variant" not in given or ("variant" in own and not variants):
         return given
     name, asked, known = name.rpartition("+")[2], given["variant"], {each.name: each for each in variants}
@@ -114,9 +114,7 @@ def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant]
     return {**known[asked].options, **{key: value for key, value in given.items() if key != "variant"}}
 
 
-def options(
-    name: str, spec: Spec, given: Args, *, traced: bool = False, stand_ins: Args = NO_ARGS
-) -> dict[str, Any]:
+def options(name: str, spec: Spec, given: Args, *, traced: bool = False, stand_ins: Args = NO_ARGS) -> dict[str, Any]:
     """All options of a member: `given`, and the defaults of the others, as plain Python values.
 
     An int that is given for a real number becomes a float.

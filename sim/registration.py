@@ -197,7 +197,7 @@ def _check_options(kind: str, name: str, spec: Spec) -> None:
         if parameter.default is parameter.empty and option not in GIVEN.get(kind, ()):
             raise ValueError(f"its option {option!r} has no default; expected one for each option")
         if option in partners:
-            raise ValueError(f"its option {option!r} is one of {partners[option]!r} too; call it something else")
+            raise ValueError(f"its option {option!r} is also an option of {partners[option]!r}; rename it")
     if "variant" in own and any(variant.options.get("variant") != variant.name for variant in spec.variants):
         raise ValueError("its option 'variant' has to choose between its variants by their names")
     for variant in spec.variants:

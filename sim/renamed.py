@@ -26,7 +26,7 @@ RENAMED: dict[str, dict[str, Renamed]] = {
     "zeno": {"norm": Renamed("penalty")},
     "alie": {"formula": Renamed("supporters")},
     "byzmean": {"definition": Renamed("variant")},
-    "fang_krum": {"through": Renamed("rule", {"rule": "in_use"})},
+    "fang_krum": {"through": Renamed("selected_by", {"rule": "rule_in_use"})},
     "gaussian": {"mode": Renamed("noise")},
     "inner_product": {"convention": Renamed("coefficient", {"negated": "-epsilon", "one_minus": "1-epsilon"})},
     "min_max": {"search": Renamed("line_search")},

@@ -70,13 +70,9 @@ class Length(NamedTuple):
         return self.measurements * (self.eval_every or self.steps_per_epoch)
 
 
-def later(default: bool | int | float | str | None = None, **kinds: Any) -> Any:
-    """A field that `RunConfig` did not have from the first.
-
-    It is part of a run's identity only where it differs from its default, with which a run is as it was before there
-    was the field: so records of earlier versions stay valid.
-    """
-    return dataclasses.field(**(kinds or {"default": default}), metadata={"later": True})
+LATER = {"later": True}
+"""marks a field that `RunConfig` did not have from the first. It is part of a run's identity only where it differs from
+its default, with which a run is as it was before there was the field: so records of earlier versions stay valid."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,75 +101,75 @@ class RunConfig:
     """Byzantine workers that the defender declares; None: n_byz"""
     byzantine: tuple[int, ...] | None = None
     """which workers attack, by index; None: the first n_byz"""
-    task: str = later("classification")
+    task: str = dataclasses.field(default="classification", metadata=LATER)
     """what is trained, a name in `byzsim.TASKS`"""
-    task_args: Args = later(default_factory=dict)
+    task_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
     model: str | None = None
     """a name in `byzsim.MODELS`, for tasks that train a model; None: lenet"""
     model_args: Args = dataclasses.field(default_factory=dict)
     batch: int | None = 8
     """examples in the batch of a worker; None: its whole shard"""
-    sampling: Sampling = later("shuffle")
+    sampling: Sampling = dataclasses.field(default="shuffle", metadata=LATER)
     """how batches are drawn: "shuffle" goes through the shard in a new order in each epoch and leaves out what does not
     fill a batch, "keep_last" keeps it as a short batch, "replacement" draws each example anew"""
     epochs: int = 1
     """passes over the shards; the test set is measured after each"""
     steps: int | None = None
     """steps in an epoch; None: as many whole batches as a shard holds"""
-    total_steps: int | None = later(None)
+    total_steps: int | None = dataclasses.field(default=None, metadata=LATER)
     """steps of the whole run, instead of epochs"""
-    eval_every: int | None = later(None)
+    eval_every: int | None = dataclasses.field(default=None, metadata=LATER)
     """steps between measurements; None: an epoch"""
     optimizer: str = "sgd"
     """the server's, a name in `optax` whose first argument is the learning rate"""
     optimizer_args: Args = dataclasses.field(default_factory=dict)
     lr: float = 0.03
     """learning rate of the server"""
-    schedule: str = later("constant")
+    schedule: str = dataclasses.field(default="constant", metadata=LATER)
     """what the learning rate is multiplied with over steps: step_decay, piecewise, or a schedule of optax by name"""
-    schedule_args: Args = later(default_factory=dict)
-    weight_decay: float = later(0.0)
+    schedule_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
+    weight_decay: float = dataclasses.field(default=0.0, metadata=LATER)
     """every worker adds this times the parameters to its gradient"""
-    clip: float | None = later(None)
+    clip: float | None = dataclasses.field(default=None, metadata=LATER)
     """every worker shortens its gradient to this norm"""
     momentum: Momentum = "none"
     """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
-    byzantine_momentum: bool = later(True)
+    byzantine_momentum: bool = dataclasses.field(default=True, metadata=LATER)
     """the attack starts from the momentum of Byzantine workers; False: from their gradients"""
-    local_steps: int = later(1)
+    local_steps: int = dataclasses.field(default=1, metadata=LATER)
     """steps that a worker makes by itself before it sends"""
-    local_optimizer: str = later("sgd")
+    local_optimizer: str = dataclasses.field(default="sgd", metadata=LATER)
     """of the worker's own steps, a name in `optax`"""
-    local_optimizer_args: Args = later(default_factory=dict)
-    local_lr: float | None = later(None)
+    local_optimizer_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
+    local_lr: float | None = dataclasses.field(default=None, metadata=LATER)
     """learning rate of the worker's own steps; None: lr"""
-    local_state: LocalState = later("reset")
+    local_state: LocalState = dataclasses.field(default="reset", metadata=LATER)
     """whether the state of a worker's own optimizer begins anew in each round"""
-    sends: Sends = later("gradient")
+    sends: Sends = dataclasses.field(default="gradient", metadata=LATER)
     """what a worker sends after its own steps: the mean of its gradients, or the difference of its parameters (FedAvg,
     for which the server's rate is usually 1)"""
-    participation: float = later(1.0)
+    participation: float = dataclasses.field(default=1.0, metadata=LATER)
     """share of the workers that take part in a round, drawn anew for each"""
     partition: str = "iid"
     """how training data are dealt out, a name in `byzsim.PARTITIONS`"""
-    partition_args: Args = later(default_factory=dict)
-    byzantine_data: Data = later("own")
+    partition_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
+    byzantine_data: Data = dataclasses.field(default="own", metadata=LATER)
     """"none": data are dealt to honest workers only, and each Byzantine worker sees the shard of one of them"""
-    n_test: int | None = later(None)
+    n_test: int | None = dataclasses.field(default=None, metadata=LATER)
     """how many examples of the test set are measured, from the first on; None: all"""
     seed: int = 0
-    data_seed: int | None = later(None)
+    data_seed: int | None = dataclasses.field(default=None, metadata=LATER)
     """of shards, batches and generated data; None: seed"""
-    init_seed: int | None = later(None)
+    init_seed: int | None = dataclasses.field(default=None, metadata=LATER)
     """of initial parameters; None: seed"""
-    attack_seed: int | None = later(None)
+    attack_seed: int | None = dataclasses.field(default=None, metadata=LATER)
     """of attacks; None: seed"""
 
     def __post_init__(self) -> None:
         for name in (*LIMITS, *NUMBERS):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        _check_whole(self)
+        _check_types(self)
         _check_counts(self)
         self._fill()
         _check_byzantine(self)
@@ -253,9 +249,9 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """Everything that determines the result of the run, as plain JSON values.
 
-        `sources` is there only if a member is a user's own, and has the SHA-256 of its source code. `revisions` is there
-        only for members that gave other numbers in an earlier version with the same options. A `later` field is there
-        only if it differs from its default.
+        `sources` is there only if a member is a user's own, and has the SHA-256 of its source code. `revisions` is
+        there only for members that gave other numbers in an earlier version with the same options. A field that is
+        marked `LATER` is there only if it differs from its default.
         """
         left_out = [name for name, default in later_fields(type(self)).items() if getattr(self, name) in (default, {})]
         known = {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
@@ -296,16 +292,16 @@ class RunConfig:
         shard, batch = n_train // dealt, self.batch
         if shard < (batch or 1):
             raise ValueError(
-                f"batch={batch} is larger than a worker's shard: {n_train} training examples over m={dealt} workers are "
-                f"{shard} each. Use a batch of at most {shard}, or fewer workers."
+                f"batch={batch} is larger than a worker's shard: {n_train} training examples over m={dealt} workers "
+                f"are {shard} each. Use a batch of at most {shard}, or fewer workers."
             )
         batch = batch or shard
         batches = -(-shard // batch) if self.sampling == "keep_last" else shard // batch
         whole = batches // self.local_steps if self.batch else batches
         if whole < 1:
             raise ValueError(
-                f"local_steps={self.local_steps} take more than the {batches} batches that a shard holds; take fewer, or "
-                "a smaller batch"
+                f"local_steps={self.local_steps} take more than the {batches} batches that a shard holds; take fewer, "
+                "or a smaller batch"
             )
         if self.steps is not None and self.steps > whole and self.sampling == "shuffle" and self.batch:
             raise ValueError(
@@ -334,7 +330,7 @@ def takes_model(task: str) -> bool:
     return "model" in inspect.signature(names.known("task", task, TASKS).factory).parameters
 
 
-def _check_whole(run: RunConfig) -> None:
+def _check_types(run: RunConfig) -> None:
     for name in LIMITS:
         value = getattr(run, name)
         absent = value is None and name in OPTIONAL
@@ -359,14 +355,14 @@ def _check_counts(run: RunConfig) -> None:
     for name, (low, _) in LIMITS.items():
         value = getattr(run, name)
         if value is not None and value < low:
-            raise ValueError(f"{name}={value} is below {low}, the least that is possible")
+            raise ValueError(f"{name}={value} is below {low}, the minimum")
     for name in ("n_byz", "f"):
         if (getattr(run, name) or 0) > run.m:
             raise ValueError(f"{name}={getattr(run, name)} is more than there are workers, m={run.m}")
     for name, (_, most) in LIMITS.items():
         value = getattr(run, name)
         if most is not None and value is not None and value > most:
-            raise ValueError(f"{name}={value} is more than {most:,}, the most that is possible")
+            raise ValueError(f"{name}={value} is more than {most:,}, the maximum")
 
 
 def _check_byzantine(run: RunConfig) -> None:

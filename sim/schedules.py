@@ -39,9 +39,9 @@ OURS: dict[str, Callable[..., Schedule]] = {"step_decay": step_decay, "piecewise
 
 def known() -> dict[str, Callable[..., Schedule]]:
     """Ours, and those of optax (all but the constant one) by its own names, as factors that begin at 1."""
-    theirs = {name: made for name, made in vars(optax).items() if name.endswith("_schedule") and _first(made)}
-    del theirs["constant_schedule"]
-    return OURS | {name: functools.partial(made, **{_first(made): 1.0}) for name, made in sorted(theirs.items())}
+    theirs = {name: made for name, made in vars(optax).items() if name.endswith("_schedule")}
+    firsts = {name: first for name, made in theirs.items() if (first := _first(made)) and name != "constant_schedule"}
+    return OURS | {name: functools.partial(theirs[name], **{first: 1.0}) for name, first in sorted(firsts.items())}
 
 
 def _first(made: Callable[..., Any]) -> str | None:

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 Params = Any  # any pytree of floating arrays
-Batch = Any  # a `Data` with a leading axis of examples
+Examples = Any  # a `Data`, or None where a task makes its own examples
 
 
 class Data(NamedTuple):

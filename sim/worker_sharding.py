@@ -23,7 +23,7 @@ def parts() -> int:
     return jax.sharding.get_abstract_mesh().shape.get(WORKERS, 1)
 
 
-def map_workers(f: Callable[..., Any], shared: Any, *arrays: Array) -> Any:
+def map_workers(f: Callable[..., Any], shared: Any, *arrays: Any) -> Any:
     """f(shared, a, b, ...), where each device computes its m / k workers, the leading axis of a, b, ...
 
     Args:

@@ -236,7 +236,10 @@ CLI = {
         Bad("byzsim run smoke --options brsgd.betta=0.4", "Did you mean 'beta'"),
         Bad("byzsim run smoke --options brsgd.beta=0.4 brsgd.beta=0.5", "--options has brsgd.beta twice"),
         Bad("byzsim run smoke --options brsgd.empty=book", "'nearest', 'c1', 'median'"),
-        Bad("byzsim run smoke --options brsgd.reading=code", "is called variant now: variant='code'"),
+        Bad(
+            "byzsim run smoke --options brsgd.reading=code",
+            "the option 'reading' is called 'variant' now: variant='code'",
+        ),
         Bad("byzsim run smoke --options brsgd.variant=kode", "unknown variant of brsgd 'kode'. Did you mean 'code'"),
         Bad("byzsim run smoke --options mean.variant=byzfl", "mean has no variants; got variant='byzfl'"),
         Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),
@@ -265,7 +268,7 @@ CLI = {
         Bad(
             "byzsim run smoke --attacks delayed_gradient --options delayed_gradient.copies=9000000 "
             "delayed_gradient.delay=9000000",
-            "what delayed_gradient remembers",
+            "the state of delayed_gradient",
         ),
     ],
     "Results folders": [
@@ -277,7 +280,7 @@ CLI = {
         ),
         Bad(
             "byzsim run smoke --results FOLDER/file/below",
-            "Choose another place with --results",
+            "Choose another folder with --results",
             {"file": ""},
             "a file where its parent should be",
         ),
@@ -289,17 +292,20 @@ CLI = {
             "byzsim run smoke", "cannot read", {"results/smoke/runs.jsonl/x": ""}, "a folder where runs.jsonl should be"
         ),
         Bad(
-            "byzsim run smoke", "line 1 is not a record (no JSON object)", runs("not JSON\n"), "a line that is not JSON"
+            "byzsim run smoke",
+            "line 1 is not a record (not a JSON object)",
+            runs("not JSON\n"),
+            "a line that is not JSON",
         ),
         Bad(
             "byzsim run smoke",
-            "line 1 is not a record (no JSON object)",
+            "line 1 is not a record (not a JSON object)",
             runs("[" * 100_000 + "\n"),
             "a line of 100,000 opening brackets",
         ),
         Bad(
             "byzsim run smoke",
-            "line 2 is not a record (no JSON object)",
+            "line 2 is not a record (not a JSON object)",
             runs(record() + "\0\n"),
             "a zero byte in line 2",
         ),
@@ -310,23 +316,23 @@ CLI = {
             "a record without most fields",
         ),
         Bad(
-            "byzsim report smoke", "(seed of another kind)", runs(record(seed="zero")), 'a record with the seed "zero"'
+            "byzsim report smoke", "(seed of another type)", runs(record(seed="zero")), 'a record with the seed "zero"'
         ),
         Bad(
             "byzsim report smoke",
-            "(accuracy of another kind)",
+            "(accuracy of another type)",
             runs(record(accuracy=[])),
             "a record with an empty list of accuracies",
         ),
         Bad(
             "byzsim report smoke",
-            "(final_accuracy of another kind)",
+            "(final_accuracy of another type)",
             runs(record(final_accuracy=float("nan"))),
             "a record with the final accuracy NaN",
         ),
         Bad(
             "byzsim report smoke",
-            "(final_accuracy of another kind)",
+            "(final_accuracy of another type)",
             runs(record(final_accuracy=None)),
             "a record that did not diverge, without final accuracy",
         ),
@@ -350,7 +356,7 @@ CLI = {
         ),
         Bad(
             "byzsim diff results/smoke results/smoke",
-            "(loss of another kind)",
+            "(loss of another type)",
             runs(record(loss=[[1.0]])),
             "a record with lists for losses",
         ),
@@ -378,7 +384,7 @@ CLI = {
         Bad("byzsim run smoke --name zoo", "none of brsgd_table1, smoke, zoo, rules, bench"),
         Bad(
             "byzsim run smoke --name mine --lr 0.1",
-            "holds records of other settings than these: lr 0.5 -> 0.1",
+            "has records with other settings: lr 0.5 -> 0.1",
             {"results/mine/runs.jsonl": record()},
             "records of the table as it is",
         ),
@@ -389,25 +395,25 @@ CLI = {
         Bad("byzsim report results/smoke --lr 0.1", "lr 0.5 -> 0.1 would change", runs(record())),
         Bad(
             "byzsim report results/mine",
-            "does not begin with a table's",
+            "does not begin with a table's name",
             {"results/mine/runs.jsonl": record()},
             "records and no config.json",
         ),
         Bad(
             "byzsim report results/smoke",
-            "config.json is not what `byzsim run` writes",
+            "config.json was not written by `byzsim run`",
             runs(record()) | {"results/smoke/config.json": "{"},
             "half a config.json",
         ),
         Bad(
             "byzsim report results/smoke",
-            "config.json is not what `byzsim run` writes",
+            "config.json was not written by `byzsim run`",
             runs(record()) | {"results/smoke/config.json": CONFIG % '"seeds": 3'},
             "a config.json with one number for seeds",
         ),
         Bad(
             "byzsim report results/smoke",
-            "is of another version, with the settings rate",
+            "is of another version: it has the unknown settings rate",
             runs(record()) | {"results/smoke/config.json": CONFIG % '"rate": 1'},
             "a config.json with a setting that there is not",
         ),
@@ -552,7 +558,7 @@ CLI = {
         ),
         Bad(
             "byzsim run smoke --plugins mine",
-            "is one of 'bucketing' too",
+            "is also an option of 'bucketing'",
             plugin(spec='Spec(lambda *, s=1: s, "me")'),
             "mine.py: an option called s",
         ),
@@ -676,9 +682,11 @@ PYTHON = {
         Bad("byzsim.robustness('median', m=11, f=0)", "f=0 is not from 1 to (m - 1) // 2 = 5"),
         Bad("byzsim.robustness('median', m=1, f=1)", "f=1 is not from 1 to (m - 1) // 2 = 0"),
         Bad("byzsim.robustness('median', m=11.0, f=2)", "m=11.0 is not a whole number"),
-        Bad("byzsim.robustness('median', m=11, f=2, d=0)", "expected d from 1"),
+        Bad("byzsim.robustness('median', m=11, f=2, d=0)", "expected d of at least 1"),
         Bad("byzsim.robustness('median', m=10**9, f=2)", "GB are available"),
-        Bad("byzsim.robustness('safeguard', m=11, f=2)", "no function of one step's rows"),
+        Bad(
+            "byzsim.robustness('safeguard', m=11, f=2)", "safeguard has no kappa: it is no function of one step's rows"
+        ),
     ],
     "Runs, and data of byzsim.simulate": [
         Bad("byzsim.RunConfig(rule='krumm')", "unknown rule 'krumm'. Did you mean 'krum'"),
@@ -855,7 +863,7 @@ def _short(message: str) -> str:
     text = re.sub(r"Known: .*?\.( |$)", r"Known: ...\1", text)
     text = re.sub(r"(do one of the following:) .*", r"\1 ...", text)
     text = re.sub(r"[0-9a-f]{64}", "...", text)
-    text = re.sub(r"[\d,.]+ GB are available", "N GB are there", text)
+    text = re.sub(r"[\d,.]+ GB are available", "N GB are available", text)
     return text.replace("<", "&lt;")
 
 

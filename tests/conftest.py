@@ -24,10 +24,12 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_llvm_disable_expensive_passes=true",
     ]
 )
+jax.config.update("jax_numpy_rank_promotion", "raise")  # shapes that do not match are written out, not guessed
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `devices.use_all_cores`, here and in processes that tests start
 
 from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Info, RunConfig, engine, grid  # noqa: E402
+from byzsim.engine import batches  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # By the clock nothing is too slow: other processes may have the machine. Hangs are found by CPU time, in test_fuzz.
@@ -117,6 +119,11 @@ class World:
         index = state.shards[:, : static.batch] if index is None else index
         after, _ = self.step(static, dynamic, state, self.train, index)
         return state, np.asarray(after.rule)
+
+    def batches(self, static, dynamic, state, train=None):
+        """The examples of all workers in each step up to the next measurement."""
+        each, of_step = batches.order(static, dynamic, state.shards, state.step, self.train if train is None else train)
+        return np.asarray(jax.vmap(of_step)(each))
 
     def simulate(self, **run_config):
         from byzsim import simulate

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from byzsim import AGGREGATORS, PREAGGREGATORS, Aggregator, Context, Info
 from byzsim.ops import order
-from zoo import called, known_answers, of, reference
+from zoo import as_users_do, called, known_answers, of, reference
 
 CHOICES = [
     (kind, name, options)

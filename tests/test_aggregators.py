@@ -315,7 +315,7 @@ def descent(rule, n_byz):
     def step(carry, t):
         x, previous, state = carry
         key = jax.random.fold_in(jax.random.key(0), t)
-        grads = (x + 0.003 * jax.random.normal(key, (WORKERS, d)))[group]
+        grads = (x[None] + 0.003 * jax.random.normal(key, (WORKERS, d)))[group]
         sent = jnp.where(byz[:, None], -4 * grads, grads)
         ctx = make_context(sent, jnp.int32(n_byz), t)._replace(lr=0.1, params=x, previous=previous, epoch=10)
         ctx = ctx._replace(server_loss=lambda n: lambda params: jnp.square(params).sum() / 2)

@@ -106,7 +106,7 @@ def test_options_and_f_reach_the_rule():
         ([[1j, 2]], "complex128; expected real numbers"),
         ([[True, False]], "bool; expected real numbers"),
         ([[None, 1]], r"object; expected real numbers, not Python objects \(NoneType, int\)"),
-        (np.array(ROWS, object), r"Python objects \(int\). Where all of them are numbers, np.asarray\(rows, float\)"),
+        (np.array(ROWS, object), r"Python objects \(int\). If all of them are numbers, np.asarray\(rows, float\)"),
         (
             {"w": np.ones((3, 2))},
             r"gradients are a dict; .* jax.vmap\(lambda tree: jax.flatten_util.ravel_pytree\(tree\)",
@@ -118,7 +118,7 @@ def test_options_and_f_reach_the_rule():
         ([(np.ones((2, 2)), np.ones(3))] * 3, r"parts have shapes \(2, 2\), \(3,\).* for tree in trees\]\)"),
         (pd.DataFrame([["a", 1.0]]), "object; expected real numbers"),
         (pd.DataFrame([[True, None]], dtype="boolean"), "object; expected real numbers"),
-        (np.ma.array(ROWS, mask=np.eye(3)), "masked entries, and a rule would see what lies under the mask"),
+        (np.ma.array(ROWS, mask=np.eye(3)), "masked entries, and a rule would read the values under the mask"),
         ([np.ma.array(row, mask=[0, 1, 0]) for row in ROWS], "masked entries"),
     ],
 )
@@ -228,7 +228,7 @@ def test_simulate_measures_after_every_epoch(world):
     pair = (world.images, world.labels)
     history = byzsim.simulate(pair, pair, model="softmax", m=4, batch=4, epochs=3, on_epoch=done.append)
     assert done == [1, 2, 3] and not history.diverged
-    assert all(series.shape == (3,) and np.isfinite(series).all() for series in history[:-3])
+    assert all(series.shape == (3,) and np.isfinite(series).all() for series in (history.accuracy, *history[1:9]))
 
 
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
@@ -237,15 +237,15 @@ IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (IMAGES.astype(np.float32), LABELS, "train images are float32"),
-        (IMAGES[0], LABELS, r"train images are uint8 of shape \(4, 4\)"),
-        (IMAGES[:0], LABELS[:0], "train images"),
-        (IMAGES, LABELS[:-1], r"train labels are int64 of shape \(63,\); expected whole numbers, \(64,\)"),
-        (IMAGES, LABELS.astype(float), "train labels are float64"),
-        (IMAGES, LABELS - 1, "train labels go from -1 to -1"),
-        (IMAGES, LABELS + 256, "expected 0 to 255"),
+        (IMAGES.astype(str), LABELS, "train inputs"),
+        (IMAGES[0], LABELS, r"train has \[4, 64\] examples in its arrays; expected the same number"),
+        (IMAGES[:0], LABELS[:0], "train inputs are uint8 of shape"),
+        (IMAGES, LABELS[:-1], r"train has \[63, 64\] examples in its arrays"),
+        (IMAGES, LABELS.astype(float), "train labels are float32 of shape .*; expected whole numbers"),
+        (IMAGES, None, "train labels are missing; expected whole numbers"),
+        (IMAGES, LABELS + 2**40, "expected whole numbers of 32 bits"),
         (IMAGES[:12], LABELS[:12], "batch=4 is larger than a worker's shard"),
-        (np.zeros((64, 5, 4), np.uint8), LABELS, "train and test images differ in size"),
+        (np.zeros((64, 5, 4), np.uint8), LABELS, "train and test inputs differ"),
     ],
 )
 def test_data_that_cannot_be_run_is_refused(images, labels, message):
@@ -261,7 +261,7 @@ def test_classes_are_the_labels_that_are_there(world, monkeypatch):
         pair = world.images, np.array(named)[world.labels % 2]
         byzsim.simulate(pair, pair, **TINY, rule="median", attack="label_flip", n_byz=1)
     (static, data), *others = seen
-    assert static.n_classes == 2 and static.model.n_classes == 2
+    assert static.task().n_classes == 2 and dict(static.task.model.static)["n_classes"] == 2
     np.testing.assert_array_equal(data[0].labels, world.labels % 2)
     for other, given in others:
         assert other == static
@@ -274,7 +274,7 @@ def test_classes_of_the_test_set_count_too(world, monkeypatch):
     few, all_of_them = (world.images, np.full(64, 7)), (world.images, world.labels * 3)
     byzsim.simulate(few, all_of_them, **TINY)
     ((static, (train, test)),) = seen
-    assert static.n_classes == 5 and set(train.labels.tolist()) == {3}
+    assert static.task().n_classes == 5 and set(train.labels.tolist()) == {3}
     np.testing.assert_array_equal(np.unique(test.labels), [0, 1, 2, 4])
 
 

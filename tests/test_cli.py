@@ -387,7 +387,7 @@ def test_a_torn_last_line_is_said_and_its_run_run_again(finished, tmp_path, caps
     first = whole[: whole.index(b"\n") + 1]
     (copy / "runs.jsonl").write_bytes(first + b'{"id": "half a li')
     code, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)
-    assert code == 0 and "torn" in out and "1 recorded before, 1 to run" in out
+    assert code == 0 and "incomplete" in out and "1 recorded before, 1 to run" in out
     assert (copy / "runs.jsonl").read_bytes().startswith(first)
     assert [r["attack"] for r in records.read(copy / "runs.jsonl")] == ["none", "gaussian"]
 
@@ -528,7 +528,7 @@ def test_an_older_folder_is_known_by_its_name(finished, undrawn, tmp_path, capsy
     assert folders.remembered(tmp_path / "zoo+quick+rules=nnm+krum-mean+options=draco.r=5")[1] == [
         "--rules", "nnm+krum", "mean", "--options", "draco.r=5", "--plugins", "--quick"
     ]  # fmt: skip
-    with pytest.raises(UserError, match="does not begin with a table's"):
+    with pytest.raises(UserError, match="does not begin with a table's name"):
         folders.remembered(tmp_path)
 
 
@@ -536,7 +536,7 @@ def test_an_older_folder_is_known_by_its_name(finished, undrawn, tmp_path, capsy
 def test_a_broken_config_is_said(tmp_path, capsys, text):
     (tmp_path / "config.json").write_text(text)
     code, _, err = run(["report", tmp_path], capsys)
-    assert code == 2 and "config.json is not what `byzsim run` writes" in err
+    assert code == 2 and "config.json was not written by `byzsim run`" in err
 
 
 def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
@@ -548,12 +548,12 @@ def test_names_titles_and_labels(finished, undrawn, tmp_path, capsys):
         text = (tmp_path / "mine" / "README.md").read_text()
         assert code == 0 and "My title" in out and text.startswith("# My title\n") and "| Plain mean |" in text
     code, _, err = run(["run", *SMOKE, "--lr", "0.1", *where], capsys)
-    assert code == 2 and "holds records of other settings than these: lr 0.5 -> 0.1" in err
+    assert code == 2 and "has records with other settings: lr 0.5 -> 0.1" in err
     code, _, err = run(["report", *SMOKE[:1], "--epochs", "2", "--rules", "krum", *where], capsys)
     assert code == 2 and "are of other runs than those asked for" in err
     (tmp_path / "mine" / "config.json").unlink()
     code, _, err = run(["run", *SMOKE[:3], "--epochs", "3", *where], capsys)
-    assert code == 2 and "other settings than these: epochs 2 -> 3" in err
+    assert code == 2 and "has records with other settings: epochs 2 -> 3" in err
     for bad in (["--name", "../x"], ["--name", "zoo"], ["--labels", "krun=K"], ["--labels", "krum"], ["--title", "\n"]):
         assert run(["run", *SMOKE, "--results", tmp_path, *bad], capsys)[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -577,7 +577,7 @@ def test_a_name_too_long_for_a_folder_is_shortened(tmp_path, capsys):
     assert of_folder[2] == folder and dataclasses.replace(of_folder[1].config, seeds=(0,)) == given.config
     (folder / "config.json").unlink()
     code, _, err = run(["report", folder], capsys)
-    assert code == 2 and "a part of its settings: name the table" in err
+    assert code == 2 and "only a part of its settings: name the table" in err
 
 
 def test_shortened_names_differ_where_settings_do(tmp_path):

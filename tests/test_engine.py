@@ -8,6 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, Aggregator, Attack, Info, engine
+from byzsim.engine import measures
+from byzsim.engine.batches import shared_batches
+from byzsim.engine.configs import step_key
+from byzsim.engine.workers import one_example, unraveller
 
 LR = 0.25
 
@@ -80,7 +84,7 @@ def test_what_an_epoch_reports(world):
     static = dataclasses.replace(static, steps=1)
     state = world.start(static, dynamic, world.train)
     params, before = np.asarray(state.params, float), state
-    batch = np.asarray(engine._batches(static, dynamic, state))[0]
+    batch = world.batches(static, dynamic, state)[0]
     state, measured = world.epoch(static, dynamic, state, world.train, world.test)
     honest = [softmax_gradient(world, params, batch[i])[0] for i in range(3)]
     assert float(measured.step_metrics.train_loss) == pytest.approx(np.mean(honest), rel=1e-5)
@@ -90,11 +94,12 @@ def test_what_an_epoch_reports(world):
 
 @pytest.mark.parametrize(("n", "chunk"), [(24, 1000), (24, 7), (23, 7)])
 def test_evaluate_is_a_direct_computation(world, monkeypatch, n, chunk):
-    monkeypatch.setattr(engine, "TEST_CHUNK", chunk)
+    monkeypatch.setattr(measures, "TEST_CHUNK", chunk)
     static, _ = world.plan()
     params = np.random.default_rng(1).normal(size=68)
     test = jax.tree.map(lambda x: x[:n], world.test)
-    accuracy, loss = engine.evaluate(static, jnp.asarray(params, jnp.float32), test)
+    tree = unraveller(static.task(), one_example(static.task(), world.train))(jnp.asarray(params, jnp.float32))
+    accuracy, loss = measures.evaluate(static.task(), tree, (), test, ()).values()
     logits = params[:4] + world.images[:n].reshape(n, -1) / 255 @ params[4:].reshape(-1, 4)
     assert float(accuracy) == pytest.approx((logits.argmax(axis=1) == world.labels[:n]).mean())
     assert float(loss) == pytest.approx(softmax_gradient(world, params, np.arange(n))[0], rel=1e-5)
@@ -104,7 +109,7 @@ def test_divergence_is_flagged_and_is_not_an_accuracy(world):
     with pytest.warns(UserWarning, match="mean's guarantee covers f <= 0 for m=4"):
         history = world.simulate(attack="scaling", attack_args={"factor": 1e38}, n_byz=1, epochs=3, lr=1e30)
     assert history.diverged and history.diverged_epoch == 1
-    for series in history[:-3]:
+    for series in (*history.metrics.values(), history.train_loss, history.cosine, history.variance):
         assert series.shape == (3,) and np.isnan(series).all()
 
 
@@ -118,7 +123,7 @@ def test_an_honest_run_learns_its_own_training_set(world):
 def batches_of(world, **run_config):
     static, dynamic = world.plan(**run_config)
     state = world.start(static, dynamic, world.train)
-    return state, np.asarray(engine._batches(static, dynamic, state))
+    return state, world.batches(static, dynamic, state)
 
 
 def test_batches_cover_every_shard_once_an_epoch(world):
@@ -127,8 +132,7 @@ def test_batches_cover_every_shard_once_an_epoch(world):
     for worker in range(4):
         np.testing.assert_array_equal(np.sort(batches[:, worker].ravel()), np.sort(state.shards[worker]))
     static, dynamic = world.plan()
-    later = engine._batches(static, dynamic, state._replace(step=jnp.int32(4)))
-    assert (np.asarray(later) != batches).any()
+    assert (world.batches(static, dynamic, state._replace(step=jnp.int32(4))) != batches).any()
 
 
 def test_a_short_last_batch_is_left_out(world):
@@ -152,8 +156,8 @@ def test_another_seed_is_another_run(world):
 
 @pytest.mark.slow
 def test_dirichlet_shards_are_the_runs(world):
-    even, _ = batches_of(world, partition="dirichlet", dirichlet_alpha=1000.0)
-    skewed, _ = batches_of(world, partition="dirichlet", dirichlet_alpha=0.01)
+    even, _ = batches_of(world, partition="dirichlet", partition_args={"alpha": 1000.0})
+    skewed, _ = batches_of(world, partition="dirichlet", partition_args={"alpha": 0.01})
 
     def largest(state):
         return np.mean([np.bincount(world.labels[np.asarray(shard)]).max() for shard in state.shards])
@@ -182,7 +186,8 @@ def test_rules_that_ask_get_the_servers_own_loss(world):
     state = world.start(static, dynamic, world.train)
     index = state.shards[:, :4]
     first, _ = world.step(static, dynamic, state, world.train, index)
-    drawn = np.asarray(jax.random.randint(engine._step_key(dynamic, engine.Stream.SERVER, state), (1, 64), 0, 64))[0]
+    key = step_key(dynamic, engine.Stream.SERVER, state.step)
+    drawn = np.asarray(jax.random.randint(key, (1, 64), 0, 64))[0]
     params = np.asarray(state.params, float)
     expected = [softmax_gradient(world, params, drawn)[0], softmax_gradient(world, params + 1, drawn)[0], LR]
     np.testing.assert_allclose(first.rule, expected, rtol=1e-5)
@@ -208,7 +213,9 @@ def test_the_full_gradient_is_over_all_examples(world):
     static, dynamic = world.plan()
     params = world.start(static, dynamic, world.train).params
     exact = softmax_gradient(world, np.asarray(params, float), np.arange(64))[1]
-    np.testing.assert_allclose(engine.full_gradient(static, params, world.train, ()), exact, atol=1e-6)
+    task = static.task()
+    found = measures.full_gradient(task, params, (), world.train, one_example(task, world.train))
+    np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
 def test_an_attack_sees_the_rule_and_the_loss_after_the_step(world):
@@ -240,7 +247,7 @@ def test_facts_of_a_step(world):
     static, dynamic = world.plan(lr=LR, rule="krum", attack="scaling", attack_args={"factor": 50.0}, n_byz=1)
     state = world.start(static, dynamic, world.train)
     index = np.asarray(state.shards[:, :4])
-    after, facts = world.step(static, dynamic, state, world.train, jnp.asarray(index))
+    after, (facts, _) = world.step(static, dynamic, state, world.train, jnp.asarray(index))
     params = np.asarray(state.params, float)
     rows = np.array([softmax_gradient(world, params, batch)[1] for batch in index])[1:]
     mean, aggregate = rows.mean(axis=0), np.asarray(after.previous, float)
@@ -254,12 +261,12 @@ def test_facts_of_a_step(world):
 @pytest.mark.parametrize(("m", "load", "expected"), [(6, 3, [0, 0, 0, 1, 1, 1]), (7, 3, [0, 0, 0, 1, 1, 1, 1])])
 def test_a_group_computes_the_batches_of_its_members(m, load, expected):
     index = jnp.arange(m * 2).reshape(m, 2)
-    shared = np.asarray(engine.shared_batches(index, load))
+    shared = np.asarray(shared_batches(index, load))
     assert shared.shape == (m, 2 * load)
     for worker, group in enumerate(expected):
         np.testing.assert_array_equal(shared[worker], np.arange(6 * group, 6 * group + 6))
-    np.testing.assert_array_equal(engine.shared_batches(index, 1), index)
-    assert engine.shared_batches(index, 50).shape == (m, 2 * m)
+    np.testing.assert_array_equal(shared_batches(index, 1), index)
+    assert shared_batches(index, 50).shape == (m, 2 * m)
 
 
 @pytest.mark.slow
@@ -270,7 +277,7 @@ def test_draco_is_the_exact_mean(world, attack):
     static, dynamic = world.plan(rule="draco", attack=attack, **plans)
     state = world.start(static, dynamic, world.train)
     index = np.random.default_rng(2).integers(0, 64, (6, 4))
-    after, facts = world.step(static, dynamic, state, world.train, jnp.asarray(index))
+    after, (facts, _) = world.step(static, dynamic, state, world.train, jnp.asarray(index))
     exact = softmax_gradient(world, np.asarray(state.params, float), index.ravel())[1]
     np.testing.assert_allclose(after.previous, exact, atol=1e-6)
     assert float(facts.byz_weight) == 0
@@ -293,7 +300,7 @@ def test_every_variant_goes_through_a_step(kind, name, options, world):
     start = functools.partial(engine.start, static)
     state = jax.eval_shape(start, dynamic, world.train)
     index = jax.ShapeDtypeStruct((11, static.batch), jnp.int32)
-    after, facts = jax.eval_shape(functools.partial(engine.step, static), dynamic, state, world.train, index)
+    after, (facts, _) = jax.eval_shape(functools.partial(engine.step, static), dynamic, state, world.train, index)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )

@@ -12,7 +12,6 @@ from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint
 from byzsim.experiments.records import folders, identities, migrations
 from byzsim.experiments.tables import TABLES
-from byzsim.run_config import later
 
 RESULTS = Path(__file__).parent.parent / "results"
 WRITTEN = {  # SHA-256 of what was committed before the names changed
@@ -76,13 +75,13 @@ def test_new_names_are_options_and_old_ones_are_not():
     [
         ("krum", {"definition": "byzfl"}, {"variant": "byzfl"}),
         ("nnm+aksel", {"mode": "n-f"}, {"count": "m-f"}),
-        ("burst+fang_krum", {"through": "rule", "on": 5}, {"rule": "in_use", "on": 5}),
+        ("burst+fang_krum", {"through": "rule", "on": 5}, {"selected_by": "rule_in_use", "on": 5}),
         ("optimal_inner_product", {"convention": "one_minus"}, {"coefficient": "1-x"}),
     ],
 )
 def test_who_types_an_old_name_is_told_the_new_one(name, old, options):
     kind = "attack" if name.rpartition("+")[2] in ATTACKS else "rule"
-    with pytest.raises(ValueError, match=f"is called {next(iter(options))} now: "):
+    with pytest.raises(ValueError, match=f"is called '{next(iter(options))}' now: "):
         RunConfig(**{kind: name, f"{kind}_args": old})
     with pytest.raises(ValueError, match="is called"):
         MEMBERS[name.rpartition("+")[2]].factory(**{key: value for key, value in old.items() if key != "on"})
@@ -173,7 +172,7 @@ def test_one_configuration_has_one_folder(tmp_path, options):
 class Later(RunConfig):
     """A run with a field more."""
 
-    delay: int = later(0)
+    delay: int = dataclasses.field(default=0, metadata=LATER)
 
 
 def test_a_later_field_counts_only_where_it_is_not_its_default(monkeypatch):

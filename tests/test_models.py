@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from byzsim import MODELS, RunConfig, Spec, check_shapes, engine, grid
+from byzsim.engine import workers
 from byzsim.experiments import cli
 from byzsim.models._layers import ConvPool, unit_images
 from byzsim.models.resnet20 import Block
@@ -91,7 +92,7 @@ def test_conv_pool_is_convolution_then_pooling(side, wide, k, c):
         return ((y - target) ** 2).sum(), y
 
     def direct(x, kernel, bias):
-        y = pool(conv(x, kernel)) + bias
+        y = pool(conv(x, kernel)) + bias[None, None, None]
         return ((y - target) ** 2).sum(), y
 
     (_, y), gradients = jax.value_and_grad(ours, argnums=(0, 1, 2), has_aux=True)(x, kernel, bias)
@@ -112,24 +113,30 @@ def test_lenet_layer_by_layer(padding, activation):
     pixels = images(2, 28, 28)
     x = jnp.pad(pixels[..., None] / jnp.float32(255), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     for name in ("ConvPool_0", "ConvPool_1"):
-        x = pool(act(conv(x, weights[name]["kernel"]) + weights[name]["bias"]))
+        x = pool(act(conv(x, weights[name]["kernel"]) + weights[name]["bias"][None, None, None]))
     x = x.reshape(2, -1)
     for name in ("Dense_0", "Dense_1"):
-        x = act(x @ weights[name]["kernel"] + weights[name]["bias"])
-    expected = x @ weights["Dense_2"]["kernel"] + weights["Dense_2"]["bias"]
+        x = act(x @ weights[name]["kernel"] + weights[name]["bias"][None])
+    expected = x @ weights["Dense_2"]["kernel"] + weights["Dense_2"]["bias"][None]
     np.testing.assert_allclose(made.apply(tree, pixels), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_workers_who_take_turns_do_not_work_when_not_needed():
     """On a CPU LeNet's workers take turns: the gradients of those needed to the last bit, zeros for the others."""
-    (group,) = grid.plan([RunConfig(rule="mean", model="lenet", m=3, batch=2)], n_classes=10)
+    (group,) = grid.plan([RunConfig(rule="mean", model="lenet", m=3, batch=2)], grid.Source(10, 6))
     data = engine.Data(jnp.asarray(images(6, 28, 28)), jnp.arange(6, dtype=jnp.uint8))
     start = engine.start(group.static, group.dynamic[0], data).params
-    batches = data.images.reshape(3, 2, 28, 28), jnp.arange(6).reshape(3, 2)
-    gradients = jax.jit(engine.worker_gradients, static_argnums=0)
-    everybody = gradients(group.static, start, data, *batches, jnp.ones(3, bool))
-    some = gradients(group.static, start, data, *batches, jnp.array([True, False, True]))
+    batch = engine.Data(data.inputs.reshape(3, 2, 28, 28), jnp.arange(6).reshape(3, 2))
+    unravel = workers.unraveller(group.static.task(), workers.one_example(group.static.task(), data))
+
+    @jax.jit
+    def gradients(start, batch, needed):
+        point, work = workers.Point(start, ()), workers.Work(batch, None, None)
+        return workers.updates(group.static, group.static.task(), unravel, point, 0.1, work, needed)[:2]
+
+    everybody = gradients(start, batch, jnp.ones(3, bool))
+    some = gradients(start, batch, jnp.array([True, False, True]))
     for all_of_them, needed in zip(everybody, some, strict=True):
         np.testing.assert_array_equal(needed[0], all_of_them[0])
         np.testing.assert_array_equal(needed[2], all_of_them[2])
@@ -240,7 +247,7 @@ def test_only_params_are_trained(with_model, world):
         )
         (history,) = grid.run(static, [dynamic], world.train, world.test, epochs=3)
         histories.append(np.array([history.accuracy, history.loss, history.train_loss, history.variance]))
-        sizes.append(len(grid.snapshot_spec(static, dynamic, world.train, 1).state.params))
+        sizes.append(len(grid.snapshot_spec(static, dynamic, world.train, world.test, 1).state.params))
     assert sizes == [17 * 4, 17 * 4]
     np.testing.assert_allclose(*histories, rtol=1e-5)
 
@@ -251,11 +258,11 @@ def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_mo
     kept = []
 
     def run(seed=0, **how):
-        seeded = dynamic._replace(seed=jnp.uint32(seed))
+        seeded = dynamic._replace(seeds=jnp.full_like(dynamic.seeds, seed))
         return grid.run(static, [seeded], world.train, world.test, epochs=2, **how)[0]
 
     whole = run(on_state=lambda _, snapshots: kept.append(snapshots()))
-    drawn = [snapshots[0].state.fixed["features"]["w"] for snapshots in kept]
+    drawn = [snapshots[0].state.constants["features"]["w"] for snapshots in kept]
     assert drawn[0].shape == (16, 12) and (drawn[0] == drawn[1]).all() and np.ptp(drawn[0]) > 1
     assert run(resume=kept[0]).digest == whole.digest != run(seed=1).digest
 
@@ -267,10 +274,10 @@ def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_mo
             "batch_norm",
             r"own .*BatchNorm.* rules aggregate parameters only. Use GroupNorm or LayerNorm, .* \"batch_stats\" is",
         ),
-        ("dropout", "needs random numbers, and models get no key in training. Remove dropout"),
+        ("dropout", "needs random numbers: give __call__ an argument train, which is True in training"),
         ("flag", "own on .* images: "),
-        ("nothing", r"has nothing to train; expected parameters in the collection 'params'"),
-        ("one_more", r"returns float32 \(1, 5\) for one image; expected logits \(1, 4\)"),
+        ("nothing", r"there is nothing to train; expected parameters \(in Flax: the collection 'params'\)"),
+        ("one_more", r"returns float32 \(1, 5\) for one example; expected \(1, 4\)"),
     ],
 )
 def test_a_model_that_cannot_be_trained_is_refused_by_shapes(what, message, monkeypatch, world):
@@ -296,10 +303,11 @@ def test_a_run_over_two_devices_has_all_of_a_model(with_model, world):
 
 def test_frozen_statistics_will_do(monkeypatch, world):
     monkeypatch.setitem(MODELS, "own", Spec(lambda *, n_classes: Odd(n_classes, "frozen_batch_norm"), source="me"))
-    check_shapes.runs([grid.resolve(RunConfig(**TINY | {"model": "own"}), 4)], (4, 4))
+    check_shapes.runs([grid.resolve(RunConfig(**TINY | {"model": "own"}), world.source)], world.train)
 
 
 @pytest.mark.parametrize(("model", "image"), [("lenet", (1, 28, 28)), ("resnet20", (3, 32, 32)), ("mlp", (3, 28, 20))])
 def test_channels_come_last(model, image):
+    train = engine.Data(np.zeros((64, *image), np.uint8), np.zeros(64, np.uint8))
     with pytest.raises(ValueError, match=r"expected \(n, h, w\) or \(n, h, w, c\): is the channel first\?"):
-        check_shapes.runs([grid.resolve(RunConfig(m=4, model=model), 10)], image)
+        check_shapes.runs([grid.resolve(RunConfig(m=4, model=model), grid.source_of(train, 10))], train)

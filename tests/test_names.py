@@ -217,6 +217,17 @@ def test_options_beside_a_variant_go_first():
     assert program(aksel(**given)) == program(aksel(count="m-f")) != program(aksel(variant="krum"))
 
 
+def test_options_are_not_arguments_of_what_takes_them():
+    """byzsim.forge("mine", ..., rule=...) would be two things at once."""
+    taken = {
+        name
+        for call in (byzsim.aggregate, byzsim.forge, byzsim.robustness)
+        for name in inspect.signature(call).parameters
+    }
+    for name, spec in {**AGGREGATORS, **PREAGGREGATORS, **ATTACKS}.items():
+        assert not taken & inspect.signature(spec.factory).parameters.keys(), name
+
+
 def test_bounds_see_the_options_of_a_variant():
     assert RunConfig(rule="safeguard", m=10).max_f == 4
     assert RunConfig(rule="safeguard", m=10, rule_args={"variant": "third_party"}).max_f == 4

@@ -4,19 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import partition
+from byzsim.partitions import PARTITIONS, Pool
 
 LABELS = np.arange(400) % 4
 
 
+def split(name, seed, m, labels, **options):
+    pool = Pool(len(labels), jnp.asarray(labels), 4)
+    return np.asarray(PARTITIONS[name].factory(**options).deal(jax.random.key(seed), pool, m))
+
+
 def dirichlet(alpha, seed=0, m=7, labels=LABELS):
-    return np.asarray(
-        partition.dirichlet(jax.random.key(seed), jnp.asarray(labels), m, n_classes=4, alpha=jnp.float32(alpha))
-    )
+    return split("dirichlet", seed, m, labels, alpha=jnp.float32(alpha))
 
 
 def iid(seed=0, m=7, labels=LABELS):
-    return np.asarray(partition.iid(jax.random.key(seed), jnp.asarray(labels), m))
+    return split("iid", seed, m, labels)
 
 
 SPLITS = {
@@ -27,14 +30,14 @@ SPLITS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+@pytest.mark.parametrize("deal", SPLITS.values(), ids=SPLITS)
 @pytest.mark.parametrize("m", [1, 7])
-def test_equal_disjoint_and_from_the_key(split, m):
-    index = split(m=m)
+def test_equal_disjoint_and_from_the_key(deal, m):
+    index = deal(m=m)
     assert index.shape == (m, 400 // m) and index.dtype == np.int32
     assert len(np.unique(index)) == index.size and index.min() >= 0 and index.max() < 400
-    np.testing.assert_array_equal(index, split(m=m))
-    assert (index != split(m=m, seed=1)).any()
+    np.testing.assert_array_equal(index, deal(m=m))
+    assert (index != deal(m=m, seed=1)).any()
 
 
 def skew(index):
@@ -64,10 +67,11 @@ def classes_by_hand(log_gammas, gumbels, count, m):
 def test_classes_of_a_worker_fall_with_alpha_however_small():
     """10 workers, 10 classes of 140: as many classes in a shard as where log q is drawn in float64."""
     labels, draw, seeds = jnp.repeat(jnp.arange(10), 140), np.random.default_rng(0), 24
-    split = jax.jit(jax.vmap(lambda key, a: partition.dirichlet(key, labels, 10, n_classes=10, alpha=a), (0, None)))
+    make, pool = PARTITIONS["dirichlet"].factory, Pool(len(labels), labels, 10)
+    deal = jax.jit(jax.vmap(lambda key, a: make(alpha=a).deal(key, pool, 10), (0, None)))
     keys, measured = jax.vmap(jax.random.key)(jnp.arange(seeds)), []
     for alpha in (1e-2, 3e-3, 1e-6, 1e-38):
-        held = np.asarray(labels)[np.asarray(split(keys, jnp.float32(alpha)))]
+        held = np.asarray(labels)[np.asarray(deal(keys, jnp.float32(alpha)))]
         measured.append(np.mean([len(np.unique(shard)) for each in held for shard in each]))
         exact = []
         for _ in range(seeds):

@@ -93,5 +93,5 @@ def test_f_has_to_leave_a_majority(f):
 
 @pytest.mark.parametrize("rule", ["safeguard", "zeno", "draco"])
 def test_what_is_no_function_of_rows_has_no_kappa(rule):
-    with pytest.raises(ValueError, match=f"{rule} is no function of one step's rows"):
+    with pytest.raises(ValueError, match=f"{rule} has no kappa: it is no function of one step's rows"):
         byzsim.robustness(rule, 7, 2)

@@ -349,9 +349,7 @@ def test_the_chunk_follows_from_the_devices_memory(world, monkeypatch):
 
 @pytest.mark.slow
 def test_the_need_is_what_xla_plans_and_nothing_is_compiled_twice(world, compiled):
-    (group,) = grid.plan(
-        [RunConfig(model="softmax", m=4, batch=4, epochs=1, seed=s) for s in range(3)], world.source
-    )
+    (group,) = grid.plan([RunConfig(model="softmax", m=4, batch=4, epochs=1, seed=s) for s in range(3)], world.source)
     devices = jax.devices()[:1]
     runs_per_device = grid.planned_runs_per_device(
         group.static, group.dynamic, world.train, world.test, devices=devices, limit=10**9

@@ -93,7 +93,7 @@ def test_the_comparison_is_written(tmp_path):
     errors.loc[0, "learned"] = 0.75
     attacks.write(errors, SIZE, tmp_path)
     text = (tmp_path / "learned.md").read_text()
-    assert "above ALIE on 1 of 2 rules, above every other attack on 1." in text
+    assert "exceeds ALIE in 1 of 2 rules, and every other attack in 1." in text
     assert {path.name for path in tmp_path.iterdir()} == {"learned.md", "learned.csv", "learned.png", "learned.svg"}
 
 

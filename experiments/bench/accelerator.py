@@ -103,10 +103,7 @@ def command(args: list[str], log: Callable[[str], object]) -> None:
     records.check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack, jax.default_matmul_precision(given.precision):
-        peer = None
-        if given.peer_python:
-            limited = _place() == "cpu"
-            peer = stack.enter_context(Peer(given.peer_python, threads=cores(), wait="default", limited=limited))
+        peer = stack.enter_context(_peer(given.peer_python)) if given.peer_python else None
         found = measure(given, peer, log)
     write(found, given, folder)
     log(f"written: {folder}/{_name()}.json, .md")
@@ -126,6 +123,10 @@ def _check(given: Accelerator) -> None:
         _trained(given, given.batches[0])
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _peer(python: Path) -> Peer:
+    return Peer(python, threads=cores(), wait="default", limited=_place() == "cpu")
 
 
 def _place() -> str | None:
@@ -164,7 +165,7 @@ def table(given: Accelerator, log: Callable[[str], object]) -> Facts:
         config = dataclasses.replace(config, model="softmax", m=4, rules=("mean",), attacks=("gaussian",), epochs=2)
     config = dataclasses.replace(config, steps=given.table_steps)
     train, test, source = _table_data(given, config.data, log)
-    devices, groups = jax.devices(), grid.plan(runs(config), N_CLASSES)
+    devices, groups = jax.devices(), grid.plan(runs(config), grid.source_of(train, N_CLASSES))
     start = time.perf_counter()
     per_device = [planned_runs_per_device(group, train, test, devices) for group in groups]
 
@@ -227,7 +228,7 @@ def training(given: Accelerator, batch: int, peer: Peer | None, log: Callable[[s
     shape = (28, 28) if given.model == "lenet" else (8, 8, 3) if given.quick else (32, 32, 3)
     train, test = random_images(n, *shape), random_images(100, *shape)
     seeds = [dataclasses.replace(_trained(given, batch), seed=seed) for seed in range(given.runs)]
-    (group,) = grid.plan(seeds, N_CLASSES)
+    (group,) = grid.plan(seeds, grid.source_of(train, N_CLASSES))
     device = jax.devices()[:1]
     runs_per_device = planned_runs_per_device(group, train, test, device)
 

@@ -6,8 +6,8 @@ Reads one JSON request a line from stdin and answers each with one JSON line on 
     {"versions": true} -> {"torch": ..., ...}, and seconds of a little training
 
 A job is built at its first request and kept until another job is requested, so only calls are timed. Arrays are passed
-as .npy and .npz files. `limit` stops Python loops that take too long. Memory is limited too, so that a peer which builds
-an m x m x d tensor fails by itself and does not exhaust the machine.
+as .npy and .npz files. `limit` stops Python loops that take too long. Memory is limited too, so that a peer which
+builds an m x m x d tensor fails by itself and does not exhaust the machine.
 """
 
 import json
@@ -25,7 +25,7 @@ import torch  # ty: ignore[import-not-found]
 
 
 def stand_in() -> bool:
-    """Make `import torchvision` work where it is not installed; byzfl imports it for data sets that are not used here."""
+    """Make `import torchvision` work where it is not installed; byzfl imports it for unused data sets."""
     if util.find_spec("torchvision") is not None:
         return False
     names = ("datasets", "transforms")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import Data, RunConfig, engine, grid
 from byzsim.engine import DynamicConfig, StaticConfig, TrainState
+from byzsim.engine.workers import Point, Work, one_example, unraveller, updates
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.measure import Budget, Candidate, Comparison, interleaved, local
 from byzsim.experiments.errors import UserError
@@ -146,7 +147,8 @@ class Images:
         n = m * batch * steps
         images, labels = draw.integers(0, 256, (n, *shape), np.uint8), draw.integers(0, CLASSES, n, np.uint8)
         self.train = Data(jnp.asarray(images), jnp.asarray(labels))
-        self.test = Data(self.train.images[:m], self.train.labels[:m])
+        self.test = Data(self.train.inputs[:m], self.train.labels[:m])
+        self.source = grid.Source(CLASSES, n)
         self.index = jnp.arange(n).reshape(steps, m, batch)
         unit = np.moveaxis(images.astype(np.float32).reshape(n, *shape[:2], -1) / 255, -1, 1)  # channels first
         self.unit = unit.reshape(steps, m, batch, *unit.shape[1:]).swapaxes(0, 1)
@@ -196,11 +198,13 @@ def _gradient_candidate(static: StaticConfig, params: jax.Array, images: Images,
     """`n` runs, one on each device, as `grid.run` places them."""
     mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("runs",)), jax.sharding.PartitionSpec("runs")
 
+    gradients = _gradients_of(static, images)
+
     def one(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-        return engine.worker_gradients(static, params[0], images.train, x[0], y[0], jnp.ones(M, bool))[1][None]
+        return gradients(params[0], x[0], y[0])[None]
 
     spread = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
-    x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
+    x, y = images.train.inputs[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
     place = jax.sharding.NamedSharding(mesh, spec)
     given = jax.device_put([jnp.stack([each] * n) for each in (params, x, y)], place)
     return local(functools.partial(spread, *given))
@@ -220,13 +224,27 @@ def _check_gradients(
     peer.run(job, out=out)
     theirs = dict(np.load(out))
     flat = [ravel_pytree(from_torch({k: v[i] for k, v in theirs.items()}))[0] for i in range(M)]
-    x, y = images.train.images[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
-    ours = jax.jit(engine.worker_gradients, static_argnums=0)(static, params, images.train, x, y, jnp.ones(M, bool))[1]
+    x, y = images.train.inputs[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
+    ours = jax.jit(_gradients_of(static, images))(params, x, y)
     check_same("per-worker gradients of LeNet", ours, np.stack(flat))
 
 
 def _tree(static: StaticConfig, params: jax.Array, images: Images) -> Any:
-    return {"params": engine.unraveller(static, images.train)(params)}
+    task = static.task()
+    return {"params": unraveller(task, one_example(task, images.train))(params)}
+
+
+def _gradients_of(static: StaticConfig, images: Images) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """(parameters, images, labels) -> the gradients of all workers, as a step of training computes them."""
+    task = static.task()
+    unravel = unraveller(task, one_example(task, images.train))
+
+    def gradients(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        return updates(static, task, unravel, Point(params, ()), 1.0, Work(Data(x, y), None, None), jnp.ones(M, bool))[
+            1
+        ]
+
+    return gradients
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -285,8 +303,9 @@ def _step_findings(setting: Setting, batch: int, times: Mapping[str, Any], note:
 
 
 def _prepared(setting: Setting, batch: int, steps: int) -> tuple[StaticConfig, DynamicConfig, Images]:
-    (group,) = grid.plan([setting.run_config(batch)], CLASSES)
-    return group.static, group.dynamic[0], Images(batch, steps)
+    images = Images(batch, steps)
+    (group,) = grid.plan([setting.run_config(batch)], images.source)
+    return group.static, group.dynamic[0], images
 
 
 def _epoch_candidate(static: StaticConfig, dynamic: DynamicConfig, images: Images, n: int) -> Candidate:
@@ -304,7 +323,7 @@ def _epoch_candidate(static: StaticConfig, dynamic: DynamicConfig, images: Image
 
 
 def _begun(run_config: RunConfig, images: Images) -> tuple[StaticConfig, DynamicConfig, TrainState]:
-    (group,) = grid.plan([run_config], CLASSES)
+    (group,) = grid.plan([run_config], images.source)
     start = jax.jit(engine.start, static_argnums=0)
     return group.static, group.dynamic[0], start(group.static, group.dynamic[0], images.train)
 
@@ -318,7 +337,7 @@ def step_job(
     arrays: dict[str, Any] = to_torch(_tree(static, state.params, images)) | images.honest(run_config.n_byz)
     np.savez(path, **arrays)
     rule = {"name": setting.byzfl_rule, "parameters": {"f": run_config.n_byz} if setting.with_f else {}}
-    job = {"kind": "step", "arrays": str(path), "model": MODELS[run_config.model], "device": device, "tf32": tf32}
+    job = {"kind": "step", "arrays": str(path), "model": MODELS[str(run_config.model)], "device": device, "tf32": tf32}
     attack = {**setting.byzfl_attack, "f": run_config.n_byz}
     return job | {"lr": LR, "rule": rule, "attack": attack, "title": setting.title, "batch": run_config.batch}
 

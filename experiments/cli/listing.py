@@ -1,4 +1,4 @@
-"""All members of the registries, read from the files' text: importing them would take seconds, for JAX is first."""
+"""All members of the registries, read from the text of the files, since importing JAX takes seconds."""
 
 import ast
 from pathlib import Path
@@ -44,7 +44,7 @@ def schedules() -> list[Member]:
 
 
 def members(package: str) -> list[Member]:
-    """Those that the package's import list names and whose file has an SPEC."""
+    """The members that the package's import list names."""
     folder = next(FOLDERS[above] / name for above, _, name in [package.rpartition(".")])
     imports = [node for node in _parsed(folder / "__init__.py").body if isinstance(node, ast.ImportFrom)]
     names = [alias.name for node in imports if node.module == package for alias in node.names]
@@ -52,22 +52,19 @@ def members(package: str) -> list[Member]:
 
 
 def _member(name: str, file: Path) -> Member:
-    """From `SPEC = Spec(factory, source="...", ...)`, whose source and summary or title are written out."""
+    """From `SPEC = Spec(factory, source="...", ...)`, whose source and summary or title are literals."""
     body = _parsed(file).body
-    spec = next(node.value for node in body if isinstance(node, ast.Assign) and _is_entry(node))
+    assigned = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
+    spec = assigned["SPEC"]
     assert isinstance(spec, ast.Call)
-    said = {word.arg: word.value for word in spec.keywords}
-    summary = said.get("summary") or said.get("title")
+    keywords = {word.arg: word.value for word in spec.keywords}
+    summary = keywords.get("summary") or keywords.get("title")
     text = ast.literal_eval(summary) if summary else _first_line(body, spec)
-    return Member(name, text, ast.literal_eval(said["source"]))
-
-
-def _is_entry(node: ast.Assign) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == "SPEC" for target in node.targets)
+    return Member(name, text, ast.literal_eval(keywords["source"]))
 
 
 def _first_line(body: list[ast.stmt], spec: ast.Call) -> str:
-    """Of the docstring of the factory that the entry names first."""
+    """The first line of the factory's docstring; the factory is the spec's first argument."""
     (made,) = (arg.id for arg in spec.args[:1] if isinstance(arg, ast.Name))
     factory = next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == made)
     return (ast.get_docstring(factory) or "").partition("\n")[0]

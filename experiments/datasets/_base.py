@@ -11,7 +11,7 @@ from byzsim.experiments.errors import UserError
 from numpy.typing import NDArray
 
 Inputs = Any  # an array (n, ...), or a pytree of such: images are uint8, (n, h, w) or (n, h, w, c)
-Labels = NDArray[Any] | None  # (n,) classes; (n,) or (n, k) targets; None: the task reads none
+Labels = Any  # (n,) classes; (n,) or (n, k) targets; None: the task reads none
 Arrays = tuple[Inputs, Labels, Inputs, Labels]  # train inputs, train labels, test inputs, test labels
 Log = Callable[[str], object]  # receives one short line for the user
 
@@ -19,10 +19,10 @@ Log = Callable[[str], object]  # receives one short line for the user
 class Dataset(NamedTuple):
     """A whole data set in memory. The four arrays are read-only."""
 
-    train_inputs: Inputs | None
-    train_labels: Labels | None
-    test_inputs: Inputs | None
-    test_labels: Labels | None
+    train_inputs: Inputs
+    train_labels: Labels
+    test_inputs: Inputs
+    test_labels: Labels
     n_classes: int | None  # None: labels are targets of a regression
     digest: str  # SHA-256 (hex) over shape, dtype and contents of the arrays
     source: str  # origin of the arrays in words, without a path
@@ -40,7 +40,10 @@ class Dataset(NamedTuple):
 
 NO_DATA = "none"
 """the name in place of a data set for a task that makes its own examples"""
-NOTHING: Any = Dataset(None, None, None, None, n_classes=None, digest="none", source="the task makes its own examples")
+ABSENT: Any = None
+NOTHING = Dataset(
+    ABSENT, ABSENT, ABSENT, ABSENT, n_classes=None, digest="none", source="the task makes its own examples"
+)
 
 
 class Spec(NamedTuple):

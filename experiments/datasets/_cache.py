@@ -103,5 +103,6 @@ def write(path: Path, data: Dataset) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
         part = Path(folder) / path.name
-        np.savez(part, **dict(zip(STORED, data, strict=True)))
+        arrays: dict[str, Any] = dict(zip(STORED, data, strict=True))
+        np.savez(part, **arrays)
         os.replace(part, path)

@@ -1,4 +1,4 @@
-"""Folders of results: how they are called, and config.json, from which a folder knows what it holds."""
+"""Results folders: their names, and config.json with their settings."""
 
 import dataclasses
 import hashlib
@@ -23,11 +23,11 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Config))
 
 
 def place(results: Path, table: Table, base: Config, config: Config, *, quick: bool) -> Path:
-    """The folder of these settings: the table's name, and what was changed about it behind; more seeds change nothing.
+    """The folder of these settings, named by the table and its changed settings other than seeds.
 
-    Where that is more than `LONGEST` bytes, its first words and a hash of the changes stand for it, as file systems
-    take no more than 255. A folder of an earlier version stays in use: one that has the whole name, or the same
-    settings under the names of that version.
+    A name of more than `LONGEST` bytes is shortened to its first words and a hash of the changes, since file systems
+    allow at most 255. A folder of an earlier version stays in use: one with the full name, or with the same settings
+    under the names of that version.
     """
     words = _changed(base, dataclasses.asdict(config))
     whole = "+".join([table.name, *["quick"] * quick, *words])
@@ -42,7 +42,7 @@ def place(results: Path, table: Table, base: Config, config: Config, *, quick: b
 
 
 def _held(folder: Path, base: Config) -> dict[str, Any] | None:
-    """The table of a folder and what was changed about it; None if that cannot be told."""
+    """The table of a folder and its changed settings; None if the folder does not tell them."""
     try:
         known = read(folder) or _by_name(folder)
     except UserError:
@@ -51,7 +51,7 @@ def _held(folder: Path, base: Config) -> dict[str, Any] | None:
 
 
 def _changed(base: Config, settings: Mapping[str, Any]) -> list[str]:
-    """The settings that differ from those of `base`, as words of a folder's name; seeds are none of them."""
+    """The settings other than seeds that differ from those of `base`, as words of a folder's name."""
     names = [name for name in FIELDS if name in settings and name != "seeds"]
     pairs = [(_word(name, settings[name]), _word(name, getattr(base, name))) for name in names]
     return [word for word, of_base in pairs if word != of_base]
@@ -64,23 +64,23 @@ def _word(name: str, value: Any) -> str:
 
 
 def _first_words(text: str, size: int) -> str:
-    """Such as fit into so many bytes, numbers whole; there is one at least, the table's name."""
+    """The longest beginning of whole words and numbers that fits into `size` bytes; at least the table's name."""
     ends = [found.start() for found in re.finditer(r"\+|-(?=[^\W\d])", text)]
     return text[: max(end for end in ends if end == ends[0] or len(os.fsencode(text[:end])) <= size)]
 
 
 def write(folder: Path, table: Table, config: Config, *, quick: bool, words: Mapping[str, Any]) -> None:
-    """config.json: the table, all its settings, and `words`: title, labels and plugins.
+    """Write config.json: the table, all its settings, and `words`: title, labels and plugins.
 
-    Words that are not given, and further seeds, stay as they were: all of their records are here.
+    Earlier words stay if none are given, and earlier seeds are kept, since the folder has their records.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: the file cannot be written.
     """
     before = read(folder) or {"config": {}}
     seeds = sorted({*config.seeds, *before["config"].get("seeds", [])})
-    said = {name: value or before.get(name) or value for name, value in words.items()}
-    known = {"table": table.name, "quick": quick, **said, "config": dataclasses.asdict(config) | {"seeds": seeds}}
+    words = {name: value or before.get(name) or value for name, value in words.items()}
+    known = {"table": table.name, "quick": quick, **words, "config": dataclasses.asdict(config) | {"seeds": seeds}}
     try:
         write_whole(folder / FILE, (json.dumps(known, indent=2) + "\n").encode())
     except OSError as error:
@@ -88,13 +88,13 @@ def write(folder: Path, table: Table, config: Config, *, quick: bool, words: Map
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What config.json says, under today's names; None if there is none, as in folders of earlier versions.
+    """Read config.json under today's names; None if there is none, as in folders of early versions.
 
     Raises:
-        UserError: for a file that is none of ours, or of another version.
+        UserError: the file was not written by byzsim, or by another version.
     """
     path = folder / FILE
-    if not os.path.exists(path):  # nor where the name is too long for a file system, of which others speak
+    if not os.path.exists(path):  # False also for a name that is too long for the file system
         return None
     try:
         known = json.loads(path.read_bytes())
@@ -103,15 +103,15 @@ def read(folder: Path) -> dict[str, Any] | None:
     if isinstance(known, dict) and isinstance(known.get("config"), dict):
         known["config"] = current_settings(known["config"])
     if wrong := _wrong(known):
-        raise UserError(f"{path} {wrong}. Remove it and name the table with its options, as if it had not been there.")
+        raise UserError(f"{path} {wrong}. Delete it, and name the table with its options instead of the folder.")
     return known
 
 
 def _wrong(known: Any) -> str:
     if not isinstance(known, dict) or not all(kind(known.get(name)) for name, kind in KINDS.items()):
-        return "is not what `byzsim run` writes"
+        return "was not written by `byzsim run`"
     further = sorted(known["config"].keys() - set(FIELDS))
-    return f"is of another version, with the settings {', '.join(further)}" if further else ""
+    return f"is of another version: it has the unknown settings {', '.join(further)}" if further else ""
 
 
 def _is_texts(value: Any) -> bool:
@@ -134,10 +134,10 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def remembered(folder: Path) -> tuple[Table, list[str]]:
-    """The table of a folder, and its settings as on the command line.
+    """The table of a folder, and its settings as arguments of a command line.
 
     Raises:
-        UserError: if neither config.json nor the folder's name tell them.
+        UserError: neither config.json nor the folder's name has them.
     """
     known = read(folder) or _by_name(folder)
     plugins.load([each for each in known["plugins"] if each.endswith(".py")])  # the table may be in one of them
@@ -154,13 +154,17 @@ def _argument(name: str, value: Any) -> list[str]:
 
 
 def _by_name(folder: Path) -> dict[str, Any]:
-    """From TABLE, TABLE+quick, TABLE+batch=32 and so on."""
+    """The settings in a name such as TABLE, TABLE+quick or TABLE+batch=32."""
     if SHORTENED.fullmatch(folder.resolve().name):
-        raise UserError(f"{folder} has no {FILE}, and its name has a part of its settings: name the table instead")
+        raise UserError(
+            f"{folder} has no {FILE}, and its shortened name has only a part of its settings: name the table instead"
+        )
     fields = "|".join([*FIELDS, *SETTINGS])
     name, *parts = re.split(rf"\+(?=quick(?:\+|$)|(?:{fields})=)", folder.resolve().name)
     if name not in TABLES:
-        raise UserError(f"{folder} has no {FILE}, and its name does not begin with a table's: name the table instead")
+        raise UserError(
+            f"{folder} has no {FILE}, and its name does not begin with a table's name: name the table instead"
+        )
     config: dict[str, Any] = {}
     for field, _, text in (part.partition("=") for part in parts if part != "quick"):
         config[field] = _values(text, field) if isinstance(getattr(TABLES[name].config, field, None), tuple) else text
@@ -168,13 +172,13 @@ def _by_name(folder: Path) -> dict[str, Any]:
 
 
 def _values(text: str, field: str) -> list[str]:
-    """Those of a setting that has several; an option has a dot before its =, and may have a - behind it."""
+    """The values of a setting with several; an option has a dot before its =, and may have a - after it."""
     between = r"-(?=[\w+]+\.\w+=)" if field == "options" else "-"
     return [] if text in ("", "none") and field == "options" else re.split(between, text)
 
 
 def check_name(name: str) -> None:
-    """Raises UserError for what is no name of a folder, or that of one which other commands or tables write to."""
+    """Raises UserError for a name that a folder cannot have, or that another command or table uses."""
     if not re.fullmatch(r"\w[\w. =-]*", name) or name in {*TABLES, "rules", "bench"} or len(os.fsencode(name)) > 255:
         taken = ", ".join([*TABLES, "rules", "bench"])
         raise UserError(
@@ -184,10 +188,10 @@ def check_name(name: str) -> None:
 
 
 def refuse_other(folder: Path, table: Table, config: Config, *, quick: bool) -> None:
-    """A folder with a name of its own has records of one setting.
+    """Refuse to add runs with other settings to a folder that the user has named.
 
     Raises:
-        UserError: if it has others, which it names.
+        UserError: the folder has other settings, which the message names.
     """
     asked = {**dataclasses.asdict(config), "table": table.name, "quick": quick}
     known = read(folder)
@@ -199,8 +203,8 @@ def refuse_other(folder: Path, table: Table, config: Config, *, quick: bool) -> 
     differ = dict.fromkeys(f"{name} {a} -> {b}" for name, a, b in pairs if _plain(name, a) != _plain(name, b))
     if differ:
         raise UserError(
-            f"{folder} holds records of other settings than these: {', '.join(differ)}. Choose another --name, or name "
-            "the folder in place of the table."
+            f"{folder} has records with other settings: {', '.join(differ)}. Choose another --name, or name the folder "
+            "instead of the table."
         )
 
 

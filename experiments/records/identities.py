@@ -1,4 +1,4 @@
-"""What decides a run's result, as a hash; where a run stands in its table; and what has changed between two."""
+"""The identity of a run as a hash, its key in a table, and the differences between two runs."""
 
 import dataclasses
 import hashlib
@@ -15,21 +15,21 @@ from byzsim.names import own
 from byzsim.run_config import later_fields
 
 Record = dict[str, Any]
-MATMUL = "highest"  # precision; an accelerator would take TF32 or bf16 without being asked
-SETTINGS = ("enable_x64", "threefry_partitionable", "random_seed_offset")  # of JAX: move results
+MATMUL = "highest"  # precision of matrix products; the default of an accelerator is TF32 or bf16
+SETTINGS = ("enable_x64", "threefry_partitionable", "random_seed_offset")  # of JAX, which change results
 
 
 def identity(run_config: RunConfig, data_name: str, data: Dataset | Fingerprint) -> Record:
-    """All that decides a run's result: the run with every default spelled out, data, numerics, precision.
+    """Everything that decides a run's result: its configuration with all defaults, data, numerics, precision.
 
     Raises:
-        UserError: for a member from outside whose source is not known, as its records could not be told apart.
+        UserError: a member was registered without a digest of its source, which identifies its version.
     """
     for name, source in own(*run_config.members).items():
         if not source:
             raise UserError(
-                f"{name} was registered without a digest of its source, by which records of its versions are told "
-                "apart: put it into a module, and name that as a plugin"
+                f"{name} was registered without a digest of its source, so records of its versions could not be "
+                "distinguished: put it into a module and name the module with --plugins"
             )
     settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
     return {
@@ -42,23 +42,23 @@ def identity(run_config: RunConfig, data_name: str, data: Dataset | Fingerprint)
 
 
 def identifier(decides: Mapping[str, Any]) -> str:
-    """A name for what `identity` gives; equal only if all of it is equal."""
+    """A hash of an identity."""
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def deciding() -> list[str]:
-    """The fields of a record by which its id is made, as far as it has them."""
+    """The fields of a record that its identifier is made of, if the record has them."""
     of_a_run = [field.name for field in dataclasses.fields(RunConfig)]
     return [*of_a_run, "alpha", "sources", "revisions", "data", "data_digest", "numerics", "jax"]
 
 
 def spelled_out(found: Mapping[str, Any]) -> Record:
-    """With the fields that it leaves out as they have their defaults: those that are `later` than others."""
+    """Add the `later` fields that a record leaves out, with their defaults."""
     return later_fields(RunConfig) | dict(found)
 
 
 def matching(found: Iterable[Record], runs: Iterable[RunConfig], data_name: str) -> list[Record]:
-    """The records of these runs under any seed; of several for one run, the last."""
+    """The records of these runs with any seed; the last record of each run."""
     wanted = {_key(run_config.as_dict(), data_name) for run_config in runs}
     latest: dict[tuple[str, int], Record] = {}
     for each in found:
@@ -72,7 +72,7 @@ def matching(found: Iterable[Record], runs: Iterable[RunConfig], data_name: str)
 
 
 def config_of(found: Record) -> RunConfig | None:
-    """The run of a record; what an older record does not spell out has its default. None if there is no such run."""
+    """The configuration of a record, with defaults for missing fields; None if this version has no such run."""
     try:
         return RunConfig(
             **{field.name: found[field.name] for field in dataclasses.fields(RunConfig) if field.name in found}
@@ -82,7 +82,7 @@ def config_of(found: Record) -> RunConfig | None:
 
 
 def _key(values: Mapping[str, Any], data_name: str | None) -> str:
-    """Of all but the seed; `sources` are those that the record was made with, and not today's."""
+    """Everything but the seed, as text; `sources` are those of the record."""
     decides = {"sources": None, **values, "seed": None, "data": data_name}
     return json.dumps(decides, sort_keys=True)
 
@@ -103,10 +103,10 @@ def label(key: RunKey) -> str:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What decides the results of one record and not so of another, in words such as "lr 0.03 -> 0.1".
+    """The differences in what decides two results, such as "lr 0.03 -> 0.1".
 
     Args:
-        old, new: records, or what `identity` gives.
+        old, new: records or identities.
     """
     before, after = ({name: each[name] for name in deciding() if name in each} for each in map(spelled_out, (old, new)))
     pairs = dict(_pairs(before, after))
@@ -119,7 +119,7 @@ ABSENT = object()
 
 
 def _pairs(old: Record, new: Record, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Name and both values of what differs; dictionaries are compared key by key."""
+    """Name and both values of each difference; dictionaries are compared key by key."""
     for key in {**old, **new}:
         a, b = old.get(key, ABSENT), new.get(key, ABSENT)
         if isinstance(a, dict) and isinstance(b, dict):

@@ -1,6 +1,6 @@
-"""What had other names in earlier versions: records, failures, config.json and names of folders are read by these.
+"""Names of earlier versions in records, failures, config.json and folder names, which are read as today's names.
 
-Files stay as they were written: whoever reads them sees today's names, and the id that today's names give.
+Files are not rewritten: a reader gets today's names and the identifier that follows from them.
 """
 
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from byzsim.names import canonical
 from byzsim.renamed import renamed as renamed_option
 
 FIELDS: dict[str, str] = {"sharding": "partition"}
-"""of a run: old -> new"""
+"""fields of a run: old name -> new name"""
 ALPHA = "dirichlet_alpha"
 SETTINGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "sharding": ("partition", {}),
     "declared": ("declared_f", {"known": "true", "bounded": "capped"}),
 }
-"""of a table: old -> new, and those of its values that have other names, too"""
+"""settings of a table: old name -> new name, and new names of values"""
 
 
 def current(found: Record) -> Record:
-    """A record or a failure under today's names, in its order.
+    """A record or a failure under today's names, with its order of fields.
 
-    Its id becomes the one that today's names give. One that its fields did not give before, as somebody has edited
-    them, stays: so that is still to be seen.
+    The identifier becomes that of today's names, unless it did not match the fields before: then the record was edited,
+    and the mismatch stays visible.
     """
     renamed = _with_partition_args({FIELDS.get(field, field): value for field, value in found.items()})
     if isinstance(renamed.get("mode"), str):
@@ -56,7 +56,7 @@ def _with_partition_args(found: Record) -> Record:
 
 
 def current_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a table, as config.json or a folder's name has them, under today's names."""
+    """The settings of a table from config.json or from a folder's name, under today's names."""
     renamed: dict[str, Any] = {}
     for field, value in config.items():
         name, values = SETTINGS.get(field, (field, {}))
@@ -70,7 +70,7 @@ def current_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_option(text: Any) -> Any:
-    """NAME.OPTION=VALUE under today's names; other text, which another will refuse, as it is."""
+    """NAME.OPTION=VALUE under today's names; other text, which is rejected later, unchanged."""
     target, equals, value = str(text).partition("=")
     name, dot, option = target.partition(".")
     if not (equals and dot):

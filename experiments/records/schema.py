@@ -81,7 +81,7 @@ def _mode(runs_per_device: int | None, n_halvings: int, devices_per_run: int) ->
 
 
 def reason(error: Exception) -> str:
-    """An error in one line."""
+    """An error as one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
@@ -113,7 +113,7 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value.isprintable()  # so no lone surrogates, which no file can hold
+    return isinstance(value, str) and value.isprintable()  # excludes lone surrogates, which no file can hold
 
 
 def _is_whole(value: Any) -> bool:
@@ -164,13 +164,13 @@ KINDS = {
 
 
 def wrong(parsed: Any, fields: frozenset[str]) -> str:
-    """What is wrong with it, if anything is."""
+    """What is wrong with a parsed line; "" if it is a record."""
     if not isinstance(parsed, dict):
-        return "no JSON object"
+        return "not a JSON object"
     missing = sorted(fields - parsed.keys())
     if missing:
         return f"without {', '.join(missing)}"
     odd = [name for name in sorted(parsed.keys() & KINDS.keys()) if not KINDS[name](parsed[name])]
     if fields >= RUN_FIELDS and not odd and parsed["diverged"] != (parsed["final_accuracy"] is None):
         odd = ["final_accuracy"]
-    return f"{', '.join(odd)} of another kind" if odd else ""
+    return f"{', '.join(odd)} of another type" if odd else ""

@@ -1,4 +1,4 @@
-"""runs.jsonl and failures.jsonl: records are appended whole and never rewritten, by one process at a time."""
+"""runs.jsonl and failures.jsonl: one process at a time appends complete records, which are never rewritten."""
 
 import contextlib
 import json
@@ -20,10 +20,10 @@ from filelock import FileLock, Timeout
 def read(path: Path, log: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
     """All records of a file under today's names, each with these `fields`; none if there is no such file.
 
-    A torn last line, left by a kill, is said and not counted.
+    An incomplete last line, left by a killed run, is reported and ignored.
 
     Raises:
-        UserError: for any other line that is not a record, with its number, and fields that are of another kind.
+        UserError: another line is not a record; the message has its number and the wrong fields.
     """
     try:
         lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -31,15 +31,15 @@ def read(path: Path, log: Callable[[str], object] = print, *, fields: frozenset[
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     torn = lines.pop()
     if torn:
-        log(f"{path}: the last line is torn ({len(torn)} bytes, the trace of a killed run); it does not count.")
+        log(f"{path}: the last line is incomplete ({len(torn)} bytes, left by a killed run) and is ignored.")
     return [_parsed(line, path, number, fields) for number, line in enumerate(lines, 1)]
 
 
 def read_folder(path: Path, log: Callable[[str], object] = print) -> list[Record]:
-    """The records of a folder of results, or of a file.
+    """The records of a results folder, or of a file.
 
     Raises:
-        UserError: if there are none.
+        UserError: there are none.
     """
     file = path / "runs.jsonl" if path.is_dir() else path
     if not file.is_file():
@@ -48,15 +48,14 @@ def read_folder(path: Path, log: Callable[[str], object] = print) -> list[Record
 
 
 def load_results(folder: str | os.PathLike[str], log: Callable[[str], object] = print) -> pd.DataFrame:
-    """The valid records of a folder of results: a row for each rule, attack, alpha and seed, the last that was written.
+    """The valid records of a results folder: one row for each rule, attack, alpha and seed, with the last record.
 
-    Columns are the fields of a record; those with a number for each epoch are lists, options are dicts, and names are
-    today's. runs.jsonl
-    itself is only ever appended to, so it also has what newer records have taken the place of. `id` names a record;
-    table.csv of the same folder has the `ids` of each run's.
+    Columns are the fields of a record under today's names; fields with a number for each epoch are lists, options are
+    dicts. runs.jsonl itself also has the records that newer ones replace, since it is only appended to. `id` identifies
+    a record; the column `ids` of table.csv in the same folder has the identifiers of each cell.
 
     Raises:
-        UserError: if there are no records.
+        UserError: there are no records.
     """
     return pd.DataFrame(list({key_of(each): each for each in read_folder(Path(folder), log)}.values()))
 
@@ -67,17 +66,17 @@ def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Rec
         parsed = json.loads(line)
     if what := wrong(parsed, fields):
         raise UserError(
-            f"{path}, line {number} is not a record ({what}). Mend or remove it; "
-            f"`git diff {path.name}` may show how it was."
+            f"{path}, line {number} is not a record ({what}). Correct or delete it; "
+            f"`git diff {path.name}` may show its earlier text."
         )
     return current(parsed)
 
 
 def append(path: Path, new: Iterable[Record]) -> None:
-    """Add records that are on the disk on return, or none of them; a torn last line is cut off first.
+    """Append all records durably, or none of them; an incomplete last line is cut off first.
 
     Raises:
-        Incomplete: the disk is full, the folder has gone, or is not to be written. What was there is there still.
+        Incomplete: the disk is full, or the folder is missing or read-only. Earlier records are unchanged.
     """
     text = "".join(json.dumps(each) + "\n" for each in new).encode()
     try:
@@ -101,7 +100,7 @@ def _append(descriptor: int, end: int, content: bytes) -> None:
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
-    """A disk that fills up takes a part of a write without any error."""
+    """Write everything: a disk that fills up accepts a part of a write without an error."""
     while content:
         content = content[os.write(descriptor, content) :]
 
@@ -123,7 +122,7 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot write results to {folder}: {error.strerror}. Choose another place with --results FOLDER."
+            f"cannot write results to {folder}: {error.strerror}. Choose another folder with --results FOLDER."
         ) from None
 
 
@@ -143,11 +142,11 @@ def exclusive(folder: Path) -> Generator[None]:
     except Timeout:
         who = holder.read_text(encoding="utf-8", errors="replace") if holder.exists() else "another process"
         raise UserError(
-            f"{folder} is in use by {who}. Wait for it, stop it, or choose another place with --results FOLDER."
+            f"{folder} is in use by {who}. Wait for it, stop it, or choose another folder with --results FOLDER."
         ) from None
     except OSError as error:
         raise UserError(
-            f"cannot lock {folder}: {error.strerror}. Choose another place with --results FOLDER."
+            f"cannot lock {folder}: {error.strerror}. Choose another folder with --results FOLDER."
         ) from None
     with lock:
         try:

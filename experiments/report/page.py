@@ -69,7 +69,7 @@ def build(
 
 
 PICTURES = ("curves", "differences", "accuracies")
-OLD_PICTURES = ("figure3",)  # the name of "curves" before 0.3
+OLD_PICTURES = ("figure3",)  # the name of "curves" in earlier versions
 
 
 class Picture(NamedTuple):

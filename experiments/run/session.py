@@ -9,7 +9,7 @@ from byzsim import History, RunConfig, grid
 from byzsim.engine import StaticConfig
 from byzsim.experiments import records
 from byzsim.experiments.datasets import load
-from byzsim.experiments.errors import counted
+from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.run import interrupt, preflight, slow_rules
 from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints, megabytes
 from byzsim.experiments.run.display import Display, describe

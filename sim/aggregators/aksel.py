@@ -27,21 +27,31 @@ def aksel(
 ) -> Aggregator:
     """The mean of the c rows that are nearest to the coordinate-wise median.
 
-        M_c = median{g_1c, ..., g_mc};    s_i = ||g_i - M||_2^2;    g = mean of the g_i of the c smallest s_i
+    ```text
+    M_c = median{g_1c, ..., g_mc};    s_i = ||g_i - M||_2^2;    g = mean of the g_i of the c smallest s_i
+    ```
 
-    Args (all static):
-        count: c = floor((m + 1) / 2) for "half", c = m - f, at least 1, for "m-f".
-        middle: the median of an even m, the "lower" of the two middle values (torch) or their "mean" (NumPy).
-        ties: at the c-th smallest s_i, lowest worker "index" first, so that c rows are kept; or "radius", which keeps
-            every row with s_i up to the c-th smallest, as the NumPy variants do: s_i <= median(s) is the same set in
-            count "half", for any m.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by a sorting network over the workers, three reads of the matrix.
-    Choices: the median is over all rows, with NaN as +inf; rows that are not usable (`ops.usable_rows`) are infinitely
-        far and never kept, so the mean is over fewer than c rows where fewer are usable, and zero without any. The
-        defaults are those of a co-author's code (ByzantineMomentum); the text of the paper was not at hand. That
-        code asks for f >= 1 and m >= 2f + 1, and uses f only in its mode "n-f".
-    References: Boussetta, El-Mhamdi, Guerraoui, Maurer, Rouault, "AKSEL: fast Byzantine SGD", OPODIS 2020.
+    Args:
+        count: c, "half" for floor((m + 1) / 2), "m-f" for m - f, at least 1; static.
+        middle: the median of an even m, the "lower" of the two middle values (torch) or their "mean" (NumPy); static.
+        ties: which rows of the c-th smallest s_i are kept; static. "index": those of lowest worker index, so that c
+            rows are kept. "radius": all of them, as in the NumPy variants, whose s_i <= median(s) is the same set for
+            count "half".
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(md log^2 m) by a sorting network over the workers, three reads of the matrix.
+
+    Notes:
+        The median is over all rows, with NaN as +inf. Rows that are not usable (`ops.usable_rows`) are infinitely far
+        and never kept: the mean is over fewer than c rows where fewer are usable, and zero without any. The defaults
+        are those of a co-author's code (ByzantineMomentum). That code asks for f >= 1 and m >= 2f + 1, and uses f only
+        in its mode "n-f".
+
+    References:
+        Boussetta, El-Mhamdi, Guerraoui, Maurer, Rouault, "AKSEL: fast Byzantine SGD", OPODIS 2020.
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:

@@ -42,31 +42,40 @@ def brsgd(
 ) -> Aggregator:
     """Mean of the rows that are near the median and most often on the majority's side of the column means.
 
-        a_c  = (1/m) sum_i g_ic                      M_ic = 1 if worker i is on the larger side of a_c, else 0
-        s_i  = sum_c M_ic                            C2 = the ceil(beta m) workers of highest s_i
-        C1   = {i : ||g_i - g_med||_1 <= 2 T}        g  = mean of g_i over C1 and C2
+    ```text
+    a_c  = (1/m) sum_i g_ic                      M_ic = 1 if worker i is on the larger side of a_c, else 0
+    s_i  = sum_c M_ic                            C2 = the ceil(beta m) workers of highest s_i
+    C1   = {i : ||g_i - g_med||_1 <= 2 T}        g  = mean of g_i over C1 and C2
+    ```
 
-    Args (static unless marked traced; Algorithm 2 unless said otherwise):
+    Args:
         variant: "paper" is Algorithm 2 as its prose means it: the listing's index d stands for c, and its minus sign
-            for a logical NOT (as printed, every flipped column would only shift all scores alike). "code" is the
-            two-level majority that the authors published (github karry520/RobustSGD, December 2021), which has
-            no threshold and no median; `beta` and the options below but `non_finite` do not apply to it.
+            for a logical NOT (as printed, each flipped column would only shift all scores alike). "code" is the
+            two-level majority that the authors published (github karry520/RobustSGD, December 2021), which has no
+            threshold and no median; of the options below only `non_finite` applies to it. Static.
         beta: fraction kept by score; traced. The paper's experiments: 1/2.
-        threshold: the paper's T, a number in gradient units (traced), which it never states. By default "majority":
-            2T is the (m // 2 + 1)-th smallest distance to the median, free of scale, and C1 meets any C2 of at
-            least m / 2 workers. "half": 2T is the median of the distances.
-        empty: what an empty intersection gives (the paper says nothing): the member of C2 "nearest" to the
-            median, the mean over "c1" (if that is empty too, the "nearest"), or the "median" itself.
-        at_mean: the side of an entry that equals the column mean; the listing's >= says "above".
-        column_tie: the side that counts as the larger one when they are equal; the listing's < says "above".
-        score_tie: at the last kept score, lowest worker "index" first, or keep "all" of that score (paper silent).
-        middle: median of an even m, "mean" of the two middles or the "lower" one (paper silent).
-        non_finite: "drop" leaves rows that are not usable (`ops.usable_rows`) out of means, counts and sets, and
-            the median takes their NaN as +inf; "keep" computes on: such a row spoils the column
-            means, and stays out of the output only because its distance is not within any threshold.
-    Tolerates: f <= (m - 1) // 2 (the paper's alpha < beta <= 1/2; its experiments go to alpha = 1/2 all the same).
-    Cost: O(md log^2 m) with a sorting network for the median, about four reads.
-    References: Li, Chen, Dong, Zhang, Wang, Zeng, "Efficient Byzantine-resilient stochastic gradient descent",
+        threshold: the paper's T, which it never states. A number is in gradient units, and traced. The names are
+            static: "majority", the default, makes 2T the (m // 2 + 1)-th smallest distance to the median, which has no
+            unit, and with which C1 meets any C2 of at least m / 2 workers; "half" makes 2T the median of the distances.
+        empty: what an empty intersection gives, on which the paper is silent: the member of C2 "nearest" to the median,
+            the mean over "c1" (if C1 is empty too, the "nearest"), or the "median" itself. Static.
+        at_mean: the side of an entry that equals the column mean; static. The listing's >= says "above".
+        column_tie: the side that counts as the larger one when both are equal; static. The listing's < says "above".
+        score_tie: at the last kept score, lowest worker "index" first, or keep "all" of that score (paper silent);
+            static.
+        middle: the median of an even m, the "mean" of the two middle values or the "lower" one (paper silent); static.
+        non_finite: "drop" leaves rows that are not usable (`ops.usable_rows`) out of means, counts and sets, and the
+            median takes their NaN as +inf. "keep" computes on: such a row spoils the column means, and stays out of the
+            output only because its distance is not within any threshold. Static.
+
+    Tolerates:
+        f <= (m - 1) // 2 (the paper's alpha < beta <= 1/2; its experiments go to alpha = 1/2 all the same).
+
+    Cost:
+        O(md log^2 m) with a sorting network for the median, about four reads.
+
+    References:
+        Li, Chen, Dong, Zhang, Wang, Zeng, "Efficient Byzantine-resilient stochastic gradient descent",
         FTL-IJCAI 2021, arXiv 2108.06658.
     """
 
@@ -117,7 +126,7 @@ def _larger_side(grads: Float[Array, "m d"], among: Bool[Array, "m _"]) -> Bool[
     """The entries of `among` on their column mean's larger side: those up to it if strictly more, else the rest."""
     count = row_sum(lambda inside: inside.astype(jnp.int32), among)
     average = row_sum(lambda inside, row: jnp.where(inside, row, 0.0), among, grads) / jnp.maximum(count, 1)
-    below = among & (grads <= average)
+    below = among & (grads <= average[None])
     return jnp.where(2 * row_sum(lambda low: low.astype(jnp.int32), below) > count, below, among & ~below)
 
 

@@ -24,37 +24,47 @@ def bulyan(
     second_stage: Literal["near_median", "trimmed_mean"] = "near_median",
     middle: Literal["mean", "lower"] = "mean",
 ) -> Aggregator:
-    """Theta rows that Krum picks, then in every coordinate the mean of the theta - 2f values nearest their median.
+    """Theta rows that Krum selects, then in every coordinate the mean of the theta - 2f values nearest their median.
 
-        V = theta rows, each by Krum among those not picked before;    theta = m - 2f
-        g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
+    ```text
+    V = theta rows, each by Krum among those not selected before;    theta = m - 2f
+    g_c = (1 / (theta - 2f)) sum over the theta - 2f smallest |v_c - median_c(V)|, v in V, of v_c
+    ```
 
     Args:
-        selection: how V comes about. "iterative": the row of smallest Krum score among the r rows left, over its
-            r - f - k nearest others that are left. "once": the theta rows of smallest score among all m. The other two
-            put means of several rows into V: for i = 0 ... theta - 1 the mean of the max(m - f - 2 - i, 1) usable rows
-            of smallest score that are left is added (of all usable ones, if fewer are left); then one of the rows
-            averaged leaves. In "means_drop_best" the scores are those among all m and the row of smallest score leaves;
-            in "iterative_means" the scores are those among the r rows left and the row nearest to the mean leaves.
-            Static.
-        krum_variant: p and k of the Krum score, as in `krum`. Static.
-        theta: the size of V. Static.
-        second_stage: "near_median" as above, or the "trimmed_mean" of V: without its f smallest and f largest values.
-            Static.
-        middle: the median of an even number, "mean" of the two middle values or the "lower" one. Static.
-    Tolerates: f with m >= 4f + 3.
-    Cost: O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
-    Choices: theta and the number of others in a score are at least 1; in the second stage f above (theta - 1) // 2
-        counts as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index,
-        those in nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). They do occur: where one
-        other is counted, two rows nearest to each other tie, so the order of workers may count, and two rows are
+        selection: how V is made; static. "iterative" selects the row of smallest Krum score among the r rows left, over
+            its r - f - k nearest others that are left. "once" selects the theta rows of smallest score among all m. The
+            other two put means of several rows into V: for i = 0 ... theta - 1 the mean of the max(m - f - 2 - i, 1)
+            usable rows of smallest score that are left (of all usable ones, if fewer are left); then one of the
+            averaged rows leaves. In "means_drop_best" the scores are those among all m, and the row of smallest score
+            leaves; in "iterative_means" the scores are those among the r rows left, and the row nearest to the mean
+            leaves.
+        krum_variant: p and k of the Krum score, as `variant` of `krum`; static.
+        theta: the size of V; static.
+        second_stage: "near_median" as above, or the "trimmed_mean" of V, without its f smallest and f largest values;
+            static.
+        middle: the median of an even number, the "mean" of the two middle values or the "lower" one; static.
+
+    Tolerates:
+        f with m >= 4f + 3.
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(m^3) to select, O(md log^2 m) to sort.
+
+    Notes:
+        theta and the number of others in a score are at least 1. In the second stage an f above (theta - 1) // 2 counts
+        as that, which leaves one value, or two of an even number. Ties in scores go to the lowest worker index, ties in
+        nearness to a mean to the smaller score (krum 0.9.1 leaves both to rounding). Ties do occur: where a score
+        counts one other, two rows nearest to each other tie, so the order of workers may count, and two rows are
         equally near to their mean. Of two values equally near the median the smaller is taken (means in V are rounded,
         which may decide such a tie; Flower's argpartition takes either). Rows that are not usable (`ops.usable_rows`)
-        are infinitely far from everybody and never picked, though they are among the m and the r; with v < theta in V,
-        theta is v after that; zero if V is empty. `Info.weight` is a picked row's share of all entries of V that lie
-        between the smallest and the largest value averaged in their coordinate, both included; that of a mean in V is
-        split evenly between its rows.
-    References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
+        are infinitely far from all others and never selected, though m and r count them. If V has only v < theta rows,
+        theta is v from then on; the output is zero if V is empty. `Info.weight` is a selected row's share of all
+        entries of V that lie between the smallest and the largest value averaged in their coordinate, both included;
+        the share of a mean in V is split evenly between its rows.
+
+    References:
+        El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
         2018.
     """
 
@@ -89,20 +99,33 @@ def _best(
     return (rank_by_score(score, usable) < size) & usable
 
 
-def _means(squared, f, krum_variant, size, *, again):
-    """The weights (m, m) of the means that make V, a row each; zero in rows from `size` on."""
+def _means(
+    squared: Float[Array, "m m"],
+    f: Int[Array, ""] | int,
+    krum_variant: KrumVariant,
+    size: Int[Array, ""],
+    *,
+    again: bool,
+) -> Float[Array, "m m"]:
+    """The weights of the means that make V, a row for each mean; zero in rows from `size` on.
+
+    Args:
+        again: scores are those among the rows left, and the row nearest to the mean leaves ("iterative_means").
+    """
     m = len(squared)
     usable = jnp.isfinite(jnp.diagonal(squared))
     once = krum_scores(squared, f, krum_variant, jnp.ones(m, bool))
-    paired = jnp.minimum(squared, squared.T)  # ties of a pair nearest to each other are exact
+    # exactly symmetric, so that two rows that are each other's nearest have exactly equal scores
+    paired = jnp.minimum(squared, squared.T)
 
     def step(left, i):
-        # Krum among those that are left; one that is not usable stays, an infinitely far neighbour
+        # Krum among the rows left; a row that is not usable stays, as an infinitely far neighbour
         score = krum_scores(paired, f, krum_variant, left | ~usable) if again else once
         place = rank_by_score(jnp.where(left, score, jnp.inf), left)
-        # the i-th mean: of the m - f - 2 - i rows of smallest score
+        # the i-th mean is over the m - f - 2 - i rows of smallest score
         best = (place < jnp.maximum(m - f - 2 - i, 1)) & left
-        # who leaves: the row of smallest score, or the one nearest to the mean, of equally near ones the smaller score
+        # the row that leaves: the one of smallest score, or the one nearest to the mean, and of equally near ones the
+        # one of smaller score
         leaving = jnp.argmin(place)
         if again:
             spread = jnp.where(best, paired, 0.0).sum(axis=1)  # |g_j - mean of best|^2 but for a factor and a constant
@@ -114,8 +137,14 @@ def _means(squared, f, krum_variant, size, *, again):
     return jax.lax.scan(step, usable, jnp.arange(m))[1]
 
 
-def _second(ordered, size, f, second_stage, middle):
-    """The second stage over the `size` picked rows in order, the others being +inf: from what rank, how many values."""
+def _second(
+    ordered: Float[Array, "m d"], size: Int[Array, ""], f: Int[Array, ""] | int, second_stage: str, middle: str
+) -> tuple[Int[Array, "..."], Int[Array, ""]]:
+    """The values that the second stage averages in each column: (the first rank, how many).
+
+    Args:
+        ordered: the columns in order; what is not in V is +inf, behind the `size` values of V.
+    """
     lower = jnp.maximum(size - 1, 0) // 2  # rank of the lower middle
     dropped = jnp.minimum(f, lower)  # at least one value stays
     count = jnp.maximum(size - 2 * dropped, 1)

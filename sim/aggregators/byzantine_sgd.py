@@ -33,30 +33,40 @@ def byzantine_sgd(
     th_a: Positive | None = None,
     th_b: Positive | None = None,
 ) -> Aggregator:
-    """Mean of the workers whose gradient, sum of gradients and sum of progress have always been near the median's.
+    """Mean of the workers whose gradient, sum of gradients and sum of progress have always been near the median.
 
-        A_i += <g_i, x_k - x_1>,   B_i += g_i,   A_med = median of A_i,   B_med, g_med = median machines
-        good_k = {i in good_{k-1} : |A_i - A_med| <= Th_A, ||B_i - B_med|| <= Th_B, ||g_i - g_med|| <= 4V}
-        g = mean of g_i over good_k;   Th_A = 4 D V L,  Th_B = 4 V L,  L = sqrt(T log(16 m T / delta))
+    ```text
+    A_i += <g_i, x_k - x_1>,   B_i += g_i,   A_med = median of A_i,   B_med, g_med = median machines
+    good_k = {i in good_{k-1} : |A_i - A_med| <= Th_A, ||B_i - B_med|| <= Th_B, ||g_i - g_med|| <= 4V}
+    g = mean of g_i over good_k;   Th_A = 4 D V L,  Th_B = 4 V L,  L = sqrt(T log(16 m T / delta))
+    ```
 
-    A median machine is one that has more than m/2 machines, itself among them, within Th_B (of B), or 2V (of g).
+    A median machine is a worker that has more than m / 2 workers, itself included, within Th_B (for B) or 2V (for g).
 
     Args:
-        v: V, bound on ||g_i - grad f|| of an honest worker, traced. "auto" (ours: V is given in the paper): half of
-            the smallest radius around a usable row in which there are m // 2 + 1 usable rows of this step.
-        diameter: D, of the set that x stays in; traced. Ours.
-        horizon: T, number of steps, static. Ours.
-        delta: probability of failure, traced. Ours.
-        th_a, th_b: Th_A and Th_B as numbers, traced, as in epfml's code, which has no defaults. None: the formulas.
-    State: A, B, the good set and x_1: (m + 1)(d + 2) numbers.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(md) expected with V given: machines are tried in order until one is a median machine; O(m^2 d) with "auto".
-    Choices: x_k is `ctx.params`, and x_1 that of step 0. The good set of this step is used in this step (as the paper
-        does, from memory, as are the thresholds). Machines are tried among all usable ones, lowest index first; if
-        none has enough neighbours, the first of those with the most counts. The median of A is over all m, mean of the
-        middles. A row that is not usable (`ops.usable_rows`) is banned at once and adds nothing. Without good workers
-        the aggregate is zero.
-    References: Alistarh, Allen-Zhu, Li, "Byzantine stochastic gradient descent", NeurIPS 2018.
+        v: V, the bound on ||g_i - grad f|| of an honest worker; traced. The paper takes V as given. "auto" is byzsim's
+            own: half of the smallest radius around a usable row that holds m // 2 + 1 usable rows of this step.
+        diameter: D, the diameter of the set that x stays in; traced. The default is byzsim's own.
+        horizon: T, the number of steps; static. The default is byzsim's own.
+        delta: the probability of failure; traced. The default is byzsim's own.
+        th_a, th_b: Th_A and Th_B as numbers, as in epfml's code, which has no defaults; traced. None: the formulas.
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(md) expected with a given V: workers are tried in order until one is a median machine. O(m^2 d) with "auto".
+
+    Notes:
+        The state holds A, B, the good set and x_1: (m + 1)(d + 2) numbers. x_k is `ctx.params`, and x_1 is `ctx.params`
+        of step 0. As in the paper, a step uses the good set that the same step computes. All usable workers are
+        candidates for a median machine, lowest index first; if none has enough neighbours, the first of those with the
+        most neighbours is taken. The median of A is over all m workers, and of an even m it is the mean of the two
+        middle values. A row that is not usable (`ops.usable_rows`) bans its worker at once and adds nothing. If no good
+        worker is left, the aggregate is zero.
+
+    References:
+        Alistarh, Allen-Zhu, Li, "Byzantine stochastic gradient descent", NeurIPS 2018.
     """
 
     def init(m: int, d: int) -> State:

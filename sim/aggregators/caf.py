@@ -9,25 +9,34 @@ from jaxtyping import Array, Float
 
 
 def caf() -> Aggregator:
-    """Of the weighted means that a filter goes through, the one with the smallest top eigenvalue of its covariance.
+    """The weighted mean whose covariance has the smallest top eigenvalue, among those that a filter passes through.
 
-        c_i = 1;    while sum_i c_i > m - 2f:
-            mu = sum_i c_i g_i / sum_i c_i;      Sigma = sum_i c_i (g_i - mu)(g_i - mu)^T / sum_i c_i;
-            lambda, v = top eigenvalue and unit eigenvector of Sigma;      tau_i = <g_i - mu, v>^2;
-            c_i <- c_i (1 - tau_i / max tau),  the maximum over rows with c_i > 0
-        g = the mu with the smallest lambda
+    ```text
+    c_i = 1;    while sum_i c_i > m - 2f:
+        mu = sum_i c_i g_i / sum_i c_i;      Sigma = sum_i c_i (g_i - mu)(g_i - mu)^T / sum_i c_i;
+        lambda, v = top eigenvalue and unit eigenvector of Sigma;      tau_i = <g_i - mu, v>^2;
+        c_i <- c_i (1 - tau_i / max tau),  the maximum over rows with c_i > 0
+    g = the mu with the smallest lambda
+    ```
 
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(m^2 d + m d log^2 m) once, and O(m^3) in each of at most 2f rounds (m - 1 are compiled).
-    Choices: f above (m - 1) // 2 counts as that. The first of equal lambdas counts. A total up to m - 2f + 1e-4 ends
-        the loop, so that rounding does not add a round. If there is no round (f = 0), g is the mean. Rows that are not
-        usable (`ops.usable_rows`) start with c_i = 0; m stays what it is, so they count as filtered already. If
-        max tau = 0 the weights stay. A factor 1 - tau_i / max tau below 1e-5 is taken for 0, so that copies of the
-        farthest row go with it; at least one row goes in each round, hence 2f rounds.
-        byzfl 0.0.11 differs in two ways that are not offered: its v is one step of the power method from a random
-        vector, and its maximum is over all rows, so a far row whose weight is 0 already can keep it from ending.
-        Derivatives take v as given.
-    References: Allouah, Guerraoui, Stephan, "Towards trustworthy federated learning with untrusted participants",
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(m^2 d + m d log^2 m) once, and O(m^3) in each of at most 2f rounds (m - 1 are compiled).
+
+    Notes:
+        An f above (m - 1) // 2 counts as (m - 1) // 2. Of equal lambdas the first counts. The loop ends at a total of m
+        - 2f + 1e-4 already, so that rounding does not add a round. With f = 0 there is no round, and g is the mean.
+        Rows that are not usable (`ops.usable_rows`) start with c_i = 0; m still counts them, so they count as filtered.
+        If max tau = 0, the weights stay. A factor 1 - tau_i / max tau below 1e-5 becomes 0, so that copies of the
+        farthest row leave together; at least one row leaves in each round, hence at most 2f rounds. byzfl 0.0.11
+        differs in two ways that are not offered here: its v is one step of the power method from a random vector, and
+        its maximum is over all rows, so that a far row whose weight is 0 already can keep the loop going. Derivatives
+        treat v as a constant.
+
+    References:
+        Allouah, Guerraoui, Stephan, "Towards trustworthy federated learning with untrusted participants",
         ICML 2025.
     """
 

@@ -17,29 +17,41 @@ Start = Literal["previous", "mean", "median", "lower_median", "zero"]
 def centered_clipping(
     *, tau: Positive | Literal["majority"] = "majority", steps: Count = 1, start: Start = "previous"
 ) -> Aggregator:
-    """The last output, moved by the average of the clipped differences to it.
+    """The last output plus the average of the clipped differences from it.
 
-        v <- v + (1/m) sum_i min(1, tau / ||g_i - v||) (g_i - v),    `steps` times;    g = v
+    ```text
+    v <- v + (1/m) sum_i min(1, tau / ||g_i - v||) (g_i - v),    `steps` times;    g = v
+    ```
 
     Args:
-        tau: clipping radius in gradient units, traced; or "majority" (ours): in each inner step the (m // 2 + 1)-th
-            smallest ||g_i - v||. The paper has no number but that tau has to be of the order of what honest workers
-            differ by; a radius that is too large, such as the 100 of the authors' code on a small model, clips nothing,
-            and the rule is the mean. With n_byz <= (m - 1) // 2 the majority's radius is at most an honest distance.
-        steps: L, inner iterations, at least 1; static. The paper: 1.
-        start: v is the "previous" output (zero before the first), or anew in each round the "mean" of the usable rows,
-            the coordinate-wise "median" (mean of the middles) or "lower_median" (the lower one), or "zero". Static.
-    State: the last output (d,); nothing if every round starts anew.
-    Tolerates: f <= (m - 1) // 2 (the paper proves convergence for alpha < 0.1 with worker momentum, from memory).
-    Cost: O(steps m d), three reads a step.
-    Choices: a row that is not usable (`ops.usable_rows`) adds nothing, and m counts all rows all the same; where fewer
-        than m // 2 + 1 are usable, "majority" clips nothing. A median that is not finite in a coordinate is 0 there.
-        `Info.weight` is how much of each row is in the output, the rest being the start's: each step makes
-        w <- (1 - sum_i c_i / m) w + c / m, from w = 0, with c_i the factor min(1, tau / ||g_i - v||) of a usable row, 0
-        of another. `Info.clipped` counts the usable rows with a factor below 1, as a mean over the inner steps.
+        tau: clipping radius in gradient units; traced. "majority" is byzsim's own: the (m // 2 + 1)-th smallest ||g_i -
+            v|| of each inner step. The paper has no number; it asks for a tau of the order of the distances between
+            honest rows. A tau that is too large, such as the 100 of the authors' code on a small model, clips nothing,
+            and the rule is the mean. With n_byz <= (m - 1) // 2, the majority's radius is at most an honest distance.
+        steps: L, number of inner iterations, at least 1; static. The paper: 1.
+        start: the first v. "previous" is the last output, zero in the first step; the others start anew in each step,
+            from the "mean" of the usable rows, the coordinate-wise "median" (mean of the two middle values) or
+            "lower_median" (the lower one of them), or "zero". Static.
+
     Raises:
-        ValueError: for steps below 1.
-    References: Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
+        ValueError: `steps` is below 1.
+
+    Tolerates:
+        f <= (m - 1) // 2. The paper proves convergence for alpha < 0.1 with worker momentum.
+
+    Cost:
+        O(steps m d), three reads a step.
+
+    Notes:
+        The state is the last output (d,); it is empty if every step starts anew. A row that is not usable
+        (`ops.usable_rows`) adds nothing, but m counts it; where fewer than m // 2 + 1 rows are usable, "majority" clips
+        nothing. A median that is not finite in a coordinate becomes 0 there. `Info.weight` is the share of each row in
+        the output, the rest being the start's share: each inner step makes w <- (1 - sum_i c_i / m) w + c / m, from w =
+        0, where c_i is the factor min(1, tau / ||g_i - v||) of a usable row and 0 for the others. `Info.clipped` is the
+        number of usable rows with a factor below 1, averaged over the inner steps.
+
+    References:
+        Karimireddy, He, Jaggi, "Learning from history for Byzantine robust optimization", ICML 2021.
     """
 
     def apply(grads: Float[Array, "m d"], state: State, ctx: Context) -> tuple[Float[Array, " d"], State, Info]:

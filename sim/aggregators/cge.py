@@ -14,17 +14,27 @@ from jaxtyping import Array, Float
 def cge(*, combine: Literal["mean", "sum"] = "mean") -> Aggregator:
     """Mean of the m - f gradients of smallest Euclidean norm.
 
-        g = (1 / (m - f)) sum over the m - f smallest ||g_i|| of g_i
+    ```text
+    g = (1 / (m - f)) sum over the m - f smallest ||g_i|| of g_i
+    ```
 
     Args:
-        combine: "mean", or the paper's "sum" (from memory), which is longer by the number of rows kept. Static.
-    Tolerates: f <= (m - 1) // 2 (no longer than the longest honest gradient; convergence needs honest costs that are
-        nearly redundant, and fewer).
-    Cost: O(md), two reads.
-    Choices: ties go to the lowest worker index; at least one row is kept. Rows that are not usable
-        (`ops.usable_rows`) are left out, even where fewer than m - f remain: the mean is then over these; zero if there
-        are none. `Info.weight` are the shares in the mean, for "sum" as well.
-    References: Liu, Gupta, Vaidya, "Approximate Byzantine fault-tolerance in distributed optimization", PODC 2021
+        combine: "mean", or "sum" as in the paper, which is longer by the number of rows kept; static.
+
+    Tolerates:
+        f <= (m - 1) // 2: the output is no longer than the longest honest gradient. Convergence needs nearly redundant
+        honest costs, and a smaller f.
+
+    Cost:
+        O(md), two reads.
+
+    Notes:
+        Ties go to the lowest worker index; at least one row is kept. Rows that are not usable (`ops.usable_rows`) are
+        left out, even where fewer than m - f remain: then the mean is over these, and zero if there are none.
+        `Info.weight` are the shares in the mean, for "sum" as well.
+
+    References:
+        Liu, Gupta, Vaidya, "Approximate Byzantine fault-tolerance in distributed optimization", PODC 2021
         (arXiv 2101.09337).
     """
 

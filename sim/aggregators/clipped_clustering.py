@@ -25,28 +25,39 @@ def clipped_clustering(
 ) -> Aggregator:
     """Mean of the larger of two clusters by cosine distance, its rows clipped to the median norm of all rounds.
 
-        C   = min(median of ||g_kj|| over all workers j and all rounds k up to this one, tau)
-        S   = the larger of two clusters by agglomeration of the workers with the distances 1 - cos(g_i, g_j)
-        g   = (1 / |S|) sum over S of min(1, C / ||g_i||) g_i
+    ```text
+    C   = min(median of ||g_kj|| over all workers j and all rounds k up to this one, tau)
+    S   = the larger of two clusters by agglomeration of the workers with the distances 1 - cos(g_i, g_j)
+    g   = (1 / |S|) sum over S of min(1, C / ||g_i||) g_i
+    ```
 
-    Agglomeration: every worker is a cluster; the two nearest clusters become one until two are left.
+    Agglomeration starts with one cluster for each worker and merges the two nearest clusters until two are left.
 
     Args:
-        linkage: two clusters are as far apart as their workers on "average" (paper and code), or as the nearest two
-            ("single", an option of the code). Static.
-        tau: C is at most this, in gradient units; traced. 1e5 (code), which leaves the median alone.
-        history: of how many rounds, the last ones, norms are remembered; static. The paper: all; 1000 is ours.
-    State: `history` m norms.
-    Tolerates: f <= (m - 1) // 2, if the Byzantine rows do not point where the honest ones do (the paper's experiments).
-    Cost: O(m^2 d) for the Gram matrix, O(m^3) to agglomerate, O(history m log(history m)) for the median.
-    Choices: clipping does not change a cosine, so rows are clusters as they were sent. Of clusters of equal size the
-        one that was put together last counts (scikit-learn's label 0), of single workers the one of highest index; of
-        equally near pairs of clusters the first is merged, a cluster being where its lowest worker is. A zero row has
-        the cosine 0 with all. Rows that are not usable (`ops.usable_rows`) are in no cluster and no history (the
-        code gives them the distance 2); with one usable row it is S, and without any the output is zero. The median of
-        an even number of norms is the mean of the middle two. `Info.weight` is equal for all of S, whatever clipping
-        takes from them. The code adds 1e-6 to a norm before it divides.
-    References: Li, Ngai, Voigt, "An experimental study of Byzantine-robust aggregation schemes in federated learning",
+        linkage: the distance of two clusters. "average" is the mean distance of their workers (paper and code),
+            "single" that of the nearest two workers (an option of the code). Static.
+        tau: the largest C, in gradient units; traced. The code's 1e5 leaves the median alone.
+        history: number of past rounds whose norms the rule remembers; static. The paper remembers all; 1000 is byzsim's
+            own.
+
+    Tolerates:
+        f <= (m - 1) // 2, if the Byzantine rows do not point where the honest ones do (the paper's experiments).
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(m^3) to agglomerate, O(history m log(history m)) for the median.
+
+    Notes:
+        The state holds `history` m norms. Clipping does not change a cosine, so the rows are clustered as they were
+        sent. Of clusters of equal size the one that was merged last counts (scikit-learn's label 0), and of single
+        workers the one of highest index. Of equally near pairs of clusters the first is merged, where a cluster has the
+        place of its lowest worker. A zero row has the cosine 0 with all rows. Rows that are not usable
+        (`ops.usable_rows`) are in no cluster and in no history; the code gives them the distance 2. A single usable row
+        is S, and without any the output is zero. The median of an even number of norms is the mean of the two middle
+        ones. `Info.weight` is equal for all of S, whatever clipping takes from a row. The code adds 1e-6 to a norm
+        before it divides.
+
+    References:
+        Li, Ngai, Voigt, "An experimental study of Byzantine-robust aggregation schemes in federated learning",
         IEEE Transactions on Big Data, 2023; github lishenghui/blades.
     """
 
@@ -76,7 +87,7 @@ def _median(seen: Float[Array, "rounds m"]) -> Float[Array, ""]:
 
 def _cosine_distances(grads: Float[Array, "m d"], length: Float[Array, " m"]) -> Float[Array, "m m"]:
     size = jnp.where(length > 0, length, 1.0)
-    return jax.lax.stop_gradient(1 - gram(grads) / size[:, None] / size)
+    return jax.lax.stop_gradient(1 - gram(grads) / size[:, None] / size[None])
 
 
 def _larger_cluster(apart: Float[Array, "m m"], usable: Bool[Array, " m"], linkage: str) -> Bool[Array, " m"]:
@@ -89,7 +100,7 @@ def _larger_cluster(apart: Float[Array, "m m"], usable: Bool[Array, " m"], linka
         apart, member, done = carry
         size = member.sum(axis=1)
         alive = size > 0
-        open_to = alive & alive[:, None] & (workers[:, None] < workers)
+        open_to = alive[None] & alive[:, None] & (workers[:, None] < workers[None])
         i, j = jnp.divmod(jnp.argmin(jnp.where(open_to, apart, jnp.inf)), m)
         if linkage == "average":
             joined = (size[i] * apart[i] + size[j] * apart[j]) / (size[i] + size[j])

@@ -15,29 +15,39 @@ from jaxtyping import Array, Float
 def dnc(
     *, subsample: Count = 10_000, iterations: Count = 5, c: Traced = 1.0, rounding: Literal["up", "down"] = "up"
 ) -> Aggregator:
-    """Mean of the gradients that never stick out along the top singular vector of randomly drawn coordinates.
+    """Mean of the gradients that are never among the farthest along the top singular vector of random coordinates.
 
-        for each of the iterations:  r = b random coordinates;  mu = (1/m) sum_i g_i[r];
-            v = top right singular vector of the rows g_i[r] - mu;    s_i = <g_i[r] - mu, v>^2;
-            I = the m - c f workers of smallest s_i
-        g = mean of g_i, all coordinates, over the intersection of the sets I
+    ```text
+    for each of the iterations:  r = b random coordinates;  mu = (1/m) sum_i g_i[r];
+        v = top right singular vector of the rows g_i[r] - mu;    s_i = <g_i[r] - mu, v>^2;
+        I = the m - c f workers of smallest s_i
+    g = mean of g_i, all coordinates, over the intersection of the sets I
+    ```
 
     Args:
-        subsample: b, how many coordinates are drawn, without replacement. Static; 10000 (ku).
-            With b >= d all coordinates are taken, nothing is drawn, and one iteration is made, since all are equal.
-        iterations: how often. Static; 5 (ku).
-        c: how many workers are dropped for each declared one, before rounding; traced; 1 (ku).
-        rounding: of the number dropped, c f: "up" (m - c f workers, rounded down, as signguard has it) or "down" (ku);
-            a c f within 1e-4 of an integer is that integer. Static.
-    Tolerates: f <= (m - 1) // 2, with c >= 1.
-    Cost: O(iterations (m^2 b + m b log^2 m + m^3 + d log d)), the last term for the draw, and one mean O(md).
-    Choices: the draws are keys = jax.random.split(ctx.key, iterations), and of each key
-        the places of the b largest of jax.random.uniform(key, (d,)). At least one worker is kept. Ties go to the lowest
-        worker index. Rows that are not usable (`ops.usable_rows`, of all coordinates) are left out of mu and v, and
-        come last in the order, among those that are dropped: they are not in any I. If the intersection is empty, the
-        union of the sets I counts (ku); zero if no row is usable. That the paper's experiments use the same
-        three numbers as ku, and that it is silent on an empty intersection, is from memory.
-    References: Shejwalkar, Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+        subsample: b, the number of coordinates drawn, without replacement; static. ku: 10000. With b >= d all
+            coordinates are taken and nothing is drawn; one iteration is made, since all would be equal.
+        iterations: number of iterations; static. ku: 5.
+        c: number of workers dropped for each declared Byzantine one, before rounding; traced. ku: 1.
+        rounding: how c f is rounded. "up" keeps m - c f workers, rounded down (signguard); "down" drops fewer (ku). A c
+            f within 1e-4 of an integer is that integer. Static.
+
+    Tolerates:
+        f <= (m - 1) // 2, with c >= 1.
+
+    Cost:
+        O(iterations (m^2 b + m b log^2 m + m^3 + d log d)), the last term for the draw, and one mean O(md).
+
+    Notes:
+        Each key in jax.random.split(ctx.key, iterations) draws the positions of the b largest entries of
+        jax.random.uniform(key, (d,)). At least one worker is kept. Ties go to the lowest worker index. Rows that are
+        not usable (`ops.usable_rows`, of all coordinates) are left out of mu and v; they come last in the order, are
+        dropped first, and are in no I. If the intersection is empty, the union of the sets I counts (ku); the paper
+        says nothing about it. If no row is usable, the output is zero. The paper's experiments use the same three
+        numbers as ku.
+
+    References:
+        Shejwalkar, Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
         for federated learning", NDSS 2021.
     """
 

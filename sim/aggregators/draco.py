@@ -12,28 +12,40 @@ from jaxtyping import Array, Bool, Float, Int
 
 @checked
 def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
-    """Mean over groups of the row that most of a group agree on: the exact mean while each has an honest majority.
+    """Mean over groups of the row that most of a group send: the exact mean while each group has an honest majority.
 
-        group k = workers that compute the same r batches;    v_i = #{j in the group of i : g_j = g_i}
-        g = (1 / groups) sum_k g_argmax{v_i : i in group k}
+    ```text
+    group k = workers that compute the same r batches;    v_i = #{j in the group of i : g_j = g_i}
+    g = (1 / groups) sum_k g_argmax{v_i : i in group k}
+    ```
 
     Args:
-        r: r = 2s + 1 workers compute the same r batches, which withstands s liars; static. Every worker's load is r
-            times that of other rules: in training its batch is r times as large (`Aggregator.redundancy`).
-        tolerance: rows agree if max_c |g_jc - g_ic| <= tolerance * max_c |g_ic|, traced: one computation need not give
-            the same bits twice.
-    Tolerates: f <= (r - 1) // 2 (all of them may be in one group), and always while each group has an honest majority.
-    Cost: O(r m d), since a row is compared with those of its own group; r times the gradients.
-    Choices: the fractional repetition code; the cyclic code has the same load and is not here. Groups are workers in
-        order, `ops.groups`: worker i is in group min(i // r, m // r - 1), and r above m counts as m. Ties in a group go
-        to the lowest index. A row that is not usable (`ops.usable_rows`) agrees with nobody and does not win while one
-        is usable; a group without usable rows is left out of the mean, which is zero if all are. `Info.weight` is
-        uniform over the winners of the vote. The authors' code votes layer by layer, on equal bits, in one pass (Boyer
-        and Moore), which is the same where a majority of a group is honest. `byzsim.aggregate` takes the rows as
-        computed with this redundancy.
+        r: number of workers that compute the same r batches; static. r = 2s + 1 withstands s Byzantine workers. Each
+            worker computes r times as much as under another rule: in training its batch is r times as large
+            (`Aggregator.redundancy`).
+        tolerance: rows agree if max_c |g_jc - g_ic| <= tolerance * max_c |g_ic|, as the same computation need not give
+            the same bits twice; traced.
+
     Raises:
-        ValueError: for r below 1.
-    References: Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant
+        ValueError: r is below 1.
+
+    Tolerates:
+        f <= (r - 1) // 2, as all of them may be in one group; any f while each group has an honest majority.
+
+    Cost:
+        O(r m d), since a row is compared with the rows of its own group; r times the gradients.
+
+    Notes:
+        This is the fractional repetition code; the cyclic code, which costs as much, is not included. Groups are
+        workers in order, `ops.groups`: worker i is in group min(i // r, m // r - 1), and r above m counts as m. Ties in
+        a group go to the lowest index. A row that is not usable (`ops.usable_rows`) agrees with nobody and does not win
+        while the group has a usable one; a group without usable rows is left out of the mean, which is zero if all
+        groups are. `Info.weight` is uniform over the winners of the vote. The authors' code votes layer by layer, on
+        equal bits, in one pass (Boyer and Moore); the result is the same where a majority of a group is honest.
+        `byzsim.aggregate` expects rows that were computed with this redundancy.
+
+    References:
+        Chen, Wang, Charles, Papailiopoulos, "DRACO: Byzantine-resilient distributed training via redundant
         gradients", ICML 2018.
     """
 
@@ -43,8 +55,9 @@ def draco(*, r: Count = 3, tolerance: Traced = 1e-6) -> Aggregator:
         usable = usable_rows(grads)
         group = groups(m, min(r, m))
         votes = jnp.where(usable, _votes(grads, usable, group, tolerance), -1)
-        ahead = (votes > votes[:, None]) | ((votes == votes[:, None]) & (jnp.arange(m) < jnp.arange(m)[:, None]))
-        winner = usable & ~(ahead & (group == group[:, None])).any(axis=1)
+        lower = jnp.arange(m)[None] < jnp.arange(m)[:, None]
+        ahead = (votes[None] > votes[:, None]) | ((votes[None] == votes[:, None]) & lower)
+        winner = usable & ~(ahead & (group[None] == group[:, None])).any(axis=1)
         return weighted_sum(uniform_weights(winner), grads), uniform_weights(winner)
 
     return stateless(rule)._replace(redundancy=r)

@@ -11,18 +11,29 @@ from jaxtyping import Array, Float
 
 @checked
 def fltrust(*, server_batch: Count = 100) -> Aggregator:
-    """Mean of the gradients at the length of the server's own, weighted by their cosine with it where positive.
+    """Mean of the gradients, scaled to the norm of the server's gradient and weighted by their positive cosine with it.
 
-        t_i = max(cos(g_i, g_0), 0);    g = (1 / sum_i t_i) sum_i t_i (||g_0|| / ||g_i||) g_i
+    ```text
+    t_i = max(cos(g_i, g_0), 0);    g = (1 / sum_i t_i) sum_i t_i (||g_0|| / ||g_i||) g_i
+    ```
 
     Args:
-        server_batch: examples for g_0, the gradient of `ctx.server_loss(server_batch)` at `ctx.params`; static. The
-            paper's root data set has 100 (from memory) and stays the same; here they are drawn afresh in each step.
-    Tolerates: any f in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
-    Cost: one gradient of the server, O(md).
-    Choices: a row that is not usable (`ops.usable_rows`), or zero, has trust 0. If nobody is trusted, or g_0 is zero,
-        the aggregate is zero (as in CRYPTO-KU's code). `Info.weight` is t_i / sum t.
-    References: Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021.
+        server_batch: number of examples for g_0, the gradient of `ctx.server_loss(server_batch)` at `ctx.params`;
+            static. The paper's root data set has 100 examples and stays the same; here the server draws new ones in
+            each step.
+
+    Tolerates:
+        Any f in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
+
+    Cost:
+        One gradient of the server, O(md).
+
+    Notes:
+        A row that is not usable (`ops.usable_rows`), or zero, has trust 0. If no row has trust, or g_0 is zero, the
+        aggregate is zero (as in CRYPTO-KU's code). `Info.weight` is t_i / sum t.
+
+    References:
+        Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021.
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:

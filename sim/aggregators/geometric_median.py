@@ -11,29 +11,39 @@ from jaxtyping import Array, Float
 def geometric_median(
     *, steps: Count = 3, nu: Positive = 0.1, start: WeiszfeldStart = "zero", tolerance: Traced = 0.0
 ) -> Aggregator:
-    """The point whose distances to all rows have the smallest sum, approached by smoothed Weiszfeld steps.
+    """The point whose distances to all rows have the smallest sum, approximated by smoothed Weiszfeld steps.
 
-        z* = argmin_z sum_i ||z - g_i||;    w_i = 1 / max(nu, ||z - g_i||),    z <- sum_i w_i g_i / sum_i w_i
+    ```text
+    z* = argmin_z sum_i ||z - g_i||;    w_i = 1 / max(nu, ||z - g_i||),    z <- sum_i w_i g_i / sum_i w_i
+    ```
 
     Args:
-        steps: how many times z is replaced, at most; at least 1. RFA: 3. Static.
-        nu: distances count as at least this, in gradient units; above 0 (from 1e-18 on in float32). RFA: 0.1. Traced.
-        start: the first z: "zero", the "mean" of the usable rows, or the coordinate-wise "median" of all m rows (mean
-            of the two middle values for even m, or the lower one with "lower_median"; a row that is not usable counts
-            as +inf in every coordinate, and a coordinate whose median is not finite starts at 0). RFA as it is run:
-            "zero". Static.
-        tolerance: no further step once one has moved z by no more than this times the harmonic mean of the distances,
-            usable rows / sum_i w_i: relative to the spread of the rows wherever these are. 0 only stops at a fixed
-            point. RFA: 0. Traced.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(steps m d), two reads a step; the sorting network for "median", O(md log^2 m).
-    Choices: rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
+        steps: largest number of steps, at least 1; static. RFA: 3.
+        nu: smallest distance that counts, in gradient units, above 0 (from 1e-18 on in float32); traced. RFA: 0.1.
+        start: the first z. "zero" (RFA as it is run), the "mean" of the usable rows, or the coordinate-wise "median" of
+            all m rows: of an even m the mean of the two middle values, or the lower one with "lower_median". A row that
+            is not usable counts as +inf in every coordinate, and a coordinate whose median is not finite starts at 0.
+            Static.
+        tolerance: no further step follows one that moved z by at most this times the harmonic mean of the distances,
+            usable rows / sum_i w_i. It is relative to the spread of the rows, wherever they are. With 0 the steps end
+            only at a fixed point (RFA). Traced.
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(steps m d), two reads a step; the sorting network for "median", O(md log^2 m).
+
+    Notes:
+        Rows that are not usable (`ops.usable_rows`) are left out; without a usable row the output is zero.
         `Info.weight` is w_i / sum w of the last step, so that the output is the weighted sum of the rows. The published
-        bound on kappa for the *exact* geometric median, 4 (1 + f / (m - 2f))^2, is from memory; three steps from zero
-        do not keep it (rows c and -c are equally far from zero), so it is not in the registry. From the "mean", rows
-        far away at distance D are left behind by a factor f / (m - f) a step, so D = 1e18 takes hundreds (hence 1000
-        in its variant); from "zero" they are unit vectors in the first step, and the "median" is near the majority.
-    References: Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal
+        bound on kappa of the *exact* geometric median is 4 (1 + f / (m - 2f))^2. Three steps from zero do not keep it
+        (rows c and -c are equally far from zero), so the spec has no bound. From the "mean", a step leaves rows at a
+        large distance D behind by a factor f / (m - f), so D = 1e18 takes hundreds of steps (hence 1000 in the variant
+        `converged`); from "zero" they are unit vectors in the first step, and the "median" is near the majority.
+
+    References:
+        Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on Signal
         Processing, 2022. Weiszfeld, "Sur le point pour lequel la somme des distances de n points donnes est minimum",
         Tohoku Mathematical Journal, 1937.
     """

@@ -15,24 +15,34 @@ def geometric_median_of_means(
 ) -> Aggregator:
     """The geometric median of the means of groups of consecutive workers.
 
-        y_l = mean of g_i over group l;    g = argmin_z sum_l ||z - y_l||
+    ```text
+    y_l = mean of g_i over group l;    g = argmin_z sum_l ||z - y_l||
+    ```
 
     Args:
-        size: workers in a group: group l is workers l size, ..., l size + size - 1, so k = ceil(m / size) groups; the
-            last may be smaller. The paper's k = m / size, at least 2 (1 + epsilon) f, is a matter of choice; 2 keeps
-            most of the tolerance. Static.
-        steps: of Weiszfeld's iteration, at most. Static.
-        nu: distances count as at least this in it, in gradient units; above 0. Traced.
-        tolerance: it ends once a step moves z by no more than this times the harmonic mean of the distances. Traced.
-    Tolerates: f <= (ceil(m / size) - 1) // 2, since each bad worker may spoil a group.
-    Cost: O(md) for the means, O(steps k d) for the iteration.
-    Choices: z starts at the coordinate-wise median of the k means (mean of the two middle values for even k; the mean
-        of a spoilt group counts as +inf in every coordinate, and a coordinate whose median is not finite starts at 0);
-        w_l = 1 / max(nu, ||z - y_l||), z <- sum_l w_l y_l / sum_l w_l. A row that is not usable (`ops.usable_rows`)
-        spoils its group, which is left out; without any other group the output is zero. `Info.weight` of a worker is
-        its group's share in the last step over the group's size. The paper's variant that first drops means of
-        large norm (from memory) is not here; nor does it say how to compute the median.
-    References: Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings: Byzantine gradient
+        size: number of workers in a group; static. Group l is the workers l size, ..., l size + size - 1, so there are
+            k = ceil(m / size) groups, and the last may be smaller. The paper asks for k = m / size of at least
+            2 (1 + epsilon) f and leaves the choice open; 2 keeps most of the tolerance.
+        steps: largest number of Weiszfeld steps; static.
+        nu: smallest distance that counts in them, in gradient units, above 0; traced.
+        tolerance: they end with a step that moves z by at most this times the harmonic mean of the distances; traced.
+
+    Tolerates:
+        f <= (ceil(m / size) - 1) // 2, since each Byzantine worker may spoil a group.
+
+    Cost:
+        O(md) for the means, O(steps k d) for the steps.
+
+    Notes:
+        The first z is the coordinate-wise median of the k means (of an even k the mean of the two middle values; the
+        mean of a spoilt group counts as +inf in every coordinate, and a coordinate whose median is not finite starts at
+        0). A step is w_l = 1 / max(nu, ||z - y_l||), z <- sum_l w_l y_l / sum_l w_l. A row that is not usable
+        (`ops.usable_rows`) spoils its group, which is left out; without any other group the output is zero.
+        `Info.weight` of a worker is its group's share in the last step over the group's size. The paper does not say
+        how to compute the median, and its variant that first drops means of large norm is not included.
+
+    References:
+        Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings: Byzantine gradient
         descent", Proceedings of the ACM on Measurement and Analysis of Computing Systems (POMACS), 2017.
     """
 

@@ -20,31 +20,40 @@ def iterative_filtering(
 ) -> Aggregator:
     """Mean with weights that fall along the top eigenvector until the covariance is below a bound.
 
-        c_i = 1;    repeat:
-            mu = sum_i c_i g_i / sum_i c_i;      Sigma = sum_i c_i (g_i - mu)(g_i - mu)^T / sum_i c_i;
-            lambda, v = top eigenvalue and unit eigenvector of Sigma;    if lambda <= expansion sigma^2: stop;
-            tau_i = <g_i - mu, v>^2;    c_i <- c_i (1 - tau_i / max tau),  the maximum over rows with c_i > 0
-        g = sum_i c_i g_i / sum_i c_i
+    ```text
+    c_i = 1;    repeat:
+        mu = sum_i c_i g_i / sum_i c_i;      Sigma = sum_i c_i (g_i - mu)(g_i - mu)^T / sum_i c_i;
+        lambda, v = top eigenvalue and unit eigenvector of Sigma;    if lambda <= expansion sigma^2: stop;
+        tau_i = <g_i - mu, v>^2;    c_i <- c_i (1 - tau_i / max tau),  the maximum over rows with c_i > 0
+    g = sum_i c_i g_i / sum_i c_i
+    ```
 
     Args:
-        sigma: root of the top eigenvalue of honest gradients' covariance, in gradient units; traced. With
-            the variant "rcl" the eigenvalue itself, in squared units. The papers assume that it is known. "auto", the
-            default, is byzsim's own and free of scale: sigma^2 (with "rcl": sigma) is
-            median over pairs i < j of ||g_i - g_j||^2 / (2 min(n - 1, d)), over the n usable rows, the lower middle
-            of an even number of pairs, min(n - 1, d) at least 1: an average of the eigenvalues that are not 0, which
-            f < m / 4 workers cannot move far since most pairs are honest. It is 0 if n < 2.
-        expansion: traced; 20 (Steinhardt's thesis, as rcl has it).
-        variant: "su_xu2018" is as above, with as many rounds as it takes, at most m - 1. "rcl" is the function
-            filterL2 of robust-collaborative-learning: it stops if lambda^2 <= expansion sigma^2, and after
-            min(2f, m - 1) rounds, whatever lambda is. Static.
-    Tolerates: f < m / 4.
-    Cost: O(m^2 d + m d log^2 m) once, and O(m^3) in each round; m - 1 are compiled.
-    Choices: a factor 1 - tau_i / max tau below 1e-5 is taken for 0, so that copies of the farthest row go with it; at
-        least one row goes in each round. rcl also deletes that row, one in each round, which is the same but for its
+        sigma: root of the top eigenvalue of the honest gradients' covariance, in gradient units; traced. With the
+            variant "rcl" it is the eigenvalue itself, in squared units. The papers take it as known. "auto", the
+            default, is byzsim's own and has no unit: sigma^2 (with "rcl": sigma) is the median over pairs i < j of
+            ||g_i - g_j||^2 / (2 min(n - 1, d)) over the n usable rows, the lower middle of an even number of pairs,
+            min(n - 1, d) at least 1. It is an average of the eigenvalues that are not 0, which f < m / 4 workers cannot
+            move far, since most pairs are honest. It is 0 if n < 2.
+        expansion: factor of the bound; traced; 20 (Steinhardt's thesis, as in rcl).
+        variant: "su_xu2018" as above, with as many rounds as it takes, at most m - 1. "rcl" is the function filterL2 of
+            robust-collaborative-learning: it stops if lambda^2 <= expansion sigma^2, and after min(2f, m - 1) rounds
+            whatever lambda is. Static.
+
+    Tolerates:
+        f < m / 4.
+
+    Cost:
+        O(m^2 d + m d log^2 m) once, and O(m^3) in each round; m - 1 are compiled.
+
+    Notes:
+        A factor 1 - tau_i / max tau below 1e-5 becomes 0, so that copies of the farthest row leave with it; at least
+        one row leaves in each round. rcl also deletes that row, one in each round, which is the same but for its
         copies. If max tau = 0 the weights stay. Rows that are not usable (`ops.usable_rows`) start with c_i = 0; the
-        output is zero if there are no others. Which constant Su and Xu, and Yin et al., put in the place of 20 is
-        not verified; the steps are from memory and as in rcl. Derivatives take v as given.
-    References: Su, Xu, "Securing distributed gradient descent in high dimensional statistical learning", SIGMETRICS
+        output is zero if there are no others. The steps are as in rcl. Derivatives treat v as a constant.
+
+    References:
+        Su, Xu, "Securing distributed gradient descent in high dimensional statistical learning", SIGMETRICS
         2019 (arXiv 2018). Yin, Chen, Ramchandran, Bartlett, "Defending against saddle point attack in Byzantine-robust
         distributed learning", ICML 2019. Steinhardt, "Robust learning: information theory and algorithms", thesis,
         Stanford 2018.
@@ -79,8 +88,8 @@ def iterative_filtering(
 def _typical(gram: Float[Array, "m m"], usable: Bool[Array, " m"], d: int) -> Float[Array, ""]:
     """Half the median squared distance of usable pairs, spread over the dimensions that they span; 0 without pairs."""
     norms = jnp.diagonal(gram)
-    pair = jnp.triu(usable & usable[:, None], k=1)
-    distances = jnp.where(pair, jnp.maximum(norms[:, None] + norms - 2 * gram, 0.0), jnp.inf)
+    pair = jnp.triu(usable[None] & usable[:, None], k=1)
+    distances = jnp.where(pair, jnp.maximum(norms[:, None] + norms[None] - 2 * gram, 0.0), jnp.inf)
     median = jnp.sort(distances, axis=None)[jnp.maximum(pair.sum() - 1, 0) // 2]
     return jnp.where(pair.any(), median, 0.0) / (2 * jnp.clip(usable.sum() - 1, 1, d))
 

@@ -13,21 +13,30 @@ from jaxtyping import Array, Float
 def krum(*, variant: KrumVariant = "blanchard2017") -> Aggregator:
     """The gradient with the smallest sum of squared distances to its m - f - 2 nearest others.
 
-        s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = g_argmin(s)
+    ```text
+    s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = g_argmin(s)
+    ```
 
     Args:
-        variant: whose power p and count k. "blanchard2017" p = 2, k = 2 (the paper); "byzfl" p = 2, k = 1;
+        variant: whose power p and count k; static. "blanchard2017" p = 2, k = 2 (the paper); "byzfl" p = 2, k = 1;
             "byzantine_momentum" p = 1, k = 1; "torchjd" p = 1, k = 2; "epfml" p = 4, k = 2; "ndss21" p = 2, k = 3;
-            "alie" p = 1, k = 0. Static.
-    Tolerates: f with m >= 2f + 3 (the paper's p and k).
-    Cost: O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it.
-    Choices: at least one other is always counted, at most all m - 1. Ties go to the lowest worker
-        index: of several copies of the chosen row (`mimic`) the first alone has the weight, honest or not.
-        Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody; among rows of infinite score
-        a usable one comes before one that is not. With p = 4 a distance above 4e9 overflows and is infinite too.
-        The proof needs k = 2; with k = 0 even an honest row has to count a Byzantine one if there are f.
-        The bound kappa is from memory (Allouah et al. 2023).
-    References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
+            "alie" p = 1, k = 0.
+
+    Tolerates:
+        f with m >= 2f + 3 (the paper's p and k).
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it.
+
+    Notes:
+        A score counts at least one other row and at most all m - 1. Ties go to the lowest worker index: of several
+        copies of the selected row (`mimic`) the first alone has the weight, honest or not. Rows that are not usable
+        (`ops.usable_rows`) are infinitely far from all others; among rows of infinite score a usable one comes first.
+        With p = 4 a distance above 4e9 overflows and is infinite too. The proof needs k = 2; with k = 0 and f Byzantine
+        rows every honest row has to count a Byzantine one. The bound on kappa is that of Allouah et al. 2023.
+
+    References:
+        Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
         gradient descent", NeurIPS 2017.
     """
 

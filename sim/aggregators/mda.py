@@ -19,22 +19,33 @@ LARGEST = 20
 def mda(*, subsets: Literal["all", "balls"] = "all") -> Aggregator:
     """Mean of the m - f gradients that lie closest together.
 
-        S* = argmin over |S| = m - f of max over i, j in S of ||g_i - g_j||;    g = (1 / (m - f)) sum over S* of g_i
+    ```text
+    S* = argmin over |S| = m - f of max over i, j in S of ||g_i - g_j||;    g = (1 / (m - f)) sum over S* of g_i
+    ```
 
     Args:
-        subsets: "all" tries every one, for at most 20 workers. "balls" tries m of them, the m - f nearest rows to
-            each row (itself first, ties to the lowest index): a row of S* has all of S* within the smallest diameter,
-            hence also its own m - f nearest, any two of which are then at most twice that apart. Static.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(m^2 d) for the Gram matrix, O(C(m, f) m^2) for all subsets, O(m^3) for balls.
-    Choices: f above (m - 1) // 2 counts as that. Of subsets of equal diameter the first one counts, in lexicographic
-        order of the workers kept ("balls": in the order of the rows at the centre). A subset with a row that is not
-        usable (`ops.usable_rows`) has an infinite diameter; if all have, the mean is over the usable rows of the
-        first; zero if there are none.
-    References: El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely distributed Byzantine machine learning",
-        PODC 2020 (as "MDA"; "Brute" in ICML 2018).
+        subsets: which subsets are tried; static. "all", for at most 20 workers. "balls", m of them: the m - f nearest
+            rows to each row (itself first, ties to the lowest index). A row of S* has all of S* within the smallest
+            diameter, hence also its own m - f nearest, any two of which are then at most twice that apart.
+
     Raises:
-        ValueError: more than 20 workers with subsets="all".
+        ValueError: there are more than 20 workers, with subsets="all".
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(C(m, f) m^2) for all subsets, O(m^3) for balls.
+
+    Notes:
+        An f above (m - 1) // 2 counts as (m - 1) // 2. Of subsets of equal diameter the first counts, in lexicographic
+        order of the workers kept ("balls": in the order of the rows at the centre). A subset with a row that is not
+        usable (`ops.usable_rows`) has an infinite diameter; if all have, the mean is over the usable rows of the first,
+        and zero if there are none.
+
+    References:
+        El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely distributed Byzantine machine learning",
+        PODC 2020 (as "MDA"; "Brute" in ICML 2018).
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:

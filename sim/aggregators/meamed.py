@@ -7,26 +7,36 @@ from byzsim.ops import middle_ranks, midpoint, ranks, row_sum, sorted_rows
 from byzsim.ops.order import nearest_window_start, rank_window_mean, rank_window_weights
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 @checked
 def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"] = "mean") -> Aggregator:
-    """Mean of every coordinate's m - f values that are nearest to its median.
+    """Mean of the m - f values of every coordinate that are nearest to its median.
 
-        g_c = (1 / (m - f)) sum over the m - f smallest |g_ic - median_c| of g_ic
+    ```text
+    g_c = (1 / (m - f)) sum over the m - f smallest |g_ic - median_c| of g_ic
+    ```
 
     Args:
-        middle: the median of an even m, "mean" of the two middle values or the "lower" one (torch.median);
-            "mean_by_index" and "lower_by_index" are the same but for ties: of values equally near the median those of
-            the lowest worker indices are taken, as byzfl, byzpy and ByzantineMomentum do. Static.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by sorting over the workers; a copy of the matrix.
-    Choices: of two values equally near the median on either side the smaller is taken, so that the order of workers
-        does not count; [7, 4, 1] with f = 1 gives 2.5, "by index" 5.5. f above (m - 1) // 2 counts as
-        that. NaN counts as +inf. `Info.weight` is a worker's share of all entries that lie between the smallest and the
-        largest value averaged in their coordinate, both included; "by index" of all values averaged.
-    References: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
+        middle: the median of an even m, the "mean" of the two middle values or the "lower" one (torch.median).
+            "mean_by_index" and "lower_by_index" differ in ties: of values equally near the median they take those of
+            the lowest worker indices, as byzfl, byzpy and ByzantineMomentum do. Static.
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(md log^2 m) by sorting over the workers; a copy of the matrix.
+
+    Notes:
+        Of two values equally near the median on either side the smaller is taken, so that the order of workers does not
+        count: [7, 4, 1] with f = 1 gives 2.5, "by index" 5.5. An f above (m - 1) // 2 counts as (m - 1) // 2. NaN
+        counts as +inf. `Info.weight` is a worker's share of all entries that lie between the smallest and the largest
+        value averaged in their coordinate, both included; "by index" it is the share of all values averaged.
+
+    References:
+        Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018, arXiv 1802.10116.
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
@@ -43,10 +53,12 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
     return stateless(rule)
 
 
-def _nearest_by_index(grads, centre, count):
+def _nearest_by_index(
+    grads: Float[Array, "m d"], centre: Float[Array, " d"], count: Int[Array, ""] | int
+) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
     """Mean of each column's `count` entries nearest to `centre`, of equally near ones the first; and rows' shares."""
     known = jnp.isfinite(grads)
-    near = count > ranks(jnp.where(known, jnp.abs(grads - centre), jnp.inf).T).T
+    near = count > ranks(jnp.where(known, jnp.abs(grads - centre[None]), jnp.inf).T).T
     total = row_sum(
         lambda taken, row: jnp.where(taken, jnp.nan_to_num(row, nan=jnp.inf, posinf=jnp.inf), 0.0), near, grads
     )

@@ -9,11 +9,18 @@ from jaxtyping import Array, Float
 def mean() -> Aggregator:
     """Average of all rows: the undefended baseline.
 
-        g = (1/m) sum_i g_i
+    ```text
+    g = (1/m) sum_i g_i
+    ```
 
-    Tolerates: f = 0. One Byzantine row can put the output anywhere (Blanchard et al. 2017, Lemma 1).
-    Cost: O(md), one read.
-    Choices: non-finite rows pass straight into the output; that is what this baseline is for.
+    Tolerates:
+        f = 0. One Byzantine row can put the output anywhere (Blanchard et al. 2017, Lemma 1).
+
+    Cost:
+        O(md), one read.
+
+    Notes:
+        Non-finite rows pass straight into the output; that is what this baseline is for.
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:

@@ -11,19 +11,29 @@ from jaxtyping import Array, Float
 
 @checked
 def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
-    """Median of every coordinate by itself.
+    """Coordinate-wise median.
 
-        g_c = median{g_1c, ..., g_mc}
+    ```text
+    g_c = median{g_1c, ..., g_mc}
+    ```
 
     Args:
-        middle: what an even m gives, "mean" of the two middle values (NumPy, Yin et al. 2018) or the "lower" one
-            (torch.median). Static.
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by a sorting network over the workers, one read of the matrix.
-    Choices: NaN counts as +inf, so with n_byz <= (m - 1) // 2 the output lies between honest values in every
-        coordinate. `Info.weight` is the share of coordinates in which a worker's value is a middle one. The bound
-        kappa is from memory (Allouah et al. 2023).
-    References: Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical
+        middle: the median of an even m, the "mean" of the two middle values (NumPy, Yin et al. 2018) or the "lower" one
+            (torch.median); static.
+
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(md log^2 m) by a sorting network over the workers, one read of the matrix.
+
+    Notes:
+        NaN counts as +inf, so with n_byz <= (m - 1) // 2 the output lies between honest values in every coordinate.
+        `Info.weight` is the share of coordinates in which a worker's value is a middle one. The bound on kappa is that
+        of Allouah et al. 2023.
+
+    References:
+        Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical
         rates", ICML 2018.
     """
 

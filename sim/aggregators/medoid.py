@@ -15,15 +15,25 @@ from jaxtyping import Array, Float
 def medoid(*, power: Literal[1, 2] = 1) -> Aggregator:
     """The gradient with the smallest sum of distances to all others.
 
-        s_i = sum_j ||g_i - g_j||^p;    g = g_argmin(s)
+    ```text
+    s_i = sum_j ||g_i - g_j||^p;    g = g_argmin(s)
+    ```
 
     Args:
-        power: p. With 2 it is the gradient nearest to the mean, which one Byzantine row can move. Static.
-    Tolerates: f <= (m - 1) // 2 (p = 1, within a factor of 2 (m - f) / (m - 2f) of the honest spread); f = 0 (p = 2).
-    Cost: O(m^2 d) for the Gram matrix.
-    Choices: f is not used. Ties go to the lowest worker index. Rows that are not usable (`ops.usable_rows`) are left
-        out of the sums and are not selected while another is usable.
-    References: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
+        power: p; static. With p = 2 the output is the gradient nearest to the mean, which one Byzantine row can move.
+
+    Tolerates:
+        f <= (m - 1) // 2 (p = 1, within a factor of 2 (m - f) / (m - 2f) of the honest spread); f = 0 (p = 2).
+
+    Cost:
+        O(m^2 d) for the Gram matrix.
+
+    Notes:
+        The rule does not use f. Ties go to the lowest worker index. Rows that are not usable (`ops.usable_rows`) are
+        left out of the sums and are not selected while another is usable.
+
+    References:
+        El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium", ICML
         2018 (as "GeoMed"); Chen, Su, Xu, "Distributed statistical machine learning in adversarial settings", 2017.
     """
 

@@ -12,22 +12,35 @@ from jaxtyping import Array, Float
 
 @checked
 def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
-    """Mean of the m - f gradients nearest to that of a trusted worker, its own among them.
+    """Mean of the m - f gradients nearest to the gradient of a trusted worker, which is one of them.
 
-        g = (1 / (m - f)) sum over the m - f smallest ||g_i - g_trusted|| of g_i
+    ```text
+    g = (1 / (m - f)) sum over the m - f smallest ||g_i - g_trusted|| of g_i
+    ```
 
     Args:
-        trusted: index of that worker; a negative one counts from the end. -1, the last: the engine's Byzantine workers
-            are the first unless it is told otherwise. (byzfl: 0.) Or "server": nobody's, but the server's own gradient,
-            that of `ctx.server_loss(100)` at `ctx.params`; any vector, as krum's pivot, where the caller gives
-            `server_gradient` to `byzsim.aggregate`. Static.
-    Tolerates: f <= (m - 1) // 2, if the trusted worker is honest (in the paper every honest worker trusts itself).
-    Cost: O(md), three reads.
-    Choices: a trusted worker's row comes first, then ties go to the lowest worker index; at least one row is kept. Rows
-        that are not usable (`ops.usable_rows`) are left out, even where fewer than m - f remain: the mean is then over
-        these; zero if there are none. If the trusted row, or the server's gradient, is not usable, all are equally far.
-        An index beyond the workers raises ValueError.
-    References: Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust collaborative learning with linear
+        trusted: index of the trusted worker; a negative one counts from the end. The default -1 is the last, since the
+            engine's Byzantine workers are the first unless it is told otherwise (byzfl: 0). "server" trusts no worker
+            but the server's own gradient, that of `ctx.server_loss(100)` at `ctx.params`; in `byzsim.aggregate` that is
+            `server_gradient`, which may be any vector, as krum's pivot. Static.
+
+    Raises:
+        ValueError: the index is beyond the workers.
+
+    Tolerates:
+        f <= (m - 1) // 2, if the trusted worker is honest (in the paper every honest worker trusts itself).
+
+    Cost:
+        O(md), three reads.
+
+    Notes:
+        A trusted worker's row comes first, then ties go to the lowest worker index; at least one row is kept. Rows that
+        are not usable (`ops.usable_rows`) are left out, even where fewer than m - f remain: then the mean is over
+        these, and zero if there are none. If the trusted row, or the server's gradient, is not usable, all rows are
+        equally far.
+
+    References:
+        Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust collaborative learning with linear
         gradient overhead", ICML 2023.
     """
 

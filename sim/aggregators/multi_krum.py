@@ -27,22 +27,31 @@ VARIANTS: dict[str, tuple[KrumVariant, Callable]] = {
 def multi_krum(*, variant: MultiKrumVariant = "blanchard2017", q: Count | None = None) -> Aggregator:
     """Mean of the q gradients with the smallest Krum scores.
 
-        s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = mean of the q rows of smallest s_i
+    ```text
+    s_i = sum of the m - f - k smallest ||g_i - g_j||^p, j != i;    g = mean of the q rows of smallest s_i
+    ```
 
     Args:
-        variant: whose p, k and q: "blanchard2017" p = 2, k = 2, q = m - f - 2; "byzfl" p = 2, k = 1, q = m - f;
-            "byzantine_momentum" p = 1, k = 1, q = m - f - 2; "krum" p = 2, k = 2, q = m - 2f - 3; "torchjd" p = 1,
-            k = 2, q = 1; "fedlib" p = 4, k = 2, q = 1; "ndss21" p = 2, k = 3, q = m - 2f - 2, and there the rows are
-            taken one at a time: of the r rows left, the one of smallest score over its r - f - k nearest others that
-            are left. Static.
-        q: how many rows; None for the variant's own number. Static.
-    Tolerates: f with m >= 2f + 3.
-    Cost: O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it ("ndss21": O(m^3 log m)).
-    Choices: at least one row is taken and at least one other is counted in its score. Ties go to the lowest worker
-        index. Rows that are not usable (`ops.usable_rows`) are infinitely far from everybody and never taken, though
-        they are among the m, and among the r; if fewer than q are usable, the mean is over these; zero if there are
-        none. The paper leaves q open; m - f - 2 is the largest that its authors' code (ByzantineMomentum) allows.
-    References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
+        variant: whose p, k and q; static. "blanchard2017" p = 2, k = 2, q = m - f - 2; "byzfl" p = 2, k = 1, q = m - f;
+            "byzantine_momentum" p = 1, k = 1, q = m - f - 2; "krum" p = 2, k = 2, q = m - 2f - 3; "torchjd" p = 1, k =
+            2, q = 1; "fedlib" p = 4, k = 2, q = 1; "ndss21" p = 2, k = 3, q = m - 2f - 2, which selects the rows one at
+            a time: of the r rows left, the one of smallest score over its r - f - k nearest others that are left.
+        q: number of rows; static. None: the number of the variant.
+
+    Tolerates:
+        f with m >= 2f + 3.
+
+    Cost:
+        O(m^2 d) for the Gram matrix, O(m^2 log m) to sort it ("ndss21": O(m^3 log m)).
+
+    Notes:
+        At least one row is selected, and a score counts at least one other row. Ties go to the lowest worker index.
+        Rows that are not usable (`ops.usable_rows`) are infinitely far from all others and never selected, though m and
+        r count them; if fewer than q are usable, the mean is over these, and zero if there are none. The paper leaves q
+        open; m - f - 2 is the largest that its authors' code (ByzantineMomentum) allows.
+
+    References:
+        Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
         gradient descent", NeurIPS 2017; Shejwalkar, Houmansadr, "Manipulating the Byzantine", NDSS 2021.
     """
     score, default_q = VARIANTS[variant]

@@ -8,18 +8,26 @@ from jaxtyping import Array, Float
 
 
 def phocas() -> Aggregator:
-    """Mean of every coordinate's m - f values that are nearest to its trimmed mean.
+    """Mean of the m - f values of every coordinate that are nearest to its trimmed mean.
 
-        t_c = mean of the values of coordinate c without the f smallest and the f largest
-        g_c = (1 / (m - f)) sum over the m - f smallest |g_ic - t_c| of g_ic
+    ```text
+    t_c = mean of the values of coordinate c without the f smallest and the f largest
+    g_c = (1 / (m - f)) sum over the m - f smallest |g_ic - t_c| of g_ic
+    ```
 
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by sorting over the workers; a copy of the matrix.
-    Choices: f above (m - 1) // 2 counts as that; t_c is then the median. Of two values equally near t_c
-        on either side the smaller is taken. NaN counts as +inf. `Info.weight` is a
-        worker's share of all entries that lie between the smallest and the largest value averaged in their coordinate,
-        both included.
-    References: Xie, Koyejo, Gupta, "Phocas: dimensional Byzantine-resilient stochastic gradient descent", 2018,
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(md log^2 m) by sorting over the workers; a copy of the matrix.
+
+    Notes:
+        An f above (m - 1) // 2 counts as (m - 1) // 2; t_c is then the median. Of two values equally near t_c on either
+        side the smaller is taken. NaN counts as +inf. `Info.weight` is a worker's share of all entries that lie between
+        the smallest and the largest value averaged in their coordinate, both included.
+
+    References:
+        Xie, Koyejo, Gupta, "Phocas: dimensional Byzantine-resilient stochastic gradient descent", 2018,
         arXiv 1805.09682.
     """
 

@@ -56,87 +56,85 @@ def safeguard(
     readmit: Count | None = None,
     nu: Traced = 0.0,
 ) -> Aggregator:
-    """Mean over the workers that no guard has banned yet; a guard bans whose sum of gradients leaves the majority's.
+    """Mean over workers that no guard has banned; a guard bans a worker whose sum of gradients leaves the majority's.
 
     Algorithm 1, in step t = 0, 1, ... (`Context.step`), with good_0 = all m workers:
 
-        1  last1, last0 = the largest multiples of T1, T0 that are <= t
-        2  receive grad_{t,i} from every i in good_t
-        3  A_i = sum_{k = last1..t} grad_{k,i} / |good_k|;    B_i = sum_{k = last0..t} grad_{k,i} / |good_k|
-        4  A_med = A_i of any i in good_t with |{j in good_t : ||A_j - A_i|| <= Th1}| > m / 2; B_med with B, Th0
-        5  good_{t+1} = {i in good_t : ||A_i - A_med|| <= 2 Th1 and ||B_i - B_med|| <= 2 Th0}
-        6  x_{t+1} = x_t - eta (xi_t + (1 / |good_t|) sum_{i in good_t} grad_{t,i}),    xi_t ~ N(0, nu^2 I)
+    ```text
+    1  last1, last0 = the largest multiples of T1, T0 that are <= t
+    2  receive grad_{t,i} from every i in good_t
+    3  A_i = sum_{k = last1..t} grad_{k,i} / |good_k|;    B_i = sum_{k = last0..t} grad_{k,i} / |good_k|
+    4  A_med = A_i of any i in good_t with |{j in good_t : ||A_j - A_i|| <= Th1}| > m / 2; B_med with B, Th0
+    5  good_{t+1} = {i in good_t : ||A_i - A_med|| <= 2 Th1 and ||B_i - B_med|| <= 2 Th0}
+    6  x_{t+1} = x_t - eta (xi_t + (1 / |good_t|) sum_{i in good_t} grad_{t,i}),    xi_t ~ N(0, nu^2 I)
+    ```
 
     The output is the bracket of line 6, so noise is multiplied by the learning rate as in the algorithm's box (the
-    running text adds it outside). A ban is for ever, windows are blocks that do not overlap, and a worker that is
-    caught still counts in the step that catches it: a single huge gradient gets through once (but see `average`).
+    running text adds it outside). A ban is for ever, and windows are blocks that do not overlap. A worker that is
+    caught still counts in the step that catches it, so a single huge gradient gets through once (but see `average`).
 
-    Args (static unless marked traced):
-        guards: "double" is Algorithm 1, "single" is Algorithm 2: B alone, with `window` and th0.
-        t0, t1: T0 and T1 of "double", in steps. None: 1 and 6 epochs (`Context.epoch`), as in the paper's experiments.
-        window: T of "single" in steps, in blocks too; None: B sums from step 0 on, as Algorithm 2 does "for analysis
-            purpose only". The paper's experiments have 3 epochs.
-        thresholds: where Th comes from, for each guard by itself; dist_ij = ||A_i - A_j||.
-            "projected" (ours): y_i = the (floor(m / 2) + 1)-th smallest dist_ij over j in good_t, i itself included;
-                med = the i in good_t of smallest y_i. Sums of honest noise grow with the square root of the steps, so
-                in the k-th step of a window of T, y_med sqrt(T / k) is what y_med promises for the window's end. With
-                Y = the largest of these in the window so far, Th = (1 + 2 / sqrt(d)) Y: Y is the smallest Th with which
-                line 4 finds a machine, and in few dimensions distances of honest sums differ more.
-            "recalled": of the experiments, from memory: Th = multiplier max(y_med, level) with the same y and med.
-            "given": Th0 = th0, Th1 = th1.
-            "theory": Th = 8 V sqrt(T log(16 m T / p)) / m; see Choices.
-            "printed": the same without "/ m", as Lemma 4.2 prints it.
-            "epfml": th0 and th1 in a guard's first windows, line 4 with >= m / 2; in the last step of a window, after
-                line 5, Th = 0.001 + the (floor(m / 2) + 1)-th smallest distance from the median machine among all m
-                workers, banned ones too, for the windows to come; unchanged if good_t is empty.
-            "third_party": score_i = the (floor((m - 1) / 2) + 1)-th smallest dist_ij over the other j in good_t;
-                of the i in good_t of smallest score, that very j is the median machine, Th = multiplier min(level,
-                score_i), and line 5 has < instead of <=.
+    Args:
+        guards: "double" is Algorithm 1, "single" is Algorithm 2, which has B alone, with `window` and th0; static.
+        t0: T0 of "double", in steps; static. None: one epoch (`Context.epoch`), as in the paper's experiments.
+        t1: T1 of "double", in steps; static. None: six epochs, as in the paper's experiments.
+        window: T of "single" in steps, in blocks too; static. None: B sums from step 0 on, as Algorithm 2 does "for
+            analysis purpose only". The paper's experiments have 3 epochs.
+        thresholds: where Th comes from, for each guard by itself; static. "projected" is byzsim's own, see the notes.
+            "given": Th0 = th0, Th1 = th1. "recalled", "theory", "printed", "epfml" and "third_party" are those of the
+            variants of these names, which have their formulas (`byzsim show safeguard`).
         factor: the 2 of line 5; traced. epfml: 1.
-        th0, th1: Th0 and Th1 of "given" and "epfml"; traced. Nobody publishes any: 7.5 is the smallest that
-            "recalled" gives, 18 about sqrt(T1 / T0) times that.
-        multiplier: of "recalled" (1.5, from memory) and "third_party" (whose default is not known); traced.
-        level: of "recalled" (5, from memory) and "third_party" (not known), in gradient units, one for both guards;
-            traced. It was chosen for the paper's networks: where gradients are small, 5 bans nobody, and the rule is
+        th0: Th0 of "given" and "epfml"; traced. No source has one: 7.5 is the smallest that "recalled" gives.
+        th1: Th1 of "given" and "epfml"; traced. No source has one: 18 is about th0 sqrt(T1 / T0).
+        multiplier: of "recalled" (1.5) and "third_party" (its default is not known); traced.
+        level: of "recalled" (5) and "third_party" (its default is not known), in gradient units, one for both guards;
+            traced. The paper's networks have large gradients: where gradients are small, 5 bans nobody, and the rule is
             the mean.
-        v, p: V, the largest ||grad_{t,i} - grad f|| of an honest worker (the paper normalises it to 1), and the
-            probability of a failure (0.1, as BrSGD's authors have it in a copy of this rule); traced.
+        v: V, the largest ||grad_{t,i} - grad f|| of an honest worker, of "theory" and "printed"; traced. The paper
+            normalises it to 1.
+        p: probability of a failure, of "theory" and "printed"; traced. 0.1 is that of BrSGD's authors in a copy of this
+            rule.
         horizon: T of "projected", "theory" and "printed" for a single guard without a window, in steps; traced. After
             it "projected" takes y_med as it is.
-        average: line 6 over good_t, "before" line 5, or over good_{t+1}, "after" it, which is not the paper's (third
-            party: so that a caught worker does not count). `Info.weight` is uniform over that set.
-        readmit: at every step t > 0 that is a multiple, before line 2: good_t = all and both accumulators restart.
-            None: never, as in the paper; its last version re-admits in experiments (from memory), epfml on request.
-        nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about
-            alpha^2 + 1 / m, or 0 if first-order points suffice (Remark 2.4).
-    State: good (m,) bool; an (m, d) accumulator and a scalar threshold for each guard.
-    Tolerates: f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. f is not used.
-    Cost: "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine
-        tried in line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a
-        condition skips nothing). The others: O(m^2 d) for a Gram matrix. Memory 2md floats.
-    Choices: the paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose
-        formula is not to be had. "projected" is the default in their place: it has no unit, so the rule goes with the
-        scale of gradients, and acts on small problems too. In normal noise it bans no honest worker of ten, from d = 1
-        to 100 (tests/test_safeguard.py).
-        Draws: k_noise, k_1, k_0 = jax.random.split(Context.key, 3). Line 4's "any" machine is the first that qualifies
-        in the order jax.random.permutation(k_1, m) for A, k_0 for B and the single guard, of those in good_t; if
-        none does, the one of the highest count, the first in that order among equals (epfml: random among them). An
-        i counts itself. xi_t = nu * jax.random.normal(k_noise, (d,)), drawn only if nu > 0.
-        Automatic thresholds: ties go to the lowest worker index; where good_t has too few workers for the rank that is
-        asked for, nobody is banned by that guard.
-        Normalisation: the lemma's number is for sums that are not divided. With V / |good_k| <= 2 V / m a step, a
-        martingale's r = (2 V / m) sqrt(2 T log(16 m T / p)) bounds each honest sum's deviation with probability
-        1 - p / (8 m T), so two honest sums differ by 2 r < 8 V sqrt(T log(16 m T / p)) / m = Th, and none of them is
-        farther than 2 Th from A_med, which is within Th of some honest one; what Byzantine sums may then add to the
-        output is O(alpha sqrt(T log)), as the paper states, where the printed Th would allow m times as much. This
-        derivation is ours.
-        A row that is not usable (`ops.usable_rows`; the paper has no such case) takes its worker out of good_t before
-        line 3: it has weight 0 in that step and is banned, its sums stay as they are, and |good_k| does not count
-        it. The sums of banned workers go on, without effect but on "epfml". If good_t is empty, the output is xi_t,
-        with weights 0. Selection is constant almost everywhere, so sums have derivative 0.
-        epfml starts B's window anew only at its own end when it re-admits; here both restart.
-        The third party bans nobody for good: here it is a threshold and an average among good_t.
-    References: Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
+        average: line 6 over good_t, "before" line 5, or over good_{t+1}, "after" it, as a third party does so that a
+            caught worker does not count. `Info.weight` is uniform over that set. Static.
+        readmit: at every step t > 0 that is a multiple, before line 2, good_t = all and both accumulators restart;
+            static. None: never, as in the paper; its last version re-admits in experiments, epfml on request.
+        nu: standard deviation of the noise per coordinate, in gradient units; traced. Theory: nu^2 about alpha^2 + 1 /
+            m, or 0 if first-order points suffice (Remark 2.4).
+
+    Tolerates:
+        f <= (m - 1) // 2; (m - 2) // 2 with "third_party", which asks for one neighbour more. The rule does not use f.
+
+    Cost:
+        "given", "theory", "printed" and "epfml": O(md) expected, one read of the accumulators for each machine tried in
+        line 4: about two while more than half qualify, at worst m (and always m under `vmap`, where a condition skips
+        nothing). The others: O(m^2 d) for a Gram matrix. Memory: 2md floats.
+
+    Notes:
+        The state is good (m,) bool, and an (m, d) accumulator and a scalar threshold for each guard.
+
+        The paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose formula is
+        not available. "projected" takes their place as the default: it has no unit, so the rule goes with the scale of
+        gradients, and acts on small problems too. With dist_ij = ||A_i - A_j||, y_i is the (floor(m / 2) + 1)-th
+        smallest dist_ij over j in good_t, i itself included, and med the i in good_t of smallest y_i. Sums of honest
+        noise grow with the square root of the steps, so in the k-th step of a window of T, y_med sqrt(T / k) is what
+        y_med promises for the window's end. With Y the largest of these in the window so far, Th = (1 + 2 / sqrt(d)) Y:
+        Y is the smallest Th with which line 4 finds a machine, and in few dimensions distances of honest sums differ
+        more. In normal noise it bans no honest worker of ten, from d = 1 to 100 (tests/test_safeguard.py). Ties go to
+        the lowest worker index; where good_t has too few workers for the rank, the guard bans nobody.
+
+        k_noise, k_1, k_0 = jax.random.split(Context.key, 3). The "any" machine of line 4 is the first in good_t that
+        qualifies in the order jax.random.permutation(k_1, m) for A, k_0 for B and the single guard; if none does, it is
+        the one of the highest count, the first in that order among equals (epfml: random among them). An i counts
+        itself. xi_t = nu * jax.random.normal(k_noise, (d,)), drawn only if nu > 0.
+
+        A row that is not usable (`ops.usable_rows`), a case that the paper does not have, takes its worker out of
+        good_t before line 3: it has weight 0 in that step and is banned, its sums stay as they are, and |good_k| does
+        not count it. The sums of banned workers go on, which only "epfml" reads. If good_t is empty, the output is
+        xi_t, with weights 0. Selection is constant almost everywhere, so sums have derivative 0.
+
+    References:
+        Allen-Zhu, Ebrahimianghazani, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient
         descent", ICLR 2021, arXiv 2012.14368.
     """
     n_guards = 2 if guards == "double" else 1
@@ -167,8 +165,15 @@ def safeguard(
         aggregate = noise + masked_mean(grads, counted)  # line 6
         return aggregate, State(kept, sums, tuple(known)), Info(uniform_weights(counted).astype(jnp.float32))
 
-    def judge(sums, good, given, length, key, step):
-        """(what line 5 compares, the threshold to remember)"""
+    def judge(
+        sums: Float[Array, "m d"],
+        good: Bool[Array, " m"],
+        given: Float[Array, ""],
+        length: int | None,
+        key: Key[Array, ""],
+        step: Int[Array, ""],
+    ) -> tuple[Distances, Float[Array, ""]]:
+        """Line 4: what line 5 compares, and the threshold to remember."""
         m, steps = len(good), length or horizon
         if thresholds == "projected":
             return _projected(sums, good, given, _since_restart(step, length, readmit), steps, factor)
@@ -178,13 +183,19 @@ def safeguard(
         if thresholds == "third_party":
             return _third_party(sums, good, multiplier, level, factor), given
         if thresholds in ("theory", "printed"):
+            # Lemma 4.2 prints 8 V sqrt(T log(16 m T / p)), which is for sums that are not divided by |good_k|. With
+            # V / |good_k| <= 2 V / m a step, a martingale's r = (2 V / m) sqrt(2 T log(16 m T / p)) bounds each honest
+            # sum's deviation with probability 1 - p / (8 m T). So two honest sums differ by 2 r < Th = the printed
+            # number / m, and none is farther than 2 Th from A_med, which is within Th of some honest one. What
+            # Byzantine sums may then add to the output is O(alpha sqrt(T log)), as the paper states; the printed Th
+            # would allow m times as much. (This derivation is byzsim's own.)
             given = 8 * v * jnp.sqrt(steps * jnp.log(16 * m * steps / p)) / (m if thresholds == "theory" else 1)
         enough = (m + 1) // 2 if thresholds == "epfml" else m // 2 + 1
         order = jax.random.permutation(key, m)
         compared = Distances(median_machine(sums, good, given, order, enough=enough), factor * given)
         return compared, _retuned(given, compared.distance, step, length) if thresholds == "epfml" else given
 
-    def within(compared):
+    def within(compared: Distances) -> Bool[Array, " m"]:
         strictly = compared.distance < compared.limit
         return strictly if thresholds == "third_party" else strictly | (compared.distance == compared.limit)
 
@@ -216,8 +227,15 @@ def _accumulated(
     return tuple(total + term for total in sums)
 
 
-def _retuned(old, distance, step, length: int | None):
-    """The middle distance, at the end of a window."""
+def _retuned(
+    old: Float[Array, ""], distance: Float[Array, " m"], step: Int[Array, ""], length: int | None
+) -> Float[Array, ""]:
+    """The threshold of "epfml": at the end of a window 0.001 + the middle distance from the median machine.
+
+    The middle is the (floor(m / 2) + 1)-th smallest, among all m workers, banned ones too. It is found after line 5,
+    for the windows to come; it stays as it was if good_t is empty. epfml starts B's window anew only at B's own end
+    when it re-admits; here both guards restart.
+    """
     if length is None:
         return old
     middle = jnp.sort(distance)[len(distance) // 2]
@@ -229,8 +247,15 @@ def _since_restart(step: Int[Array, ""], length: int | None, readmit: int | None
     return functools.reduce(jnp.minimum, [step % each for each in (length, readmit) if each is not None], step)
 
 
-def _projected(sums, good, most, done, steps, factor) -> tuple[Distances, Float[Array, ""]]:
-    """With the largest projection of the window so far, which is the threshold to remember."""
+def _projected(
+    sums: Float[Array, "m d"],
+    good: Bool[Array, " m"],
+    most: Float[Array, ""],
+    done: Int[Array, ""],
+    steps: Traced,
+    factor: Traced,
+) -> tuple[Distances, Float[Array, ""]]:
+    """What line 5 compares with "projected" thresholds, and Y: the largest projection of the window so far."""
     radius, distance = _majority(sums, good)
     growth = jnp.sqrt(jnp.maximum(steps / (done + 1), 1.0))
     most = jnp.maximum(jnp.where(done == 0, 0.0, most), radius * growth)
@@ -238,15 +263,22 @@ def _projected(sums, good, most, done, steps, factor) -> tuple[Distances, Float[
 
 
 def _majority(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
-    """Of the machine whose majority is nearest: how near that is, and the distances of all from the machine."""
+    """The smallest y_i, and the distances of all workers from that machine: its majority is the nearest one."""
     distance = _among(sums, good)
     y = jnp.sort(distance, axis=1)[:, len(good) // 2]
     median = jnp.argmin(y)
     return y[median], distance[median]
 
 
-def _third_party(sums, good, multiplier, level, factor) -> Distances:
-    """The middle neighbour of the machine whose middle neighbour is nearest, and a multiple of that, or of `level`."""
+def _third_party(
+    sums: Float[Array, "m d"], good: Bool[Array, " m"], multiplier: Traced, level: Traced, factor: Traced
+) -> Distances:
+    """What line 5 compares with the thresholds of "third_party".
+
+    score_i is the (floor((m - 1) / 2) + 1)-th smallest dist_ij over the other j in good_t. Of the i in good_t of
+    smallest score, that very j is the median machine, and Th = multiplier min(level, score_i). The third party bans
+    nobody for good: here it is a threshold and an average among good_t.
+    """
     m = len(good)
     distance = _among(sums, good)
     others = jnp.where(jnp.eye(m, dtype=bool), jnp.inf, distance)
@@ -259,7 +291,7 @@ def _third_party(sums, good, multiplier, level, factor) -> Distances:
 
 def _among(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> Float[Array, "m m"]:
     """Distances between the sums of good workers; +inf to and from others."""
-    return jnp.where(good & good[:, None], jnp.sqrt(sq_distances(sums)), jnp.inf)
+    return jnp.where(good[None] & good[:, None], jnp.sqrt(sq_distances(sums)), jnp.inf)
 
 
 SPEC = Spec(
@@ -273,8 +305,8 @@ SPEC = Spec(
         Variant(
             "recalled",
             {"thresholds": "recalled"},
-            "Th = 1.5 max(y_med, 5)",
-            "Algorithm 1; thresholds from memory of its appendix",
+            "Th = multiplier max(y_med, level), with the y and med of projected thresholds",
+            "Algorithm 1; thresholds of its appendix",
         ),
         Variant("single", {"guards": "single", "window": 300}, "one guard with a window", "the paper's experiments"),
         Variant("algorithm_2", {"guards": "single", "thresholds": "theory"}, "one guard from step 0", "Lemma 4.2"),
@@ -283,13 +315,15 @@ SPEC = Spec(
         Variant(
             "epfml",
             {"thresholds": "epfml", "factor": 1.0},
-            "thresholds tuned at each window's end, kept up to 1 Th",
+            "at each window's end Th = 0.001 + the middle distance from the median machine, before that th0 and th1; "
+            "kept up to 1 Th; line 4 with >= m / 2",
             "epfml byzantine-robust-optimizer, with tuningThreshold",
         ),
         Variant(
             "third_party",
             {"thresholds": "third_party", "average": "after"},
-            "Th = multiplier min(level, score), mean over good_{t+1}",
+            "score = the smallest distance to a middle neighbour, which is the median machine; "
+            "Th = multiplier min(level, score); line 5 with <; mean over good_{t+1}",
             "a federated-learning framework's Safeguard (T_0, T_1, multiplier, min_thresh)",
         ),
     ),

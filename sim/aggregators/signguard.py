@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from byzsim.ops import midpoint, uniform_weights, weighted_sum
 from byzsim.ops.rows import HIGHEST, squared
 from byzsim.options import Count, Positive, checked
-from byzsim.types import Aggregator, Spec, Traced, Variant, stateless
-from jaxtyping import Array, Bool, Float
+from byzsim.types import Aggregator, Context, Spec, Traced, Variant, stateless
+from jaxtyping import Array, Bool, Float, Int
 
 SLACK = 1e-5  # two distances that differ by less are equal; features lie in [0, 1] and are often multiples of 1/w
 
@@ -25,48 +25,61 @@ def signguard(
 ) -> Aggregator:
     """Mean of the gradients of ordinary norm in the largest cluster by signs, clipped to the median norm.
 
-        M  = median_i ||g_i||;    S1 = {i : low M < ||g_i|| < high M}
-        x_i = fractions of positive, zero and negative entries of g_i, over w = max(d // part, 1) adjacent coordinates
-        S2 = the largest cluster of the x_i by mean shift
-        g  = mean over S1 and S2 of g_i min(1, M / ||g_i||)
+    ```text
+    M  = median_i ||g_i||;    S1 = {i : low M < ||g_i|| < high M}
+    x_i = fractions of positive, zero and negative entries of g_i, over w = max(d // part, 1) adjacent coordinates
+    S2 = the largest cluster of the x_i by mean shift
+    g  = mean over S1 and S2 of g_i min(1, M / ||g_i||)
+    ```
 
-    Mean shift (flat kernel, as scikit-learn does it), with h the bandwidth. Distances are Euclidean, and "within h"
-    means a distance <= h + 1e-5:
-        1. A seed for each worker: x_i. Up to `iterations` times, a seed moves to the mean of the points within h of it,
-           and stops after a move of at most 1e-3 h, or where there is no point; it remembers how many points were
-           within h before its last move. Seeds that found none are dropped.
-        2. Seeds in order: most points first; then by first, second, third coordinate, each times 1e4 and rounded to an
-           integer (ties to even), largest first; then by worker index. Down this order, each seed that is not
-           dropped yet is a centre, and drops all later seeds within h of it.
-        3. A point belongs to the first centre, in this order, whose distance is at most 1e-5 above that of its nearest
-           centre, if that nearest one is within h; otherwise to none. S2 are the points of the centre that has most; of
-           equals, the first.
+    Mean shift has a flat kernel, as scikit-learn's, with the bandwidth h. Distances are Euclidean, and "within h" means
+    a distance <= h + 1e-5:
+
+    1. There is a seed for each worker, x_i. Up to `iterations` times, a seed moves to the mean of the points within h
+       of it. It stops after a move of at most 1e-3 h, or where there is no point, and keeps the number of points within
+       h before its last move. A seed that found none is dropped.
+    2. The seeds have an order: most points first; then by first, second, third coordinate, each times 1e4 and rounded
+       to an integer (ties to even), largest first; then by worker index. In this order, each seed that is not dropped
+       is a centre, and drops all later seeds within h of it.
+    3. A point belongs to the first centre, in this order, whose distance is at most 1e-5 above that of its nearest
+       centre, if that nearest one is within h; otherwise to none. S2 are the points of the centre that has most; of
+       equals, the first.
 
     Args:
-        low, high: bounds of the norms, both strict, in median norms; traced; 0.1 and 3 (paper and code).
-        part: the window holds one in `part` coordinates. Static; 10 (paper and code).
-        bandwidth: h, traced; or "auto", scikit-learn's estimate_bandwidth with quantile 0.5 (code): the mean over
-            points of the distance to the k-th nearest point, itself being the first, k = max(n // 2, 1) of n points.
-        iterations: most moves of a seed. Static; with a flat kernel and few points ten are plenty (scikit-learn: 300).
-        variant: "xu2022" is as above. "code", the authors' own, differs in three things. Each column of x is divided
-            by 1e-8 plus its maximum over workers. Seeds are scikit-learn's bins, x_i / h rounded to integers (ties to
-            even) times h; but the x_i if no two of these are equal, or if h = 0. Rows are clipped to the lower
-            middle norm of an even number of them, while S1 keeps to the mean of both middles. Static.
-    Tolerates: f <= (m - 1) // 2 (the paper's experiments; a group of attackers with equal signs may be the largest).
-    Cost: O(md), two reads; O(m^2) for each move of the seeds.
-    Choices: the window starts at jax.random.randint(ctx.key, (), 0, max(d - w, 1)), as in the code, which never takes
-        the last one. The median of an even number of norms is the mean of the middle two. Rows that are not usable
-        (`ops.usable_rows`) are left out of the median, of points and seeds and of n (the code sets NaN to 0). If S1 and
-        S2 have nobody in common, S1 counts; if S1 is empty too, all usable rows (code: NaN; ku: all rows); they are
-        clipped all the same. Zero if there are none. `Info.weight` is equal for all that are averaged, whatever
-        clipping takes from them. SignGuard-Sim and SignGuard-Dist, which add a similarity to x, are not included. That
-        the paper does not divide columns by their maxima is from memory. For m > 50 the code estimates h on 50
-        workers; here on all.
-    References: Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
+        low: lower bound of the norms, strict, in median norms; traced. Paper and code: 0.1.
+        high: upper bound of the norms, strict, in median norms; traced. Paper and code: 3.
+        part: the window has one in `part` coordinates; static. Paper and code: 10.
+        bandwidth: h; traced. "auto" is scikit-learn's estimate_bandwidth with quantile 0.5 (code): the mean over points
+            of the distance to the k-th nearest point, itself being the first, k = max(n // 2, 1) of n points.
+        iterations: largest number of moves of a seed; static. With a flat kernel and few points ten are enough
+            (scikit-learn: 300).
+        variant: "xu2022" as above. "code", the authors' own, differs in three things. Each column of x is divided by
+            1e-8 plus its maximum over workers. Seeds are scikit-learn's bins, x_i / h rounded to integers (ties to
+            even) times h; but the x_i if no two of these are equal, or if h = 0. Rows are clipped to the lower middle
+            norm of an even number of them, while S1 keeps to the mean of the two middle ones. Static.
+
+    Tolerates:
+        f <= (m - 1) // 2 (the paper's experiments). A group of attackers with equal signs may be the largest cluster.
+
+    Cost:
+        O(md), two reads; O(m^2) for each move of the seeds.
+
+    Notes:
+        The window starts at jax.random.randint(ctx.key, (), 0, max(d - w, 1)), as in the code, which never takes the
+        last coordinate. The median of an even number of norms is the mean of the two middle ones. Rows that are not
+        usable (`ops.usable_rows`) are left out of the median, of points and seeds and of n (the code sets NaN to 0). If
+        S1 and S2 have nobody in common, S1 counts; if S1 is empty too, all usable rows (code: NaN; ku: all rows); they
+        are clipped all the same. The output is zero if there are none. `Info.weight` is equal for all that are
+        averaged, whatever clipping takes from a row. SignGuard-Sim and SignGuard-Dist, which add a similarity to x, are
+        not included. The paper does not divide columns by their maxima. For m > 50 the code estimates h on 50 workers;
+        here it is estimated on all.
+
+    References:
+        Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
         filtering", ICDCS 2022.
     """
 
-    def rule(grads, ctx):
+    def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         # M and S1: the median norm, and the rows of ordinary norm
         squares = squared(grads)
         usable = jnp.isfinite(squares)
@@ -104,52 +117,57 @@ def _fractions(signs: Float[Array, "m w"], usable: Bool[Array, " m"], *, relativ
     """Shares of positive, zero and negative entries; 0 for rows that are not usable."""
     counts = jnp.stack([(signs > 0).sum(axis=1), (signs == 0).sum(axis=1), (signs < 0).sum(axis=1)], axis=1)
     points = jnp.where(usable[:, None], counts / signs.shape[1], 0.0).astype(signs.dtype)
-    return points / (points.max(axis=0) + 1e-8) if relative else points
+    return points / (points.max(axis=0, keepdims=True) + 1e-8) if relative else points
 
 
 def _distances(a: Float[Array, "n 3"], b: Float[Array, "m 3"]) -> Float[Array, "n m"]:
-    return jnp.sqrt(((a[:, None] - b) ** 2).sum(axis=-1))
+    return jnp.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=-1))
 
 
 def _bandwidth(points: Float[Array, "m 3"], usable: Bool[Array, " m"]) -> Float[Array, ""]:
     """The mean distance of usable points to their k-th nearest, themselves the first, k half of their number."""
     n = usable.sum()
-    near = jnp.sort(jnp.where(usable, _distances(points, points), jnp.inf), axis=1)[:, jnp.maximum(n // 2, 1) - 1]
+    near = jnp.sort(jnp.where(usable[None], _distances(points, points), jnp.inf), axis=1)[:, jnp.maximum(n // 2, 1) - 1]
     return jnp.where(usable, near, 0.0).sum() / jnp.maximum(n, 1)
 
 
-def _largest_cluster(points, usable, h, iterations: int, *, bins: bool) -> Bool[Array, " m"]:
-    """The members of the largest cluster by mean shift."""
-    # 1. where each seed comes to rest, and how many points it has seen there
+def _largest_cluster(
+    points: Float[Array, "m 3"], usable: Bool[Array, " m"], h: Traced, iterations: int, *, bins: bool
+) -> Bool[Array, " m"]:
+    """The members of the largest cluster by mean shift, in the three steps of `signguard`."""
+    # 1. where each seed comes to rest, and the number of points within h before its last move
     seeds, count = _shifted(_binned(points, usable, h) if bins else points, points, usable, h, iterations)
-    # 2. seeds in order (lexsort: the last key counts first); down it each one that is alive drops later ones within h
+    # 2. the order of seeds (lexsort: the last key counts first)
     first, second, third = jnp.round(-1e4 * seeds).T
     seeds_first = jnp.lexsort((third, second, first, -count))
     seeds, alive = seeds[seeds_first], (count > 0)[seeds_first]
     near = _distances(seeds, seeds) <= h + SLACK
 
+    # each seed in this order that is not dropped is a centre, and drops all later seeds within h
     def drop(alive, i):
         return jnp.where(alive[i], alive & ~(near[i] & (jnp.arange(len(alive)) > i)), alive), None
 
     centre, _ = jax.lax.scan(drop, alive, jnp.arange(len(seeds)))
-    # 3. each point's centre: the first that is as near as the nearest, if that one is within h
-    distance = jnp.where(centre, _distances(points, seeds), jnp.inf)
+    # 3. the centre of each point: the first that is as near as the nearest, if that one is within h
+    distance = jnp.where(centre[None], _distances(points, seeds), jnp.inf)
     nearest = distance.min(axis=1, keepdims=True)
     own = jnp.argmax(distance <= nearest + SLACK, axis=1)
     member = usable & (nearest[:, 0] <= h + SLACK)
-    # the largest cluster; argmax takes the first of equals
-    sizes = (member[:, None] & (own[:, None] == jnp.arange(len(seeds)))).sum(axis=0)
+    # S2: the largest cluster; argmax takes the first of equals
+    sizes = (member[:, None] & (own[:, None] == jnp.arange(len(seeds))[None])).sum(axis=0)
     return member & (own == jnp.argmax(sizes))
 
 
-def _binned(points, usable, h):
+def _binned(points: Float[Array, "m 3"], usable: Bool[Array, " m"], h: Traced) -> Float[Array, "m 3"]:
     """Points rounded to multiples of h; the points themselves if that brings no two of them together."""
     rounded = jnp.where(h > 0, jnp.round(points / jnp.where(h > 0, h, 1.0)), points)
-    same = (rounded[:, None] == rounded).all(axis=-1) & usable & usable[:, None]
+    same = (rounded[:, None] == rounded[None]).all(axis=-1) & usable[None] & usable[:, None]
     return jnp.where((h > 0) & jnp.triu(same, k=1).any(), rounded * h, points)
 
 
-def _shifted(seeds, points, usable, h, iterations: int):
+def _shifted(
+    seeds: Float[Array, "m 3"], points: Float[Array, "m 3"], usable: Bool[Array, " m"], h: Traced, iterations: int
+) -> tuple[Float[Array, "m 3"], Int[Array, " m"]]:
     """Where the seeds come to rest, and how many points were within h of each before its last move."""
 
     def move(carry):

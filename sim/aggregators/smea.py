@@ -15,20 +15,30 @@ LARGEST = 16
 def smea() -> Aggregator:
     """Mean of the m - f gradients whose covariance has the smallest top eigenvalue.
 
-        S* = argmin over |S| = m - f of lambda_max( (1 / |S|) sum over S of (g_i - mu_S)(g_i - mu_S)^T );
-        g = mu_S*,    mu_S = (1 / |S|) sum over S of g_i
+    ```text
+    S* = argmin over |S| = m - f of lambda_max( (1 / |S|) sum over S of (g_i - mu_S)(g_i - mu_S)^T );
+    g = mu_S*,    mu_S = (1 / |S|) sum over S of g_i
+    ```
 
-    Tolerates: f <= (m - 1) // 2, for at most 16 workers.
-    Cost: O(m^2 d + m d log^2 m) once, and O(m^3) for each of the C(m, f) subsets.
-    Choices: f above (m - 1) // 2 counts as that. Eigenvalues up to 1 + 1e-5 times the smallest count as equal to it,
-        and of those the first subset is taken, in lexicographic order of the workers kept. A subset with a row that is
-        not usable (`ops.usable_rows`) has an infinite eigenvalue; if all have, the mean is over the usable rows of the
-        first; zero if there are none. byzfl 0.0.11 estimates each eigenvalue by one step of the power method from a
-        random vector; here they are exact. The bound kappa is from memory.
-    References: Allouah, Guerraoui, Gupta, Pinot, Stephan, "On the privacy-robustness-utility trilemma in distributed
-        learning", ICML 2023.
     Raises:
-        ValueError: more than 16 workers.
+        ValueError: there are more than 16 workers.
+
+    Tolerates:
+        f <= (m - 1) // 2, for at most 16 workers.
+
+    Cost:
+        O(m^2 d + m d log^2 m) once, and O(m^3) for each of the C(m, f) subsets.
+
+    Notes:
+        An f above (m - 1) // 2 counts as (m - 1) // 2. Eigenvalues up to 1 + 1e-5 times the smallest count as equal to
+        it; of these the first subset is taken, in lexicographic order of the workers kept. A subset with a row that is
+        not usable (`ops.usable_rows`) has an infinite eigenvalue; if all have, the mean is over the usable rows of the
+        first subset, and zero if there are none. byzfl 0.0.11 estimates each eigenvalue by one step of the power method
+        from a random vector; here they are exact. The bound on kappa is that of the reference.
+
+    References:
+        Allouah, Guerraoui, Gupta, Pinot, Stephan, "On the privacy-robustness-utility trilemma in distributed
+        learning", ICML 2023.
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:

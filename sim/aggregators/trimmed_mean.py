@@ -7,18 +7,27 @@ from jaxtyping import Array, Float
 
 
 def trimmed_mean() -> Aggregator:
-    """Mean of every coordinate by itself, without its f smallest and f largest values.
+    """Coordinate-wise mean without the f smallest and the f largest values.
 
-        g_c = (1 / (m - 2f)) sum over k = f+1 ... m-f of g_(k)c,    g_(1)c <= ... <= g_(m)c
+    ```text
+    g_c = (1 / (m - 2f)) sum over k = f+1 ... m-f of g_(k)c,    g_(1)c <= ... <= g_(m)c
+    ```
 
-    Tolerates: f <= (m - 1) // 2.
-    Cost: O(md log^2 m) by sorting networks over the workers; beyond 64 workers a sorter, and a copy of the matrix.
-    Choices: f above (m - 1) // 2 counts as that, which leaves the middle value, or both of an even m. NaN counts
+    Tolerates:
+        f <= (m - 1) // 2.
+
+    Cost:
+        O(md log^2 m) by sorting networks over the workers; beyond 64 workers a sort, and a copy of the matrix.
+
+    Notes:
+        An f above (m - 1) // 2 counts as (m - 1) // 2, which leaves the middle value, or both of an even m. NaN counts
         as +inf, so with n_byz <= f the output lies between honest values in every coordinate. `Info.weight` is a
-        worker's share of all entries that lie between the smallest and the largest value kept in their coordinate,
-        both included. The paper trims a fraction beta of the workers; here beta = f / m. The bound kappa is from memory
-        (Allouah et al. 2023).
-    References: Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical
+        worker's share of all entries that lie between the smallest and the largest value kept in their coordinate, both
+        included. The paper trims a fraction beta of the workers; here beta = f / m. The bound on kappa is that of
+        Allouah et al. 2023.
+
+    References:
+        Yin, Chen, Ramchandran, Bartlett, "Byzantine-robust distributed learning: towards optimal statistical
         rates", ICML 2018.
     """
 

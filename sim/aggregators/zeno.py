@@ -13,21 +13,32 @@ from jaxtyping import Array, Float
 def zeno(*, server_batch: Count = 4, rho: Traced = 5e-4, penalty: Literal["sum", "mean"] = "sum") -> Aggregator:
     """Mean of the m - f gradients of the highest stochastic descendant score.
 
-        s_i = loss(x) - loss(x - lr g_i) - rho ||g_i||^2;    g = (1 / (m - f)) sum over the m - f largest s_i of g_i
+    ```text
+    s_i = loss(x) - loss(x - lr g_i) - rho ||g_i||^2;    g = (1 / (m - f)) sum over the m - f largest s_i of g_i
+    ```
 
     Args:
-        server_batch: n_r, examples that the server draws afresh in each step, `ctx.server_loss(n_r)`; static. Paper: 4.
-        rho: weight of the norm, traced. lr / 200, the ratio of the authors' demo, at the lr = 0.1 of their option table
-            (the demo itself has 0.05).
-        penalty: ||g||^2 as the "sum" of squares (the paper) or their "mean" over coordinates (the authors' code).
-            Static. Gradients there are sums over a batch of b, and lr is divided by b, so that its rho = lr / ratio
-            stands for lr b / ratio on mean gradients: 0.025 in the demo (inferred from the code).
-    Tolerates: f <= m - 1 in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
-    Cost: m + 1 losses of n_r examples, one after another, and O(md).
-    Choices: lr and x are the engine's. Rows that are not usable (`ops.usable_rows`) and rows of a score that is NaN
-        come last, after -inf, and are left out of the mean, which is then over fewer; it is zero if none is left. Ties
-        go to the lowest index. At least one row is kept.
-    References: Xie, Koyejo, Gupta, "Zeno: distributed stochastic gradient descent with suspicion-based
+        server_batch: n_r, number of examples that the server draws anew in each step, `ctx.server_loss(n_r)`; static.
+            Paper: 4.
+        rho: weight of the penalty; traced. The default is lr / 200, the ratio of the authors' demo, at the lr = 0.1 of
+            their option table (the demo itself has 0.05).
+        penalty: ||g||^2 as the "sum" of squares (the paper) or their "mean" over coordinates (the authors' code);
+            static. Gradients in that code are sums over a batch of b, and lr is divided by b, so that its rho = lr /
+            ratio stands for lr b / ratio on mean gradients: 0.025 in the demo (inferred from the code).
+
+    Tolerates:
+        f <= m - 1 in the paper, where the server's data are clean; here (m - 1) // 2, as for every rule.
+
+    Cost:
+        m + 1 losses of n_r examples, one after another, and O(md).
+
+    Notes:
+        lr and x are the engine's. Rows that are not usable (`ops.usable_rows`) and rows of a score that is NaN come
+        last, after -inf, and are left out of the mean, which is then over fewer rows, and zero if none is left. Ties go
+        to the lowest index. At least one row is kept.
+
+    References:
+        Xie, Koyejo, Gupta, "Zeno: distributed stochastic gradient descent with suspicion-based
         fault-tolerance", ICML 2019.
     """
 

@@ -77,17 +77,24 @@ def line_maximize(
     ratio: float = 0.8,
     both_ways: bool = True,
 ) -> Float[Array, ""]:
-    """The x >= 0 of the highest score among `evals` tried ones, the first of equals (as in ByzantineMomentum).
+    """The x >= 0 of the highest score among the `evals` that are tried, and of equal scores the first.
 
-    First `start`; then best + delta while that is better, with delta doubled each time; from the first that is not on,
-    delta shrinks by `ratio` each time and the last tried x moves by it towards the best (down if it is the best
-    itself; a step below 0 is halved until it is not). Not `both_ways`: it is best + delta to the end (as in byzfl), so
-    nothing below the best is ever tried.
+    The first x is `start`. While x gets better, the next is best + delta, and delta doubles. From the first x that is
+    no better, delta shrinks by `ratio` each time, and the last tried x moves by delta towards the best; if it is the
+    best itself, it moves down, by a step that is halved until x is not negative (ByzantineMomentum).
+
+    Args:
+        score: what is maximised.
+        evals: number of x that are tried.
+        start: the first x.
+        delta: the first step.
+        ratio: factor by which steps shrink.
+        both_ways: if False, the next x is best + delta to the end, so that nothing below the best is tried (byzfl).
     """
 
     def attempt(carry, i):
         best, top, x, delta, growing = carry
-        # the next x: growing, beyond the best; else by delta from the last x towards the best
+        # the next x: while growing beyond the best; later from the last x towards the best
         if both_ways:
             x = jnp.where(growing, best + delta, jnp.where(x < best, x + delta, _step_down(x, delta)))
         else:
@@ -95,7 +102,7 @@ def line_maximize(
         x = jnp.where(i == 0, start, x)  # the first of all
         y = score(x)
         better = y > top
-        # delta doubles while x gets better; from the first that does not (start does not count) it shrinks for ever
+        # delta doubles while x gets better; from the first x that does not (start is none of them) it only shrinks
         grown = delta * jnp.where(growing & better, 2.0, ratio)
         growing = growing & (better | (i == 0))
         best, top = jnp.where(better, x, best), jnp.where(better, y, top)
@@ -106,21 +113,21 @@ def line_maximize(
     return jax.lax.scan(attempt, (*first, jnp.asarray(True)), jnp.arange(evals))[0][0]
 
 
-def _step_down(x, delta):
+def _step_down(x: Float[Array, ""], delta: Float[Array, ""]) -> Float[Array, ""]:
     """x - delta, with delta halved until this is not negative."""
     return jax.lax.fori_loop(0, 60, lambda _, lower: jnp.where(lower < 0, (lower + x) / 2, lower), x - delta)
 
 
 def largest_step(fits: Callable[[Float[Array, ""]], Bool[Array, ""]], first: Traced) -> Float[Array, ""]:
-    """The largest gamma that fits, as the halving search of the NDSS 2021 notebooks finds it; 0 if none was met.
+    """The last gamma that fits in the halving search of the NDSS 2021 notebooks; 0 if none fits.
 
-    From gamma = first, step = first / 2: a gamma that fits is noted and grows by the step, another shrinks by it, and
-    the step is halved; until gamma and the last one noted are within 1e-5, at most 50 times.
+    The search starts with gamma = `first` and step = `first` / 2. A gamma that fits grows by the step, another shrinks
+    by it, and the step is halved, until gamma and the last one that fits are within 1e-5, at most 50 times.
     """
 
     def attempt(carry, _):
         gamma, step, found = carry
-        # once gamma and the last one that fits are as near as 1e-5 nothing changes any more
+        # once gamma and the last one that fits are within 1e-5, nothing changes any more
         going, good = jnp.abs(found - gamma) > 1e-5, fits(gamma)
         found = jnp.where(going & good, gamma, found)
         gamma = jnp.where(going, jnp.where(good, gamma + step, gamma - step), gamma)

@@ -20,19 +20,25 @@ def alie(
 ) -> Attack:
     """Every Byzantine row is the honest mean minus z honest standard deviations, coordinate by coordinate.
 
-        g_byz = mu - z * sigma;    s = floor(m / 2 + 1) - n_byz,  z_max = Phi^-1((m - n_byz - s) / (m - n_byz))
+    ```text
+    g_byz = mu - z * sigma;    s = floor(m / 2 + 1) - n_byz,  z_max = Phi^-1((m - n_byz - s) / (m - n_byz))
+    ```
 
     Args:
-        z: number of standard deviations, traced. None: z_max of the formula, from m and the real n_byz.
-        ddof: 0 for the population deviation (the authors' code), 1 for the unbiased one (most others'). Static.
-        sign: "minus" as above (the authors' code), or "plus": mu + z sigma. Static.
-        supporters: of the formula for z_max: sought among the "honest" workers as above, or among "all":
-            Phi^-1((m - s) / m). Static.
-        clamp: z_max is not below 0, which few attackers give with "honest". Static.
-    Choices: mu and sigma are over the honest rows (the omniscient form); the authors estimate them from the
-        attackers' own gradients. s counts as at least 1 (a majority would give infinity), and the fraction is kept
+        z: number of standard deviations; traced. None: z_max of the formula, from m and the real n_byz.
+        ddof: 0 for the population deviation (the authors' code), 1 for the unbiased one (most other codes); static.
+        sign: "minus" as above (the authors' code), or "plus": mu + z sigma; static.
+        supporters: among whom z_max seeks supporters: the "honest" workers as above, or "all": Phi^-1((m - s) / m);
+            static.
+        clamp: keep z_max at 0 or above; with few attackers and "honest" it would be negative. Static.
+
+    Notes:
+        mu and sigma are over the honest rows (the omniscient form); the authors estimate them from the attackers' own
+        gradients. s counts as at least 1, since a majority of attackers would give infinity, and the fraction is kept
         within 1e-6 of 0 and 1.
-    References: Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
+
+    References:
+        Baruch, Baruch, Goldberg, "A little is enough", NeurIPS 2019 (arXiv 1902.06156).
     """
 
     def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:

@@ -11,20 +11,26 @@ from jaxtyping import Array, Bool, Float
 
 @checked
 def byzmean(*, z: Traced = 0.5, ddof: Literal[0, 1] = 1, variant: Literal["xu2022", "signguard"] = "xu2022") -> Attack:
-    """Half of the Byzantine rows lie within the honest spread, the others make the mean of all m rows equal to these.
+    """Half of the Byzantine rows lie within the honest spread; the others move the mean of all m rows to these.
 
-        a = mu - z sigma                                   from m1 = floor(n_byz / 2) workers
-        x = ((m - m1) a - sum over honest i of g_i) / m2   from m2 = n_byz - m1 workers,  so that the mean of all is a
+    ```text
+    a = mu - z sigma                                   from m1 = floor(n_byz / 2) workers
+    x = ((m - m1) a - sum over honest i of g_i) / m2   from m2 = n_byz - m1 workers,  so that the mean of all is a
+    ```
 
     Args:
-        z: honest standard deviations between mu and a, per coordinate; traced. The authors' code: 0.5.
-        ddof: 0 for the population deviation, 1 for the unbiased one (the authors' code). Static.
-        variant: "xu2022" as above. "signguard", the authors' code: mu, sigma and the sum run over all m workers' own
-            work, and x = ((m - n_byz - m1) a - sum over all i of g_i) / m2, which is not the vector that makes the mean
-            equal a. Static.
-    Choices: the m1 Byzantine workers of lowest index send a. A single Byzantine worker sends x. A deviation over so few
-        rows that its divisor (their number - ddof) is below 1 is divided by 1.
-    References: Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
+        z: number of honest standard deviations between mu and a, per coordinate; traced. The authors' code: 0.5.
+        ddof: 0 for the population deviation, 1 for the unbiased one (the authors' code); static.
+        variant: "xu2022" as above. In "signguard", the authors' code, mu, sigma and the sum run over the honest
+            gradients of all m workers, and x = ((m - n_byz - m1) a - sum over all i of g_i) / m2, which does not make
+            the mean equal a. Static.
+
+    Notes:
+        The m1 Byzantine workers of lowest index send a; a single Byzantine worker sends x. The divisor of a deviation
+        (number of rows - ddof) is at least 1.
+
+    References:
+        Xu, Huang, Song, Lan, "Byzantine-robust federated learning through collaborative malicious gradient
         filtering" (SignGuard), ICDCS 2022; github JianXu95/SignGuard.
     """
 

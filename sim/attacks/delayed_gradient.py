@@ -8,22 +8,29 @@ from jaxtyping import Array, Bool, Float
 
 @checked
 def delayed_gradient(*, delay: Count = 1000, copies: Count = 1) -> Attack:
-    """Every Byzantine row is what the worker's own honest work was at least `delay` steps ago.
+    """Every Byzantine row is the worker's own honest gradient of at least `delay` steps ago.
 
-        g_byz(t) = g_own(s),    s = q max(floor((t - D) / q), 0),  q = ceil(D / copies)
+    ```text
+    g_byz(t) = g_own(s),    s = q max(floor((t - D) / q), 0),  q = ceil(D / copies)
+    ```
 
-    Args (static):
-        delay: D, in steps, at least 1. The paper: 1000.
-        copies: how finely time is cut, 1 to D: snapshots of all rows are taken in steps 0, q, 2q, ..., and
-            `copies` + 1 of them are kept. With `copies` = D every step is kept and the delay is exactly D.
-    State: the last `copies` + 1 snapshots, (copies + 1) m d numbers.
-    Choices: t counts from 0 (`ctx.step`); a step's snapshot is taken before its rows are sent. In step t the newest
-        snapshot that is at least D steps old is sent, so the true delay is D to D + q - 1 steps (q = D with one copy)
-        and a row is sent q times in a row. Before step D the oldest one is sent, that of step 0: in step 0 the work
-        is honest. The paper does not say what is sent in the first D steps.
+    Args:
+        delay: D, in steps, at least 1; static. The paper: 1000.
+        copies: number of snapshots in a delay, from 1 to D; static. Snapshots of all rows are taken in steps 0, q, 2q,
+            ..., and `copies` + 1 of them are kept. With `copies` = D every step is kept, and the delay is exactly D.
+
     Raises:
-        ValueError: for a delay below 1, or copies not from 1 to the delay.
-    References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent",
+        ValueError: `delay` is below 1, or `copies` is not from 1 to `delay`.
+
+    Notes:
+        The state is the last `copies` + 1 snapshots, (copies + 1) m d numbers. t is `ctx.step`, which counts from 0;
+        the snapshot of a step is taken before its rows are sent. Step t sends the newest snapshot that is at least D
+        steps old, so the true delay is D to D + q - 1 steps (q = D with one copy), and a row is sent q times in a row.
+        Before step D the snapshot of step 0 is sent, so step 0 itself is honest. The paper does not say what is sent in
+        the first D steps.
+
+    References:
+        Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent",
         ICLR 2021 (arXiv 2012.14368).
     """
     if copies > delay:

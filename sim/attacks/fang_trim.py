@@ -17,27 +17,35 @@ def fang_trim(
     knowledge: Literal["full", "partial"] = "full",
     draw: Literal["uniform", "factor"] = "uniform",
 ) -> Attack:
-    """Every Byzantine entry is drawn just outside of the honest ones, on the side away from their mean's sign.
+    """Every Byzantine entry is drawn just outside of the honest ones, on the side away from the sign of their mean.
 
-        s = sign(mu)      s > 0: near = min over honest i of g_i,   s < 0: near = max over honest i of g_i
-        far = b near if s near < 0, else near / b                   (away from mu; coordinate by coordinate)
-        g_byz = near + u (far - near),   u ~ U[0, 1);               g_byz = 0 where s = 0
+    ```text
+    s = sign(mu)      s > 0: near = min over honest i of g_i,   s < 0: near = max over honest i of g_i
+    far = b near if s near < 0, else near / b                   (away from mu; coordinate by coordinate)
+    g_byz = near + u (far - near),   u ~ U[0, 1);               g_byz = 0 where s = 0
+    ```
 
     Args:
-        b: how far beyond the honest values, as a factor, above 1; traced. The paper: 2.
+        b: how far beyond the honest values, as a factor above 1; traced. The paper: 2.
         knowledge: "full": mu, min and max over the honest rows, as above. "partial": mu and sigma (population
-            deviation) over the Byzantine workers' own work, near = mu - 3 s sigma and far = mu - 4 s sigma; b does not
-            count. Static.
-        draw: "uniform" between near and far, as above; "factor" (public code of FLTrust's authors) with full knowledge:
-            g_byz = r near if s near < 0, else near / r, with r = 1 + u (b - 1); with partial knowledge the same as
-            "uniform". Static.
-    Cost: O(md log m); d uniform draws for each Byzantine worker.
-    Choices: worker i draws u = jax.random.uniform(jax.random.fold_in(ctx.key, i), (d,), float32), coordinate by
-        coordinate, i its index from 0; rows of other workers draw nothing. Where the mean is exactly 0 the paper is
-        silent: 0 is sent. NaN in an honest row counts as +inf for min and max. The notebooks of Shejwalkar and
-        Houmansadr (NDSS 2021) gate both sides by the same mask; here it is as in the paper, from memory, with the
-        intervals as in public code.
-    References: Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
+            deviation) over the Byzantine workers' own honest gradients, near = mu - 3 s sigma and far = mu - 4 s sigma;
+            b does not count. Static.
+        draw: "uniform" between near and far, as above. "factor", in public code of FLTrust's authors, with full
+            knowledge: g_byz = r near if s near < 0, else near / r, with r = 1 + u (b - 1); with partial knowledge the
+            same as "uniform". Static.
+
+    Cost:
+        O(md log m); d uniform draws for each Byzantine worker.
+
+    Notes:
+        Worker i draws u = jax.random.uniform(jax.random.fold_in(ctx.key, i), (d,), float32), where i is its index from
+        0; honest workers draw nothing. The paper does not say what is sent where the mean is exactly 0; here it is 0.
+        NaN in an honest row counts as +inf for min and max. Each side has a mask of its own, as in the paper; the
+        notebooks of Shejwalkar and Houmansadr (NDSS 2021) use the same mask for both sides. The intervals are as in
+        public code.
+
+    References:
+        Fang, Cao, Jia, Gong, "Local model poisoning attacks to Byzantine-robust federated learning", USENIX
         Security 2020 (arXiv 1911.11815).
     """
 

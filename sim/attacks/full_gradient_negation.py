@@ -8,17 +8,26 @@ from byzsim.types import Attack, Spec, Variant, colluding
 def full_gradient_negation(*, kappa: NotNegative = 100.0) -> Attack:
     """Every Byzantine row is minus kappa times the gradient over the whole training set.
 
-        g_byz = -kappa grad L(w),    L the mean loss over all examples, w the parameters
+    ```text
+    g_byz = -kappa grad L(w),    L the mean loss over all examples, w the parameters
+    ```
 
     Args:
-        kappa: traced. krum 0.9.1: 100.
-    Cost: a gradient over all data in every step, many times that of all workers' batches.
-    Choices: in a training run L is over all workers' data, Byzantine ones included, with clean labels. Outside of one
-        `byzsim.forge(..., full_gradient=g)` says what the gradient is.
+        kappa: the factor; traced. krum 0.9.1: 100.
+
     Raises:
-        ValueError: outside of a training run without a full gradient.
-    References: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
-        gradient descent", NeurIPS 2017 (the omniscient attack, from memory); krum 0.9.1.
+        ValueError: there is no full gradient, outside of a training run.
+
+    Cost:
+        A gradient over all data in every step, many times that of all workers' batches.
+
+    Notes:
+        In a training run L is over all workers' data, Byzantine ones included, with clean labels. Outside of one,
+        `byzsim.forge(..., full_gradient=g)` gives the gradient.
+
+    References:
+        Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
+        gradient descent", NeurIPS 2017 (the omniscient attack); krum 0.9.1.
     """
     return colluding(lambda updates, byz, ctx: -kappa * ctx.full_gradient())
 

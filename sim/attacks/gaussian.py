@@ -12,15 +12,21 @@ from jaxtyping import Array, Bool, Float
 
 @checked
 def gaussian(*, sigma: Traced = 200.0, noise: Literal["replace", "add"] = "replace") -> Attack:
-    """Byzantine rows are noise from N(0, sigma^2 I), afresh for each worker and step.
+    """Byzantine rows are Gaussian noise, drawn for each worker and step.
 
-        g_byz = n, or g_own + n;    n ~ N(0, sigma^2 I)
+    ```text
+    g_byz = n, or g_own + n;    n ~ N(0, sigma^2 I)
+    ```
 
     Args:
-        sigma: standard deviation in gradient units, traced. BrSGD section 5.1 and Zeno's code: 200.
-        noise: to "replace" the gradient, or to "add" to the worker's own. Static.
-    Cost: d normal draws for each Byzantine worker, and none for the others.
-    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Xie et al., ICML 2019.
+        sigma: standard deviation in gradient units; traced. BrSGD section 5.1 and Zeno's code: 200.
+        noise: whether the noise shall "replace" the worker's own gradient, or "add" to it; static.
+
+    Cost:
+        d normal draws for each Byzantine worker, and none for the others.
+
+    References:
+        Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1; Xie et al., ICML 2019.
     """
 
     def grads(

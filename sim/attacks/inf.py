@@ -13,8 +13,10 @@ def inf(*, sign: Literal["plus", "minus"] = "plus") -> Attack:
     """Every entry of every Byzantine row is infinite.
 
     Args:
-        sign: +inf ("plus", as in byzfl) or -inf. Static.
-    References: the "Inf" attack of byzfl (Gonzalez et al., 2025).
+        sign: "plus" for +inf (byzfl), "minus" for -inf; static.
+
+    References:
+        The "Inf" attack of byzfl (Gonzalez et al., 2025).
     """
 
     def grads(

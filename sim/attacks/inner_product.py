@@ -12,13 +12,17 @@ from jaxtyping import Array, Bool, Float
 def inner_product(*, epsilon: Traced = 0.1, coefficient: Literal["-epsilon", "1-epsilon"] = "-epsilon") -> Attack:
     """Every Byzantine row is -epsilon times the honest mean ("fall of empires").
 
-        g_byz = -epsilon mu,  or  (1 - epsilon) mu;    mu = (1 / (m - n_byz)) sum over honest i of g_i
+    ```text
+    g_byz = -epsilon mu,  or  (1 - epsilon) mu;    mu = (1 / (m - n_byz)) sum over honest i of g_i
+    ```
 
     Args:
-        epsilon: traced. Default 0.1, as in the code of Karimireddy et al. 2021; other sources use 0.2, 1 or 2.
-        coefficient: "-epsilon", or "1-epsilon" where a factor epsilon is taken off the mean
-            (ByzantineMomentum's "empire", whose 1.1 is -0.1 mu). Static.
-    References: Xie, Koyejo, Gupta, "Fall of empires: breaking Byzantine-tolerant SGD by inner product
+        epsilon: the factor; traced. The default 0.1 is that of the code of Karimireddy et al. 2021; other sources use
+            0.2, 1 or 2.
+        coefficient: "-epsilon", or "1-epsilon" as in ByzantineMomentum's "empire", whose 1.1 is -0.1 mu; static.
+
+    References:
+        Xie, Koyejo, Gupta, "Fall of empires: breaking Byzantine-tolerant SGD by inner product
         manipulation", UAI 2019.
     """
 

@@ -1,5 +1,6 @@
 """An attack that climbs the gradient through the rule in use."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -25,30 +26,42 @@ def learned(
 ) -> Attack:
     """One vector for all Byzantine workers, found by projected gradient ascent on the harm, through the rule itself.
 
-        harm(p) = the objective at rule(rows), where every Byzantine row is p
-        p_{k+1} = P(p_k + rate (1 - k / steps) R u_k),    u_k = the gradient of harm at p_k, normalised
+    ```text
+    harm(p) = the objective at rule(rows), where every Byzantine row is p
+    p_{k+1} = P(p_k + rate (1 - k / steps) R u_k),    u_k = the gradient of harm at p_k, normalised
+    ```
 
-    R is `budget` times the largest distance of an honest row from the honest mean mu, P the projection on the ball of
-    radius R around mu; or `budget` times the largest honest norm, and the ball around 0. Of all points that were tried,
-    starting points among them, the one of most harm is sent: never less harm than at the start.
+    R is `budget` times the largest distance of an honest row from the honest mean mu, and P the projection on the ball
+    of radius R around mu; or R is `budget` times the largest honest norm, and the ball is around 0. The vector sent is
+    the one of most harm among all that were tried, starting points included.
 
     Args:
-        objective: "distance" ||rule(rows) - mu||^2; "descent" minus the inner product of rule(rows) and mu; "loss" the
-            honest workers' loss on this step's batches after the server's update (through the engine's step). Static.
-        steps: gradient steps from each start. Static.
-        restarts: how many starts: mu - z sigma (ALIE, population deviation), -mu (inner product), then directions drawn
-            from N(0, I), normalised, at the edge of the ball. Static.
-        budget, within: the ball, see above. traced; static.
-        rate: the first step as a part of R; traced.
-        z: of the first start; traced.
-    Cost: restarts * (steps + 1) evaluations of the rule and of its gradient in every training step.
-    Choices: where the gradient is zero or not finite (a rule that selects rows, and not ours), p moves towards mu
-        instead, to 0.7 of its distance: what nobody picks is too far away. Starting points are projected, too. Of
-        equal harm the first point of the first start is sent. Harm that is not finite counts as infinite: it has won.
-        Start i (from 0) that is drawn is jax.random.normal(jax.random.fold_in(ctx.key, i), (d,), float32).
+        objective: the harm; static. "distance": ||rule(rows) - mu||^2. "descent": minus the inner product of rule(rows)
+            and mu. "loss": the honest workers' loss on this step's batches after the server's update (through the
+            engine's step).
+        steps: number of gradient steps from each start; static.
+        restarts: number of starts; static. They are mu - z sigma (ALIE, population deviation), -mu (inner product),
+            then directions drawn from N(0, I), normalised, at the edge of the ball.
+        budget: size of the ball, as above; traced.
+        within: which ball: by "distance" around mu, or by "norm" around 0; static.
+        rate: length of the first step, as a fraction of R; traced.
+        z: number of standard deviations of the first start; traced.
+
     Raises:
-        ValueError: for counts below 1.
-    References: ours; after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search along a line.
+        ValueError: a count is below 1.
+
+    Cost:
+        restarts * (steps + 1) evaluations of the rule and of its gradient in every training step.
+
+    Notes:
+        Where the gradient is zero or not finite (a rule that selects an honest row), p moves towards mu instead, to 0.7
+        of its distance: a row that no rule selects is too far away. Starting points are projected, too. Of equal harm
+        the first point of the first start is sent. Harm that is not finite counts as infinite: the attack has
+        succeeded. Start i (from 0), if drawn, is jax.random.normal(jax.random.fold_in(ctx.key, i), (d,), float32).
+
+    References:
+        This attack is byzsim's own, after the optimised attacks of Shejwalkar and Houmansadr, NDSS 2021, which search
+        along a line.
     """
 
     def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
@@ -91,10 +104,12 @@ def learned(
     return colluding(vector)
 
 
-def _harm(objective: Objective, updates: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Array, ctx: Context):
-    """A function: the vector that Byzantine workers send -> the harm it does."""
+def _harm(
+    objective: Objective, updates: Float[Array, "m d"], byz: Bool[Array, " m"], mean: Float[Array, " d"], ctx: Context
+) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
+    """A function: the vector that Byzantine workers send -> its harm."""
 
-    def harm(p):
+    def harm(p: Float[Array, " d"]) -> Float[Array, ""]:
         out = ctx.aggregate(jnp.where(byz[:, None], p, updates))
         match objective:
             case "distance":

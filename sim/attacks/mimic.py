@@ -1,6 +1,7 @@
 """All attackers copy one honest worker, who is then overrepresented."""
 
 import functools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -24,26 +25,32 @@ class State(NamedTuple):
 
 @checked
 def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned", warmup: Count = 100) -> Attack:
-    """Every Byzantine row is a copy of one honest worker's, the one that stands out along a learned direction.
+    """Every Byzantine row is a copy of one honest worker's, the one farthest out along a learned direction.
 
-        mu <- t / (t + 1) mu + 1 / (t + 1) mean_i g_i,     u = sum_i <g_i - mu, z> (g_i - mu)
-        z <- unit(t / (t + 1) z + 1 / (t + 1) unit(u)),    target = argmax_i <z, g_i>,    over honest i, t = 0, 1, ...
+    ```text
+    mu <- t / (t + 1) mu + 1 / (t + 1) mean_i g_i,     u = sum_i <g_i - mu, z> (g_i - mu)
+    z <- unit(t / (t + 1) z + 1 / (t + 1) unit(u)),    target = argmax_i <z, g_i>,    over honest i, t = 0, 1, ...
+    ```
 
     Args:
-        target: "learned" as above; "drawn", the same from a direction z that is drawn; always the "first" honest
-            worker, or the one at a place among the honest workers, from 0 (byzfl, byzpy: 0). Static.
-        warmup: steps in which z and the target move; after them the target stays. Static. The paper: an epoch; the
-            authors' scripts: 1 step; 100 is ours.
-    State: mu, z and the target, 2d + 1 numbers.
-    Choices: u takes the new mu. Before step 0, z is the unit vector of g_k - mean_i g_i with k the first honest
-        worker: the direction has to start somewhere, and this needs no draw; at a warm-up of 1 it often makes that
-        worker the target, or one near it. The authors draw it from N(0, I), with the same seed in every run: "drawn",
-        as jax.random.normal(ctx.key, (d,)) of step 0. unit(0) = 0. Ties go to the lowest index. t is the step. A place
-        beyond the last honest worker is the last one's. A rule that selects rows credits one of several copies, the one
-        of lowest index (see `Info.weight`), which may be the honest worker's own.
+        target: the worker that is copied; static. "learned" as above; "drawn", the same from a random start z; "first",
+            the first honest worker; or the position of one among the honest workers, from 0 (byzfl, byzpy: 0).
+        warmup: number of steps in which z and the target change; after them the target stays. Static. The paper: an
+            epoch; the authors' scripts: 1 step; 100 is byzsim's own.
+
     Raises:
-        ValueError: for a warm-up below 1, a place below 0 or not below m.
-    References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
+        ValueError: `warmup` is below 1, or a position is below 0 or not below m.
+
+    Notes:
+        The state holds mu, z and the target, 2d + 1 numbers. u uses the new mu. Before step 0, z is the unit vector of
+        g_k - mean_i g_i, where k is the first honest worker: this start needs no draw, and with a warm-up of 1 it often
+        makes that worker the target, or one near it. The authors draw z from N(0, I), with the same seed in every run:
+        that is "drawn", as jax.random.normal(ctx.key, (d,)) of step 0. unit(0) = 0. Ties go to the lowest index. t is
+        the step. A position beyond the last honest worker means the last one. A rule that selects rows gives the weight
+        of several copies to the one of lowest index (`Info.weight`), which may be the honest worker's own.
+
+    References:
+        Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
         (arXiv 2006.09365); github epfml/byzantine-robust-noniid-optimizer.
     """
 
@@ -68,7 +75,18 @@ def mimic(*, target: Literal["learned", "drawn", "first"] | Natural = "learned",
     return make_attack(grads=grads, init=init, reads_own_gradients=False)
 
 
-def _learn(updates, byz, state, t, draw):
+def _learn(
+    updates: Float[Array, "m d"],
+    byz: Bool[Array, " m"],
+    state: State,
+    t: Int[Array, ""],
+    draw: Callable[[], Float[Array, " d"]] | None,
+) -> State:
+    """The state after step t: mu and z of the formula, and the honest worker farthest out along z.
+
+    Args:
+        draw: makes the first z; None: it points to the first honest worker.
+    """
     honest = masked_mean(updates, ~byz)
     keep = (t / (t + 1)).astype(updates.dtype)
     mean = keep * state.mean + (1 - keep) * honest

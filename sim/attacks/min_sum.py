@@ -18,21 +18,30 @@ def min_sum(
     line_search: Literal["halving", "exact"] = "halving",
     gamma0: Positive = 10.0,
 ) -> Attack:
-    """Every Byzantine row is the honest mean minus gamma times a direction, its summed distance no more than allowed.
+    """Every Byzantine row is the honest mean minus gamma times a direction, with a bound on its summed distances.
 
-        g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
+    ```text
+    g_byz = mu - gamma p;    gamma = the largest with  sum_i ||g_byz - g_i||^2 <= max_j sum_i ||g_i - g_j||^2
+    ```
 
     Args:
-        direction: p, "unit" mu / ||mu||, the "sign" of mu, or "std", the standard deviation (ddof = 1). Static.
-        bound: the "max" over j as above (as the paper states, from memory), or the "min", as the official
-            notebooks compute. Static.
-        line_search: "halving" or "exact", as in `min_max`. Static.
+        direction: p, "unit" for mu / ||mu||, "sign" for the sign of mu, or "std" for the standard deviation (ddof = 1);
+            static.
+        bound: the "max" over j as above, which the paper states, or the "min", which the official notebooks compute;
+            static.
+        line_search: "halving" or "exact", as in `min_max`; static.
         gamma0: where "halving" starts; traced. The authors' notebooks: 10 (or 30).
-    Cost: O(md) for the terms of the quadratic, O(m^2 d) for the distances of honest rows; nothing in d per try.
-    Choices: all i, j are honest workers. A zero direction sends mu, and so does a bound below what mu has.
-        "halving" makes at most 50 tries.
-    References: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
-        for federated learning", NDSS 2021. The default direction is the notebooks'.
+
+    Cost:
+        O(md) for the terms of the quadratic, O(m^2 d) for the distances of honest rows; no cost in d for a tried gamma.
+
+    Notes:
+        All i, j are honest workers. With a zero direction, or a bound below the sum of distances of mu, every Byzantine
+        row is mu. "halving" tries at most 50 gammas.
+
+    References:
+        Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and defenses
+        for federated learning", NDSS 2021. The default direction is that of the authors' notebooks.
     """
 
     def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
@@ -40,7 +49,7 @@ def min_sum(
         mean = masked_mean(updates, ~byz)
         p = perturbation(direction, updates, byz, mean)
         a, _, c = shift_terms(updates, mean, p)  # the sum of b over honest rows is 0
-        both = ~byz[:, None] & ~byz
+        both = ~byz[:, None] & ~byz[None]
         sums = jnp.where(both, sq_distances(updates), 0.0).sum(axis=1)
         allowed = sums.max() if bound == "max" else jnp.where(byz, jnp.inf, sums).min()
         spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()

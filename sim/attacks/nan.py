@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float
 def nan() -> Attack:
     """Every entry of every Byzantine row is NaN.
 
-    References: the "nan" attack of github LPD-EPFL/ByzantineMomentum.
+    References:
+        The "nan" attack of github LPD-EPFL/ByzantineMomentum.
     """
 
     def grads(

@@ -15,17 +15,23 @@ from jaxtyping import Array, Bool, Float
 def negation(*, factor: Traced = 1e10, variant: Literal["paper", "code"] = "paper", noise: Traced = 200.0) -> Attack:
     """Every Byzantine row is minus the sum of all honest gradients, times a large constant ("model negation").
 
-        g_byz = -factor * sum over honest i of g_i
+    ```text
+    g_byz = -factor * sum over honest i of g_i
+    ```
 
     Args:
-        factor: traced; of the "paper" only. BrSGD section 5.1: 1e10.
-        variant: "paper" as above. "code", which the authors published (karry520/RobustSGD): the Byzantine worker of
-            lowest index sends minus the sum of all other rows, honest and forged, and the other Byzantine workers
-            send N(0, noise^2 I). Static.
-        noise: standard deviation; traced; of the "code" only. 200 there.
-    Choices: the noise of worker i is `noise * jax.random.normal(jax.random.fold_in(ctx.key, i), (d,))`. Which of the
-        authors' workers negates is not known to us; the lowest index is our choice.
-    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
+        factor: the constant; traced; for "paper" only. BrSGD section 5.1: 1e10.
+        variant: "paper" as above. In "code", which the authors published (karry520/RobustSGD), the Byzantine worker of
+            lowest index sends minus the sum of all other rows, honest and forged, and the other Byzantine workers send
+            N(0, noise^2 I). Static.
+        noise: standard deviation of that noise; traced; for "code" only, where it is 200.
+
+    Notes:
+        The noise of worker i is `noise * jax.random.normal(jax.random.fold_in(ctx.key, i), (d,))`. Which worker sends
+        the negated sum in the authors' code is not known; the lowest index is byzsim's choice.
+
+    References:
+        Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
     def paper(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:

@@ -4,7 +4,7 @@ from byzsim.types import Attack, Spec, make_attack
 
 
 def none() -> Attack:
-    """Byzantine workers do honest work: the run without attack."""
+    """Byzantine workers are honest: the run without attack."""
     return make_attack()
 
 

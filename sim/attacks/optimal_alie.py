@@ -16,19 +16,28 @@ def optimal_alie(
     sign: Literal["plus", "minus"] = "plus",
     ddof: Literal[0, 1] = 1,
 ) -> Attack:
-    """Every Byzantine row is the honest mean plus x standard deviations, x found by a line search through the rule.
+    """Every Byzantine row is the honest mean plus x standard deviations, with x from a line search through the rule in
+    use.
 
-        g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```text
+    g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```
 
     Args:
-        line_search: from x = 0, with steps that shrink by 0.8: "up_and_down" has 16 evaluations and a first step of 1,
-            then goes up and down around the best (ByzantineMomentum); "up" has 20 and a first step of 10, then goes
-            only up from the best (byzfl). Static.
-        sign: "plus" as above, which both sources have by default; or "minus": mu - x sigma. Static.
-        ddof: of the standard deviation, 1 as in the sources' code. Static.
-    Cost: 16 or 20 aggregations in every step.
-    Choices: a harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
-    References: github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
+        line_search: how x is found, from 0 on with steps that shrink by 0.8; static. "up_and_down" has 16 evaluations
+            and a first step of 1, then goes up and down around the best (ByzantineMomentum); "up" has 20 and a first
+            step of 10, then goes only up from the best (byzfl).
+        sign: "plus" as above, the default of both sources, or "minus": mu - x sigma; static.
+        ddof: 0 for the population deviation, 1 for the unbiased one, as in the sources' code; static.
+
+    Cost:
+        16 or 20 aggregations in every step.
+
+    Notes:
+        Harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
+
+    References:
+        github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
         Baruch, Baruch, Goldberg, NeurIPS 2019.
     """
 

@@ -16,18 +16,26 @@ def optimal_inner_product(
     line_search: LineSearch = "up_and_down",
     coefficient: Literal["-x", "1-x"] = "-x",
 ) -> Attack:
-    """Every Byzantine row is -x times the honest mean, x found by a line search through the rule in use.
+    """Every Byzantine row is -x times the honest mean, with x from a line search through the rule in use.
 
-        g_byz = -x mu,  or  (1 - x) mu;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```text
+    g_byz = -x mu,  or  (1 - x) mu;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use
+    ```
 
     Args:
-        line_search: from x = 0, with steps that shrink by 0.8: "up_and_down" has 16 evaluations and a first step of 1,
-            then goes up and down around the best (ByzantineMomentum); "up" has 20 and a first step of 10, then goes
-            only up from the best (byzfl). Static.
-        coefficient: "-x", or "1-x" as in ByzantineMomentum's "empire". Static.
-    Cost: 16 or 20 aggregations in every step.
-    Choices: a harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
-    References: github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
+        line_search: how x is found, from 0 on with steps that shrink by 0.8; static. "up_and_down" has 16 evaluations
+            and a first step of 1, then goes up and down around the best (ByzantineMomentum); "up" has 20 and a first
+            step of 10, then goes only up from the best (byzfl).
+        coefficient: "-x", or "1-x" as in ByzantineMomentum's "empire"; static.
+
+    Cost:
+        16 or 20 aggregations in every step.
+
+    Notes:
+        Harm that is not finite counts as infinite. The rule is tried with its state and draws of this step.
+
+    References:
+        github LPD-EPFL/ByzantineMomentum (El Mhamdi, Guerraoui, Rouault, ICLR 2021); byzfl; the attack after
         Xie, Koyejo, Gupta, UAI 2019.
     """
 

@@ -6,13 +6,18 @@ from jaxtyping import Array, Int
 
 
 def random_labels() -> Attack:
-    """Byzantine workers compute honest gradients on labels drawn uniformly from all classes, afresh in each step.
+    """Byzantine workers compute honest gradients on labels drawn uniformly from all classes, anew in each step.
 
-        y ~ U{0, ..., C - 1}
+    ```text
+    y ~ U{0, ..., C - 1}
+    ```
 
-    Choices: classes are those that are there, as in `label_flip`. All labels of a step are one draw,
-        `jax.random.randint(ctx.key, labels.shape, 0, n_classes)`; the true label may come up.
-    References: the label attack of Xie, Koyejo, Gupta, "Zeno", ICML 2019, is the flip; random ones are from data
+    Notes:
+        Classes are those that the data have, as in `label_flip`. All labels of a step are one draw,
+        `jax.random.randint(ctx.key, labels.shape, 0, n_classes)`; a label may be the true one.
+
+    References:
+        The label attack of Xie, Koyejo, Gupta, "Zeno", ICML 2019, is the flip; random labels are from data
         poisoning, for instance Zhang, Bengio, Hardt, Recht, Vinyals, ICLR 2017.
     """
 

@@ -11,25 +11,31 @@ from jaxtyping import Array, Bool, Float
 
 @checked
 def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Traced | None = None) -> Attack:
-    """Every Byzantine row stands at the last aggregate and is perturbed at an angle to the recent direction.
+    """Every Byzantine row is the last aggregate plus a perturbation at an angle to the recent direction.
 
-        g_byz = v + z (sin(angle) p + cos(angle) u)
-        v = pi a + (1 - pi) mu                 where to stand; a the last aggregate, mu the honest mean
-        u = r / ||r||,   r = lamb a + (1 - lamb) mu                         the reference
-        p = q / ||q||,   q = 1 - <1, u> u                                   all ones, made orthogonal to it
+    ```text
+    g_byz = v + z (sin(angle) p + cos(angle) u)
+    v = pi a + (1 - pi) mu                 the centre; a the last aggregate, mu the honest mean
+    u = r / ||r||,   r = lamb a + (1 - lamb) mu                         the reference
+    p = q / ||q||,   q = 1 - <1, u> u                                   all ones, made orthogonal to it
+    ```
 
     Args:
-        pi: 1 stands at the last aggregate, 0 at the honest mean; traced. CRYPTO-KU: 1.
-        angle: in degrees, between the perturbation and the reference; traced. CRYPTO-KU: 270.
+        pi: share of the last aggregate in the centre, the rest being the honest mean; traced. CRYPTO-KU: 1.
+        angle: angle between perturbation and reference, in degrees; traced. CRYPTO-KU: 270.
         lamb: share of the last aggregate in the reference; traced. CRYPTO-KU: 0.9.
-        z: length of the perturbation, in gradient units, traced. None: ALIE's z_max (see `alie`), from m and the
-            real n_byz, not below 0.
-    Choices: a is `ctx.previous`, 0 in the first step. Whenever all of a is 0, r = mu (CRYPTO-KU's code does so in the
-        first step; it matters only for lamb = 1) and v = (1 - pi) mu. Where r or q is 0 (q: d = 1, or all entries of r
-        equal) its unit vector is 0 and the perturbation shorter than z; in float32 a q of rounding errors need not be
-        0. CRYPTO-KU divides by the norm of the turned vector once more, which is 1. With few attackers z_max is 0, and
-        all Byzantine rows are v.
-    References: Ozfatura, Ozfatura, Kupcu, Gunduz, "Byzantines can also learn from history: fall of centered clipping
+        z: length of the perturbation, in gradient units; traced. None: ALIE's z_max (see `alie`), from m and the real
+            n_byz, not below 0.
+
+    Notes:
+        a is `ctx.previous`, 0 in the first step. If a is 0, r = mu and v = (1 - pi) mu (CRYPTO-KU's code has r = mu in
+        the first step; it matters only for lamb = 1). Where r or q is 0 (q: d = 1, or all entries of r equal), its unit
+        vector is 0 and the perturbation is shorter than z; in float32 a q of rounding errors need not be 0. CRYPTO-KU
+        divides by the norm of the turned vector once more, which is 1. With few attackers z_max is 0, and all Byzantine
+        rows are v.
+
+    References:
+        Ozfatura, Ozfatura, Kupcu, Gunduz, "Byzantines can also learn from history: fall of centered clipping
         in federated learning", IEEE TIFS 2024 (arXiv 2208.09894); github CRYPTO-KU/FL-Byzantine-Library.
     """
 

@@ -11,14 +11,21 @@ from byzsim.types import Attack, Spec, Traced, Variant, colluding, make_attack
 def safeguard_attack(*, c: Traced = 0.4, gradient: Literal["own", "mean"] = "own") -> Attack:
     """Every Byzantine row is minus c times a true gradient.
 
-        g_byz = -c g_own, or -c mu;    mu = mean over honest i of g_i
+    ```text
+    g_byz = -c g_own, or -c mu;    mu = mean over honest i of g_i
+    ```
 
     Args:
-        c: the factor, traced. 0.4 in the main text of the submission of SafeguardSGD, 0.5 in its appendix; 0.6 and 0.7
-            in the second version (from memory).
-        gradient: the worker's "own" gradient, or the honest "mean" (which makes it inner product manipulation). Static.
-    Choices: the submission says "negative rescaled gradient" and not whose; the worker's own, as for its sign flip.
-    References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent",
+        c: the factor; traced. The submission of SafeguardSGD has 0.4 in its main text and 0.5 in its appendix, the
+            second version 0.6 and 0.7.
+        gradient: the worker's "own" gradient, or the honest "mean", which makes it inner product manipulation; static.
+
+    Notes:
+        The submission says "negative rescaled gradient" and not whose; the default is the worker's own, as in its sign
+        flip.
+
+    References:
+        Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent",
         ICLR 2021 (arXiv 2012.14368).
     """
 

@@ -11,12 +11,16 @@ from byzsim.types import Attack, Spec, Traced, Variant, colluding, make_attack
 def scaling(*, factor: Traced = 1e10, gradient: Literal["own", "mean"] = "own") -> Attack:
     """Every Byzantine row is the worker's own gradient times a large constant ("gradient scale").
 
-        g_byz = factor * g_own,  or  factor * (1 / (m - n_byz)) sum over honest i of g_i
+    ```text
+    g_byz = factor * g_own,  or  factor * (1 / (m - n_byz)) sum over honest i of g_i
+    ```
 
     Args:
-        factor: traced. BrSGD section 5.1: 1e10.
-        gradient: what is scaled, the worker's "own" gradient or the honest "mean": the paper does not say. Static.
-    References: Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
+        factor: the constant; traced. BrSGD section 5.1: 1e10.
+        gradient: which gradient, the worker's "own" or the honest "mean"; the paper does not say. Static.
+
+    References:
+        Li et al., FTL-IJCAI 2021 (arXiv 2108.06658), section 5.1.
     """
 
     if gradient == "own":

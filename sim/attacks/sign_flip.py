@@ -11,14 +11,20 @@ from jaxtyping import Array, Bool, Float
 
 @checked
 def sign_flip(*, gradient: Literal["own", "mean", "first"] = "own") -> Attack:
-    """Every Byzantine row is minus a gradient: the worker's own, or another that all of them take.
+    """Every Byzantine row is minus a gradient.
 
-        g_byz = -g_own,  or  -(1 / (m - n_byz)) sum over honest i of g_i,  or  -g_k, k the first Byzantine worker
+    ```text
+    g_byz = -g_own,  or  -(1 / (m - n_byz)) sum over honest i of g_i,  or  -g_k, k the first Byzantine worker
+    ```
 
     Args:
-        gradient: whose gradient is turned around; "first" is the Byzantine worker of lowest index. Static.
-    Choices: minus a multiple of the honest mean is `inner_product`, with its epsilon.
-    References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
+        gradient: the worker's "own", the honest "mean", or that of the "first" Byzantine worker; static.
+
+    Notes:
+        Minus a multiple of the honest mean is `inner_product`, with its epsilon.
+
+    References:
+        Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
         2021, section 5 (own); Xie, Koyejo, Gupta, "Zeno", ICML 2019, the authors' code (first).
     """
 

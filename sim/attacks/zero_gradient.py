@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float
 def zero_gradient() -> Attack:
     """Every Byzantine row is zero.
 
-    References: Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
+    References:
+        Allen-Zhu, Ebrahimian, Li, Alistarh, "Byzantine-resilient non-convex stochastic gradient descent", ICLR
         2021, section 5.
     """
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from byzsim.engine.configs import DynamicConfig, StaticConfig, Stream, step_key, stream_key
 from byzsim.ops.sets import groups
 from byzsim.partitions import Pool
-from byzsim.task import Data, Task, n_examples, take
-from jaxtyping import Array, Bool, Int, Key
+from byzsim.task import Data, Examples, Task, n_examples, take
+from jaxtyping import Array, Int
 
 
-def shards(static: StaticConfig, dynamic: DynamicConfig, task: Task, train: Data) -> Int[Array, "m n"] | tuple[()]:
+def shards(static: StaticConfig, dynamic: DynamicConfig, task: Task, train: Examples) -> Int[Array, "m n"] | tuple[()]:
     """The examples of every worker, -1 at the end of shorter rows; () where batches are sampled."""
     if task.sample:
         return ()
@@ -48,7 +48,7 @@ def local_steps(static: StaticConfig) -> int:
     return static.local.steps if static.local else 1
 
 
-def epoch_steps(static: StaticConfig, dynamic: DynamicConfig, state_shards: Any, train: Data) -> int:
+def epoch_steps(static: StaticConfig, dynamic: DynamicConfig, state_shards: Any, train: Examples) -> int:
     """`steps_per_epoch` of a run that has begun."""
     if static.steps is not None:
         return static.steps
@@ -57,7 +57,7 @@ def epoch_steps(static: StaticConfig, dynamic: DynamicConfig, state_shards: Any,
 
 
 def order(
-    static: StaticConfig, dynamic: DynamicConfig, held: Any, step: Int[Array, ""], train: Data
+    static: StaticConfig, dynamic: DynamicConfig, held: Any, step: Int[Array, ""], train: Examples
 ) -> tuple[Any, Callable[[Any], Array | None]]:
     """The batches of the steps from `step` up to the next measurement.
 
@@ -72,18 +72,19 @@ def order(
     equal = static.partition(**dynamic.partition_args).equal
     if static.batch is None:
         return jnp.arange(count), lambda _: held if static.local is None else jnp.repeat(held[:, None], k, axis=1)
+    size = k * static.batch
     if static.sampling == "replacement":
-        return step + jnp.arange(count), lambda now: _shaped(static, _replaced(static, dynamic, held, now, k))
+        return step + jnp.arange(count), lambda now: _shaped(static, _replaced(dynamic, held, now, size))
     if static.eval_every is None and static.sampling == "shuffle" and equal:
-        cut = _shuffled(dynamic, held, step, equal=True)[:, : count * k * static.batch]
-        return cut.reshape(len(held), count, k * static.batch).transpose(1, 0, 2), lambda index: _shaped(static, index)
+        cut = _shuffled(dynamic, held, step, equal=True)[:, : count * size]
+        return cut.reshape(len(held), count, size).transpose(1, 0, 2), lambda index: _shaped(static, index)
     # Measurements that do not fall on epochs: the order of every epoch that these steps touch, as whole epochs have it.
     first, touched = step // per_epoch, (count - 1) // per_epoch + 2
     orders = jax.vmap(lambda e: _shuffled(dynamic, held, e * per_epoch, equal=equal))(first + jnp.arange(touched))
     sizes = (held >= 0).sum(axis=1)
 
     def at(now: Int[Array, ""]) -> Array:
-        place = (now % per_epoch) * k * static.batch + jnp.arange(k * static.batch)
+        place = (now % per_epoch) * size + jnp.arange(size)
         index = orders[now // per_epoch - first]
         if static.sampling == "keep_last":
             cut = jnp.take_along_axis(index, jnp.minimum(place, index.shape[1] - 1)[None], axis=1)
@@ -104,14 +105,11 @@ def _shuffled(
     return jnp.take_along_axis(mixed, jnp.argsort(mixed < 0, axis=1, stable=True), axis=1)
 
 
-def _replaced(
-    static: StaticConfig, dynamic: DynamicConfig, held: Int[Array, "m n"], step: Int[Array, ""], k: int
-) -> Int[Array, "m kb"]:
+def _replaced(dynamic: DynamicConfig, held: Int[Array, "m n"], step: Int[Array, ""], count: int) -> Int[Array, "m kb"]:
     """Examples drawn with replacement."""
     keys = jax.random.split(step_key(dynamic, Stream.BATCHES, step), len(held))
     sizes = (held >= 0).sum(axis=1)
-    count = (k * static.batch,)
-    drawn = jax.vmap(lambda key, size: jax.random.randint(key, count, 0, size))(keys, sizes)
+    drawn = jax.vmap(lambda key, size: jax.random.randint(key, (count,), 0, size))(keys, sizes)
     return jnp.take_along_axis(held, drawn, axis=1)
 
 
@@ -136,17 +134,17 @@ def examples(
     static: StaticConfig,
     dynamic: DynamicConfig,
     task: Task,
-    train: Data,
+    train: Examples,
     index: Array | None,
     workers: Int[Array, " p"],
     step: Int[Array, ""],
 ) -> Data:
     """The batches of these workers, with leading axes (p, b), or (p, k, b) for k local steps."""
     if task.sample is None:
-        return take(train, index)
-    k, b = local_steps(static), static.batch or 1
+        return take(train, jnp.asarray(index))
+    sample, k, b = task.sample, local_steps(static), static.batch or 1
     keys = jax.vmap(lambda worker: jax.random.fold_in(step_key(dynamic, Stream.EXAMPLES, step), worker))(workers)
-    drawn = jax.vmap(lambda key, worker: task.sample(key, worker, k * b))(keys, workers)
+    drawn = jax.vmap(lambda key, worker: sample(key, worker, k * b))(keys, workers)
     if static.local is None:
         return drawn
     return jax.tree.map(lambda leaf: leaf.reshape(len(workers), k, b, *leaf.shape[2:]), drawn)
@@ -161,4 +159,4 @@ def shared_batches(index: Int[Array, "m b"], redundancy: int) -> Int[Array, "m b
     m, r = len(index), min(redundancy, len(index))
     if r == 1:
         return index
-    return index[groups(m, r)[:, None] * r + jnp.arange(r)].reshape(m, -1)
+    return index[groups(m, r)[:, None] * r + jnp.arange(r)[None]].reshape(m, -1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from byzsim.engine.workers import losses_at, unraveller
 from byzsim.ops import masked_mean, per_row
 from byzsim.ops.rows import HIGHEST
-from byzsim.task import Data, Params, Task, n_examples
+from byzsim.task import Data, Examples, Params, Task, n_examples
 from byzsim.types import Info
 from jaxtyping import Array, Bool, Float
 
@@ -99,7 +99,7 @@ def honest_mean(byz: Bool[Array, " m"], values: Float[Array, " m"]) -> Float[Arr
 
 
 def evaluate(
-    task: Task, tree: Params, constants: Any, test: Data | None, facts: Any, n_test: int | None = None
+    task: Task, tree: Params, constants: Any, test: Examples, facts: Any, n_test: int | None = None
 ) -> dict[str, Float[Array, ""]]:
     """Means over the test set, in equal chunks, and what is measured of the parameters."""
     found = task.measure(tree, facts)
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def full_gradient(
-    task: Task, params: Float[Array, " d"], constants: Any, train: Data, example: Data
+    task: Task, params: Float[Array, " d"], constants: Any, train: Examples, example: Data
 ) -> Float[Array, " d"]:
     """The gradient of the mean loss on all of `train`, in equal chunks."""
     unravel = unraveller(task, example)

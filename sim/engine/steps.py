@@ -13,7 +13,7 @@ from byzsim.engine.configs import DynamicConfig, StaticConfig, Stream, members, 
 from byzsim.engine.measures import EpochMetrics, StepMetrics, Trace, evaluate, full_gradient, honest_mean, step_metrics
 from byzsim.engine.measures import trace as traced
 from byzsim.engine.workers import Point, Work, losses_at, one_example, unraveller, updates
-from byzsim.task import Data, Generated, Task, n_examples, take
+from byzsim.task import Data, Examples, Generated, Task, n_examples, take
 from byzsim.types import Context, State, begin
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
@@ -39,7 +39,7 @@ class TrainState(NamedTuple):
     """what the task has generated"""
 
 
-def start(static: StaticConfig, dynamic: DynamicConfig, train: Data | None) -> TrainState:
+def start(static: StaticConfig, dynamic: DynamicConfig, train: Examples) -> TrainState:
     """The state before the first step."""
     task = static.task()
     data = task.generate(stream_key(dynamic, Stream.DATA), static.m) if task.generate else ()
@@ -67,7 +67,7 @@ def start(static: StaticConfig, dynamic: DynamicConfig, train: Data | None) -> T
 
 
 def epoch(
-    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Data | None, test: Data | None
+    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Examples, test: Examples
 ) -> tuple[TrainState, EpochMetrics]:
     """All steps up to the next measurement, then the measurement."""
     facts: Any = ()
@@ -90,7 +90,7 @@ def epoch(
 
 
 def step(
-    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Data | None, index: Array | None
+    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Examples, index: Array | None
 ) -> tuple[TrainState, tuple[StepMetrics, Trace | tuple[()]]]:
     """One step of the workers and the server.
 
@@ -117,7 +117,7 @@ def step(
     )
     keys = jax.random.split(step_key(dynamic, Stream.MODEL, state.step), static.m)[workers] if task.draws else None
     if keys is not None and static.local:
-        keys = jax.vmap(lambda key: jax.random.split(key, static.local.steps))(keys)
+        keys = jax.vmap(jax.random.split, (0, None))(keys, static.local.steps)
     own = state.local if chosen is None else _rows(state.local, chosen)
 
     def compute(shared: tuple[Point, Array], work: Work, needed: Array, own: State) -> Any:
@@ -171,7 +171,7 @@ def _batch(
     static: StaticConfig,
     dynamic: DynamicConfig,
     task: Task,
-    train: Data | None,
+    train: Examples,
     state: TrainState,
     redundancy: int,
     index: Array | None,
@@ -210,7 +210,7 @@ def _whole(static: StaticConfig, batch: Data, weights: Array | None) -> tuple[Da
     return jax.tree.map(lambda leaf: leaf.reshape(len(leaf), -1, *leaf.shape[3:]), (batch, weights))
 
 
-def _of_server(task: Task, train: Data | None, key: Array, n: int) -> Data:
+def _of_server(task: Task, train: Examples, key: Array, n: int) -> Data:
     """One batch of n examples that the server draws."""
     if task.sample:
         return jax.tree.map(lambda leaf: leaf[None], task.sample(key, jnp.int32(-1), n))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from byzsim.engine.configs import Local, StaticConfig
-from byzsim.task import Data, Params, Task
+from byzsim.task import Data, Examples, Params, Task
 from byzsim.types import State
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Key
@@ -115,9 +115,7 @@ def _in_turn(one: Callable[..., Any], needed: Bool[Array, " m"]) -> Callable[...
     return lambda *given: jax.lax.map(each, (needed, given))
 
 
-def losses_at(
-    task: Task, tree: Params, constants: Any, batch: Data, weights: Weights = None
-) -> Float[Array, " m"]:
+def losses_at(task: Task, tree: Params, constants: Any, batch: Data, weights: Weights = None) -> Float[Array, " m"]:
     """The mean loss of each batch, without the draws of training."""
     return jax.vmap(lambda batch, weights: mean_loss(task, tree, constants, Work(batch, weights, None)))(batch, weights)
 
@@ -128,7 +126,8 @@ def unraveller(task: Task, example: Data) -> Callable[[Float[Array, " d"]], Para
     return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))[1]
 
 
-def one_example(task: Task, train: Data) -> Data:
+def one_example(task: Task, train: Examples) -> Data:
     """Zeros, in the shape of one example."""
-    like = jax.eval_shape(lambda: task.sample(jax.random.key(0), jnp.int32(0), 1)) if task.sample else train
+    sample = task.sample
+    like = jax.eval_shape(lambda: sample(jax.random.key(0), jnp.int32(0), 1)) if sample else train
     return jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), like)

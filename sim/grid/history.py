@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from byzsim.engine import EpochMetrics, StepMetrics, Trace
 
@@ -25,8 +26,8 @@ class History(NamedTuple):
     diverged_epoch: int | None
     """the first epoch, counted from 1, after which the parameters or the test loss were not finite"""
     digest: str
-    """first 16 hex digits of the SHA-256 of the bits: the metrics and the numbers from train_loss to byz_kept as float32,
-    and the parameters unless the run diverged"""
+    """first 16 hex digits of the SHA-256 of the bits: the metrics and the numbers from train_loss to byz_kept as
+    float32, and the parameters unless the run diverged"""
     params: np.ndarray
     """the parameters at the end, flat"""
     trace: Trace | None = None
@@ -48,7 +49,7 @@ def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs
     diverged = [bool(m.diverged[i]) for m in measured]
     first = diverged.index(True) if any(diverged) else None
 
-    def series(leaves: Sequence[np.ndarray]) -> np.ndarray:
+    def series(leaves: Sequence[Any]) -> np.ndarray:
         values = np.full(epochs, np.nan)
         values[: len(measured)] = [leaf[i] for leaf in leaves]
         values[first if first is not None else epochs :] = np.nan
@@ -70,9 +71,9 @@ def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs
     )
 
 
-def _trace(parts: Sequence[Trace], i: int) -> Trace:
+def _trace(parts: Sequence[Any], i: int) -> Trace:
     """All steps of run i."""
-    return Trace(*(np.concatenate([leaf[i] for leaf in leaves]) for leaves in zip(*parts, strict=True)))
+    return jax.tree.map(lambda *leaves: np.concatenate([leaf[i] for leaf in leaves]), *parts)
 
 
 def digest(series: Sequence[np.ndarray], params: np.ndarray, diverged_epoch: int | None) -> str:

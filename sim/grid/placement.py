@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import worker_sharding
 from byzsim.engine import Data, EpochMetrics
+from byzsim.task import Examples
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 
-def replicate(data: Data | None, devices: Sequence[jax.Device], devices_per_run: int = 1) -> Data:
+def replicate(data: Examples, devices: Sequence[jax.Device], devices_per_run: int = 1) -> Data:
     """Copy the data to each of these devices, also of several processes; `run` then does not copy it again."""
     return place(data, mesh_of(devices, devices_per_run))
 

@@ -73,6 +73,10 @@ class Source(NamedTuple):
     """training examples"""
 
 
+NO_SOURCE = Source()
+"""for a task that makes its own examples"""
+
+
 def source_of(train: Data, n_classes: int | None) -> Source:
     """The `Source` of a training set; without classes the number of targets is that of the labels."""
     targets = 1 if train.labels is None or train.labels.ndim == 1 else train.labels.shape[1]
@@ -85,12 +89,13 @@ class Run(NamedTuple):
     config: RunConfig
     rule: Spec
     attack: Spec
+    task: TaskCall
     static: StaticConfig
     dynamic: DynamicConfig
     measurements: int
 
 
-def resolve(config: RunConfig, source: Source = Source()) -> Run:
+def resolve(config: RunConfig, source: Source = NO_SOURCE) -> Run:
     """`Traced` options become part of the dynamic configuration; all other options shape the program.
 
     Args:
@@ -138,7 +143,7 @@ def resolve(config: RunConfig, source: Source = Source()) -> Run:
         attack_args=attack_args,
         partition_args=partition_args,
     )
-    return Run(config, rule, attack, static, dynamic, length.measurements)
+    return Run(config, rule, attack, task, static, dynamic, length.measurements)
 
 
 def training_examples(config: RunConfig, task: Task, n_train: int | None) -> int | None:
@@ -205,6 +210,6 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     return [Group(static, tuple(group)) for (static, _), group in groups.items()]
 
 
-def plan(configs: Iterable[RunConfig], source: Source = Source()) -> list[Group]:
+def plan(configs: Iterable[RunConfig], source: Source = NO_SOURCE) -> list[Group]:
     """Resolve configurations and group them by program."""
     return grouped(resolve(config, source) for config in configs)

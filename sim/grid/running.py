@@ -6,21 +6,21 @@ from typing import Any
 
 import jax
 import numpy as np
-from byzsim.engine import Data, DynamicConfig, EpochMetrics, StaticConfig
+from byzsim.engine import DynamicConfig, EpochMetrics, StaticConfig
 from byzsim.grid import programs
 from byzsim.grid.history import History, history
 from byzsim.grid.placement import fetch, fetch_numbers, mesh_of, place
 from byzsim.grid.snapshots import Snapshot, restore, take
 from byzsim.process import non_finite, not_forked
-from byzsim.task import n_examples
+from byzsim.task import Examples, n_examples
 
 
 @non_finite()
 def run(
     static: StaticConfig,
     dynamic: Sequence[DynamicConfig],
-    train: Data | None,
-    test: Data | None,
+    train: Examples,
+    test: Examples,
     *,
     epochs: int,
     devices: Sequence[jax.Device] | None = None,
@@ -98,7 +98,7 @@ def run(
     return histories
 
 
-def _check_data(static: StaticConfig, train: Data, test: Data) -> None:
+def _check_data(static: StaticConfig, train: Examples, test: Examples) -> None:
     least = (static.honest_data or static.m) * (static.batch or 1)
     if n_examples(train) < least:
         raise ValueError(
@@ -108,8 +108,8 @@ def _check_data(static: StaticConfig, train: Data, test: Data) -> None:
     shapes = [jax.tree.map(lambda leaf: leaf.shape[1:], data.inputs) for data in (train, test)]
     if shapes[0] != shapes[1] or not n_examples(test):
         raise ValueError(
-            f"train examples have shape {shapes[0]}, test examples {shapes[1]}; expected the same, and at least one test "
-            "example"
+            f"train examples have shape {shapes[0]}, test examples {shapes[1]}; expected the same, and at least one "
+            "test example"
         )
 
 

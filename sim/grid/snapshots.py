@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import engine
-from byzsim.engine import Data, DynamicConfig, EpochMetrics, StaticConfig, TrainState
+from byzsim.engine import DynamicConfig, EpochMetrics, StaticConfig, TrainState
 from byzsim.grid.placement import fetch, put
+from byzsim.task import Examples
 
 
 class Snapshot(NamedTuple):
@@ -25,7 +26,7 @@ class Snapshot(NamedTuple):
 
 
 def snapshot_spec(
-    static: StaticConfig, dynamic: DynamicConfig, train: Data | None, test: Data | None, epochs: int
+    static: StaticConfig, dynamic: DynamicConfig, train: Examples, test: Examples, epochs: int
 ) -> Snapshot:
     """Shapes and dtypes of a snapshot after so many measurements; nothing is computed."""
 

@@ -1,4 +1,4 @@
-"""Layers that models share."""
+"""Layers that several models use."""
 
 from collections.abc import Callable
 
@@ -12,21 +12,26 @@ ACTIVATIONS: dict[str, Activation] = {"relu": jax.nn.relu, "sigmoid": jax.nn.sig
 
 
 def unit_images(images: Shaped[Array, "n *shape"]) -> Float[Array, "n *shape"]:
-    """Pixels from 0 to 1, with a channel axis (torchvision's `ToTensor`, and nothing else); floats stay as they are."""
+    """Pixels from 0 to 1, with a channel axis, as torchvision's `ToTensor` does; floats stay as they are."""
     if not jnp.issubdtype(images.dtype, jnp.floating):
         images = images.astype(jnp.float32) / (255 if images.dtype == jnp.uint8 else 1)
     return images[..., None] if images.ndim == 3 else images
 
 
 class ConvPool(nn.Module):
-    """Valid convolution, 2 x 2 max-pooling, bias, as one matrix product; an activation that never decreases may follow.
+    """A convolution without padding, 2 x 2 max-pooling and a bias, computed as one matrix product.
 
-        y[p, q] = bias + max over a, b in {0, 1} of (x * kernel)[2 p + a, 2 q + b]
+    ```text
+    y[p, q] = bias + max over a, b in {0, 1} of (x * kernel)[2 p + a, 2 q + b]
+    ```
 
-    The four positions that a pooled pixel is the maximum of lie in one patch of (k + 1) x (k + 1) pixels, so four
-    shifted copies of the kernel, padded to that size, times the patches at stride 2 give all of them at once. Channels
-    come first and examples last: whatever is copied, compared or added lies in long runs, whose examples fill the
-    registers of a CPU, and both gradients are products of the same matrices. Height, width and k + 1 have to be even.
+    The four convolution results that a pooled pixel is the maximum of depend on one patch of (k + 1) x (k + 1) pixels.
+    So the product of four shifted copies of the kernel, padded to that size, with the patches at stride 2 has all of
+    them. An activation may follow if it does not decrease, since then it commutes with the maximum.
+
+    Channels come first and examples last, so that copies, comparisons and sums run over contiguous memory and fill a
+    CPU's vector registers, and both gradients are products of the same matrices. Height and width have to be even, and
+    k odd.
     """
 
     features: int
@@ -39,17 +44,21 @@ class ConvPool(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         if min(h, w) < k + 1 or h % 2 or w % 2:
             raise ValueError(
-                f"images too small or of odd size: {k} x {k} convolution met {h} x {w}, not even and at least {k + 1}"
+                f"images too small or of odd size: a {k} x {k} convolution got {h} x {w} pixels; expected even numbers "
+                f"of at least {k + 1}"
             )
         hp, wp = (h - k + 1) // 2, (w - k + 1) // 2
-        y = _shifted(kernel) @ _patches(x, k + 1, hp, wp)
+        # the kernel at the offsets (0, 0), (0, 1), (1, 0), (1, 1) in a (k + 1)-square: (4 features, (k + 1)^2 c)
+        copies = [jnp.pad(kernel, ((a, 1 - a), (b, 1 - b), (0, 0), (0, 0))) for a in (0, 1) for b in (0, 1)]
+        shifted = jnp.moveaxis(jnp.stack(copies), -1, 1).reshape(4 * self.features, -1)
+        y = shifted @ _patches(x, k + 1, hp, wp)
         y = _largest(y.reshape(4, self.features, -1)) + bias[:, None]
         return y.reshape(self.features, hp, wp, n)
 
 
 @jax.custom_vjp
 def _largest(y: Float[Array, "four f n"]) -> Float[Array, "f n"]:
-    """Maximum over the first axis; the gradient goes to the first of equals, as in PyTorch, with no count of ties."""
+    """The maximum over the first axis. The gradient goes to the first of equal values, as in PyTorch."""
     return y.max(axis=0)
 
 
@@ -60,13 +69,6 @@ _largest.defvjp(
 
 
 def _patches(x: Float[Array, "c h w n"], size: int, hp: int, wp: int) -> Float[Array, "patch place"]:
-    """Patches of size x size pixels at stride 2, one a column: (row, column, c)."""
+    """The patches of size x size pixels at stride 2, one in each column, in the order (row, column, channel)."""
     parts = [x[:, i : i + 2 * hp : 2, j : j + 2 * wp : 2] for i in range(size) for j in range(size)]
     return jnp.stack(parts).reshape(size * size * len(x), -1)
-
-
-def _shifted(kernel: Float[Array, "k k c f"]) -> Float[Array, "4*f (k+1)*(k+1)*c"]:
-    """The kernel at the four offsets (0, 0), (0, 1), (1, 0), (1, 1) of a (k + 1)-square, in the order of `_patches`."""
-    offsets = [(a, b) for a in (0, 1) for b in (0, 1)]
-    copies = [jnp.pad(kernel, ((a, 1 - a), (b, 1 - b), (0, 0), (0, 0))) for a, b in offsets]
-    return jnp.moveaxis(jnp.stack(copies), -1, 1).reshape(4 * kernel.shape[-1], -1)

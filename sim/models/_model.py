@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Key
 
-MODES = {"train": True, "training": True, "is_training": True, "deterministic": False}
+MODES: dict[str, Any] = {"train": True, "training": True, "is_training": True, "deterministic": False}
 """names of an argument of a Flax module that says whether it is trained, and its value in training"""
 
 
@@ -29,8 +29,8 @@ class Model(NamedTuple):
 def as_model(given: Any) -> Model:
     """A `Model` from a Flax linen module, a function nnx.Rngs -> NNX module, or an object with `init` and `apply`.
 
-    A linen module whose `__call__` has an argument train, training, is_training or deterministic, and an NNX module with
-    dropout, get a fresh key for each worker and step in training, and none when they are measured.
+    A linen module whose `__call__` has an argument train, training, is_training or deterministic, and an NNX module
+    with dropout, get a fresh key for each worker and step in training, and none when they are measured.
 
     Args:
         given: init(key, inputs) -> parameters and apply(parameters, inputs) -> outputs, where it is not from Flax.
@@ -58,7 +58,7 @@ def _linen(module: nn.Module) -> Model:
     mode = next((name for name in inspect.signature(type(module).__call__).parameters if name in MODES), None)
 
     def init(key, inputs):
-        measured = {} if mode is None else {mode: not MODES[mode]}
+        measured: dict[str, Any] = {} if mode is None else {mode: not MODES[mode]}
         variables = dict(module.init(key, inputs, **measured))
         return variables.pop("params", {}), variables or ()
 
@@ -66,9 +66,10 @@ def _linen(module: nn.Module) -> Model:
         variables = {**dict(constants), "params": params}
         if mode is None:
             return module.apply(variables, inputs)
-        if key is None:
-            return module.apply(variables, inputs, **{mode: not MODES[mode]})
-        return module.apply(variables, inputs, rngs={"dropout": key}, **{mode: MODES[mode]})
+        how: dict[str, Any] = (
+            {mode: MODES[mode], "rngs": {"dropout": key}} if key is not None else {mode: not MODES[mode]}
+        )
+        return module.apply(variables, inputs, **how)
 
     return Model(init, apply, draws=mode is not None, in_turn=getattr(module, "workers_in_turn", False))
 

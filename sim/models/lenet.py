@@ -1,4 +1,4 @@
-"""LeNet-5 in the variants that papers run."""
+"""LeNet-5, in two variants that papers use."""
 
 from typing import ClassVar, Literal
 
@@ -11,10 +11,14 @@ from jaxtyping import Array, Float, UInt8
 
 
 class LeNet(nn.Module):
+    """The module of `lenet`."""
+
     n_classes: int
     padding: int
     activation: str
-    workers_in_turn: ClassVar[bool] = True  # on a CPU: one worker's patches stay in its cache, all workers' do not
+    workers_in_turn: ClassVar[bool] = (
+        True  # on a CPU the patches of one worker fit into the cache, those of all workers do not
+    )
 
     @nn.compact
     def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
@@ -33,12 +37,17 @@ class LeNet(nn.Module):
 def lenet(*, n_classes: int, padding: Literal[0, 2] = 2, activation: Literal["relu", "sigmoid"] = "relu") -> LeNet:
     """LeNet-5: two 5 x 5 convolutions (6, 16) with 2 x 2 max-pooling, dense 120, 84, n_classes.
 
-    Args (static):
-        padding: zeros around the image. 2 makes a 28 x 28 image LeCun's 32 x 32: 61,706 parameters for ten classes;
-            0 gives 44,426, the network of BrSGD's published code.
-        activation: "relu", or "sigmoid" as in BrSGD's published code (which plain SGD at 0.03 barely trains).
-    Initialisation: LeCun normal weights, zero biases (Flax's own).
-    References: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
+    Args:
+        n_classes: number of classes; static.
+        padding: width of the zeros around the image; static. 2 turns 28 x 28 images into LeCun's 32 x 32 and gives
+            61,706 parameters for ten classes; 0 gives 44,426, the network of BrSGD's published code.
+        activation: "relu", or "sigmoid" as in BrSGD's published code, which plain SGD at 0.03 barely trains; static.
+
+    Notes:
+        Weights are initialised with LeCun's normal distribution and biases with zero, Flax's defaults.
+
+    References:
+        LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
     return LeNet(n_classes, padding, activation)
 

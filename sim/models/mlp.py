@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, UInt8
 
 
 class MLP(nn.Module):
+    """The module of `mlp`."""
+
     n_classes: int
     hidden: int
     activation: str
@@ -25,10 +27,13 @@ class MLP(nn.Module):
 def mlp(*, n_classes: int, hidden: Count = 100, activation: Literal["relu", "sigmoid"] = "relu") -> MLP:
     """One hidden layer: 784-100-10 on MNIST-like images (79,510 parameters).
 
-    Args (static):
-        hidden: its width.
-        activation: "relu" or "sigmoid".
-    References: the network of the EPFL group's MNIST experiments (LPD-EPFL/ByzantineMomentum, reproduce.py).
+    Args:
+        n_classes: number of classes; static.
+        hidden: width of the hidden layer; static.
+        activation: "relu" or "sigmoid"; static.
+
+    References:
+        The network of the EPFL group's MNIST experiments (LPD-EPFL/ByzantineMomentum, reproduce.py).
     """
     return MLP(n_classes, hidden, activation)
 

@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, UInt8
 
 
 class Block(nn.Module):
+    """A residual block."""
+
     features: int
     stride: int
     groups: int
@@ -26,6 +28,8 @@ class Block(nn.Module):
 
 
 class ResNet20(nn.Module):
+    """The module of `resnet20`."""
+
     n_classes: int
     groups: int
 
@@ -44,18 +48,29 @@ class ResNet20(nn.Module):
 def resnet20(*, n_classes: int, groups: Count = 8) -> ResNet20:
     """ResNet-20: a 3 x 3 convolution, nine residual blocks of 16, 32 and 64 features, mean over pixels, dense.
 
-        y = relu(norm(conv(x)));    block(x) = relu(shortcut(x) + norm(conv(y)))
+    ```text
+    y = relu(norm(conv(x)));    block(x) = relu(shortcut(x) + norm(conv(y)))
+    ```
 
-    269,722 parameters for ten classes and colour images, as in the paper's Table 6 (0.27 M). A convolution under `vmap`
-    over workers is slow on a CPU: this model is for accelerators.
+    The model has 269,722 parameters for ten classes and colour images, as in the paper's Table 6 (0.27 M). It is meant
+    for accelerators: a convolution under `vmap` over workers is slow on a CPU.
 
-    Args (static):
-        groups: of GroupNorm; a divisor of 16.
-    Choices: shortcuts without parameters (the paper's option A: every second pixel, zeros for new features). The paper
-        normalises over the batch; here GroupNorm stands in its place, since a worker's running means would be a
-        state that no aggregation rule sees, and which workers with batches of 8 estimate badly. Pixels from 0 to 1,
-        without the paper's mean subtraction, crops and flips; LeCun normal weights (Flax's own), not He's.
-    References: He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2. Wu, He,
+    Args:
+        n_classes: number of classes; static.
+        groups: number of groups of GroupNorm, a divisor of 16; static.
+
+    Raises:
+        ValueError: `groups` does not divide 16.
+
+    Notes:
+        Shortcuts have no parameters (the paper's option A: every second pixel, zeros for new features). The paper
+        uses BatchNorm; here GroupNorm replaces it, since BatchNorm's running means are a state of each worker that no
+        rule aggregates, and workers with batches of 8 estimate them badly. Pixels are scaled to 0 to 1, without the
+        paper's mean subtraction, crops and flips. Weights are initialised with LeCun's normal distribution (Flax's
+        default), not with He's.
+
+    References:
+        He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2. Wu, He,
         "Group normalization", ECCV 2018.
     """
     if 16 % groups:

@@ -7,6 +7,8 @@ from jaxtyping import Array, Float, UInt8
 
 
 class Softmax(nn.Module):
+    """The module of `softmax`."""
+
     n_classes: int
 
     @nn.compact
@@ -16,7 +18,11 @@ class Softmax(nn.Module):
 
 
 def softmax(*, n_classes: int) -> Softmax:
-    """Softmax regression on pixels: convex, 7,850 parameters on MNIST-like images."""
+    """Softmax regression on pixels: a convex problem with 7,850 parameters on MNIST-like images.
+
+    Args:
+        n_classes: number of classes; static.
+    """
     return Softmax(n_classes)
 
 

@@ -11,19 +11,26 @@ from jaxtyping import Array, Bool, Float, Int
 def burst(*, on: Count = 10, off: Natural = 10, first: Natural = 0) -> Modifier:
     """The attack acts for `on` steps, then its workers are honest for `off` steps, and so on.
 
-        active at step t  <=>  t >= first and (t - first) mod (on + off) < on
+    ```text
+    active at step t  <=>  t >= first and (t - first) mod (on + off) < on
+    ```
 
-    Args (static):
-        on, off: lengths in steps, at least 1 and 0.
-        first: the step in which the first burst begins.
-    State: the attack's own, which moves on in every step, active or not.
-    Choices: t counts from 0. Both what workers train on and what they send are honest while the attack is not active;
-        what poisoned labels have left in a worker's momentum stays there. Draws are the attack's own, from the
-        round's own key.
+    Args:
+        on: number of steps with the attack, at least 1; static.
+        off: number of honest steps between, at least 0; static.
+        first: the step in which the first burst begins; static.
+
     Raises:
-        ValueError: for lengths below these.
-    References: transient attacks are what SafeguardSGD's re-admission is for (Allen-Zhu et al., ICLR 2021); the
-        lengths here are ours.
+        ValueError: a number of steps is below these.
+
+    Notes:
+        The state is the attack's own, which advances in every step, active or not. t counts from 0. While the attack is
+        not active, labels and rows are honest; what poisoned labels have left in a worker's momentum stays there. The
+        attack draws from the step's own key.
+
+    References:
+        Transient attacks are the reason for SafeguardSGD's re-admission (Allen-Zhu et al., ICLR 2021); the lengths are
+        byzsim's own.
     """
 
     def active(ctx: Context) -> Bool[Array, ""]:

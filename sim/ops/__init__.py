@@ -1,11 +1,13 @@
-"""Arithmetic over the worker axis that several rules share: cheap in passes over the (m, d) matrix, safe with bad rows.
+"""Functions over the worker axis that rules share. They read the (m, d) matrix few times and allow NaN and infinities.
 
-Costs are reads of the matrix. On a CPU `G.mean(0)` and `jnp.median(G, 0)` are one to two orders of magnitude slower
-than they must be; here a mean is a product with a row of weights, and an order statistic along the worker axis is a
-sorting network that XLA fuses into one loop, or, for many workers, a bitonic sorter on blocks of columns.
+Docstrings give the cost as the number of reads of the matrix. On a CPU `G.mean(0)` and `jnp.median(G, 0)` are one to
+two orders of magnitude slower than necessary. Here sums and means over the workers are written out row by row, and an
+order statistic along the worker axis is a sorting network that XLA fuses into one loop or, for many workers, a bitonic
+sorter on blocks of columns.
 
-`rows`: usable rows, norms, sums and means; `distances`: of pairs; `order`: order statistics, windows, ranks; `spectra`:
-top eigenvectors; `krum`: its scores; `sets`: groups and subsets of workers; `random`: normal draws.
+`rows`: usable rows, norms, sums and means; `distances`: between pairs of rows; `order`: order statistics, windows of
+ranks, ranks; `spectra`: top eigenvectors; `krum`: Krum's scores; `sets`: groups and subsets of workers; `random`:
+normal random numbers.
 """
 
 from byzsim.ops.distances import gram, sq_distances
@@ -41,4 +43,4 @@ __all__ = [
     "usable_rows",
     "weighted_sum",
 ]
-"""For rules and attacks of one's own: docs/fast-rules.md. All else may change its name."""
+"""The public functions, for users' own rules and attacks (docs/fast-rules.md). Other names may change."""

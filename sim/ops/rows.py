@@ -1,4 +1,4 @@
-"""Row by row: which rows can be used, their norms, sums and means of them. What they cost is reads of the matrix."""
+"""Functions of rows: which rows are usable, norms, sums and means. Costs are given as reads of the (m, d) matrix."""
 
 import functools
 from collections.abc import Callable
@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import worker_sharding
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
-HIGHEST = jax.lax.Precision.HIGHEST  # never TF32 or bf16 in means and distances
+HIGHEST = jax.lax.Precision.HIGHEST  # no TF32 or bf16 in means and distances
 
 
 def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
-    """Rows whose squared Euclidean norm is finite in their dtype, one read. Figures are of float32:
+    """Whether the squared Euclidean norm of each row is finite in its dtype. One read.
 
-    A row with a NaN or an infinity is not usable, and neither is one of norm above 1.8e19, whose distances to others
-    would overflow. Selection rules treat all of these alike: as infinitely far from everybody, never selected.
+    A row with a NaN or an infinity is not usable, nor is a row of norm above 1.8e19 (in float32), since its distances
+    to other rows overflow. Rules that select rows treat rows that are not usable as infinitely far from all others.
 
     >>> print(usable_rows(jnp.array([[1.0, 2.0], [1.0, jnp.nan], [1e20, 0.0]])))
     [ True False False]
@@ -25,9 +25,10 @@ def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
 
 
 def safe_divide(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, "m d"]:
-    """g_i / by_i, each by_i finite and above 0. One read.
+    """g_i / by_i for each row, where by_i is finite and above 0. One read.
 
-    By way of a power of two: XLA multiplies by 1 / by_i, which it flushes to 0 for a by_i above 8.5e37.
+    XLA computes a division as a product with 1 / by_i, and flushes that to 0 for by_i above 8.5e37. So large by_i are
+    first scaled down, by a power of two, as is g_i.
     """
     down = jnp.where(by > 2.0**60, 2.0**-64, 1.0)
     return grads * down[:, None] / (by * down)[:, None]
@@ -35,12 +36,12 @@ def safe_divide(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Arr
 
 @jax.custom_jvp
 def squared(rows: Float[Array, "*m d"]) -> Float[Array, "*m"]:
-    """Squared Euclidean norms; derivative 0, not NaN, where they are not finite. One read."""
+    """Squared Euclidean norms. The derivative is 0, not NaN, where they are not finite. One read."""
     return jnp.einsum("...d,...d->...", rows, rows, precision=HIGHEST)
 
 
 @squared.defjvp
-def _squared_jvp(primals, tangents):
+def _squared_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (rows,), (moved,) = primals, tangents
     squares = squared(rows)
     known = jnp.where(jnp.isfinite(squares)[..., None], rows, 0.0)
@@ -48,16 +49,16 @@ def _squared_jvp(primals, tangents):
 
 
 def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
-    """Euclidean norms; +inf for a row that holds a NaN or an infinity, or whose norm is beyond float32. One read.
+    """Euclidean norms; +inf for a row with a NaN or an infinity, or with a norm beyond float32. One read.
 
-    A row whose square is near the ends of float32 is divided by its largest entry first, so entries of 1e38 or 1e-30
-    count too. Derivative 0, not NaN, for the zero row.
+    A row whose squared norm would overflow or underflow is first divided by its largest entry, so that entries such as
+    1e38 or 1e-30 count. The derivative is 0, not NaN, for a row of zeros.
 
     >>> print(norms(jnp.array([[3.0, 4.0], [1.0, jnp.inf]])))
     [ 5. inf]
     """
 
-    def norm(row):
+    def norm(row: Float[Array, " d"]) -> Float[Array, ""]:
         squares = squared(row)
         ordinary = jnp.isfinite(squares) & (squares > 1e-24)
         return jax.lax.cond(ordinary, lambda: jnp.sqrt(squares), lambda: _scaled_norm(row))
@@ -66,6 +67,7 @@ def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
 
 
 def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
+    """The norm as largest entry * norm of the row divided by it."""
     largest = jax.lax.stop_gradient(jnp.abs(row).max())
     finite = jnp.isfinite(largest)
     scale = jnp.where(finite & (largest > 0), largest, 1.0)
@@ -76,10 +78,10 @@ def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
 
 
 def row_sum(term: Callable[..., Num[Array, " d"]], *arrays: Array) -> Num[Array, " d"]:
-    """sum_i term(a_i, b_i, ...) over the leading axis, upwards. One read.
+    """sum_i term(a_i, b_i, ...) over the leading axis, from i = 0 upwards. One read.
 
-    Written out row by row, so that XLA makes one loop over the columns of terms and sum together. A product with
-    weights would need a copy of the matrix where rows are left out, and a sum along the first axis is slow on a CPU.
+    The sum is unrolled row by row, so that XLA fuses the terms and the sum into one loop over the columns. A product
+    with a vector of weights would need a copy of the matrix to leave rows out, and `sum(axis=0)` is slow on a CPU.
 
     >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
     >>> print(row_sum(lambda row: jnp.sign(row - 4), grads))  # votes of the workers
@@ -87,24 +89,25 @@ def row_sum(term: Callable[..., Num[Array, " d"]], *arrays: Array) -> Num[Array,
     """
     m = len(arrays[0])
     at_once = min(m, UNROLL_ROWS)
-    first = m % at_once or at_once
+    first = m % at_once or at_once  # rows in the first block, so that all later blocks are whole
 
-    def some(start, count):
+    def block_sum(start: Int[Array, ""] | int, count: int) -> Num[Array, " d"]:
         block = [jax.lax.dynamic_slice_in_dim(a, start, count) for a in arrays]
         return functools.reduce(jnp.add, [term(*(a[i] for a in block)) for i in range(count)])
 
     starts = jnp.arange(first, m, at_once)
-    return jax.lax.scan(lambda total, start: (total + some(start, at_once), None), some(0, first), starts)[0]
+    return jax.lax.scan(lambda total, start: (total + block_sum(start, at_once), None), block_sum(0, first), starts)[0]
 
 
-UNROLL_ROWS = 32  # rows in one loop: beyond, compiling takes longer and nothing is gained
+UNROLL_ROWS = 32  # with more rows in one loop compiling takes longer, and running is not faster
 
 
 def per_row(f: Callable[..., Array], *arrays: Array) -> Array:
-    """f(a_i, b_i, ...) over the leading axis, one after another, stacked.
+    """f(a_i, b_i, ...) for each i of the leading axis, one after another, stacked.
 
-    For an f that reads a computed vector, such as the median: a loop has its inputs ready, where XLA would fuse the
-    whole sorting network into the broadcast of its result and run it once for each row.
+    Use it if f reads a computed vector, such as the median. In a broadcast XLA would fuse the computation of that
+    vector, a whole sorting network, into the loop over the rows and repeat it for each row. `lax.map` computes it once,
+    before the loop.
 
     >>> from byzsim.ops import median
     >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
@@ -116,7 +119,7 @@ def per_row(f: Callable[..., Array], *arrays: Array) -> Array:
 
 
 def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Float[Array, " d"]:
-    """sum_i weight_i g_i; rows of weight 0 do not count, whatever they hold (0 * inf would be NaN). One read.
+    """sum_i weight_i g_i. Rows of weight 0 are ignored, even NaN and inf (0 * inf would be NaN). One read.
 
     >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [jnp.nan, jnp.inf]])
     >>> print(weighted_sum(jnp.array([0.5, 0.5, 0.0]), grads))
@@ -126,25 +129,26 @@ def weighted_sum(weight: Float[Array, " m"], grads: Float[Array, "m d"]) -> Floa
 
 
 def times(w: Float[Array, ""], row: Float[Array, " d"]) -> Float[Array, " d"]:
-    """w times a row, 0 if w is, whatever the row holds; the inner condition keeps a NaN out of the derivative by w."""
+    """w * row, and 0 for w = 0, even if the row has NaN or inf."""
+    # the inner condition keeps a NaN out of the derivative by w
     return jnp.where(w == 0, 0.0, w * jnp.where(w == 0, 0.0, row))
 
 
 def mix_rows(weights: Float[Array | np.ndarray, "k m"], grads: Float[Array, "m d"]) -> Float[Array, "k d"]:
-    """The rows sum_j W_ij g_j; NaN for a row that gives weight, other than 0, to one that is not usable. Two reads."""
+    """The rows sum_j W_ij g_j. A row i with W_ij != 0 for a row j that is not usable is NaN. Two reads."""
     usable, weights = usable_rows(grads), weights.astype(grads.dtype, copy=False)
 
-    def mixed(rows):
+    def mixed(rows: Float[Array, "m d"]) -> Float[Array, "k d"]:
         return jnp.einsum("km,md->kd", weights, rows, precision=HIGHEST)
 
-    # a copy of the matrix only where it has to be
+    # the matrix is copied only if it has rows that are not usable
     out = jax.lax.cond(usable.all(), mixed, lambda rows: mixed(jnp.where(usable[:, None], rows, 0.0)), grads)
-    spoilt = ((weights != 0) & ~usable).any(axis=1)
+    spoilt = ((weights != 0) & ~usable[None]).any(axis=1)
     return jnp.where(spoilt[:, None], jnp.nan, out)
 
 
 def uniform_weights(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
-    """Equal weights on the rows of `mask`, summing to 1; all zero if it is empty.
+    """Equal weights on the rows in `mask`, with sum 1; zeros if it is empty.
 
     >>> print(uniform_weights(jnp.array([True, False, True])))
     [0.5 0.  0.5]
@@ -153,7 +157,7 @@ def uniform_weights(mask: Bool[Array, " m"]) -> Float[Array, " m"]:
 
 
 def masked_mean(grads: Float[Array, "m d"], mask: Bool[Array, " m"]) -> Float[Array, " d"]:
-    """Mean of the rows in `mask`, as a sum and one division; zero if it is empty.
+    """The mean of the rows in `mask`, as a sum and one division; zero if it is empty.
 
     >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
     >>> print(masked_mean(grads, jnp.array([True, True, False])))
@@ -165,7 +169,9 @@ def masked_mean(grads: Float[Array, "m d"], mask: Bool[Array, " m"]) -> Float[Ar
 def masked_std(
     grads: Float[Array, "m d"], mask: Bool[Array, " m"], mean: Float[Array, " d"], *, ddof: int = 0
 ) -> Float[Array, " d"]:
-    """Standard deviation per coordinate of the rows in `mask` around `mean`; zero where there are too few rows.
+    """The standard deviation of each coordinate of the rows in `mask` around `mean`; zero if there are too few rows.
+
+    The divisor is the number of rows minus `ddof`.
 
     >>> grads = jnp.array([[1.0, 5.0], [2.0, 7.0], [9.0, 6.0]])
     >>> kept = jnp.array([True, True, False])
@@ -176,8 +182,14 @@ def masked_std(
     return jnp.sqrt(squares / jnp.maximum(mask.sum() - ddof, 1))
 
 
-def blocked(in_blocks: Callable[[Array], Array], at_once: Callable[[Array], Array], grads: Float[Array, "m d"]):
-    """In blocks of columns on a CPU; but where devices share the columns, cutting them would gather the matrix."""
+def blocked(
+    in_blocks: Callable[[Array], Array], at_once: Callable[[Array], Array], grads: Float[Array, "m d"]
+) -> Array:
+    """in_blocks(grads) on a CPU, else at_once(grads).
+
+    Where several devices share the columns (`byzsim.worker_sharding`) it is at_once(grads), too: cutting blocks of
+    columns would gather the matrix on each device.
+    """
     if worker_sharding.parts() > 1:
         return at_once(grads)
     return jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)

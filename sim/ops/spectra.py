@@ -1,4 +1,4 @@
-"""The direction in which rows differ the most, found in m dimensions; none of d is formed."""
+"""The direction in which the rows differ most, computed from m x m matrices: no d-dimensional vector is formed."""
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +8,19 @@ from byzsim.ops.rows import HIGHEST, per_row
 from jaxtyping import Array, Bool, Float
 
 SHRINK = 2.0**-8
-"""Deviations are multiplied by this before they are squared, so that sums over workers stay finite in float32."""
+"""Factor on the deviations before they are squared, so that sums over the workers stay finite in float32."""
 
 
 def deviation_gram(grads: Float[Array, "m d"], usable: Bool[Array, " m"]) -> Float[Array, "m m"]:
-    """The products <g_i - r, g_j - r> * `SHRINK`^2 of `usable` rows, 0 for the others; r is their median by coordinate.
+    """The products <g_i - r, g_j - r> * `SHRINK`^2 of `usable` rows, 0 for other rows; r is their (lower) median.
 
-    All that depends on differences of rows follows from it, whatever r is. From a point amid the majority, the digits
-    of ordinary rows survive next to rows of 1e10. One read, `order_statistics` and m^2 d.
+    Anything that depends on differences of rows can be computed from these products, for any r. With r in the middle
+    of the majority ordinary rows keep their digits, even next to rows of size 1e10.
+
+    Cost: `order_statistics`, one read, and O(m^2 d).
     """
 
-    def deviations(rows):
+    def deviations(rows: Float[Array, "m w"]) -> Float[Array, "m w"]:
         known = jnp.where(usable[:, None], rows, jnp.nan)
         lower = jax.lax.stop_gradient(order_statistics(known, [(len(rows) - 1) // 2])[0])
         middle = jnp.where(jnp.isfinite(lower), lower, 0.0)
@@ -28,16 +30,24 @@ def deviation_gram(grads: Float[Array, "m d"], usable: Bool[Array, " m"]) -> Flo
 
 
 def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
-    """The top eigenvalue of the weighted covariance, and tau_i = <g_i - mean, v>^2 for its unit eigenvector v.
+    """(top eigenvalue of the weighted covariance, tau_i = <g_i - mean, v>^2 for its unit eigenvector v).
 
-    Of a `deviation_gram`, in its unit; weights >= 0, of any sum. Rows of weight 0 have a tau too. An exact eigenvector
-    in m dimensions, O(m^3): none of d is formed. Derivatives take v as given, so they are always finite.
+    The eigenvector is exact: it comes from an m x m matrix that has the same eigenvalues as the covariance. Derivatives
+    take v as constant, so they are always finite.
+
+    Args:
+        gram: a `deviation_gram`; the results have its unit.
+        weight: weights of at least 0, with any sum. Rows of weight 0 have a tau, too.
+
+    Cost: O(m^3).
     """
     share = weight / jnp.where(weight.sum() > 0, weight.sum(), 1.0)
     pull = jnp.einsum("ij,j->i", gram, share, precision=HIGHEST)
-    centred = gram - pull[:, None] - pull + jnp.vdot(share, pull, precision=HIGHEST)
+    # centred_ij = <g_i - mean, g_j - mean> for the weighted mean
+    centred = gram - pull[:, None] - pull[None] + jnp.vdot(share, pull, precision=HIGHEST)
+    # the covariance A^T A with rows A_i = sqrt(share_i) (g_i - mean) has the eigenvalues of A A^T, which is m x m
     root = jnp.sqrt(jax.lax.stop_gradient(share))
-    values, vectors = _eigh(jax.lax.stop_gradient(centred) * root[:, None] * root)
+    values, vectors = _eigh(jax.lax.stop_gradient(centred) * root[:, None] * root[None])
     length = jnp.sqrt(jnp.where(values[-1] > 0, values[-1], 1.0))
     v = jnp.where(values[-1] > 0, root * vectors[:, -1] / length, 0.0)  # v = sum_i v_i (g_i - mean)
     tau = jnp.einsum("ij,j->i", centred, v, precision=HIGHEST) ** 2
@@ -45,7 +55,7 @@ def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tupl
 
 
 def _eigh(symmetric: Float[Array, "m m"]) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
-    """Eigenvalues, upwards, and eigenvectors, of a matrix that a power of two has brought to the size of 1."""
+    """Eigenvalues in ascending order, and eigenvectors. The matrix is scaled by a power of two to about 1 before."""
     size = jnp.ldexp(jnp.ones((), symmetric.dtype), jnp.frexp(jnp.abs(symmetric).max())[1])
     values, vectors = jax.lax.platform_dependent(symmetric / size, cpu=_eigh_alone, default=_eigh_batched)
     return values * size, vectors
@@ -57,14 +67,15 @@ def _eigh_batched(symmetric: Float[Array, "m m"]) -> tuple[Float[Array, " m"], F
 
 
 _eigh_alone = jax.custom_batching.sequential_vmap(_eigh_batched)
-"""On a CPU a batch of eigen-solves waits for threads of the very pool that it runs in: for ever, if runs on other
-devices have taken them all. One matrix after another does not wait."""
+"""On a CPU a batched eigensolver waits for threads of the pool in which it runs. If programs on other devices occupy
+all threads, it waits for ever. Solving one matrix after another needs no other threads."""
 
 
 def downweight(weight: Float[Array, " m"], tau: Float[Array, " m"]) -> Float[Array, " m"]:
-    """weight_i (1 - tau_i / max tau), the maximum over rows of weight > 0; unchanged where that maximum is 0.
+    """weight_i (1 - tau_i / max tau), with the maximum over rows of weight > 0; unchanged if that maximum is 0.
 
-    A factor below 1e-5 is 0, so that copies of the farthest row fall with it: at least one row does in each call.
+    Factors below 1e-5 become 0, so that rows that are equal up to rounding to the farthest row lose their weight with
+    it. At least one row does in each call.
     """
     counted = jnp.where(weight > 0, tau, 0.0)
     largest = counted.max()

@@ -1,7 +1,7 @@
 """What partitions share."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ class Pool(NamedTuple):
     """The training examples that are dealt out."""
 
     n: int
-    labels: Int[Array, " n"] | None = None
+    labels: Any = None
     """classes, where there are classes"""
     n_classes: int | None = None
 
@@ -21,7 +21,7 @@ class Partition(NamedTuple):
     """How training examples are dealt out to workers."""
 
     deal: Callable[[Key[Array, ""], Pool, int], Int[Array, "m n"]]
-    """(key, pool, m) -> the examples of each worker; -1 fills up shorter rows. The shape depends on pool.n and m alone"""
+    """(key, pool, m) -> the examples of each worker; -1 fills up shorter rows. The shape depends on pool.n and m"""
     equal: bool = True
     """no row is filled up"""
     needs_classes: bool = True

@@ -1,7 +1,6 @@
 """A fixed number of pieces of the sorted data for each worker."""
 
 import jax
-import jax.numpy as jnp
 from byzsim.options import Count, checked
 from byzsim.partitions._common import Partition, by_class, cut
 from byzsim.types import Spec

@@ -1,7 +1,6 @@
 """Label skew with shards of different sizes."""
 
 import jax
-import jax.numpy as jnp
 from byzsim.options import Positive, checked
 from byzsim.partitions._common import Partition, by_owner
 from byzsim.types import Spec

@@ -18,8 +18,8 @@ def given(index: Any) -> Partition:
     rows = np.asarray(index)
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer) or (rows < -1).any():
         raise ValueError(
-            f"a partition is {rows.dtype} of shape {rows.shape}; expected whole numbers (m, n): row i has the examples of "
-            "worker i, and -1 where it has no more"
+            f"a partition is {rows.dtype} of shape {rows.shape}; expected whole numbers (m, n): row i has the examples "
+            "of worker i, and -1 where it has no more"
         )
 
     def deal(key, pool, m):

@@ -7,7 +7,7 @@ from byzsim.types import Spec
 
 @checked
 def sorted_classes() -> Partition:
-    """Examples in the order of their classes, cut into m equal shards: worker 0 has the first class or two, and so on."""
+    """Equal shards, cut from the examples in the order of their classes: a worker has one or two classes, or a few."""
     return Partition(lambda key, pool, m: cut(by_class(key, pool.labels), m))
 
 

@@ -14,7 +14,8 @@ def mixing(
 ) -> PreAggregator:
     """A preaggregator from a function (gradients, context) -> matrix W >= 0; the rule gets the `rows(m)` rows W G.
 
-    Memory: W and W G; never a tensor of m x m x d. What the rule says about its rows is passed back through W.
+    Cost:
+        W and W G; never a tensor of m x m x d. What the rule says about its rows is passed back through W.
     The function's key is the first of jax.random.split(ctx.key), the rule's the second.
     """
 

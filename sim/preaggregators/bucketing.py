@@ -12,21 +12,32 @@ from jaxtyping import Array, Float
 def bucketing(*, s: Count = 2) -> PreAggregator:
     """The rows in random order, averaged s at a time: the rule gets ceil(m / s) rows.
 
-        y_b = (1 / |B_b|) sum over p in B_b of g_pi(p),   B_b = {b s, ..., min(b s + s, m) - 1},   b = 0, 1, ...
+    ```text
+    y_b = (1 / |B_b|) sum over p in B_b of g_pi(p),   B_b = {b s, ..., min(b s + s, m) - 1},   b = 0, 1, ...
+    ```
 
     Args:
-        s: how many rows make a bucket, at least 1; static. Default 2, as in the paper's experiments.
-    Tolerates: f <= (m - 1) // 2 as far as it is concerned; but each of f bad rows may spoil a bucket of its own, so the
-        rule after it must withstand the same f among ceil(m / s) rows.
-    Cost: O(m^2 d / s) as a matrix product, two reads; memory for the buckets.
-    Choices: pi is new in every step, pi = jax.random.permutation(jax.random.split(ctx.key)[0], m) (position -> worker,
-        from 0), and the rule's key is jax.random.split(ctx.key)[1]. The last bucket is smaller if s does not divide m,
-        and counts like any other. With s > m there is one bucket of all. A bucket with a row that is not usable
-        (`ops.usable_rows`) is NaN, which the rule after it sees. A worker's weight is its bucket's over the bucket's
-        size.
+        s: number of rows in a bucket, at least 1; static. The default 2 is that of the paper's experiments.
+
     Raises:
-        ValueError: for s below 1.
-    References: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
+        ValueError: `s` is below 1.
+
+    Tolerates:
+        f <= (m - 1) // 2 by itself; but each of f Byzantine rows may spoil a bucket of its own, so the rule after it
+        must withstand the same f among ceil(m / s) rows.
+
+    Cost:
+        O(m^2 d / s) as a matrix product, two reads; memory for the buckets.
+
+    Notes:
+        Each step draws a new pi = jax.random.permutation(jax.random.split(ctx.key)[0], m) (position -> worker, from 0);
+        the rule's key is jax.random.split(ctx.key)[1]. The last bucket is smaller if s does not divide m, and counts
+        like any other. With s > m there is one bucket of all rows. A bucket with a row that is not usable
+        (`ops.usable_rows`) is NaN, which the rule after it sees. A worker's weight is its bucket's weight over the
+        bucket's size.
+
+    References:
+        Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022
         (arXiv 2006.09365).
     """
 

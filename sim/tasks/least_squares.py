@@ -57,9 +57,7 @@ def least_squares(
         optimum, truth = facts
         return {"distance": jnp.linalg.norm(w - optimum), "distance_to_truth": jnp.linalg.norm(w - truth)}
 
-    return make_task(
-        init=lambda key, example: jnp.zeros(d), loss=loss, measure=measure, generate=generate
-    )
+    return make_task(init=lambda key, example: jnp.zeros(d), loss=loss, measure=measure, generate=generate)
 
 
 SPEC = Spec(least_squares, source="Yin et al., ICML 2018")

@@ -10,7 +10,9 @@ NEWTON_STEPS = 25  # quadratic convergence ends far sooner for a ridge that is n
 
 
 @checked
-def logistic(*, d: Count = 20, n: Count = 50, n_test: Count = 1000, ridge: Positive = 0.01, size: Positive = 3.0) -> Task:
+def logistic(
+    *, d: Count = 20, n: Count = 50, n_test: Count = 1000, ridge: Positive = 0.01, size: Positive = 3.0
+) -> Task:
     """Binary logistic regression with a ridge on n Gaussian examples a worker.
 
     $$\\ell(w; x, y) = \\log(1 + e^{-y x^\\top w}) + \\tfrac{\\lambda}{2} \\|w\\|^2, \\qquad

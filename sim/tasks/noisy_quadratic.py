@@ -9,7 +9,12 @@ from byzsim.types import Spec
 
 @checked
 def noisy_quadratic(
-    *, d: Count = 20, sigma: NotNegative = 1.0, condition: Positive = 1.0, start: NotNegative = 1.0, skew: NotNegative = 0.0
+    *,
+    d: Count = 20,
+    sigma: NotNegative = 1.0,
+    condition: Positive = 1.0,
+    start: NotNegative = 1.0,
+    skew: NotNegative = 0.0,
 ) -> Task:
     """A quadratic whose stochastic gradients are exact but for Gaussian noise.
 

@@ -19,7 +19,7 @@ def octopus(
     noise: NotNegative = 1.0,
     perturbation: NotNegative = 0.0,
 ) -> Task:
-    r"""The octopus function, on which plain gradient descent takes time exponential in d, and noise makes it polynomial.
+    r"""The octopus function: plain gradient descent takes time exponential in d to leave its saddles.
 
     With $a_j = |x_j|$ and $i$ the first index with $a_i \le 2\tau$,
 
@@ -29,12 +29,13 @@ def octopus(
 
     $g_1(a) = -\gamma a^2 + \frac{10\gamma - 14L}{3\tau}(a-\tau)^3 + \frac{5L - 3\gamma}{2\tau^2}(a-\tau)^4$,
     $g_2(a) = -\gamma - \frac{10(L+\gamma)}{\tau^3}(a-2\tau)^3 - \frac{15(L+\gamma)}{\tau^4}(a-2\tau)^4 -
-    \frac{6(L+\gamma)}{\tau^5}(a-2\tau)^5$, $\nu = -g_1(2\tau) + 4L\tau^2$. For i = d there is no next coordinate; with no
-    such i, f is the first sum less $d\nu$. The minima lie at $a_j = 4\tau$.
+    \frac{6(L+\gamma)}{\tau^5}(a-2\tau)^5$, $\nu = -g_1(2\tau) + 4L\tau^2$. For i = d there is no next coordinate; with
+    no such i, f is the first sum less $d\nu$. The minima lie at $a_j = 4\tau$.
 
     An example is noise: the loss of an example is $f(x) + \xi^\top x$ with $\xi$ on the sphere of radius `noise` plus
     on that of radius `perturbation`. x starts at 0, the first saddle. Measured: `loss` f(x), `saddles` (the number of
-    coordinates, from the first on, that are past $2\tau$), and `min_eigenvalue`, the smallest eigenvalue of the Hessian.
+    coordinates, from the first on, that are past $2\tau$), and `min_eigenvalue`, the smallest eigenvalue of the
+    Hessian.
 
     Args:
         d: coordinates (static).

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from byzsim.models import Model
 from byzsim.options import checked
-from byzsim.task import Data, Task
+from byzsim.task import Task
 from byzsim.types import Spec
 
 

@@ -12,13 +12,13 @@ OPTIONS = [
     {"base": "mean", "threshold": 3.0},
     {"halvings": 0},
     {"halvings": 1},
-    {"rule": "in_use"},
-    {"rule": "in_use", "base": "mean"},
-    {"rule": "in_use", "halvings": 3},
+    {"selected_by": "rule_in_use"},
+    {"selected_by": "rule_in_use", "base": "mean"},
+    {"selected_by": "rule_in_use", "halvings": 3},
 ]
 
 
-def fang_krum(rows, byz, ctx, rule="krum", base="zero", threshold=1e-5, halvings=40):
+def fang_krum(rows, byz, ctx, selected_by="krum", base="zero", threshold=1e-5, halvings=40):
     good, m, c, d = honest(rows, byz), len(rows), int(sum(byz)), len(rows[0])
     mu = sum(good) / len(good)
     s = np.sign(mu)
@@ -34,7 +34,7 @@ def fang_krum(rows, byz, ctx, rule="krum", base="zero", threshold=1e-5, halvings
             break
         forged = w - lam * s
         sent = np.where(np.array(byz)[:, None], forged, rows)
-        selected = byz[_krum(sent, ctx.f)] if rule == "krum" else np.array_equal(ctx.aggregate(sent), forged)
+        selected = byz[_krum(sent, ctx.f)] if selected_by == "krum" else np.array_equal(ctx.aggregate(sent), forged)
         if selected:
             break
         lam /= 2
