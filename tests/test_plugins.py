@@ -304,7 +304,7 @@ def plain(*, n_classes):
 def bowl(*, size: float = 1.0):
     "A quadratic."
     return make_task(init=lambda key, example: jnp.ones(3), sample=lambda key, worker, n: Data(jnp.zeros((n, 3))),
-                     loss=lambda w, batch: size * jnp.square(w - batch.inputs).sum(axis=1),
+                     loss=lambda w, batch: size * jnp.square(w[None] - batch.inputs).sum(axis=1),
                      measure=lambda w, facts: {"loss": jnp.square(w).sum()})
 
 def in_order():

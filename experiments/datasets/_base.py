@@ -83,6 +83,9 @@ def dataset(arrays: Arrays, *, n_classes: int | None, source: str) -> Dataset:
             _check_classes(f"{source}: {split}", labels, n_classes)
         elif labels is not None and labels.dtype.kind != "f":
             raise UserError(f"{source}: {split} labels are {labels.dtype}, expected floating-point targets.")
+    train, test = (jax.tree.map(lambda array: f"{array.dtype} {array.shape[1:]}", arrays[i]) for i in (0, 2))
+    if train != test:
+        raise UserError(f"{source}: examples of train are {train}, and of test {test}; expected the same.")
     for array in jax.tree.leaves(arrays):
         array.flags.writeable = False  # all runs in this process share the arrays
     return Dataset(*arrays, n_classes=n_classes, digest=digest(arrays), source=source)
@@ -105,6 +108,8 @@ def _check_classes(where: str, labels: Labels, n_classes: int) -> None:
     if labels is None or labels.dtype.kind not in "iu":
         found = "missing" if labels is None else labels.dtype
         raise UserError(f"{where} labels are {found}, expected whole numbers below {n_classes}.")
-    if labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < n_classes:
+    if labels.ndim != 1:
+        raise UserError(f"{where} has labels {labels.shape}, expected (n,).")
+    if not 0 <= labels.min() <= labels.max() < n_classes:
         shown = labels.max() if labels.max() >= n_classes else labels.min()
         raise UserError(f"{where} has a label {shown}, expected 0 to {n_classes - 1}.")
