@@ -113,11 +113,15 @@ def make(spec: Spec) -> Any:
         Exception: whatever the factory raises.
     """
     stand_ins = {"model": NO_MODEL, "n_classes": 2}
-    needed = [key for key, each in _parameters(spec).items() if each.default is each.empty]
-    for option in needed:
+    for option in needed(spec):
         if option not in stand_ins:
             raise ValueError(f"its option {option!r} has no default; expected one for each option")
-    return spec.factory(**{option: stand_ins[option] for option in needed})
+    return spec.factory(**{option: stand_ins[option] for option in needed(spec)})
+
+
+def needed(spec: Spec) -> list[str]:
+    """The arguments of a factory that have no default."""
+    return [key for key, each in _parameters(spec).items() if each.default is each.empty]
 
 
 def kind_of(made: Any) -> str | None:
