@@ -1,7 +1,7 @@
 """What contracts share: a promise, and the report of those that are broken."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,9 @@ class Promise(NamedTuple):
     """the trait with which it is promised; "" for a promise of every member"""
 
 
-def check(name: str, member: Any, traits: Iterable[str], promises: Mapping[str, Promise], only: Iterable[str]) -> Case:
+def check(
+    name: str, member: Any, traits: Iterable[str], promises: Mapping[str, Promise], only: Collection[str]
+) -> Case:
     """Try the promises of a member.
 
     Args:

@@ -1,6 +1,7 @@
 """The contract of attacks."""
 
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import oneshot
 from byzsim.attacks import ATTACKS
-from byzsim.testing._contract import Case, Promise, check, far, shown, spec_of
+from byzsim.testing._contract import Case, Promise, check, far, made_by, shown, spec_of
 from byzsim.types import Attack, Context, Spec, State, begin
 from jaxtyping import Array
 
@@ -53,10 +54,10 @@ def rounds(made: Attack, sent: Array, byz: Array, key: Any) -> Array:
 class Tried:
     """An attack under test: compiled once for each shape of rows."""
 
-    def __init__(self, name: str, spec: Spec, run: Callable[..., Any] | None = None) -> None:
+    def __init__(self, name: str, spec: Spec) -> None:
         self.name, self.spec = name, spec
-        self.made: Attack = spec.factory()
-        self.run = run or jax.jit(lambda *given: rounds(self.made, *given))
+        self.made: Attack = made_by(spec, Attack)
+        self.run = jax.jit(lambda *given: rounds(self.made, *given))
 
     def __call__(self, sent: Any, byz: Any = BYZ, key: int = 0) -> np.ndarray:
         """The rows that all workers send in several steps, or in one."""
@@ -80,12 +81,12 @@ def forge(attack: Any, rows: Any, byz: Any = BYZ) -> np.ndarray:
     return Tried(*spec_of(attack, ATTACKS, Attack))(rows, byz)
 
 
-def check_attack(attack: Any, *, only: Iterable[str] = ()) -> Case:
+def check_attack(attack: Any, *, only: Collection[str] = ()) -> Case:
     """Check what every attack promises, and what the traits of this one promise.
 
     Every attack promises
-        rows: it proposes rows (m, d) of the rows' dtype, finite unless it has the trait "non_finite". The honest workers'
-            rows are kept by the engine, so an attack cannot change them.
+        rows: it proposes rows (m, d) of the rows' dtype, finite unless it has the trait "non_finite". The engine keeps
+            the honest workers' rows, so an attack cannot change them.
         labels: labels keep their shape and dtype and stay classes; they change if and only if it has the trait "data".
         state: the memory keeps its structure, shapes and dtypes; there is one if and only if the trait "stateful" is.
         key: it reads the random key if and only if it has the trait "stochastic".
@@ -108,7 +109,14 @@ def check_attack(attack: Any, *, only: Iterable[str] = ()) -> Case:
         ValueError: `attack` cannot be checked, or there is no such promise.
     """
     name, spec = spec_of(attack, ATTACKS, Attack)
-    return check(name, Tried(name, spec), spec.traits, ATTACK_PROMISES, only)
+    made = tried(name) if isinstance(attack, str) else Tried(name, spec)
+    return check(name, made, spec.traits, ATTACK_PROMISES, only)
+
+
+@functools.cache
+def tried(name: str) -> Tried:
+    """A registered attack, compiled once for all checks."""
+    return Tried(name, ATTACKS[name])
 
 
 def _mismatch(attack: Tried, trait: str, has: bool, does: str) -> str | None:
@@ -204,11 +212,11 @@ def same_rows(attack: Tried, rows: np.ndarray, byz: np.ndarray) -> str | None:
     return f"Byzantine workers send {', '.join(shown(row) for row in forged)}"
 
 
-def _once(attack: Tried) -> Iterable[Mapping[str, Any]]:
+def _once(attack: Tried) -> Iterable[Case]:
     return ({"rows": ROWS, "byz": BYZ},)
 
 
-def _often(attack: Tried) -> Iterable[Mapping[str, Any]]:
+def _often(attack: Tried) -> Iterable[Case]:
     return ({"sent": ROUNDS, "byz": BYZ},)
 
 

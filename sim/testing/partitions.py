@@ -1,24 +1,24 @@
 """The contract of partitions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim.partitions import PARTITIONS, Partition, Pool
-from byzsim.testing._contract import Case, Promise, check, spec_of
+from byzsim.testing._contract import Case, Promise, check, made_by, spec_of
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 24))  # 120 examples of 5 classes
 WORKERS = (6, 7)
 
 
-def check_partition(partition: Any, *, only: Iterable[str] = ()) -> Case:
+def check_partition(partition: Any, *, only: Collection[str] = ()) -> Case:
     """Check what every partition promises, with 120 examples of 5 classes and 6 or 7 workers.
 
     Every partition promises
-        shape: `deal` can be traced by JAX and returns whole numbers (m, n), whose shape depends on the number of examples
-            and of workers alone.
+        shape: `deal` can be traced by JAX and returns whole numbers (m, n), whose shape depends on the number of
+            examples and of workers alone.
         indices: an example is dealt out at most once; -1 fills up the end of a row, and no row where `equal` is True.
         key: the same key deals out the same.
         labels: without `needs_classes` the labels are not read.
@@ -33,7 +33,7 @@ def check_partition(partition: Any, *, only: Iterable[str] = ()) -> Case:
         ValueError: `partition` cannot be checked, or there is no such promise.
     """
     name, spec = spec_of(partition, PARTITIONS, Partition)
-    return check(name, spec.factory(), spec.traits, PARTITION_PROMISES, only)
+    return check(name, made_by(spec, Partition), spec.traits, PARTITION_PROMISES, only)
 
 
 def dealt(partition: Partition, labels: Any, m: int, seed: int = 0) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The contract of aggregation rules."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim.aggregators import AGGREGATORS
 from byzsim.ops.sets import groups
-from byzsim.testing._contract import Case, Promise, check, far, shown, spec_of
+from byzsim.testing._contract import Case, Promise, check, far, made_by, shown, spec_of
 from byzsim.types import Aggregator, Context, Info, Spec, begin
 from jaxtyping import Array
 
@@ -32,7 +32,7 @@ class Tried:
 
     def __init__(self, name: str, spec: Spec) -> None:
         self.name, self.spec = name, spec
-        self.made: Aggregator = spec.factory()
+        self.made: Aggregator = made_by(spec, Aggregator)
         self.rounds = jax.jit(self.traced)
 
     def traced(self, rows: Array, f: Any, like: Any = None, key: Any = 0) -> tuple[Array, Info]:
@@ -76,19 +76,19 @@ def aggregate(rule: Any, rows: Any, f: int = 0) -> np.ndarray:
     return Tried(*spec_of(rule, AGGREGATORS, Aggregator))(rows, f)
 
 
-def check_rule(rule: Any, *, only: Iterable[str] = ()) -> Case:
+def check_rule(rule: Any, *, only: Collection[str] = ()) -> Case:
     """Check what every aggregation rule promises, and what the traits of this one promise.
 
     Every rule promises
-        output: an aggregate (d,) of the rows' dtype, and float32 weights (m,), finite, from 0, that sum to 1, or to less
-            for a rule with a memory ("stateful") or with data of the server ("server").
+        output: an aggregate (d,) of the rows' dtype, and float32 weights (m,), finite, from 0, that sum to 1, or to
+            less for a rule with a memory ("stateful") or with data of the server ("server").
         plain_f: f may be a plain number as well as a traced one.
         state: the memory keeps its structure, shapes and dtypes; there is one if and only if the trait "stateful" is.
         key: without the trait "stochastic" the output does not depend on the random key.
         vmap: several f side by side give what they give one by one.
         bound: max_f is a whole number of workers, less than half of them, and does not fall with m; if it is stated.
-        resilience: whatever max_f workers send, infinities and NaN included, the aggregate is finite and no farther from
-            the mean of the honest rows than (1 + 2 (m - f) / (m - 2 f)) times their radius, Cauchy's bound for the
+        resilience: whatever max_f workers send, infinities and NaN included, the aggregate is finite and no farther
+            from the mean of the honest rows than (1 + 2 (m - f) / (m - 2 f)) times their radius, Cauchy's bound for the
             geometric median, the weakest of the bounds that hold for all rules; with the trait "coordinatewise" it lies
             between honest values. If max_f is stated.
     A trait promises
@@ -239,9 +239,9 @@ def resilience(
 
 def _bad_rows(rule: Tried) -> Iterator[Case]:
     for m in (7, 8) if rule.bounded else ():
-        n_byz = rule.spec.max_f(m)
+        n_byz = min(rule.spec.max_f(m), (m - 1) // 2)  # more breaks the promise of the bound
         for value in BAD.values():
-            bad = np.repeat(np.resize(np.float32(value), n_byz)[:, None], D, axis=1)
+            bad = np.repeat(np.resize(np.asarray(value, np.float32), n_byz)[:, None], D, axis=1)
             yield {"rows": normal(m), "at": [3 + i for i in range(n_byz)], "bad": bad}  # not only the first workers
 
 

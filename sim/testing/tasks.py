@@ -1,6 +1,6 @@
 """The contract of tasks."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ from byzsim.models import as_model
 from byzsim.registration import needed
 from byzsim.task import Data, Task, n_examples, take
 from byzsim.tasks import TASKS
-from byzsim.testing._contract import Case, Promise, check, far, shown, spec_of
+from byzsim.testing._contract import Case, Promise, check, far, made_by, shown, spec_of
 from jax.flatten_util import ravel_pytree
 
 B = 6  # examples of a batch
@@ -27,11 +27,11 @@ class Tried(NamedTuple):
     facts: Any
 
 
-def check_task(task: Any, *, train: Any = None, model: Any = None, only: Iterable[str] = ()) -> Case:
+def check_task(task: Any, *, train: Any = None, model: Any = None, only: Collection[str] = ()) -> Case:
     """Check what every task promises, at its initial parameters, on a batch of 6 examples.
 
     Every task promises
-        per_example: the loss and each metric are (b,), and those of an example do not depend on the others in its batch.
+        per_example: the loss and each metric are (b,), and those of an example do not depend on the others.
         gradient: the gradient of the mean loss is finite, and not zero for every example.
         measured: without a key, as when the loss is measured, it draws nothing: twice the same.
         numbers: `measure` gives one finite number for each name.
@@ -50,10 +50,10 @@ def check_task(task: Any, *, train: Any = None, model: Any = None, only: Iterabl
     """
     name, spec = spec_of(task, TASKS, Task)
     given: Any = None if train is None else data.examples("train", train)
-    args = {"n_classes": int(np.max(given.labels)) + 1} if "n_classes" in needed(spec) else {}
+    args: dict[str, Any] = {"n_classes": int(np.max(given.labels)) + 1} if "n_classes" in needed(spec) else {}
     if "model" in needed(spec):
         args["model"] = as_model(model)
-    return check(name, _begun(name, spec.factory(**args), given), spec.traits, TASK_PROMISES, only)
+    return check(name, _begun(name, made_by(spec, Task, **args), given), spec.traits, TASK_PROMISES, only)
 
 
 def _begun(name: str, task: Task, train: Any) -> Tried:
@@ -63,8 +63,8 @@ def _begun(name: str, task: Task, train: Any) -> Tried:
     batch = task.sample(key, jnp.int32(0), B) if task.sample else train
     if batch is None:
         raise ValueError(f"task {name} trains on a data set: give train=(inputs, labels)")
-    batch = jax.tree.map(jnp.asarray, take(batch, np.arange(min(B, n_examples(batch)))))
-    params, constants = task.init(key, take(batch, np.arange(1)))
+    batch = jax.tree.map(jnp.asarray, take(batch, jnp.arange(min(B, n_examples(batch)))))
+    params, constants = task.init(key, take(batch, jnp.arange(1)))
     return Tried(task, batch, params, constants, facts)
 
 
@@ -75,7 +75,7 @@ def _each(tried: Tried, batch: Data) -> dict[str, Any]:
 
 def _per_example(tried: Tried) -> str | None:
     b = n_examples(tried.batch)
-    alone = [_each(tried, take(tried.batch, np.arange(i, i + 1))) for i in range(b)]
+    alone = [_each(tried, take(tried.batch, jnp.arange(i, i + 1))) for i in range(b)]
     for name, values in _each(tried, tried.batch).items():
         if np.shape(values) != (b,):
             return f"{name} of {b} examples has shape {np.shape(values)}; expected ({b},)"
