@@ -4,10 +4,10 @@ BIN := .venv/bin
 SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
-TYPED := aggregators attacks modifiers preaggregators models ops engine partition worker_sharding
-comma := ,
+VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
+PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults test-types check fmt notebook clean
+.PHONY: setup links reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
 
 setup: .venv/ready
 
@@ -46,18 +46,18 @@ test: setup
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow and not faults"
 
-# Shapes and dtypes by the annotations, checked whenever something is traced; factories are then wrapped, so not in every test.
-test-types: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope --jaxtyping-packages=$(subst $() ,$(comma),$(TYPED:%=byzsim.%)),beartype.beartype \
-	  tests/test_aggregators.py tests/test_attacks.py tests/test_engine.py tests/test_models.py
-
 test-faults: setup
-	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_hosts.py
+	$(BIN)/python -m pytest -n 2 -rP -m "" tests/test_faults.py tests/test_distributed.py
+
+# With the oldest and the newest packages that pyproject.toml allows, in environments outside of the checkout.
+test-versions:
+	$(PYTHON) tests/versions.py $(VERSIONS) $(PYTHONS)
 
 check: setup links
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/ty check sim experiments
+	$(BIN)/python -m pytest -m types tests/test_aggregators.py tests/test_attacks.py
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 fmt: setup

@@ -198,15 +198,15 @@ def forge(
     _check_function("loss_after", loss_after)
     args = options(name, spec, attack_args, traced=True)
     is_read = n_byz > 0 and spec.factory(**args).reads_own_gradients
-    own = _byzantine_gradients(name, byzantine_gradients, (*several, n_byz, d), is_read, rows.dtype)
-    updates = jnp.concatenate([own, rows], axis=-2)
+    byzantine_rows = _byzantine_gradients(name, byzantine_gradients, (*several, n_byz, d), is_read, rows.dtype)
+    updates = jnp.concatenate([byzantine_rows, rows], axis=-2)
     call, traced = grid.call(spec.factory, args, updates.dtype)
     in_use, rule_traced = grid.call(target.factory, options(rule, target, rule_args or {}, traced=True), updates.dtype)
     declared = _count("f", n_byz if f is None else f, m)
     before = _vectors("previous", 0.0 if previous is None else previous, (d,), updates.dtype)
     full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,), updates.dtype)
     if not n_byz:
-        return own
+        return byzantine_rows
     program = _forging if loss_after is None else _forging.__wrapped__
     forged = program(call, in_use, n_byz, loss_after)(
         traced,

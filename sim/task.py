@@ -50,6 +50,10 @@ class Task(NamedTuple):
     """the loss draws from its key in training, as dropout does"""
     in_turn: bool = False
     """on a CPU the gradients of workers are computed one worker after another, where that is faster than `vmap`"""
+    test_chunk: int = 1000
+    """examples in one forward pass of a measurement, at most"""
+    rewrites: bool = True
+    """on a CPU its convolutions and pooling are replaced (`byzsim.convolutions`)"""
 
 
 def make_task(

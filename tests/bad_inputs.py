@@ -268,7 +268,7 @@ CLI = {
         Bad(
             "byzsim run smoke --attacks delayed_gradient --options delayed_gradient.copies=9000000 "
             "delayed_gradient.delay=9000000",
-            "the state of delayed_gradient",
+            "the state of delayed_gradient and the gradients",
         ),
     ],
     "Results folders": [

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
 gc.set_threshold(200_000, 20, 20)  # tracing makes and drops many small objects, none in cycles worth a search
-# What compiles for long is kept between runs of the tests; CI starts without.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
+# What compiles for long is kept between runs of the tests; CI starts without, unless it names a folder that it keeps.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # Programs of tests run a few times, so they are made to compile fast: in a fifth of the time, to slower code.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -28,6 +30,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")  # shapes that do not mat
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `devices.use_all_cores`, here and in processes that tests start
 
+# Shapes and dtypes are checked by the annotations, whenever something is traced.
+TYPED = (
+    "aggregators", "attacks", "modifiers", "preaggregators", "models", "ops", "engine", "partition", "worker_sharding"
+)  # fmt: skip
+jaxtyping.install_import_hook([f"byzsim.{module}" for module in TYPED], "typecheck.arrays")
+
 from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Info, RunConfig, engine, grid  # noqa: E402
 from byzsim.engine import batches  # noqa: E402
 from hypothesis import settings  # noqa: E402
@@ -37,6 +45,7 @@ settings.register_profile("byzsim", deadline=None, database=None)
 settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("byzsim")
 
+EIGHT = pytest.param(8, marks=pytest.mark.slow)  # an even number of workers, beside the odd one of `make test-fast`
 TINY = {"model": "softmax", "m": 4, "batch": 4}
 
 

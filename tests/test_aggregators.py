@@ -21,8 +21,9 @@ def output(rule, rows, f=0):
     return tried(rule)(rows, f)
 
 
+MARKS = dict.fromkeys(("vmap", "resilience"), pytest.mark.slow) | dict.fromkeys(("plain_f", "state"), pytest.mark.types)
 CONTRACT = [
-    pytest.param(rule, promise, marks=[pytest.mark.slow] * (promise in ("vmap", "resilience")))
+    pytest.param(rule, promise, marks=MARKS.get(promise, ()))
     for rule, spec in sorted(AGGREGATORS.items())
     for promise, each in RULE_PROMISES.items()
     if each.trait in ("", *spec.traits)
@@ -51,7 +52,7 @@ def test_whether_f_is_read_is_seen(rule):
         jax.eval_shape(lambda rows: byzsim.aggregate(rule, rows, server_gradient=rows[0]), jnp.asarray(drawn[0]))
         asked = False
     except ValueError as error:
-        assert "reads f" in str(error)
+        assert "needs f" in str(error)
         asked = True
     assert asked == moves
 
@@ -114,7 +115,7 @@ def test_the_factory_is_documented_and_keyword_only(rule):
     ("rule", "option", "choices"),
     [
         ("median", "middle", "'mean', 'lower'"),
-        ("brsgd", "reading", "'paper', 'code'"),
+        ("brsgd", "empty", "'nearest', 'c1', 'median'"),
         ("brsgd", "threshold", "a number, 'majority', 'half'"),
         ("brsgd", "beta", "a number"),
     ],

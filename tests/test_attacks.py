@@ -28,9 +28,9 @@ def compiled_rounds(call, jit):
     return jit(lambda options, *given: attacks.rounds(call(**options), *given))
 
 
-def forged_rounds(name, *, rounds, byz=BYZ, key=0, **options):
+def forged_rounds(name, *, rounds, byz=BYZ, key=0, jit=jax.jit, **options):
     call, traced = called("attacks", name, options)
-    run = compiled_rounds(call, jax.jit if options else as_users_do)
+    run = compiled_rounds(call, jit)
     return np.asarray(run(traced, jnp.asarray(rounds), jnp.asarray(byz), jax.random.key(key)))
 
 
@@ -38,6 +38,7 @@ def forged(name, *, rows=ROWS, **how):
     return forged_rounds(name, rounds=rows[None], **how)[0]
 
 
+MARKS = {"acts": pytest.mark.slow, "own_rows": pytest.mark.slow, "state": pytest.mark.types}
 PROMISES = [
     (name, promise)
     for name, spec in sorted(ATTACKS.items())
@@ -48,7 +49,7 @@ PROMISES = [
 
 @pytest.mark.parametrize(
     ("attack", "promise"),
-    [pytest.param(*each, marks=[pytest.mark.slow] * (each[1] in ("acts", "own_rows"))) for each in PROMISES],
+    [pytest.param(*each, marks=MARKS.get(each[1], ())) for each in PROMISES],
 )
 def test_every_promise_is_kept(attack, promise):
     assert check_attack(attack, only=[promise]) == {promise: ATTACK_PROMISES[promise].words}
@@ -137,17 +138,15 @@ def expected(name, rows, byz, options, seed=0):
         return np.array(loop(list(rounds) if several else rows, byz, **options, **known))
 
 
-@pytest.mark.parametrize(
-    ("attack", "options"),
-    [pytest.param(*choice, marks=[pytest.mark.slow] * bool(choice[-1])) for choice in CHOICES],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("attack", "options"), CHOICES, ids=str)
 def test_like_the_reference(attack, options):
     several = "stateful" in ATTACKS[attack].traits
     rows = ROUNDS if several else ROWS
     near = getattr(reference("attacks", attack), "TOLERANCE", 2e-5)
+    jit = jax.jit if options else as_users_do
     for byz in [np.isin(np.arange(8), [1, 4][:n]) for n in (1, 2)] + [BYZ]:
-        ours = forged_rounds(attack, byz=byz, rounds=rows if several else rows[None], **options)
+        ours = forged_rounds(attack, byz=byz, rounds=rows if several else rows[None], jit=jit, **options)
         ours = ours if several else ours[0]
         wanted = expected(attack, rows.astype(float), byz, options)
         np.testing.assert_allclose(ours[..., byz, :], wanted, rtol=near, atol=near, err_msg=f"attackers: {byz}")

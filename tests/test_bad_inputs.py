@@ -79,3 +79,9 @@ def test_a_folder_without_permission(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Path, "write_bytes", refused)
     assert cli.main(["run", "smoke", "--results", str(tmp_path)]) == 2
     assert "cannot write results to" in capsys.readouterr().err
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path, capsys):
+    """What fits is known only once the data are loaded; the folder is made after that."""
+    assert cli.main(["run", "smoke", "--model", "lenet", "--results", str(tmp_path / "results")]) == 2
+    assert "images too small" in capsys.readouterr().err and not list(tmp_path.iterdir())

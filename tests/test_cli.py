@@ -128,7 +128,11 @@ def test_show_says_all_that_the_registry_has(zoo, capsys):
     for name, spec in zoo.items():
         code, page, _ = run(["show", name], capsys)
         assert code == 0 and page.startswith(f"{name}: ")
-        assert spec.source in page and inspect.getdoc(spec.factory) in page
+        parts = inspect.getdoc(spec.factory).split("```text\n")  # formulas are indented, without their fences
+        assert (
+            spec.source in page and parts[0] in page and all(each.partition("```\n")[2] in page for each in parts[1:])
+        )
+        assert "```" not in page
         for option in inspect.signature(spec.factory).parameters.values():
             assert option.default is option.empty or f"\n  {option.name} = {option.default!r}" in page
         for variant in spec.variants:
@@ -299,7 +303,7 @@ def test_a_record_holds_the_whole_run_and_where_it_comes_from(finished):
         assert r["best_accuracy"] == max(r["accuracy"])
         assert {"commit", "dirty", "versions", "device", "seconds", "data_digest", "numerics"} <= r.keys()
         assert len(r["digest"]) == 16 and r["mode"] == "run by run"
-    assert found[1]["attack_args"] == {"sigma": 200.0, "mode": "replace"} and found[1]["beyond_bound"]
+    assert found[1]["attack_args"] == {"sigma": 200.0, "noise": "replace"} and found[1]["beyond_bound"]
 
 
 def test_a_finished_run_is_not_run_again(finished, capsys):

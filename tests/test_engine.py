@@ -93,13 +93,12 @@ def test_what_an_epoch_reports(world):
 
 
 @pytest.mark.parametrize(("n", "chunk"), [(24, 1000), (24, 7), (23, 7)])
-def test_evaluate_is_a_direct_computation(world, monkeypatch, n, chunk):
-    monkeypatch.setattr(measures, "TEST_CHUNK", chunk)
+def test_evaluate_is_a_direct_computation(world, n, chunk):
     static, _ = world.plan()
     params = np.random.default_rng(1).normal(size=68)
     test = jax.tree.map(lambda x: x[:n], world.test)
     tree = unraveller(static.task(), one_example(static.task(), world.train))(jnp.asarray(params, jnp.float32))
-    accuracy, loss = measures.evaluate(static.task(), tree, (), test, ()).values()
+    accuracy, loss = measures.evaluate(static.task()._replace(test_chunk=chunk), tree, (), test, ()).values()
     logits = params[:4] + world.images[:n].reshape(n, -1) / 255 @ params[4:].reshape(-1, 4)
     assert float(accuracy) == pytest.approx((logits.argmax(axis=1) == world.labels[:n]).mean())
     assert float(loss) == pytest.approx(softmax_gradient(world, params, np.arange(n))[0], rel=1e-5)
@@ -214,7 +213,8 @@ def test_the_full_gradient_is_over_all_examples(world):
     params = world.start(static, dynamic, world.train).params
     exact = softmax_gradient(world, np.asarray(params, float), np.arange(64))[1]
     task = static.task()
-    found = measures.full_gradient(task, params, (), world.train, one_example(task, world.train))
+    unravel = unraveller(task, one_example(task, world.train))
+    found = measures.full_gradient(unravel, task, params, (), world.train)
     np.testing.assert_allclose(found, exact, atol=1e-6)
 
 

@@ -45,7 +45,7 @@ def histories(world):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:median withstands")
+@pytest.mark.filterwarnings("ignore:median's guarantee covers")
 def test_a_run_in_a_grid_is_bit_for_bit_the_run_alone(world, histories):
     same(histories, [world.simulate(**BASE | change) for change in VARIED])
 
@@ -156,7 +156,7 @@ def test_a_run_fills_in_what_is_left_out():
     run_config = RunConfig(m=10, n_byz=2, rule="brsgd", rule_args={"beta": 1}, attack="alie")
     assert (run_config.f, run_config.byzantine, run_config.alpha, run_config.max_f) == (2, (0, 1), 0.2, 4)
     assert isinstance(run_config.rule_args["beta"], float) and run_config.rule_args["variant"] == "paper"
-    assert run_config.attack_args == {"z": None, "ddof": 0, "sign": "minus", "formula": "honest", "clamp": True}
+    assert run_config.attack_args == {"z": None, "ddof": 0, "sign": "minus", "supporters": "honest", "clamp": True}
     assert (
         RunConfig(**{k: v for k, v in run_config.as_dict().items() if k != "alpha"}).as_dict() == run_config.as_dict()
     )

@@ -12,6 +12,7 @@ from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint
 from byzsim.experiments.records import folders, identities, migrations
 from byzsim.experiments.tables import TABLES
+from byzsim.run_config import LATER
 
 RESULTS = Path(__file__).parent.parent / "results"
 WRITTEN = {  # SHA-256 of what was committed before the names changed

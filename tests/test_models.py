@@ -133,7 +133,7 @@ def test_workers_who_take_turns_do_not_work_when_not_needed():
     @jax.jit
     def gradients(start, batch, needed):
         point, work = workers.Point(start, ()), workers.Work(batch, None, None)
-        return workers.updates(group.static, group.static.task(), unravel, point, 0.1, work, needed)[:2]
+        return workers.updates(group.static, unravel, group.static.task(), point, 0.1, work, needed)[:2]
 
     everybody = gradients(start, batch, jnp.ones(3, bool))
     some = gradients(start, batch, jnp.array([True, False, True]))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim.partitions import PARTITIONS, Pool
+from byzsim.partitions import PARTITIONS, Pool, given
 
 LABELS = np.arange(400) % 4
 
@@ -91,3 +91,78 @@ def test_a_class_that_runs_out_is_not_drawn_again():
     labels = np.repeat([0, 1, 2, 3], [394, 2, 4, 0])
     index = dirichlet(0.1, labels=labels, m=4)
     assert len(np.unique(index)) == 400  # all examples, though most workers would rather have had other classes
+
+
+# The other partitions
+
+
+def shares(held, labels=LABELS):
+    """(m, 4) counts of each class; -1 is no example."""
+    return np.array([np.bincount(labels[shard[shard >= 0]], minlength=4) for shard in held])
+
+
+def used_once(held):
+    kept = held[held >= 0]
+    return len(np.unique(kept)) == kept.size
+
+
+@pytest.mark.parametrize("name", [name for name in PARTITIONS if name != "long_tail"])
+def test_every_partition_uses_an_example_once_and_comes_from_the_key(name):
+    held, same, other = (split(name, seed, 7, LABELS) for seed in (0, 0, 1))
+    assert held.dtype == np.int32 and used_once(held) and held.max() < 400
+    np.testing.assert_array_equal(held, same)
+    assert (held != other).any()
+    spec = PARTITIONS[name].factory()
+    assert spec.equal == bool((held >= 0).all())
+    if spec.equal:
+        assert held.shape[1] == 400 // 7 or name == "by_labels"
+
+
+def test_sorted_classes_are_neighbours():
+    counts = shares(split("sorted_classes", 0, 8, LABELS))
+    assert ((counts > 0).sum(axis=1) == 1).all() and counts.sum() == 400
+
+
+def test_a_worker_has_as_many_pieces_as_asked_for():
+    counts = shares(split("by_labels", 0, 10, LABELS, pieces=2))
+    assert ((counts > 0).sum(axis=1) <= 2).all() and (counts.sum(axis=1) == 40).all()
+
+
+@pytest.mark.parametrize(("gamma", "alike"), [(1.0, 40), (0.5, 20), (0.3, 12), (0.0, 0)])
+def test_similarity_mixes_iid_and_sorted(gamma, alike):
+    counts = shares(split("similarity", 0, 10, LABELS, gamma=gamma))
+    assert (counts.sum(axis=1) == 40).all() and counts.sum() == 400
+    largest = counts.max(axis=1)
+    assert (largest >= (40 - alike) / 2).all()
+    if gamma == 1:
+        assert largest.max() < 22
+    if gamma == 0:
+        assert largest.min() >= 20 and ((counts > 0).sum(axis=1) <= 2).all()
+
+
+def test_long_tail_keeps_less_of_each_class():
+    held = split("long_tail", 0, 4, LABELS, ratio=64.0)
+    counts = shares(held).sum(axis=0)
+    assert counts.tolist() == [100, 25, 7, 2] and used_once(held)
+    sizes = (held >= 0).sum(axis=1)
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_dirichlet_by_class_has_unequal_shards_with_every_example():
+    held = split("dirichlet_by_class", 0, 7, LABELS, alpha=0.3)
+    sizes = (held >= 0).sum(axis=1)
+    assert sizes.sum() == 400 and sizes.std() > 10
+    even = (split("dirichlet_by_class", 0, 7, LABELS, alpha=1e4) >= 0).sum(axis=1)
+    assert even.std() < 12
+
+
+def test_a_partition_of_ones_own():
+    index = np.array([[0, 1, -1], [2, 3, 4]])
+    made = given(index)
+    np.testing.assert_array_equal(made.deal(jax.random.key(0), Pool(9), 2), index)
+    assert not made.equal and given(index[:, :2]).equal
+    for broken, message in ((index.astype(float), "whole numbers"), (index[0], "shape"), (index - 2, "-1")):
+        with pytest.raises(ValueError, match=message):
+            given(broken)
+    with pytest.raises(ValueError, match="has 2 rows and indices up to 4; expected m=3 rows and indices below 9"):
+        made.deal(jax.random.key(0), Pool(9), 3)

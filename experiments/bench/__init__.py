@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from byzsim.experiments import arguments, records
-from byzsim.experiments.bench import environment, page, rules, steps
+from byzsim.experiments.bench import convolutions, environment, page, rules, steps
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.measure import Budget, Comparison
 from byzsim.experiments.errors import unknown
 from byzsim.experiments.run import devices
 
-PARTS = ("gradients", "steps", "rules")
+PARTS = ("gradients", "convolutions", "steps", "rules")
 FIELDS = frozenset({"part", "what", "ratio", "date"})
 
 
@@ -30,7 +30,7 @@ class Options:
     quick: bool = False
     """one shape and few samples, under two minutes, in a folder of its own, results/bench+quick"""
     only: tuple[str, ...] = ()
-    """parts: gradients, steps, rules; default: all of them"""
+    """parts: gradients, convolutions, steps, rules; default: all of them"""
     peers: bool = True
     """also measure byzfl and torch; their environment is made at the first run"""
     environment: Path = Path(".bench-env")
@@ -105,6 +105,9 @@ def run(options: Options, log: Callable[[str], object]) -> None:
 def _comparisons(options: Options, suite: Suite, peer: Peer | None, scratch: Path) -> Iterator[Comparison]:
     parts: dict[str, Callable[[], Iterator[Comparison]]] = {
         "gradients": lambda: steps.gradients(suite.batches, peer, scratch, suite.step),
+        "convolutions": lambda: convolutions.convolutions(
+            suite.batches, peer, scratch, suite.step, deep=not options.quick
+        ),
         "steps": lambda: steps.steps(suite.batches, suite.settings, peer, scratch, suite.step, suite.n_steps),
         "rules": lambda: rules.rules(suite.shapes, peer, scratch, suite.rule, suite.limit),
     }

@@ -103,7 +103,25 @@ class ResNet20(torch.nn.Module):
         return self.Dense_0(x.mean(dim=(2, 3)))
 
 
-models.LeNet, models.ResNet20 = LeNet, ResNet20  # byzfl finds models by name in its own module
+class VGG(torch.nn.Module):
+    """3 x 3 convolutions with GroupNorm, max-pooling after every second, mean over pixels; images (n, 3, h, w)."""
+
+    def __init__(self):
+        super().__init__()
+        self.widths = [3, 32, 32, 64, 64, 128, 128]
+        for i in range(6):
+            self.add_module(f"Conv_{i}", torch.nn.Conv2d(self.widths[i], self.widths[i + 1], 3, padding=1))
+            self.add_module(f"GroupNorm_{i}", norm(self.widths[i + 1]))
+        self.Dense_0 = torch.nn.Linear(128, 10)
+
+    def forward(self, x):
+        for i in range(6):
+            x = torch.relu(self.get_submodule(f"GroupNorm_{i}")(self.get_submodule(f"Conv_{i}")(x)))
+            x = torch.max_pool2d(x, 2) if i % 2 else x
+        return self.Dense_0(x.mean(dim=(2, 3)))
+
+
+models.LeNet, models.ResNet20, models.VGG = LeNet, ResNet20, VGG  # byzfl finds models by name in its own module
 
 
 class Rule:
@@ -130,7 +148,7 @@ class Gradients:
 
     def __init__(self, job: dict[str, Any]):
         arrays = np.load(job["arrays"])
-        model = LeNet()
+        model = getattr(models, job["model"])()
         self.names = list(model.state_dict())
         self.params = {name: torch.from_numpy(arrays[name]) for name in self.names}
         self.images, self.labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])

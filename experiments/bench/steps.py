@@ -198,7 +198,7 @@ def _gradient_candidate(static: StaticConfig, params: jax.Array, images: Images,
     """`n` runs, one on each device, as `grid.run` places them."""
     mesh, spec = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("runs",)), jax.sharding.PartitionSpec("runs")
 
-    gradients = _gradients_of(static, images)
+    gradients = gradients_of(static, images)
 
     def one(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         return gradients(params[0], x[0], y[0])[None]
@@ -214,7 +214,7 @@ def _gradient_job(static: StaticConfig, params: jax.Array, images: Images, folde
     path = folder / "gradients.npz"
     arrays: dict[str, Any] = to_torch(_tree(static, params, images)) | images.first()
     np.savez(path, **arrays)
-    return {"kind": "gradients", "arrays": str(path), "batch": images.index.shape[-1]}
+    return {"kind": "gradients", "arrays": str(path), "model": "LeNet", "batch": images.index.shape[-1]}
 
 
 def _check_gradients(
@@ -225,7 +225,7 @@ def _check_gradients(
     theirs = dict(np.load(out))
     flat = [ravel_pytree(from_torch({k: v[i] for k, v in theirs.items()}))[0] for i in range(M)]
     x, y = images.train.inputs[images.index[0]], images.train.labels[images.index[0]].astype(jnp.int32)
-    ours = jax.jit(_gradients_of(static, images))(params, x, y)
+    ours = jax.jit(gradients_of(static, images))(params, x, y)
     check_same("per-worker gradients of LeNet", ours, np.stack(flat))
 
 
@@ -234,10 +234,11 @@ def _tree(static: StaticConfig, params: jax.Array, images: Images) -> Any:
     return {"params": unraveller(task, one_example(task, images.train))(params)}
 
 
-def _gradients_of(static: StaticConfig, images: Images) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+def gradients_of(static: StaticConfig, images: Images) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
     """(parameters, images, labels) -> the gradients of all workers, as a step of training computes them."""
     task = static.task()
-    unravel = unraveller(task, one_example(task, images.train))
+    example = one_example(task, images.train)
+    unravel = unraveller(task, example)
 
     def gradients(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         return updates(static, task, unravel, Point(params, ()), 1.0, Work(Data(x, y), None, None), jnp.ones(M, bool))[

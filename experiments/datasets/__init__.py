@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist
+from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist, python_docs
 from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec, dataset
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.datasets._own import is_data, spec_of

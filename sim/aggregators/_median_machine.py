@@ -12,7 +12,7 @@ def majority_radius(rows: Float[Array, "m d"], alive: Bool[Array, " m"]) -> Floa
     """The smallest radius around a row in `alive` that holds more than m/2 of these; +inf if there are not as many."""
     m = len(rows)
     apart = pow_from_squared(sq_distances(rows), 1)
-    apart = jnp.where(alive & alive[:, None], apart, jnp.inf)
+    apart = jnp.where(alive[None] & alive[:, None], apart, jnp.inf)
     return jnp.sort(apart, axis=1)[:, m // 2].min()
 
 

@@ -66,7 +66,7 @@ SPEC = Spec(
             "liu2021",
             {"combine": "sum"},
             "the sum of the m - f shortest",
-            "Liu et al. 2021 (from memory)",
+            "Liu et al. 2021",
         ),
     ),
 )

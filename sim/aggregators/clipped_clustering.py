@@ -113,7 +113,7 @@ def _larger_cluster(apart: Float[Array, "m m"], usable: Bool[Array, " m"], linka
         )
         return jax.tree.map(lambda new, old: jnp.where(alive.sum() > 2, new, old), merged, carry), None
 
-    first = (apart, jnp.eye(m, dtype=bool) & usable, workers)
+    first = (apart, jnp.eye(m, dtype=bool) & usable[None], workers)
     (_, member, done), _ = jax.lax.scan(merge, first, jnp.arange(max(m - 2, 0)))
     return member[jnp.lexsort((done, member.sum(axis=1)))[-1]]
 

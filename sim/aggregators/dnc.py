@@ -79,7 +79,7 @@ SPEC = Spec(
     traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "filter", "stochastic"}),
     cost="iterations (m^2 b + d log d) + m d",
     variants=(
-        Variant("ndss21", {}, "m - c f are kept, rounded down (numbers from memory)", "Shejwalkar and Houmansadr 2021"),
+        Variant("ndss21", {}, "m - c f are kept, rounded down", "Shejwalkar and Houmansadr 2021"),
         Variant(
             "ku",
             {"rounding": "down"},

@@ -105,7 +105,7 @@ SPEC = Spec(
             "su_xu2018",
             {"variant": "su_xu2018"},
             "until lambda <= 20 sigma^2",
-            "Su and Xu 2018, Yin et al. 2019, Steinhardt 2018 (from memory)",
+            "Su and Xu 2018, Yin et al. 2019, Steinhardt 2018",
         ),
         Variant(
             "rcl",

@@ -63,7 +63,7 @@ def mda(*, subsets: Literal["all", "balls"] = "all") -> Aggregator:
 
 def _diameter(squared: Float[Array, "m m"], kept: Bool[Array, " m"]) -> Float[Array, ""]:
     """The squared diameter of the rows in a mask."""
-    return jnp.where(kept & kept[:, None], squared, 0.0).max()
+    return jnp.where(kept[None] & kept[:, None], squared, 0.0).max()
 
 
 def _smallest(squared: Float[Array, "m m"], dropped: Int[Array, ""]) -> Bool[Array, " m"]:

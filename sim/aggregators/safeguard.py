@@ -252,7 +252,7 @@ def _projected(
     good: Bool[Array, " m"],
     most: Float[Array, ""],
     done: Int[Array, ""],
-    steps: Traced,
+    steps: Traced | int,
     factor: Traced,
 ) -> tuple[Distances, Float[Array, ""]]:
     """What line 5 compares with "projected" thresholds, and Y: the largest projection of the window so far."""

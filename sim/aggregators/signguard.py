@@ -173,7 +173,7 @@ def _shifted(
     def move(carry):
         centre, count, active = carry
         # a flat kernel: all points within h count alike
-        within = (_distances(centre, points) <= h + SLACK) & usable
+        within = (_distances(centre, points) <= h + SLACK) & usable[None]
         found = within.sum(axis=1, dtype=jnp.int32)
         mean = jnp.einsum("sm,mk->sk", within.astype(points.dtype), points, precision=HIGHEST)
         mean = mean / jnp.maximum(found, 1)[:, None]

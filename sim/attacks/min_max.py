@@ -17,8 +17,7 @@ def min_max(
     line_search: Literal["halving", "exact"] = "halving",
     gamma0: Positive = 10.0,
 ) -> Attack:
-    """Every Byzantine row is the honest mean minus gamma times a direction, no farther from any honest row than two of
-    them.
+    """Every Byzantine row is the honest mean minus gamma times a direction, near enough to every honest row.
 
     ```text
     g_byz = mu - gamma p;    gamma = the largest with  max_i ||g_byz - g_i||^2 <= max_ij ||g_i - g_j||^2

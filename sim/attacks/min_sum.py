@@ -65,9 +65,7 @@ SPEC = Spec(
     source="Shejwalkar and Houmansadr, NDSS 2021",
     traits=frozenset({"collusive"}),
     variants=(
-        Variant(
-            "paper", {}, "at most the largest sum of distances of an honest row", "the paper (from memory); FLPoison"
-        ),
+        Variant("paper", {}, "at most the largest sum of distances of an honest row", "the paper; FLPoison"),
         Variant("ndss21", {"bound": "min"}, "at most the smallest such sum", "the authors' notebooks"),
         Variant(
             "std", {"direction": "std"}, "p = the standard deviation", "the paper; the notebooks: with the smallest sum"

@@ -16,8 +16,7 @@ def optimal_alie(
     sign: Literal["plus", "minus"] = "plus",
     ddof: Literal[0, 1] = 1,
 ) -> Attack:
-    """Every Byzantine row is the honest mean plus x standard deviations, with x from a line search through the rule in
-    use.
+    """Every Byzantine row is the honest mean plus x standard deviations, with x from a line search through the rule.
 
     ```text
     g_byz = mu + x sigma;    x maximises ||R(rows with g_byz) - mu||^2 over x >= 0,  R the rule in use

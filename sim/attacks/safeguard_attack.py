@@ -40,7 +40,7 @@ SPEC = Spec(
     variants=(
         Variant("allenzhu2021", {}, "-0.4 g_own", "submission, main text"),
         Variant("appendix", {"c": 0.5}, "-0.5 g_own", "submission, appendix"),
-        Variant("v2", {"c": 0.6}, "-0.6 g_own", "arXiv 2012.14368 v2, from memory"),
-        Variant("v2_strong", {"c": 0.7}, "-0.7 g_own", "arXiv 2012.14368 v2, from memory"),
+        Variant("v2", {"c": 0.6}, "-0.6 g_own", "arXiv 2012.14368 v2"),
+        Variant("v2_strong", {"c": 0.7}, "-0.7 g_own", "arXiv 2012.14368 v2"),
     ),
 )

@@ -84,10 +84,10 @@ def order(
     sizes = (held >= 0).sum(axis=1)
 
     def at(now: Int[Array, ""]) -> Array:
-        place = (now % per_epoch) * size + jnp.arange(size)
+        place = ((now % per_epoch) * size + jnp.arange(size))[None]
         index = orders[now // per_epoch - first]
         if static.sampling == "keep_last":
-            cut = jnp.take_along_axis(index, jnp.minimum(place, index.shape[1] - 1)[None], axis=1)
+            cut = jnp.take_along_axis(index, jnp.minimum(place, index.shape[1] - 1), axis=1)
             return _shaped(static, jnp.where(place < sizes[:, None], cut, -1))
         return _shaped(static, jnp.take_along_axis(index, place % sizes[:, None], axis=1))
 

@@ -1,17 +1,16 @@
 """What is known of a step, and what is measured after an epoch."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from byzsim.engine.workers import losses_at, unraveller
+from byzsim.engine.workers import losses_at
 from byzsim.ops import masked_mean, per_row
 from byzsim.ops.rows import HIGHEST
 from byzsim.task import Data, Examples, Params, Task, n_examples
 from byzsim.types import Info
 from jaxtyping import Array, Bool, Float
-
-TEST_CHUNK = 1000  # examples in one forward pass of a measurement, at most
 
 
 class StepMetrics(NamedTuple):
@@ -105,28 +104,31 @@ def evaluate(
     found = task.measure(tree, facts)
     if test is None:
         return found
-    test = test if n_test is None else jax.tree.map(lambda leaf: leaf[:n_test], test)
+    part = test if n_test is None else jax.tree.map(lambda leaf: leaf[:n_test], test)
 
     def measure(part: Data) -> dict[str, Array]:
         return {name: values.mean() for name, values in task.metrics(tree, constants, part).items()}
 
-    return jax.tree.map(jnp.mean, jax.lax.map(measure, _chunks(test))) | found
+    return jax.tree.map(jnp.mean, jax.lax.map(measure, _chunks(part, task.test_chunk))) | found
 
 
 def full_gradient(
-    task: Task, params: Float[Array, " d"], constants: Any, train: Examples, example: Data
+    unravel: Callable[[Float[Array, " d"]], Params],
+    task: Task,
+    params: Float[Array, " d"],
+    constants: Any,
+    train: Examples,
 ) -> Float[Array, " d"]:
     """The gradient of the mean loss on all of `train`, in equal chunks."""
-    unravel = unraveller(task, example)
 
     def loss(params: Array, part: Data) -> Array:
         return losses_at(task, unravel(params), constants, jax.tree.map(lambda leaf: leaf[None], part))[0]
 
-    return jax.lax.map(lambda part: jax.grad(loss)(params, part), _chunks(train)).mean(axis=0)
+    return jax.lax.map(lambda part: jax.grad(loss)(params, part), _chunks(train, task.test_chunk)).mean(axis=0)
 
 
-def _chunks(data: Data) -> Data:
-    """Equal parts of at most `TEST_CHUNK` examples, along a new first axis."""
+def _chunks(data: Data, most: int) -> Data:
+    """Equal parts of at most `most` examples, along a new first axis."""
     n = n_examples(data)
-    chunk = next(size for size in range(min(n, TEST_CHUNK), 0, -1) if n % size == 0)
+    chunk = next(size for size in range(min(n, most), 0, -1) if n % size == 0)
     return jax.tree.map(lambda x: x.reshape(n // chunk, chunk, *x.shape[1:]), data)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from byzsim import worker_sharding
+from byzsim.convolutions import by_platform
 from byzsim.engine import batches
 from byzsim.engine.configs import DynamicConfig, StaticConfig, Stream, members, step_key, stream_key
 from byzsim.engine.measures import EpochMetrics, StepMetrics, Trace, evaluate, full_gradient, honest_mean, step_metrics
@@ -80,8 +81,10 @@ def epoch(
         lambda state, now: step(static, dynamic, state, train, index_of(now)), state, each
     )
     state = _map_worker_matrices(worker_sharding.by_worker, static, state)
-    tree = unraveller(task, one_example(task, train))(state.params)
-    found = evaluate(task, tree, state.constants, test, facts, static.n_test)
+    example = one_example(task, train)
+    tree = unraveller(task, example)(state.params)
+    measure = functools.partial(evaluate, n_test=static.n_test)
+    found = by_platform(task, example, measure, tree, state.constants, test, facts)
     finite = jnp.stack([jnp.isfinite(value) for value in found.values()]).all()
     diverged = ~(jnp.isfinite(state.params).all() & finite)
     found = {name: jnp.where(diverged, jnp.nan, value) for name, value in found.items()}
@@ -121,7 +124,7 @@ def step(
     own = state.local if chosen is None else _rows(state.local, chosen)
 
     def compute(shared: tuple[Point, Array], work: Work, needed: Array, own: State) -> Any:
-        return updates(static, task, unravel, *shared, work, needed, own)
+        return by_platform(task, example, functools.partial(updates, static, unravel), *shared, work, needed, own)
 
     shared = (point, dynamic.local_lr)
     losses, grads, own = worker_sharding.map_workers(compute, shared, Work(work_batch, weights, keys), needed, own)
@@ -147,7 +150,9 @@ def step(
     )
     if train is not None and not task.sample:
         attack_context = attack_context._replace(
-            full_gradient=lambda: full_gradient(task, state.params, state.constants, train, example)
+            full_gradient=lambda: by_platform(
+                task, example, functools.partial(full_gradient, unravel), state.params, state.constants, train
+            )
         )
     forged, attack_state = attack.grads(honest_updates, byz, state.attack, attack_context)
     sent = jnp.where(byz[:, None], forged, honest_updates)

@@ -47,8 +47,8 @@ def mean_loss(task: Task, tree: Params, constants: Any, work: Work) -> Float[Arr
 
 def updates(
     static: StaticConfig,
-    task: Task,
     unravel: Callable[[Float[Array, " d"]], Params],
+    task: Task,
     point: Point,
     lr: Any,
     work: Work,

@@ -64,7 +64,7 @@ def _largest(y: Float[Array, "four f n"]) -> Float[Array, "f n"]:
 
 _largest.defvjp(
     lambda y: (y.max(axis=0), y.argmax(axis=0)),
-    lambda first, gradient: (jnp.where(jnp.arange(4)[:, None, None] == first, gradient, 0),),
+    lambda first, gradient: (jnp.where(jnp.arange(4)[:, None, None] == first[None], gradient, 0),),
 )
 
 

@@ -24,6 +24,12 @@ class Model(NamedTuple):
     """it draws from the key in training"""
     in_turn: bool = False
     """on a CPU its gradients are computed one worker after another"""
+    rewrites: bool = True
+    """on a CPU its convolutions and pooling are replaced (`byzsim.convolutions`)"""
+
+    def how(self) -> dict[str, Any]:
+        """What a task that trains it takes over."""
+        return {"draws": self.draws, "in_turn": self.in_turn, "rewrites": self.rewrites}
 
 
 def as_model(given: Any) -> Model:
@@ -71,7 +77,13 @@ def _linen(module: nn.Module) -> Model:
         )
         return module.apply(variables, inputs, **how)
 
-    return Model(init, apply, draws=mode is not None, in_turn=getattr(module, "workers_in_turn", False))
+    return Model(
+        init,
+        apply,
+        draws=mode is not None,
+        in_turn=getattr(module, "workers_in_turn", False),
+        rewrites=not getattr(module, "xla_convolutions", False),
+    )
 
 
 def _nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:

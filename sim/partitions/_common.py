@@ -39,7 +39,7 @@ def by_owner(owner: Int[Array, " n"], m: int) -> Int[Array, "m n"]:
     order = jnp.argsort(owner, stable=True)
     count = jnp.bincount(owner, length=m)
     start = jnp.cumulative_sum(count) - count
-    place = jnp.arange(len(owner))
+    place = jnp.arange(len(owner))[None]
     return jnp.where(place < count[:, None], order[(start[:, None] + place) % len(owner)], -1).astype(jnp.int32)
 
 

@@ -31,7 +31,7 @@ def classification(*, model: Model, n_classes: int) -> Task:
     def init(key, example):
         return model.init(key, example.inputs)
 
-    return Task(init, losses, metrics, n_classes=n_classes, draws=model.draws, in_turn=model.in_turn)
+    return Task(init, losses, metrics, n_classes=n_classes, **model.how())
 
 
 SPEC = Spec(classification, source="the loss of the papers' experiments")

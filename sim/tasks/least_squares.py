@@ -38,7 +38,7 @@ def least_squares(
     def draw(key, truth, count):
         x_key, y_key = jax.random.split(key)
         scales = jnp.asarray(condition, jnp.float32) ** (-jnp.arange(d) / (2 * max(d - 1, 1)))
-        x = scales * jax.random.normal(x_key, (count, d))
+        x = scales[None] * jax.random.normal(x_key, (count, d))
         return Data(x, x @ truth + noise * jax.random.normal(y_key, (count,)))
 
     def generate(key, m):

@@ -39,7 +39,7 @@ def noisy_quadratic(
     def sample(key, worker, n):
         direction = jax.random.normal(jax.random.fold_in(jax.random.key(0), worker), (d,))
         own = jnp.where(worker < 0, 0.0, skew) * direction / jnp.linalg.norm(direction)
-        return Data(own + sigma * jax.random.normal(key, (n, d)))
+        return Data(own[None] + sigma * jax.random.normal(key, (n, d)))
 
     def exact(w):
         return (curvatures() * jnp.square(w)).sum() / 2

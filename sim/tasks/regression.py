@@ -28,7 +28,7 @@ def regression(*, model: Model) -> Task:
     def init(key, example):
         return model.init(key, example.inputs)
 
-    return Task(init, losses, metrics, draws=model.draws, in_turn=model.in_turn)
+    return Task(init, losses, metrics, **model.how())
 
 
 SPEC = Spec(regression, source="textbook")

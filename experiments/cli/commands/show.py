@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -81,7 +83,7 @@ def _page(name: str) -> Iterator[str]:
 def _member(kind: str, name: str, spec: Spec) -> Iterator[str]:
     shell, python = SELECTED_BY[kind]
     yield f"{name}: {kind}. Source: {spec.source}."
-    yield f"\n{inspect.getdoc(spec.factory) or 'No description.'}\n"
+    yield f"\n{_without_fences(inspect.getdoc(spec.factory) or 'No description.')}\n"
     yield f"Command line: {shell.format(name)}"
     yield f"Python:       {python.format(name, '')}"
     yield from _options(name, spec)
@@ -95,6 +97,11 @@ def _member(kind: str, name: str, spec: Spec) -> Iterator[str]:
     if spec.traits:
         yield f"With its defaults: {'; '.join(words[each] for each in sorted(spec.traits))}."
     yield ""
+
+
+def _without_fences(text: str) -> str:
+    """Formulas indented, in place of the fences that Markdown has around them."""
+    return re.sub(r"```text\n(.*?)```\n?", lambda block: textwrap.indent(block[1], "    "), text, flags=re.DOTALL)
 
 
 def _options(name: str, spec: Spec) -> Iterator[str]:
