@@ -1,0 +1,37 @@
+"""Tables of runs: carried out, recorded, reported. From Python: results as DataFrames, and figures of them.
+
+    frame = load_results("results/brsgd_table1", per="measurement")
+    plot.curves(frame, rows="attack", columns="rule", lines="alpha")
+
+Names are imported when they are first used, so that the command line answers slips and `--help` without JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from byzsim.experiments import plot
+    from byzsim.experiments.records.traces import load_trace, trace_of
+    from byzsim.experiments.results import from_histories, load_results
+
+HOMES = {
+    "from_histories": "results",
+    "load_results": "results",
+    "load_trace": "records.traces",
+    "plot": "",
+    "trace_of": "records.traces",
+}
+"""Each public name and its module; for a module that is public itself, nothing."""
+
+__all__ = list(HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'byzsim.experiments' has no attribute {name!r}")
+    module = importlib.import_module(f"byzsim.experiments.{HOMES[name] or name}")
+    return getattr(module, name) if HOMES[name] else module
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -318,6 +318,7 @@ def simulate(
     test: tuple[Any, Any] | None = None,
     *,
     shards: Any = None,
+    trace: bool = False,
     on_epoch: Callable[[int], None] = lambda done: None,
     strict: bool = False,
     **run_config: Any,
@@ -339,6 +340,7 @@ def simulate(
         test: the same for the test set.
         shards: which training examples each worker has, as an array of indices (m, n), -1 where a worker has no more;
             in place of `partition`.
+        trace: also measure every worker at every step, as `History.trace`: its weight, distance and norm.
         on_epoch: function that is called after each measurement with the number of measurements done.
         strict: raise an error, instead of a warning, if there are more Byzantine workers than the rule's guarantee
             covers.
@@ -365,6 +367,7 @@ def simulate(
     if shards is not None:
         own = given(shards)
         resolved = resolved._replace(static=dataclasses.replace(resolved.static, partition=lambda: own))
+    resolved = resolved._replace(static=dataclasses.replace(resolved.static, trace=trace))
     if run.beyond_bound:
         guarantee = f"{run.rule}'s guarantee covers f <= {run.max_f} for m={run.m}"
         _beyond(f"{guarantee}; got n_byz={run.n_byz}, f={run.f}", strict, frames=3)

@@ -93,6 +93,7 @@ class RunConfig:
     attack: str = "none"
     """a name in `byzsim.ATTACKS`, behind modifiers if wanted, as in burst+alie"""
     attack_args: Args = dataclasses.field(default_factory=dict)
+    """the options of the attack"""
     m: int = 20
     """workers"""
     n_byz: int = 0
@@ -104,9 +105,11 @@ class RunConfig:
     task: str = dataclasses.field(default="classification", metadata=LATER)
     """what is trained, a name in `byzsim.TASKS`"""
     task_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
+    """the options of the task"""
     model: str | None = None
     """a name in `byzsim.MODELS`, for tasks that train a model; None: lenet"""
     model_args: Args = dataclasses.field(default_factory=dict)
+    """the options of the model"""
     batch: int | None = 8
     """examples in the batch of a worker; None: its whole shard"""
     sampling: Sampling = dataclasses.field(default="shuffle", metadata=LATER)
@@ -123,11 +126,13 @@ class RunConfig:
     optimizer: str = "sgd"
     """the server's, a name in `optax` whose first argument is the learning rate"""
     optimizer_args: Args = dataclasses.field(default_factory=dict)
+    """the options of the server's optimizer"""
     lr: float = 0.03
     """learning rate of the server"""
     schedule: str = dataclasses.field(default="constant", metadata=LATER)
     """what the learning rate is multiplied with over steps: step_decay, piecewise, or a schedule of optax by name"""
     schedule_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
+    """the options of the schedule"""
     weight_decay: float = dataclasses.field(default=0.0, metadata=LATER)
     """every worker adds this times the parameters to its gradient"""
     clip: float | None = dataclasses.field(default=None, metadata=LATER)
@@ -135,6 +140,7 @@ class RunConfig:
     momentum: Momentum = "none"
     """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
+    """beta of the workers' momentum"""
     byzantine_momentum: bool = dataclasses.field(default=True, metadata=LATER)
     """the attack starts from the momentum of Byzantine workers; False: from their gradients"""
     local_steps: int = dataclasses.field(default=1, metadata=LATER)
@@ -142,6 +148,7 @@ class RunConfig:
     local_optimizer: str = dataclasses.field(default="sgd", metadata=LATER)
     """of the worker's own steps, a name in `optax`"""
     local_optimizer_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
+    """the options of the local optimizer"""
     local_lr: float | None = dataclasses.field(default=None, metadata=LATER)
     """learning rate of the worker's own steps; None: lr"""
     local_state: LocalState = dataclasses.field(default="reset", metadata=LATER)
@@ -154,11 +161,13 @@ class RunConfig:
     partition: str = "iid"
     """how training data are dealt out, a name in `byzsim.PARTITIONS`"""
     partition_args: Args = dataclasses.field(default_factory=dict, metadata=LATER)
+    """the options of the partition"""
     byzantine_data: Data = dataclasses.field(default="own", metadata=LATER)
     """"none": data are dealt to honest workers only, and each Byzantine worker sees the shard of one of them"""
     n_test: int | None = dataclasses.field(default=None, metadata=LATER)
     """how many examples of the test set are measured, from the first on; None: all"""
     seed: int = 0
+    """of all that is drawn at random, unless it has a seed of its own"""
     data_seed: int | None = dataclasses.field(default=None, metadata=LATER)
     """of shards, batches and generated data; None: seed"""
     init_seed: int | None = dataclasses.field(default=None, metadata=LATER)

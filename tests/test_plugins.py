@@ -173,8 +173,8 @@ def test_a_data_set_has_the_digest_of_its_arrays(folder):
 def test_a_tables_functions_decide_no_run(folder):
     digests = []
     for change in ({}, {"MARK": "other"}, {"import pandas": "import os"}, {"2.0": "3.0"}):
-        text = TABLE + "SPEC = Table(name='mine', title='t', source='me', config=Config(rules=('doubled',), "
-        text += "attacks=('none',), alphas=(0.0,)), quick={}, verdict=verdict)\n"
+        text = TABLE + "SPEC = Table(name='mine', title='t', source='me', axes=(axis('rule', ['doubled']),), "
+        text += "verdict=verdict)\n"
         for old, new in change.items():
             text = text.replace(old, new)
         (folder / "mine.py").write_text(text)
@@ -333,7 +333,7 @@ TABLE = """\
 import pandas
 import helping
 from byzsim import Spec, types
-from byzsim.experiments.plan import Config, Table
+from byzsim.experiments.plan import Table, axis
 
 FACTOR = 2.0
 

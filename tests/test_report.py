@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim.experiments import files, report
+from byzsim.experiments import files, load_results, records, report
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.records import load_results
 from byzsim.experiments.report import figures, page
 from byzsim.experiments.report.summary import QUICK
 from byzsim.experiments.tables.brsgd_table1 import suspected_swap, swap_test
@@ -368,7 +367,7 @@ def test_committed_csv_of_rules_has_every_name(name):
 def test_the_valid_records_are_the_last_ones(tmp_path):
     lines = [record(seed=0, lr=0.1), record(seed=1), record(seed=0, id="newer")]
     (tmp_path / "runs.jsonl").write_text("".join(json.dumps(each | {"data": "d"}) + "\n" for each in lines))
-    valid = load_results(tmp_path)
+    valid = pd.DataFrame(records.valid(tmp_path))
     assert dict(zip(valid["seed"], valid["id"], strict=True)) == {0: "newer", 1: lines[1]["id"]}
     assert valid["accuracy"][0] == [0.5, 0.7, 0.84] and valid["versions"][0] == {"jax": "0.10.0"}
     back = pd.read_csv(io.StringIO(files.csv(valid)))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist, python_docs
-from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec, dataset
+from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec, dataset, split
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
 from byzsim.experiments.datasets._own import is_data, spec_of
 from byzsim.experiments.errors import UserError, unknown
@@ -14,6 +14,7 @@ from byzsim.experiments.errors import UserError, unknown
 __all__ = [
     "BUILT_IN",
     "DATASETS",
+    "NO_DATA",
     "Dataset",
     "Fingerprint",
     "Spec",
@@ -21,10 +22,13 @@ __all__ = [
     "dataset",
     "describe",
     "fingerprint",
+    "held_out",
     "is_data",
     "load",
     "register",
 ]
+HELD_OUT = "+held_out="
+"""behind a data set's name, before the share of its training examples that take the place of the test set"""
 
 DATASETS: dict[str, Spec] = {name: m.SPEC for name, m in list(vars().items()) if hasattr(m, "SPEC")}
 BUILT_IN = frozenset({NO_DATA, *DATASETS})
@@ -62,7 +66,20 @@ def load(
     """
     if name == NO_DATA:
         return NOTHING
-    return _checked(name, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, log=log)
+    whole, _, share = name.partition(HELD_OUT)
+    data = _checked(whole, data_dir).load(cache_dir=cache_dir, data_dir=data_dir, log=log)
+    return split(data, float(share)) if share else data
+
+
+def held_out(name: str, share: float) -> str:
+    """The name of a data set of which a share of the training examples is held out, in place of the test set.
+
+    Raises:
+        ValueError: for what is no share.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"held_out={share} is not a share above 0 and below 1")
+    return f"{name}{HELD_OUT}{share:g}"
 
 
 def _checked(name: str, data_dir: str | os.PathLike[str] | None) -> Spec:
@@ -84,7 +101,7 @@ def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, lo
     """The digest stored in the cache, which is read in milliseconds and not verified; without a cache, as `load`."""
     if name == NO_DATA:
         return Fingerprint(NOTHING.digest)
-    _checked(name, data_dir)
+    _checked(name.partition(HELD_OUT)[0], data_dir)
     stored = stored_digest(cache_file(name, cache_dir=None)) if name in BUILT_IN else None
     return Fingerprint(stored or load(name, data_dir=data_dir, log=log).digest)
 

@@ -113,3 +113,20 @@ def _check_classes(where: str, labels: Labels, n_classes: int) -> None:
     if not 0 <= labels.min() <= labels.max() < n_classes:
         shown = labels.max() if labels.max() >= n_classes else labels.min()
         raise UserError(f"{where} has a label {shown}, expected 0 to {n_classes - 1}.")
+
+
+def split(data: Dataset, share: float) -> Dataset:
+    """Training examples and those that are held out of them, drawn once and for all; the test set is left out.
+
+    Raises:
+        UserError: fewer than one example would be left on either side.
+    """
+    both = data.train_inputs, data.train_labels
+    n = len(jax.tree.leaves(both)[0])
+    order, size = np.random.default_rng(0).permutation(n), round(share * n)
+    if not 0 < size < n:
+        raise UserError(f"held_out={share:g} of {n} training examples leaves none on one side")
+    kept, held = (jax.tree.map(lambda array, part=part: array[part], both) for part in (order[size:], order[:size]))
+    return dataset(
+        (*kept, *held), n_classes=data.n_classes, source=f"{data.source}, {share:g} of the training examples held out"
+    )

@@ -6,6 +6,7 @@ config.json. `diff`, `status`: comparisons.
 """
 
 from byzsim.experiments.records.identities import (
+    AXES,
     MATMUL,
     Record,
     RunKey,
@@ -16,8 +17,18 @@ from byzsim.experiments.records.identities import (
     key_of,
     label,
     matching,
+    run_id,
+    run_id_of,
     spelled_out,
 )
 from byzsim.experiments.records.provenance import code, origin, provenance_line, versions
-from byzsim.experiments.records.schema import RUN_FIELDS, failure, reason, record
-from byzsim.experiments.records.store import append, check_writable, exclusive, load_results, read, read_folder
+from byzsim.experiments.records.schema import FAILURE_FIELDS, RUN_FIELDS, failure, metrics_of, reason, record, series_of
+from byzsim.experiments.records.store import (
+    append,
+    check_writable,
+    exclusive,
+    further_fields,
+    read,
+    read_folder,
+    valid,
+)

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from byzsim import History
+from byzsim.engine import StepMetrics
 from byzsim.experiments import records
 from byzsim.experiments.errors import counted
 from byzsim.experiments.records import Record
@@ -25,8 +25,9 @@ class Difference(NamedTuple):
 
 def first_difference(a: Record, b: Record) -> Difference | None:
     """The first epoch, from 1, with a difference beyond the records' rounding, and the fields; None without one."""
-    fields = [name for name in History._fields if isinstance(a.get(name), list) and isinstance(b.get(name), list)]
-    for epoch in range(max(len(a["accuracy"]), len(b["accuracy"]))):
+    names = [*a.get("metrics", ("accuracy", "loss")), *StepMetrics._fields]
+    fields = [name for name in names if isinstance(a.get(name), list) and isinstance(b.get(name), list)]
+    for epoch in range(max((len(each[name]) for each in (a, b) for name in fields), default=0)):
         differ = tuple(name for name in fields if not _close(a[name][epoch : epoch + 1], b[name][epoch : epoch + 1]))
         if differ:
             return Difference(epoch + 1, differ)
@@ -45,24 +46,28 @@ def verdict(a: Record, b: Record) -> str:
     return DIFFERENT if first_difference(a, b) or a["diverged_epoch"] != b["diverged_epoch"] else ROUNDED
 
 
-def compare(a: Sequence[Record], b: Sequence[Record]) -> pd.DataFrame:
-    """One row for each run (rule, attack, alpha, seed) with its last record; the largest differences first.
+def compare(a: Sequence[Record], b: Sequence[Record], further: Sequence[str] = ()) -> pd.DataFrame:
+    """One row for each run with its last record; the largest differences first.
 
-    A, B: final accuracies in percent, NaN where the run diverged. difference: B - A in points. noise: the sample
-    standard deviation of A over its seeds, the scale for a difference.
+    A, B: final accuracies in percent, or final losses of what has no accuracy, NaN where the run diverged. difference:
+    B - A. noise: the sample standard deviation of A over its seeds, the scale for a difference.
+
+    Args:
+        further: the fields by which runs differ, beside rule, attack, alpha and seed.
     """
-    ours, theirs = ({records.key_of(each): each for each in side} for side in (a, b))
-    rows = [_row(where, ours.get(where), theirs.get(where)) for where in {**ours, **theirs}]
-    table = pd.DataFrame(rows, columns=[*_row(("", "", 0.0, 0), None, None)])
-    table["noise"] = table.groupby(["rule", "attack", "alpha"])["A"].transform("std")
+    keys = (*records.AXES, *further)
+    ours, theirs = ({records.key_of(each, further): each for each in side} for side in (a, b))
+    rows = [_row(dict(zip(keys, key, strict=True)), ours.get(key), theirs.get(key)) for key in {**ours, **theirs}]
+    table = pd.DataFrame(rows, columns=[*_row(dict.fromkeys(keys), None, None)])
+    cells = [name for name in keys if name != "seed"]
+    table["noise"] = table.groupby(cells, dropna=False)["A"].transform("std")
     order = table["difference"].abs().where(table["verdict"] != DIFFERENT, table["difference"].abs().fillna(np.inf))
     return table.assign(order=order).sort_values("order", ascending=False, kind="stable").drop(columns="order")
 
 
-def _row(key: records.RunKey, a: Record | None, b: Record | None) -> dict[str, object]:
-    row = dict(zip(("rule", "attack", "alpha", "seed"), key, strict=True))
-    finals = {name: _percent(each) for name, each in (("A", a), ("B", b))}
-    row |= finals | {"difference": finals["B"] - finals["A"]}
+def _row(key: dict[str, Any], a: Record | None, b: Record | None) -> dict[str, object]:
+    finals = {name: final(each) for name, each in (("A", a), ("B", b))}
+    row = key | finals | {"difference": finals["B"] - finals["A"]}
     if a is None or b is None:
         return row | {"verdict": ONLY[a is None], "epoch": None, "fields": "", "changed": ""}
     first = first_difference(a, b)
@@ -74,24 +79,28 @@ def _row(key: records.RunKey, a: Record | None, b: Record | None) -> dict[str, o
     }
 
 
-def _percent(found: Record | None) -> float:
-    return np.nan if found is None or found["final_accuracy"] is None else 100 * found["final_accuracy"]
+def final(found: Record | None) -> float:
+    """The accuracy at the end in percent, or the loss of what has none; NaN if the run diverged."""
+    if found is None or found["diverged"]:
+        return np.nan
+    return 100 * found["accuracy"][-1] if "accuracy" in found else found.get("loss", [np.nan])[-1]
 
 
-def lines(table: pd.DataFrame) -> Iterable[str]:
+def lines(table: pd.DataFrame, further: Sequence[str] = ()) -> Iterable[str]:
     """The lines that `byzsim diff` prints."""
+    keys = [*records.AXES, *further]
     count = Counter(table["verdict"])
     kinds = (BITS, ROUNDED, DIFFERENT, *ONLY)
     yield f"{counted(len(table), 'run')}: " + ", ".join(f"{count[kind]} {kind}" for kind in kinds)
     for changed, n in Counter(filter(None, table["changed"])).most_common():
         yield f"changed in {counted(n, 'run')}: {changed}"
     for kind in ONLY:
-        for row in table[table["verdict"] == kind].itertuples():
-            yield f"{kind}: {records.label((row.rule, row.attack, row.alpha, row.seed))}"
+        for key in table.loc[table["verdict"] == kind, keys].itertuples(index=False, name=None):
+            yield f"{kind}: {records.label(key, further)}"
     different = table[table["verdict"] == DIFFERENT]
     if len(different):
         yield different.drop(columns=["verdict", "changed"]).round(2).to_string(index=False, na_rep="-")
-        yield "A, B: final accuracy in percent, - where diverged; noise: standard deviation of A over its seeds;"
+        yield "A, B: final accuracy in percent, or loss, - where diverged; noise: standard deviation of A over seeds;"
         yield "epoch, fields: the first difference"
 
 

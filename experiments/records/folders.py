@@ -7,60 +7,75 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from byzsim.experiments import plugins, records
+from byzsim.experiments import records
 from byzsim.experiments.errors import UserError, unknown
 from byzsim.experiments.files import write_whole
-from byzsim.experiments.plan import AXES, SHARED, Config, Table, canonical_options
+from byzsim.experiments.plan import Axis, Table, changed, override, settings, shortened
+from byzsim.experiments.plan.options import literal
+from byzsim.experiments.plan.runs import further_fields
+from byzsim.experiments.plan.settings import NAMES, PLURALS
+from byzsim.experiments.plan.table import VIEW
 from byzsim.experiments.records.migrations import SETTINGS, current_settings
 from byzsim.experiments.tables import TABLES
 
 FILE = "config.json"
 LONGEST = 80  # bytes of a folder's name
 SHORTENED = re.compile(r".+\+more-[0-9a-f]{8}")
-FIELDS = tuple(field.name for field in dataclasses.fields(Config))
+LISTS = frozenset({*PLURALS.values(), "options"})
+"""settings that were lists when all others were single values"""
 
 
-def place(results: Path, table: Table, base: Config, config: Config, *, quick: bool) -> Path:
-    """The folder of these settings, named by the table and its changed settings other than seeds.
+class Known(NamedTuple):
+    """What a folder knows of itself."""
+
+    table: Table
+    """with the folder's own settings and axes"""
+    quick: bool
+    title: str | None
+    labels: list[str]
+    plugins: list[str]
+
+
+def place(results: Path, base: Table, table: Table, *, quick: bool) -> Path:
+    """The folder of a table, named by the table and its changed settings other than seeds.
 
     A name of more than `LONGEST` bytes is shortened to its first words and a hash of the changes, since file systems
     allow at most 255. A folder of an earlier version stays in use: one with the full name, or with the same settings
     under the names of that version.
+
+    Args:
+        base: the table before anything was changed.
     """
-    words = _changed(base, dataclasses.asdict(config))
+    words = _changed(base, table)
     whole = "+".join([table.name, *["quick"] * quick, *words])
     digest = hashlib.sha256(json.dumps([quick, words]).encode()).hexdigest()[:8]
     short = whole if len(os.fsencode(whole)) <= LONGEST else f"{_first_words(whole, LONGEST - 14)}+more-{digest}"
     for name in (short, whole):
         if os.path.exists(results / name):
             return results / name
-    wanted = {"table": table.name, "quick": quick, "words": words}
     others = results.glob(f"{table.name}+*") if os.path.isdir(results) else ()
-    return next((path for path in others if _held(path, base) == wanted), results / short)
+    return next((path for path in others if _holds(path, base, quick, words)), results / short)
 
 
-def _held(folder: Path, base: Config) -> dict[str, Any] | None:
-    """The table of a folder and its changed settings; None if the folder does not tell them."""
+def _holds(folder: Path, base: Table, quick: bool, words: list[str]) -> bool:
+    """Whether a folder has the same table with the same changes."""
     try:
-        known = read(folder) or _by_name(folder)
+        known = read(folder) or by_name(folder)
     except UserError:
-        return None
-    return {"table": known["table"], "quick": known["quick"], "words": _changed(base, known["config"])}
+        return False
+    return (known.table.name, known.quick, _changed(base, known.table)) == (base.name, quick, words)
 
 
-def _changed(base: Config, settings: Mapping[str, Any]) -> list[str]:
+def _changed(base: Table, table: Table) -> list[str]:
     """The settings other than seeds that differ from those of `base`, as words of a folder's name."""
-    names = [name for name in FIELDS if name in settings and name != "seeds"]
-    pairs = [(_word(name, settings[name]), _word(name, getattr(base, name))) for name in names]
-    return [word for word, of_base in pairs if word != of_base]
-
-
-def _word(name: str, value: Any) -> str:
-    value = canonical_options(value) if name == "options" else value
-    text = "-".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    return f"{name}={text or 'none'}".replace("/", "_")
+    ours, theirs = settings(base), settings(table)
+    return [
+        f"{name}={'-'.join(map(str, values)) or 'none'}".replace("/", "_")
+        for name, values in theirs.items()
+        if name != "seeds" and values != ours.get(name)
+    ]
 
 
 def _first_words(text: str, size: int) -> str:
@@ -69,29 +84,60 @@ def _first_words(text: str, size: int) -> str:
     return text[: max(end for end in ends if end == ends[0] or len(os.fsencode(text[:end])) <= size)]
 
 
-def write(folder: Path, table: Table, config: Config, *, quick: bool, words: Mapping[str, Any]) -> None:
-    """Write config.json: the table, all its settings, and `words`: title, labels and plugins.
+def write(folder: Path, table: Table, *, quick: bool, words: Mapping[str, Any]) -> None:
+    """Write config.json: the table's base and axes, and `words`: title, labels and plugins.
 
     Earlier words stay if none are given, and earlier seeds are kept, since the folder has their records.
 
     Raises:
         UserError: the file cannot be written.
     """
-    before = read(folder) or {"config": {}}
-    seeds = sorted({*config.seeds, *before["config"].get("seeds", [])})
-    words = {name: value or before.get(name) or value for name, value in words.items()}
-    known = {"table": table.name, "quick": quick, **words, "config": dataclasses.asdict(config) | {"seeds": seeds}}
+    before = read(folder)
+    axes = {each.name: dict(each.settings) for each in table.axes}
+    if before and (seeds := before.table.by_name.get("seed")):
+        axes["seed"] = dict(sorted({**seeds.settings, **axes.get("seed", {})}.items(), key=lambda pair: str(pair[0])))
+    said = {name: value or (getattr(before, name) if before else None) or value for name, value in words.items()}
+    known = {
+        "table": table.name,
+        "quick": quick,
+        **said,
+        "base": dict(table.base),
+        "axes": {name: [[label, dict(fields)] for label, fields in each.items()] for name, each in axes.items()},
+        "view": {name: getattr(table, name) for name in VIEW},
+        "fields": further_fields(table),
+    }
     try:
         write_whole(folder / FILE, (json.dumps(known, indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(f"cannot write {folder / FILE}: {error.strerror}") from None
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+def read(folder: Path) -> Known | None:
     """Read config.json under today's names; None if there is none, as in folders of early versions.
 
     Raises:
-        UserError: the file was not written by byzsim, or by another version.
+        UserError: the file was not written by byzsim, or by another version, or names a table that is not there.
+    """
+    known = content(folder)
+    if known is None:
+        return None
+    if known["table"] not in TABLES:
+        raise unknown(f"table in {folder / FILE}", known["table"], TABLES)
+    table = TABLES[known["table"]]
+    said = {name: known[name] for name in ("quick", "title", "labels", "plugins")}
+    if known.get("axes") is not None:
+        axes = tuple(Axis(name, dict(each)) for name, each in known["axes"].items())
+        view = {name: value for name, value in (known.get("view") or {}).items() if name in VIEW}
+        return Known(dataclasses.replace(table, base=known.get("base") or {}, axes=axes, **view), **said)
+    settings_then = current_settings(known.get("config") or {})
+    return Known(_of_settings(table, settings_then, known["quick"], folder / FILE), **said)
+
+
+def content(folder: Path) -> dict[str, Any] | None:
+    """The content of config.json, as it was written.
+
+    Raises:
+        UserError: the file was not written by byzsim.
     """
     path = folder / FILE
     if not os.path.exists(path):  # False also for a name that is too long for the file system
@@ -100,18 +146,27 @@ def read(folder: Path) -> dict[str, Any] | None:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         known = None
-    if isinstance(known, dict) and isinstance(known.get("config"), dict):
-        known["config"] = current_settings(known["config"])
-    if wrong := _wrong(known):
-        raise UserError(f"{path} {wrong}. Delete it, and name the table with its options instead of the folder.")
+    if not isinstance(known, dict) or not all(fits(known.get(name)) for name, fits in KINDS.items()):
+        raise UserError(
+            f"{path} was not written by `byzsim run`. Delete it, and name the table with its options instead of the "
+            "folder."
+        )
     return known
 
 
-def _wrong(known: Any) -> str:
-    if not isinstance(known, dict) or not all(kind(known.get(name)) for name, kind in KINDS.items()):
-        return "was not written by `byzsim run`"
-    further = sorted(known["config"].keys() - set(FIELDS))
-    return f"is of another version: it has the unknown settings {', '.join(further)}" if further else ""
+def _of_settings(table: Table, config: Mapping[str, Any], quick: bool, where: Path) -> Table:
+    """The table with the settings of an earlier version, which had one value for all but four of them."""
+    if further := sorted(config.keys() - {*NAMES, "options"}):
+        raise UserError(
+            f"{where} is of another version: it has the unknown settings {', '.join(further)}. Name the table instead "
+            "of the folder."
+        )
+    table = shortened(table) if quick else table
+    if "options" in config:
+        table = dataclasses.replace(table, base={key: value for key, value in table.base.items() if "." not in key})
+    given = {name: tuple(value) if name in LISTS else (value,) for name, value in config.items()}
+    own = settings(table)
+    return override(table, {name: values for name, values in given.items() if values != own[name]})
 
 
 def _is_texts(value: Any) -> bool:
@@ -119,8 +174,21 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_config(value: Any) -> bool:
-    seeds = value.get("seeds", []) if isinstance(value, dict) else None
-    return isinstance(seeds, list) and all(isinstance(each, int) for each in seeds)
+    return value is None or (isinstance(value, dict) and all(isinstance(value.get(name, []), list) for name in LISTS))
+
+
+def _is_axes(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(map(_is_settings, value.values())))
+
+
+def _is_settings(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, list)
+        and len(each) == 2
+        and isinstance(each[0], str | int | float)
+        and isinstance(each[1], dict)
+        for each in value
+    )
 
 
 KINDS: dict[str, Callable[[Any], bool]] = {
@@ -130,36 +198,23 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "labels": _is_texts,
     "plugins": _is_texts,
     "config": _is_config,
+    "axes": _is_axes,
+    "base": lambda value: value is None or isinstance(value, dict),
+    "view": lambda value: value is None or isinstance(value, dict),
 }
 
 
-def remembered(folder: Path) -> tuple[Table, list[str]]:
-    """The table of a folder, and its settings as arguments of a command line.
+def by_name(folder: Path) -> Known:
+    """The settings in a name such as TABLE, TABLE+quick or TABLE+batch=32.
 
     Raises:
-        UserError: neither config.json nor the folder's name has them.
+        UserError: the name does not have them all.
     """
-    known = read(folder) or _by_name(folder)
-    plugins.load([each for each in known["plugins"] if each.endswith(".py")])  # the table may be in one of them
-    if known["table"] not in TABLES:
-        raise unknown(f"table in {folder / FILE}", known["table"], TABLES)
-    args = [_argument(name, value) for name, value in known["config"].items()]
-    args += [["--plugins", *known["plugins"]], ["--quick"] * known["quick"]]
-    return TABLES[known["table"]], [part for arg in args for part in arg]
-
-
-def _argument(name: str, value: Any) -> list[str]:
-    option = f"--{name}".replace("_", "-")
-    return [option, *map(str, value)] if isinstance(value, list) else [f"{option}={value}"]
-
-
-def _by_name(folder: Path) -> dict[str, Any]:
-    """The settings in a name such as TABLE, TABLE+quick or TABLE+batch=32."""
     if SHORTENED.fullmatch(folder.resolve().name):
         raise UserError(
             f"{folder} has no {FILE}, and its shortened name has only a part of its settings: name the table instead"
         )
-    fields = "|".join([*FIELDS, *SETTINGS])
+    fields = "|".join([*NAMES, *SETTINGS, "options"])
     name, *parts = re.split(rf"\+(?=quick(?:\+|$)|(?:{fields})=)", folder.resolve().name)
     if name not in TABLES:
         raise UserError(
@@ -167,14 +222,16 @@ def _by_name(folder: Path) -> dict[str, Any]:
         )
     config: dict[str, Any] = {}
     for field, _, text in (part.partition("=") for part in parts if part != "quick"):
-        config[field] = _values(text, field) if isinstance(getattr(TABLES[name].config, field, None), tuple) else text
-    return {"table": name, "quick": "quick" in parts, "plugins": [], "config": current_settings(config)}
+        config[field] = _values(text, field) if field in LISTS else literal(text)
+    quick = "quick" in parts
+    return Known(_of_settings(TABLES[name], current_settings(config), quick, folder), quick, None, [], [])
 
 
-def _values(text: str, field: str) -> list[str]:
+def _values(text: str, field: str) -> list[Any]:
     """The values of a setting with several; an option has a dot before its =, and may have a - after it."""
     between = r"-(?=[\w+]+\.\w+=)" if field == "options" else "-"
-    return [] if text in ("", "none") and field == "options" else re.split(between, text)
+    words = [] if text in ("", "none") and field == "options" else re.split(between, text)
+    return [word if field in ("rules", "attacks", "options") else literal(word) for word in words]
 
 
 def check_name(name: str) -> None:
@@ -187,27 +244,38 @@ def check_name(name: str) -> None:
         )
 
 
-def refuse_other(folder: Path, table: Table, config: Config, *, quick: bool) -> None:
-    """Refuse to add runs with other settings to a folder that the user has named.
+def refuse_other(folder: Path, table: Table, *, quick: bool) -> None:
+    """Refuse to add runs of another table or base to a folder that the user has named.
 
     Raises:
         UserError: the folder has other settings, which the message names.
     """
-    asked = {**dataclasses.asdict(config), "table": table.name, "quick": quick}
-    known = read(folder)
-    held = [known["config"] | known] if known else records.read(folder / "runs.jsonl", lambda line: None)
-    names = [name for name in asked if name not in AXES and (known or name in (*SHARED, "data", "table", "quick"))]
-    pairs = [
-        (name, each[name], asked[name]) for each in map(records.spelled_out, held) for name in names if name in each
-    ]
-    differ = dict.fromkeys(f"{name} {a} -> {b}" for name, a, b in pairs if _plain(name, a) != _plain(name, b))
+    if known := read(folder):
+        pairs = [("table", known.table.name, table.name), ("quick", known.quick, quick)]
+        differ = [f"{name} {a} -> {b}" for name, a, b in pairs if a != b] + changed(known.table, table)
+    else:
+        asked = {"table": table.name, "quick": quick, **_fixed(table)}
+        held = map(records.spelled_out, records.read(folder / "runs.jsonl", lambda line: None))
+        differ = [
+            f"{name} {each[name]} -> {asked[name]}"
+            for each in held
+            for name in asked
+            if _differs(each, name, asked[name])
+        ]
     if differ:
         raise UserError(
-            f"{folder} has records with other settings: {', '.join(differ)}. Choose another --name, or name the folder "
-            "instead of the table."
+            f"{folder} has records with other settings: {', '.join(dict.fromkeys(differ))}. Choose another --name, or "
+            "name the folder instead of the table."
         )
 
 
-def _plain(name: str, value: Any) -> Any:
-    value = canonical_options(value) if name == "options" else value
-    return sorted(value) if isinstance(value, list | tuple) else value
+def _fixed(table: Table) -> dict[str, Any]:
+    """What all runs of a table share, under the names of a record."""
+    return {name: value for name, value in table.base.items() if name in RECORDED}
+
+
+def _differs(found: Mapping[str, Any], name: str, value: Any) -> bool:
+    return name in found and found[name] != value
+
+
+RECORDED = frozenset(NAMES.values()) - {"rule", "attack", "alpha", "seed", "n_byz", "f", "declared_f", "byzantine"}

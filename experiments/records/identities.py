@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -57,21 +57,14 @@ def spelled_out(found: Mapping[str, Any]) -> Record:
     return later_fields(RunConfig) | dict(found)
 
 
-def matching(found: Iterable[Record], runs: Iterable[RunConfig], data_name: str) -> list[Record]:
-    """The records of these runs with any seed; the last record of each run."""
-    wanted = {_key(run_config.as_dict(), data_name) for run_config in runs}
-    latest: dict[tuple[str, int], Record] = {}
-    for each in found:
-        run_config = config_of(each)
-        if (
-            run_config
-            and (key := _key(run_config.as_dict() | {"sources": each.get("sources")}, each.get("data"))) in wanted
-        ):
-            latest[key, each["seed"]] = each
+def matching(found: Iterable[Record], runs: Iterable[tuple[str, RunConfig]]) -> list[Record]:
+    """The records of these runs, of (data set, configuration), under any seed; of several for one run, the last."""
+    wanted = {run_id(*run) for run in runs}
+    latest = {(key, each["seed"]): each for each in found if (key := run_id_of(each)) in wanted}
     return list(latest.values())
 
 
-def config_of(found: Record) -> RunConfig | None:
+def config_of(found: Mapping[str, Any]) -> RunConfig | None:
     """The configuration of a record, with defaults for missing fields; None if this version has no such run."""
     try:
         return RunConfig(
@@ -81,25 +74,60 @@ def config_of(found: Record) -> RunConfig | None:
         return None
 
 
-def _key(values: Mapping[str, Any], data_name: str | None) -> str:
-    """Everything but the seed, as text; `sources` are those of the record."""
-    decides = {"sources": None, **values, "seed": None, "data": data_name}
-    return json.dumps(decides, sort_keys=True)
+def run_id(data_name: str, run_config: RunConfig) -> str:
+    """What a run is, but for its seed and for the versions of data and code."""
+    return _text(run_config.as_dict(), data_name)
 
 
-RunKey = tuple[str, str, float, int]
-"""rule, attack, alpha, seed"""
+def run_id_of(found: Mapping[str, Any]) -> str | None:
+    """`run_id` of the run of a record, with the sources that it was made with; None if there is no such run."""
+    run_config = config_of(found)
+    if run_config is None:
+        return None
+    return _text(run_config.as_dict() | {"sources": found.get("sources")}, found.get("data"))
 
 
-def key_of(found: Mapping[str, Any]) -> RunKey:
-    """The run's position in its table and its seed; runs with the same key may differ in other settings."""
-    return found["rule"], found["attack"], found["alpha"], found["seed"]
+def _text(values: Mapping[str, Any], data_name: str | None) -> str:
+    return json.dumps({"sources": None, **values, "seed": None, "data": data_name}, sort_keys=True)
 
 
-def label(key: RunKey) -> str:
+RunKey = tuple[Any, ...]
+"""rule, attack, alpha, seed, and the values of further fields by which the runs of a table differ"""
+AXES = ("rule", "attack", "alpha", "seed")
+KINDS = ("rule", "attack", "task", "model", "partition", "schedule", "optimizer")
+"""fields whose values have options, in the field KIND_args"""
+
+
+def key_of(found: Mapping[str, Any], further: Sequence[str] = ()) -> RunKey:
+    """What tells the runs of a table apart; runs with the same key may differ in other settings.
+
+    Args:
+        found: a record, or what `identity` gives.
+        further: fields, from `plan.further_fields`.
+    """
+    spelled = spelled_out(found) if further else found
+    return tuple(spelled[name] for name in AXES) + tuple(_hashable(_value(spelled, name)) for name in further)
+
+
+def _value(found: Mapping[str, Any], name: str) -> Any:
+    """Of a field, or of an option such as "krum.variant"; None for an option of what the run does not have."""
+    member, dot, option = name.rpartition(".")
+    if not dot:
+        return found.get(name)
+    kinds = {"local_optimizer": f"local_{found.get('local_optimizer')}"} | {kind: found.get(kind) for kind in KINDS}
+    args = [found.get(f"{kind}_args") or {} for kind, own in kinds.items() if own and member in (own, *own.split("+"))]
+    return next((each[option] for each in args if option in each), None)
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list | tuple) else value
+
+
+def label(key: RunKey, further: Sequence[str] = ()) -> str:
     """A key as printed."""
-    rule, attack, alpha, seed = key
-    return f"{rule}, {attack}, alpha {alpha:.4g}, seed {seed}"
+    rule, attack, alpha, seed, *others = key
+    words = [f"{name} {value}" for name, value in zip(further, others, strict=True)]
+    return ", ".join([rule, attack, f"alpha {alpha:.4g}", f"seed {seed}", *words])
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """Which runs are done, failed, stale or missing, and why."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Fingerprint, fingerprint
 from byzsim.experiments.errors import UserError, counted
-from byzsim.experiments.plan import runs
+from byzsim.experiments.plan import override, runs
+from byzsim.experiments.plan.runs import further_fields
 from byzsim.experiments.records import Record, folders
 from byzsim.experiments.tables import TABLES
 
@@ -20,22 +20,28 @@ Digests = dict[str, Fingerprint | str]  # of data sets; text: the reason why the
 MAX_ROWS = 40  # of the printed table; a longer one omits rows in which all runs are done
 
 
-def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures: Sequence[Record]) -> pd.DataFrame:
-    """A row for each run: rule, attack, alpha, seed, its state and why.
+def survey(
+    asked: Sequence[Mapping[str, Any]],
+    found: Sequence[Record],
+    failures: Sequence[Record],
+    further: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A row for each run: rule, attack, alpha, seed, further fields, its state and why.
 
-    done: the run has a record. failed: it has no record and has failed. stale: there is a record with the same rule,
-    attack, alpha and seed, but another setting that decides results has changed. missing: there is no such record.
+    done: the run has a record. failed: it has no record and has failed. stale: there is a record with the same of these
+    fields, but another setting that decides results has changed. missing: there is no such record.
 
     Args:
         asked: what `records.identity` gives of each run.
         found, failures: records as they were written.
+        further: the fields by which runs differ, beside rule, attack, alpha and seed.
     """
     done = {each["id"] for each in found}
     failed = {each["id"]: each["failed"] for each in failures}
-    there = {records.key_of(each): each for each in found}
+    there = {records.key_of(each, further): each for each in found}
 
     def state(decides: Mapping[str, Any]) -> tuple[str, str]:
-        id, same_key = records.identifier(decides), there.get(records.key_of(decides))
+        id, same_key = records.identifier(decides), there.get(records.key_of(decides, further))
         if id in done:
             return "done", ""
         if id in failed:
@@ -46,38 +52,43 @@ def survey(asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures
             records.changes(same_key, decides)
         ) or "its id does not match its fields; was it edited?"
 
-    rows = [(*records.key_of(decides), *state(decides)) for decides in asked]
-    return pd.DataFrame(rows, columns=["rule", "attack", "alpha", "seed", "state", "why"])
+    rows = [(*records.key_of(decides, further), *state(decides)) for decides in asked]
+    return pd.DataFrame(rows, columns=[*records.AXES, *further, "state", "why"])
 
 
-def pivot(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each rule and attack, a column for each alpha: seeds done / asked for, and other states."""
+def pivot(runs: pd.DataFrame, further: Sequence[str] = ()) -> pd.DataFrame:
+    """A row for each rule, attack and further fields, a column for each alpha: seeds done / asked for, other states."""
 
     def text(states: pd.Series) -> str:
         others = " ".join(state for state in STATES[1:3] if (states == state).any())
         return f"{(states == 'done').sum()}/{len(states)} {others}".rstrip()
 
-    table = runs.groupby(["rule", "attack", "alpha"], sort=False)["state"].agg(text).unstack("alpha")
+    cells = ["rule", "attack", *further, "alpha"]
+    table = runs.groupby(cells, sort=False, dropna=False)["state"].agg(text).unstack("alpha")
     columns = sorted(table.columns)
     table = table[columns].fillna("")
     return table.rename(columns={alpha: f"{100 * alpha:.3g} %" for alpha in columns})
 
 
 def lines(
-    title: str, asked: Sequence[Mapping[str, Any]], found: Sequence[Record], failures: Sequence[Record]
+    title: str,
+    asked: Sequence[Mapping[str, Any]],
+    found: Sequence[Record],
+    failures: Sequence[Record],
+    further: Sequence[str] = (),
 ) -> Iterable[str]:
     """The lines that `byzsim status TABLE` prints."""
-    rows = survey(asked, found, failures)
+    rows = survey(asked, found, failures, further)
     count = Counter(rows["state"])
     yield f"{title}: {counted(len(rows), 'run')}: " + ", ".join(f"{count[state]} {state}" for state in STATES)
     left = len(rows) - count["done"]
     yield f"byzsim run would execute {left} of them" + _time(found, left) if left else "byzsim run would execute none"
-    yield from _shown(rows)
+    yield from _shown(rows, further)
     for why, n in Counter(rows.loc[rows["state"] == "stale", "why"]).most_common():
         yield f"stale: {counted(n, 'run')}: {why}"
-    for row in rows[rows["state"] == "failed"].itertuples():
-        yield f"failed: {records.label((row.rule, row.attack, row.alpha, row.seed))}: {row.why}"
-    yield from _foreign(found, asked)
+    for *key, _, why in rows[rows["state"] == "failed"].itertuples(index=False, name=None):
+        yield f"failed: {records.label(tuple(key), further)}: {why}"
+    yield from _foreign(found, asked, further)
 
 
 def _time(found: Sequence[Record], left: int) -> str:
@@ -87,35 +98,42 @@ def _time(found: Sequence[Record], left: int) -> str:
     return f", about {minutes:.0f} min at the speed of the recorded runs"
 
 
-def _shown(rows: pd.DataFrame) -> Iterable[str]:
-    undone = rows.groupby(["rule", "attack"])["state"].transform(lambda states: (states != "done").any())
-    few = rows.groupby(["rule", "attack"]).ngroups <= MAX_ROWS
+def _shown(rows: pd.DataFrame, further: Sequence[str]) -> Iterable[str]:
+    by_row = rows.groupby(["rule", "attack", *further], dropna=False)
+    undone = by_row["state"].transform(lambda states: (states != "done").any())
+    few = by_row.ngroups <= MAX_ROWS
     if few or undone.any():
-        yield pivot(rows if few else rows[undone]).to_string()
+        yield pivot(rows if few else rows[undone], further).to_string()
     if not few:
         yield "rules and attacks whose runs are all done are not shown"
 
 
-def _foreign(found: Sequence[Record], asked: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _foreign(found: Sequence[Record], asked: Sequence[Mapping[str, Any]], further: Sequence[str]) -> Iterable[str]:
     """Records of runs that are not asked for, and records that newer ones replace."""
     names = {records.identifier(decides) for decides in asked}
-    keys = {records.key_of(decides) for decides in asked}
-    in_table = {key[:3] for key in keys}
-    done = {records.key_of(each) for each in found if each["id"] in names}
-    foreign = [key for each in found if (key := records.key_of(each)) not in keys]
-    if seeds := sorted({key[3] for key in foreign if key[:3] in in_table}):
+    keys = {records.key_of(decides, further) for decides in asked}
+    cells = {_cell(key) for key in keys}
+    done = {records.key_of(each, further) for each in found if each["id"] in names}
+    foreign = [key for each in found if (key := records.key_of(each, further)) not in keys]
+    if seeds := sorted({key[3] for key in foreign if _cell(key) in cells}):
         yield f"foreign: records of the same cells with other seeds: {', '.join(map(str, seeds))}"
-    if elsewhere := [key for key in foreign if key[:3] not in in_table]:
+    if elsewhere := [key for key in foreign if _cell(key) not in cells]:
         count = counted(len(elsewhere), "record")
-        yield f"foreign: {count} of cells that are not asked for, such as {records.label(elsewhere[0])}"
-    if old := sum(each["id"] not in names and records.key_of(each) in done for each in found):
-        yield f"{counted(old, 'record')} replaced by newer ones with the same rule, attack, alpha and seed"
+        yield f"foreign: {count} of cells that are not asked for, such as {records.label(elsewhere[0], further)}"
+    if old := sum(each["id"] not in names and records.key_of(each, further) in done for each in found):
+        fields = ", ".join(("rule", "attack", "alpha", *further))
+        yield f"{counted(old, 'record')} replaced by newer ones with the same {fields} and seed"
+
+
+def _cell(key: records.RunKey) -> tuple[Any, ...]:
+    """The key without its seed."""
+    return (*key[:3], *key[4:])
 
 
 def read_failures(folder: Path) -> list[Record]:
     """The failures recorded in this folder."""
     path = folder / "failures.jsonl"
-    return records.read(path, lambda line: None, fields=frozenset({"id", "failed"}))
+    return records.read(path, lambda line: None, fields=records.FAILURE_FIELDS)
 
 
 def overview(results: Path) -> Iterable[str]:
@@ -138,8 +156,9 @@ def overview(results: Path) -> Iterable[str]:
 
 
 def _folder_line(path: Path, digests: Digests) -> str:
-    found = list({records.key_of(each): each for each in records.read(path)}.values())
-    known = folders.read(path.parent) or {"plugins": []}
+    further = records.further_fields(path)
+    found = list({records.key_of(each, further): each for each in records.read(path)}.values())
+    known = folders.content(path.parent) or {"plugins": []}
     why = Counter(_stale(each, digests, known["plugins"]) for each in found)
     stale = "; ".join(f"{n} {text}" for text, n in why.most_common() if text)
     failed = len({each["id"] for each in read_failures(path.parent)} - {each["id"] for each in found})
@@ -176,9 +195,11 @@ def _digest(data: str) -> Fingerprint | str:
 
 def _asked(name: str, found: Collection[Record]) -> list[str]:
     """How many runs of the table, with the recorded seeds, have no record."""
-    if name not in TABLES:
+    if name not in TABLES or not found or TABLES[name].choose:
         return []
     seeds = tuple({each["seed"]: None for each in found})
-    there = {records.key_of(each) for each in found}
-    asked = runs(dataclasses.replace(TABLES[name].config, seeds=seeds)) if seeds else []
-    return [f"{sum(records.key_of(run_config.as_dict()) not in there for run_config in asked)} missing"]
+    table = override(TABLES[name], {"seeds": seeds})
+    further = further_fields(table)
+    there = {records.key_of(each, further) for each in found}
+    asked = (records.key_of(config.as_dict() | {"data": data}, further) for data, config in runs(table))
+    return [f"{sum(key not in there for key in asked)} missing"]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from byzsim.experiments.errors import Incomplete, UserError
 from byzsim.experiments.files import write_whole
 from byzsim.experiments.records.identities import Record, key_of
@@ -47,17 +46,24 @@ def read_folder(path: Path, log: Callable[[str], object] = print) -> list[Record
     return read(file, log)
 
 
-def load_results(folder: str | os.PathLike[str], log: Callable[[str], object] = print) -> pd.DataFrame:
-    """The valid records of a results folder: one row for each rule, attack, alpha and seed, with the last record.
+def further_fields(path: Path) -> tuple[str, ...]:
+    """By which the runs of a folder, or of its runs.jsonl, differ beside rule, attack, alpha and seed: config.json."""
+    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+        folder = path if path.is_dir() else path.parent
+        return tuple(map(str, json.loads((folder / "config.json").read_bytes()).get("fields", ())))
+    return ()
 
-    Columns are the fields of a record under today's names; fields with a number for each epoch are lists, options are
-    dicts. runs.jsonl itself also has the records that newer ones replace, since it is only appended to. `id` identifies
-    a record; the column `ids` of table.csv in the same folder has the identifiers of each cell.
+
+def valid(folder: Path, log: Callable[[str], object] = print) -> list[Record]:
+    """The valid records of a folder of results: of several for one run of its table, the last.
+
+    runs.jsonl itself is only ever appended to, so it also has records that newer ones replace.
 
     Raises:
         UserError: there are no records.
     """
-    return pd.DataFrame(list({key_of(each): each for each in read_folder(Path(folder), log)}.values()))
+    further = further_fields(folder)
+    return list({key_of(each, further): each for each in read_folder(folder, log)}.values())
 
 
 def _parsed(line: bytes, path: Path, number: int, fields: frozenset[str]) -> Record:

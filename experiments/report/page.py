@@ -3,19 +3,29 @@
 Every number comes from the given records, so two reports of the same records have the same bytes.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.files import write_whole
-from byzsim.experiments.plan import Labels, label
+from byzsim.experiments.plan import WORST, Labels, Table
+from byzsim.experiments.plan.published import Numbers
+from byzsim.experiments.report import choice
 from byzsim.experiments.report.figures import accuracy_curves, accuracy_map, difference_map, save
 from byzsim.experiments.report.latex import to_tex
-from byzsim.experiments.report.summary import Layout, Record, compared, percent, provenance, runs_of, summarise
-from byzsim.experiments.report.text import BEYOND, IDLE, NEVER, Wording, to_csv, to_markdown
+from byzsim.experiments.report.summary import Record, compared, provenance, summarise
+from byzsim.experiments.report.text import (
+    BEYOND,
+    IDLE,
+    NEVER,
+    Wording,
+    axis_text,
+    setting_text,
+    to_csv,
+    to_markdown,
+)
 from matplotlib.figure import Figure
 
 MAX_PANELS = 60  # of the figure of curves; more would be unreadable
@@ -24,36 +34,43 @@ MAX_PANELS = 60  # of the figure of curves; more would be unreadable
 def build(
     records: Sequence[Record],
     folder: Path,
-    layout: Layout,
+    table: Table,
     wording: Wording,
+    published: Numbers | None = None,
     *,
-    appendix: Callable[[pd.DataFrame, Labels], str] | None = None,
-) -> str:
+    every_seed: bool = True,
+) -> tuple[str, pd.DataFrame]:
     """Write README.md, table.md, table.csv, table.tex and the figures (png, svg) into `folder`.
 
-    Records outside the layout are left out. Where no cell has a published number, the report does not mention a paper:
-    no source, column, mark, difference or appendix.
+    Records of other runs are left out. Where no cell has a published number, the report does not mention a paper: no
+    source, column, mark, difference or appendix.
 
     Args:
-        appendix: makes a section of the table's own from the summary.
+        published: the numbers to compare with.
+        every_seed: whether all recorded seeds count, and not those of the table alone.
     Returns:
-        The text of table.md, which fits into another page.
+        The text of table.md, which fits into another page, and the summary.
     Raises:
-        UserError: quick and full runs are mixed, or a cell has two runs with the same seed.
+        UserError: quick and full runs are mixed.
     """
-    used = _within(records, layout)
+    chosen = choice.choose(table, records) if table.choose else None
+    summary, labels = summarise(records, table, published, every_seed=every_seed, chosen=chosen), wording.labels
+    if summary.empty:
+        raise UserError("nothing is chosen yet: the runs on held-out examples are not all recorded")
+    used = _used(records, summary)
     _refuse_mixed(used, wording.quick)
-    summary, origin, labels = summarise(used, layout), provenance(used), wording.labels
-    body = to_markdown(summary, wording, origin)
-    table = f"**{wording.title}**\n\n{body}"
-    extra = appendix(summary, labels) if appendix and compared(summary) else ""
-    pictures = _pictures(used, summary, wording)
+    origin = provenance(used)
+    body = to_markdown(summary, table, wording, origin)
+    text = f"**{wording.title}**\n\n{body}"
+    extra = table.appendix(summary, labels) if table.appendix and compared(summary) else ""
+    extra += choice.section(table, records, labels) if table.choose else ""
+    pictures = _pictures(used, summary, table, wording)
     shown = "\n".join(f"## {p.title}\n\n![{p.title}]({stem}.png)\n\n{p.text}\n" for stem, p in pictures.items())
-    failed = _failed_within_bound(summary, labels) + _never_acted(summary, labels)
+    failed = _failed_within_bound(summary, table, labels) + _never_acted(summary, table, labels)
     files = {
-        "table.md": table,
+        "table.md": text,
         "table.csv": to_csv(summary, origin=origin, quick=wording.quick),
-        "table.tex": to_tex(summary, wording, origin),
+        "table.tex": to_tex(summary, table, wording, origin),
         "README.md": f"# {wording.title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +82,7 @@ def build(
                 (folder / f"{stem}.{kind}").unlink(missing_ok=True)
     for name, content in files.items():
         write_whole(folder / name, content.encode())
-    return table
+    return text, summary
 
 
 PICTURES = ("curves", "differences", "accuracies")
@@ -80,8 +97,10 @@ class Picture(NamedTuple):
     text: str
 
 
-def _pictures(records: Sequence[Record], summary: pd.DataFrame, wording: Wording) -> dict[str, Picture]:
-    quick, labels = wording.quick, wording.labels
+def _pictures(records: Sequence[Record], summary: pd.DataFrame, table: Table, wording: Wording) -> dict[str, Picture]:
+    if {*table.shown} != {"rule", "attack", "alpha"} or table.metric != "accuracy":
+        return {}
+    quick, labels, summary = wording.quick, wording.labels, summary[summary["attack"] != WORST]
     rules, attacks, alphas = (list(summary[key].unique()) for key in ("rule", "attack", "alpha"))
     found = {}
     if len(rules) * len(attacks) <= MAX_PANELS:
@@ -105,31 +124,42 @@ def _pictures(records: Sequence[Record], summary: pd.DataFrame, wording: Wording
     return found
 
 
-def _failed_within_bound(summary: pd.DataFrame, labels: Labels) -> str:
+def _failed_within_bound(summary: pd.DataFrame, table: Table, labels: Labels) -> str:
     """A sentence about cells that diverged although the rule's guarantee covers their Byzantine workers."""
+    summary = summary[summary[table.worst_over] != WORST] if table.worst_over in table.shown else summary
     inside = summary[(summary["n"] > 0) & (summary["beyond_bound"] == False)]  # noqa: E712 (missing cells have neither)
     failed = inside[inside["n_diverged"] > 0]
-    names = [f"{label(c['rule'], labels)} under {label(c['attack'], labels)}" for _, c in failed.iterrows()]
+    names = [
+        _cell_name(cell, [name for name in table.shown if name != "alpha"], labels) for _, cell in failed.iterrows()
+    ]
     return f"Of {len(inside)} cells within the rule's guarantee, {len(failed)} diverged" + (
         f": {'; '.join(names)}." if names else "."
     )
 
 
-def _never_acted(summary: pd.DataFrame, labels: Labels) -> str:
+def _never_acted(summary: pd.DataFrame, table: Table, labels: Labels) -> str:
     """A sentence about cells in which a filtering or clipping rule behaved as the mean."""
-    cells = summary[summary["idle"]]
     names = [
-        f"{label(c['rule'], labels)} under {label(c['attack'], labels)} ({percent(c['alpha'])})"
-        for _, c in cells.iterrows()
+        _cell_name(cell, table.shown, labels)
+        for _, cell in summary[summary["idle"]].iterrows()
+        if WORST not in {*cell[table.shown]}
     ]
     return f" In {counted(len(names), 'cell')}, marked {IDLE}, {NEVER}: {'; '.join(names)}." if names else ""
 
 
-def _within(records: Sequence[Record], layout: Layout) -> list[Record]:
-    """The records that a cell of the layout uses, each once, in their order."""
-    places = product(layout.rules, layout.attacks, layout.alphas)
-    used = {id(r) for place in places for r in runs_of(records, *place)}
-    return [r for r in records if id(r) in used]
+def _cell_name(cell: pd.Series, axes: Sequence[str], labels: Labels) -> str:
+    """Such as "Krum under ALIE (20 %)"."""
+    words = {name: setting_text(name, cell[name], labels) for name in axes}
+    rule, attack, alpha = (words.pop(name, "") for name in ("rule", "attack", "alpha"))
+    main = " under ".join(filter(None, [rule, attack]))
+    others = [f"{axis_text(name, labels)} {text}" for name, text in words.items()]
+    return ", ".join(filter(None, [f"{main} ({alpha})" if alpha else main, *others]))
+
+
+def _used(records: Sequence[Record], summary: pd.DataFrame) -> list[Record]:
+    """The records that a cell has, each once, in their order."""
+    ids = {id for cell in summary["ids"] for id in cell.split()}
+    return list({record["id"]: record for record in records if record["id"] in ids}.values())
 
 
 def _refuse_mixed(records: Sequence[Record], quick: bool) -> None:

@@ -1,65 +1,91 @@
-"""What the changed settings of a table mean for its report: title, published numbers, labels."""
+"""What the changed settings of a table mean for its report: title and labels."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
-import pandas as pd
 from byzsim.experiments.errors import UserError, counted, unknown
-from byzsim.experiments.plan import Config, Table, changed, label
+from byzsim.experiments.plan import Table, label, settings
+from byzsim.experiments.plan.published import Numbers
+
+DESCRIBED = frozenset({"model", "data", "m", "batch", "epochs", "steps", "lr", "task"})
+"""settings that a title has, whether they are changed or not"""
 
 
-def published(table: Table, config: Config, *, quick: bool) -> pd.DataFrame | None:
-    """The published numbers of the cells, if every setting is the table's; otherwise None.
-
-    More seeds, a part of the table and additional rules or attacks keep the numbers; a quick run has none.
-    """
-    paper = None if quick or changed(table.config, config) else table.paper()
-    if paper is None:
-        return None
-    near = np.isclose(paper["alpha"].to_numpy()[:, None], config.alphas).any(axis=1)
-    inside = paper[near & paper["rule"].isin(config.rules) & paper["attack"].isin(config.attacks)]
-    return inside if len(inside) else None
-
-
-def title(table: Table, config: Config, *, quick: bool, labels: Mapping[str, str]) -> str:
-    """The table's title if its settings are unchanged or it still has published numbers; otherwise the settings."""
-    own = table.config
-    if not quick and dataclasses.replace(config, seeds=own.seeds) == own:
+def title(original: Table, table: Table, published: Numbers, *, quick: bool, labels: Mapping[str, str]) -> str:
+    """The table's title if nothing but seeds was changed or it still has published numbers; otherwise the settings."""
+    own, now = (settings(each.without("seed")) for each in (original, table))
+    if not quick and own == now:
         return table.title
-    if published(table, config, quick=quick) is None:
-        return described(config)
-    further = [label(name, labels) for name in (*config.rules, *config.attacks) if name not in own.rules + own.attacks]
+    if not published:
+        return described(table)
+    ours = {setting for each in original.axes for setting in each.settings}
+    further = [
+        label(setting, labels)
+        for each in table.without("seed").axes
+        for setting in each.settings
+        if setting not in ours
+    ]
     return table.title + (f", with {', '.join(further)}" if further else "")
 
 
-SELDOM_CHANGED = ("declared_f", "optimizer", "momentum", "momentum_beta", "partition")
+def described(table: Table) -> str:
+    """A title made from the settings; those that are seldom changed occur only if they differ from the default."""
+    usual = settings(Table(name="", title="", source=""))
+    now = {name: values for name, values in settings(table).items() if name not in table_axes(table)}
+    one: dict[str, Any] = {name: values[0] for name, values in now.items() if len(values) == 1 and name in DESCRIBED}
+    words = [_what(one), *_size(one)]
+    changes = [
+        f"{name} {' '.join(map(str, values))}"
+        for name, values in now.items()
+        if name not in (*DESCRIBED, "options", "seeds") and values != usual.get(name) and values
+    ]
+    return ", ".join([*words, *changes, *now["options"]])
 
 
-def described(config: Config) -> str:
-    """A title made from the settings; those that are seldom changed occur only if they are changed."""
-    epochs = counted(config.epochs, "epoch")
-    steps = f" of {config.steps} steps" if config.steps else ""
-    usual = {field.name: field.default for field in dataclasses.fields(Config) if field.name in SELDOM_CHANGED}
-    changes = [f"{name} {getattr(config, name)}" for name, value in usual.items() if getattr(config, name) != value]
-    size = f"{config.m} workers, batch {config.batch}, {epochs}{steps}, learning rate {config.lr:g}"
-    return ", ".join([f"{config.model} on {config.data}", size, *changes, *config.options])
+def table_axes(table: Table) -> set[str]:
+    """Names of settings that rows and columns show."""
+    from byzsim.experiments.plan.settings import PLURALS
+
+    return {PLURALS.get(each.name, each.name) for each in table.axes}
 
 
-def named(table: Table, config: Config, given: Sequence[str]) -> dict[str, str]:
-    """The table's labels and the given ones, NAME=TEXT for rules and attacks.
+def _what(one: Mapping[str, Any]) -> str:
+    task, model = one.get("task", "classification"), one.get("model")
+    if task != "classification" and model is None:
+        return task
+    return f"{model} on {one['data']}" if "data" in one and model else str(model or one.get("data", task))
+
+
+def _size(one: Mapping[str, Any]) -> Iterator[str]:
+    if "m" in one:
+        yield f"{one['m']} workers"
+    if "batch" in one:
+        yield "whole shards" if one["batch"] is None else f"batch {one['batch']}"
+    if "epochs" in one:
+        steps = f" of {one['steps']} steps" if one.get("steps") else ""
+        yield counted(one["epochs"], "epoch") + steps
+    if "lr" in one:
+        yield f"learning rate {one['lr']:g}"
+
+
+def names(table: Table) -> set[str]:
+    """What labels may be given to: settings and names of axes."""
+    return {str(name) for each in table.axes for name in (each.name, *each.settings)}
+
+
+def named(table: Table, given: Sequence[str]) -> dict[str, str]:
+    """The table's labels and the given ones, NAME=TEXT for settings and axes.
 
     Raises:
         UserError: for text of another form, or a name that the table does not have.
     """
-    members = {*config.rules, *config.attacks}
     found = dict(table.labels)
     for each in given:
         name, equals, text = each.partition("=")
         if not (equals and text.strip() and text.isprintable()):
             raise UserError(f'--labels {each!r} is not of the form NAME=TEXT, such as my_rule="My rule"')
-        if name not in members:
-            raise unknown("rule or attack of this table in --labels", name, members)
+        if name not in names(table):
+            raise unknown("name of this table in --labels", name, names(table))
         found[name] = text.strip()
     return found
 

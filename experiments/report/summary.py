@@ -1,23 +1,24 @@
-"""One row for each cell of a table: accuracy over its runs, the published number, and the origin of the records.
+"""One row for each cell of a table: its number over its runs, the published number, and the origin of the records."""
 
-Accuracies are percent on the test set at the final epoch; the best epoch is never reported.
-"""
-
-import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from byzsim import History
-from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import Verdict
+from byzsim import RunConfig
+from byzsim.engine import StepMetrics
+from byzsim.experiments import records
+from byzsim.experiments.errors import unknown
+from byzsim.experiments.plan import WORST, Label, Ours, Published, Table, expand
+from byzsim.experiments.plan.published import Numbers
+from byzsim.experiments.plan.runs import Chosen
+from byzsim.experiments.plan.table import NUMBER, in_percent
 
 Record = Mapping[str, Any]
 QUICK = "QUICK RUN, NOT A RESULT"
+NO_NUMBER = Published(math.nan, math.nan, math.nan)
 
 
 def percent(alpha: float) -> str:
@@ -31,80 +32,129 @@ def runs_of(records: Sequence[Record], rule: str, attack: str, alpha: float) -> 
     return [r for r in records if (r["rule"], r["attack"]) == (rule, name) and np.isclose(r["alpha"], alpha)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Layout:
-    """The cells of a table and what they are compared with."""
+def summarise(
+    found: Iterable[Record],
+    table: Table,
+    published: Numbers | None = None,
+    *,
+    every_seed: bool = True,
+    chosen: Chosen | None = None,
+) -> pd.DataFrame:
+    """One row for each cell, with or without runs; accuracies in percent, differences in points.
 
-    rules: Sequence[str]
-    attacks: Sequence[str]
-    alphas: Sequence[float]
-    m: int | None = None
-    """number of workers; gives n_byz of cells without runs"""
-    published: pd.DataFrame | None = None
-    """columns rule, attack, alpha, accuracy (percent)"""
-    verdict: Verdict = lambda mean, sd, n, n_diverged, paper: ""
-    """the mark of a cell that has runs and a published number"""
+    Columns: the axes that are shown, and the setting that was chosen; n_byz, beyond_bound, n (runs), n_diverged, mean
+    and sd (ddof = 1) over the runs that did not diverge, paper, paper_sd and paper_n where the source has them,
+    difference (mean - paper), verdict ("" without runs or a published number), ids of records, idle (see `_is_idle`).
+
+    Args:
+        published: by the labels of the shown axes.
+        every_seed: whether all recorded seeds count, and not those of the table alone.
+        chosen: of a table that chooses, what it has chosen.
+    Raises:
+        UserError: a record does not have the table's metric.
+    """
+    index: dict[tuple[str | None, int], Record] = {(records.run_id_of(each), each["seed"]): each for each in found}
+    by_run: dict[str | None, list[Record]] = {}
+    for (run, _), each in index.items():
+        by_run.setdefault(run, []).append(each)
+    planned: dict[tuple[Label, ...], list[tuple[str, RunConfig]]] = {}
+    labels: dict[tuple[Label, ...], Label] = {}
+    for position, data, config in expand(table, chosen=chosen):
+        cell = tuple(position[name] for name in table.shown)
+        planned.setdefault(cell, []).append((data, config))
+        if table.choose:
+            labels[cell] = position[table.choose]
+    rows = []
+    for cell, configs in planned.items():
+        seeds = {config.seed for _, config in configs}
+        keys = dict.fromkeys(records.run_id(*each) for each in configs)
+        any_seed = every_seed and "seed" not in table.shown
+        runs = [run for key in keys for run in by_run.get(key, ()) if any_seed or run["seed"] in seeds]
+        place = dict(zip(table.shown, cell, strict=True)) | ({table.choose: labels[cell]} if table.choose else {})
+        rows.append(place | _row(runs, configs[0][1], table) | {"paper": (published or {}).get(cell, NO_NUMBER)})
+    rows += _worst(rows, table, published or {})
+    return _compared(pd.DataFrame(rows), table)
 
 
-def summarise(records: Sequence[Record], layout: Layout) -> pd.DataFrame:
-    """One row for each cell (rule, attack, alpha), with or without runs; accuracies in percent, differences in points.
+def _row(runs: Sequence[Record], config: RunConfig, table: Table) -> dict[str, Any]:
+    finals = [number(run, table) for run in runs if not run["diverged"]]
+    return {
+        "n_byz": config.n_byz,
+        "beyond_bound": config.beyond_bound,
+        "idle": bool(runs) and all(map(_is_idle, runs)),
+        "n": len(runs),
+        "n_diverged": len(runs) - len(finals),
+        "mean": statistics.fmean(finals) if finals else math.nan,
+        "sd": statistics.stdev(finals) if len(finals) > 1 else math.nan,
+        "ids": " ".join(run["id"] for run in runs),
+    }
 
-    Columns: rule, attack, alpha, n_byz, beyond_bound, n (seeds), n_diverged, mean and sd (ddof = 1) over the seeds
-    that did not diverge, paper, difference (mean - paper), verdict ("" without runs or a published number), ids of the
-    records, idle (see `_is_idle`).
+
+def number(run: Record, table: Table) -> float:
+    """The table's number of a run: of its metric the last, the best, or the mean of the last measurements.
 
     Raises:
-        UserError: a cell has two runs with the same seed.
+        UserError: the record does not have the metric.
     """
-    paper = _paper(layout.published)
-    rows = [
-        _row(runs_of(records, rule, attack, alpha), rule, attack, alpha, paper, layout.verdict)
-        for rule, attack, alpha in product(layout.rules, layout.attacks, layout.alphas)
-    ]
-    summary = pd.DataFrame(rows).astype({"n_byz": "Int64", "beyond_bound": "boolean"})
-    if layout.m is None:
+    if table.metric not in run:
+        raise unknown(
+            "metric", table.metric, [name for name in run.get("metrics", ("accuracy", "loss")) if name in run]
+        )
+    values, scale = run[table.metric], 100 if in_percent(table.metric) else 1
+    kind = NUMBER.fullmatch(table.number)
+    if table.number == "best":
+        return scale * (min if table.lower_is_better else max)(values)
+    return scale * statistics.fmean(values[-int((kind and kind[1]) or 1) :])
+
+
+def _worst(rows: Sequence[dict[str, Any]], table: Table, published: Numbers) -> list[dict[str, Any]]:
+    """For each cell of the other axes the row with the worst number; a diverged one is worse than all."""
+    over = table.worst_over
+    if over is None or over not in table.shown:
+        return []
+    groups: dict[tuple[Label, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in table.shown if name != over), []).append(row)
+    found = []
+    for group in groups.values():
+        place = {
+            over: WORST,
+            "paper": published.get(tuple({**group[0], over: WORST}[name] for name in table.shown), NO_NUMBER),
+        }
+        found.append((worst_of(group, table) or {**group[0], **NOT_RUN}) | place)
+    return found
+
+
+NOT_RUN = {"n": 0, "n_diverged": 0, "mean": math.nan, "sd": math.nan, "ids": "", "idle": False}
+
+
+def worst_of(rows: Sequence[dict[str, Any]], table: Table) -> dict[str, Any] | None:
+    """The row with the worst number; None while one of them has no runs."""
+    if not all(row["n"] for row in rows):
+        return None
+    lost = [row for row in rows if math.isnan(row["mean"])]
+    return lost[0] if lost else (max if table.lower_is_better else min)(rows, key=lambda row: row["mean"])
+
+
+def _compared(summary: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """With the columns about published numbers, and columns in their order."""
+    if summary.empty:
         return summary
-    return summary.fillna({"n_byz": (summary["alpha"] * layout.m).round().astype("Int64")})
+    said: list[Published] = list(summary["paper"])
+    rows = zip(summary[[*Ours._fields]].itertuples(index=False, name=None), said, strict=True)
+    verdicts = [
+        table.verdict(Ours(*ours), paper) if ours[2] and not math.isnan(paper.mean) else "" for ours, paper in rows
+    ]
+    more = {f"paper_{name}": [getattr(each, name) for each in said] for name in ("sd", "n")}
+    more = {name: values for name, values in more.items() if not all(map(math.isnan, values))}
+    ids, means = summary["ids"], [each.mean for each in said]
+    summary = summary.drop(columns=["ids", "paper"]).assign(paper=means, **more)
+    return summary.assign(difference=summary["mean"] - summary["paper"], verdict=verdicts, ids=ids)
 
 
 def compared(summary: pd.DataFrame) -> bool:
     """Whether any cell has a published number."""
     return bool(summary["paper"].notna().any())
-
-
-def _paper(published: pd.DataFrame | None) -> dict[tuple[str, str, str], float]:
-    """Published accuracies in percent by rule, attack and printed alpha."""
-    if published is None:
-        return {}
-    rows = zip(*(published[c] for c in ("rule", "attack", "alpha", "accuracy")), strict=True)
-    return {(rule, attack, percent(alpha)): float(accuracy) for rule, attack, alpha, accuracy in rows}
-
-
-def _row(
-    runs: Sequence[Record], rule: str, attack: str, alpha: float, paper: Mapping, verdict: Verdict
-) -> dict[str, Any]:
-    _refuse_duplicates(runs)
-    finals = [100 * r["final_accuracy"] for r in runs if not r["diverged"]]
-    mean = statistics.fmean(finals) if finals else math.nan
-    sd = statistics.stdev(finals) if len(finals) > 1 else math.nan
-    n, lost = len(runs), len(runs) - len(finals)
-    printed = paper.get((rule, attack, percent(alpha)), math.nan)
-    return {
-        "rule": rule,
-        "attack": attack,
-        "alpha": alpha,
-        "n_byz": runs[0]["n_byz"] if runs else None,
-        "beyond_bound": runs[0]["beyond_bound"] if runs else None,
-        "idle": bool(runs) and all(map(_is_idle, runs)),
-        "n": n,
-        "n_diverged": lost,
-        "mean": mean,
-        "sd": sd,
-        "paper": printed,
-        "difference": mean - printed,
-        "verdict": verdict(mean, sd, n, lost, printed) if runs and not math.isnan(printed) else "",
-        "ids": " ".join(r["id"] for r in runs),
-    }
 
 
 def _is_idle(run: Record) -> bool:
@@ -121,45 +171,38 @@ def _is_idle(run: Record) -> bool:
     return bool(gaps) and max(gaps) < 1e-4  # no gaps: the run diverged in its first epoch
 
 
-def _refuse_duplicates(runs: Sequence[Record]) -> None:
-    """Two runs of a cell with the same seed differ in a setting; their average would mix experiments."""
-    seen: dict[int, Record] = {}
-    for run in runs:
-        first = seen.setdefault(run["seed"], run)
-        if first is not run:
-            differ = ", ".join(k for k in _settings([first]) if first[k] != run.get(k)) or "no setting"
-            raise UserError(
-                f"two records of {run['rule']}, {run['attack']}, alpha {run['alpha']:g} have seed {run['seed']} and "
-                f"differ in {differ}. Keep one of them, or report the two settings separately."
-            )
-
-
-OUTCOMES = [*History._fields, "final_accuracy", "best_accuracy"]
-CIRCUMSTANCES = ["table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
+OUTCOMES = [*StepMetrics._fields, "metrics", "accuracy", "loss", "diverged", "diverged_epoch", "digest"]
+OUTCOMES += ["final_accuracy", "best_accuracy"]
+CIRCUMSTANCES = ["schema", "table", "quick", "seed", "commit", "dirty", "versions", "device", "mode", "seconds", "time"]
+CIRCUMSTANCES += ["trace"]
 DIRTY = " with uncommitted changes"
 
 
-def _settings(records: Sequence[Record]) -> dict[str, Any]:
+def _settings(found: Sequence[Record]) -> dict[str, Any]:
     """The settings that all records share: their fields without outcomes and circumstances."""
-    first = records[0]
-    keys = [k for k in first if k not in OUTCOMES + CIRCUMSTANCES]
-    return {k: first[k] for k in keys if all(k in r and r[k] == first[k] for r in records)}
+    first = found[0]
+    keys = [k for k in first if k not in (*OUTCOMES, *CIRCUMSTANCES, *first.get("metrics", ()))]
+    return {k: first[k] for k in keys if all(k in r and r[k] == first[k] for r in found)}
 
 
 def _listed(values: Iterable[Any]) -> str:
     return ", ".join(str(v) for v in sorted(set(values))) or "none"
 
 
-def provenance(records: Sequence[Record]) -> dict[str, str]:
+def _measurements(run: Record) -> int:
+    return len(run[next(iter(run.get("metrics", ("accuracy",))))])
+
+
+def provenance(found: Sequence[Record]) -> dict[str, str]:
     """The origin of the records as printed: runs, seeds, epochs, commits, devices, versions, settings."""
-    if not records:
+    if not found:
         return {"Runs": "none yet"}
     return {
-        "Runs": f"{len(records)} ({sum(r['seconds'] for r in records):,.0f} seconds in total)",
-        "Seeds": _listed(r["seed"] for r in records),
-        "Epochs": _listed(len(r["accuracy"]) for r in records),
-        "Commits": _listed(f"{r['commit']}{DIRTY if r['dirty'] else ''}" for r in records),
-        "Devices": _listed(f"{r['device']}{', ' + r['mode'] if 'mode' in r else ''}" for r in records),
-        "Versions": _listed(f"{name} {v}" for r in records for name, v in r["versions"].items()),
-        "Settings of all runs": ", ".join(f"{k} = {v}" for k, v in _settings(records).items()) or "none",
+        "Runs": f"{len(found)} ({sum(r['seconds'] for r in found):,.0f} seconds in total)",
+        "Seeds": _listed(r["seed"] for r in found),
+        "Epochs": _listed(map(_measurements, found)),
+        "Commits": _listed(f"{r['commit']}{DIRTY if r['dirty'] else ''}" for r in found),
+        "Devices": _listed(f"{r['device']}{', ' + r['mode'] if 'mode' in r else ''}" for r in found),
+        "Versions": _listed(f"{name} {v}" for r in found for name, v in r["versions"].items()),
+        "Settings of all runs": ", ".join(f"{k} = {v}" for k, v in _settings(found).items()) or "none",
     }

@@ -119,10 +119,10 @@ class Checkpoints:
         digest, content = whole[:32], whole[32:]
         if hashlib.sha256(content).digest() != digest:
             raise CheckpointRejected("is corrupt: its digest does not match its contents")
-        checkpoint, environment = self._parse(run, content, template)
-        if environment != self.environment:
-            raise CheckpointRejected(f"was made with {_differing(environment, self.environment)}")
-        return checkpoint
+        stored = _contents(content)
+        if stored["environment"] != self.environment:
+            raise CheckpointRejected(f"was made with {_differing(stored['environment'], self.environment)}")
+        return self._parse(run, stored, template)
 
     def to_bytes(self, run: str, checkpoint: Checkpoint) -> bytes:
         """A checkpoint as it is stored and broadcast."""
@@ -143,12 +143,9 @@ class Checkpoints:
         Raises:
             CheckpointRejected: this version cannot continue from it.
         """
-        return self._parse(run, content, template)[0]
+        return self._parse(run, _contents(content), template)
 
-    def _parse(
-        self, run: str, content: bytes, template: Callable[[int], Snapshot]
-    ) -> tuple[Checkpoint, Mapping[str, str]]:
-        stored = _contents(content)
+    def _parse(self, run: str, stored: Mapping[str, Any], template: Callable[[int], Snapshot]) -> Checkpoint:
         if stored["run"] != run:
             raise CheckpointRejected(f"belongs to another run, {stored['run']}")
         expected = template(stored["epoch"])
@@ -157,7 +154,7 @@ class Checkpoints:
         if _shapes(leaves) != _shapes({jax.tree_util.keystr(path): leaf for path, leaf in names}):
             raise CheckpointRejected("does not have the shapes of this version's state")
         ordered = [np.asarray(leaves[jax.tree_util.keystr(path)]) for path, _ in names]
-        return Checkpoint(jax.tree.unflatten(structure, ordered), stored["seconds"]), stored["environment"]
+        return Checkpoint(jax.tree.unflatten(structure, ordered), stored["seconds"])
 
     def drop(self, runs: Collection[str]) -> None:
         """Delete the checkpoints of these runs, and the folder if it is empty then."""

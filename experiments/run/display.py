@@ -2,9 +2,10 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from byzsim import RunConfig
+from byzsim.experiments import records
 from byzsim.experiments.run.estimate import Estimate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,6 +19,8 @@ class Display:
     estimate: Estimate
     log: Callable[[str], object]
     bar_wanted: bool = True
+    further: Sequence[str] = ()
+    """fields that tell runs apart, beside rule, attack, alpha and seed"""
     finished: int = 0
     """runs, failed ones included"""
 
@@ -47,7 +50,11 @@ class Display:
         """Print that a run has finished, with its result and the time left."""
         self.finished += 1
         left = self.show(self.finished)
-        self.log("; ".join(filter(None, [f"[{self.finished}/{self.total}] {describe(run_config)}: {result}", left])))
+        self.log(
+            "; ".join(
+                filter(None, [f"[{self.finished}/{self.total}] {describe(run_config, self.further)}: {result}", left])
+            )
+        )
 
     def show(self, done: float) -> str:
         """Move the bar to `done` runs; return the time left as printed."""
@@ -56,6 +63,7 @@ class Display:
         return left
 
 
-def describe(run_config: RunConfig) -> str:
-    """A run as printed."""
-    return f"{run_config.rule}, {run_config.attack}, alpha {run_config.alpha:g}, seed {run_config.seed}"
+def describe(run_config: RunConfig, further: Sequence[str] = ()) -> str:
+    """A run as printed; `further` are fields that tell it from others, beside rule, attack, alpha and seed."""
+    known = run_config.as_dict()
+    return records.label(records.key_of(known, further), further)

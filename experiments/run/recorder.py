@@ -10,6 +10,7 @@ from byzsim import History, grid
 from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
 from byzsim.experiments.errors import Incomplete
+from byzsim.experiments.records import traces
 from byzsim.experiments.run.display import describe
 from byzsim.experiments.run.schedule import Schedule
 
@@ -49,12 +50,12 @@ class Recorder:
             records.record(run, history, decides=self.identity(run), seconds=spent, **common)
             for run, history, spent in zip(runs, histories, seconds, strict=True)
         ]
-        self._append_with_retry("runs.jsonl", runs, new)
+        self._write_with_retry(lambda: self._write(runs, histories, new), runs)
 
     def failed(self, runs: Sequence[grid.Run], error: Exception, schedule: Schedule) -> None:
         """Record a batch that has failed."""
         new = [records.failure(self.identity(run), error, **self._circumstances(schedule)) for run in runs]
-        self._append_with_retry("failures.jsonl", runs, new)
+        self._write_with_retry(lambda: records.append(self.folder / "failures.jsonl", new), runs)
         self.failures += new
 
     def _circumstances(self, schedule: Schedule) -> dict[str, Any]:
@@ -65,13 +66,23 @@ class Recorder:
         }
         return {"origin": self.origin, **how}
 
-    def _append_with_retry(self, name: str, runs: Sequence[grid.Run], new: Sequence[records.Record]) -> None:
+    def _write(self, runs: Sequence[grid.Run], histories: Sequence[History], new: Sequence[records.Record]) -> None:
+        """The traces first, so that every record with a trace has its file."""
+        try:
+            for run, history, each in zip(runs, histories, new, strict=True):
+                if history.trace is not None:
+                    traces.write(self.folder, each["id"], history.trace, run.config.byzantine or ())
+        except OSError as error:
+            raise Incomplete(f"cannot write {self.folder / traces.FOLDER}: {error.strerror}") from None
+        records.append(self.folder / "runs.jsonl", new)
+
+    def _write_with_retry(self, write: Callable[[], None], runs: Sequence[grid.Run]) -> None:
         if not self.writes:
             return None
         began, announced = time.monotonic(), False
         while True:
             try:
-                return records.append(self.folder / name, new)
+                return write()
             except Incomplete as error:
                 if time.monotonic() - began >= WRITE_RETRY_SECONDS:
                     lost = "; ".join(describe(run.config) for run in runs)

@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from byzsim import History, RunConfig, grid
 from byzsim.engine import StaticConfig
@@ -22,21 +23,35 @@ from byzsim.experiments.run.schedule import Schedule
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a table's runs are executed and recorded. Only `data` decides results."""
+    """How a table's runs are executed and recorded; none of it decides results."""
 
     table: str
-    data: str
     quick: bool = False
+    metric: str = "accuracy"
+    number: str = "last"
+    further: tuple[str, ...] = ()
+    """fields that tell runs apart, beside rule, attack, alpha and seed"""
     data_dir: Path | None = None
     checkpoint: float = 60.0
     """seconds between the checkpoints of unfinished runs; 0: after every epoch"""
     devices_per_run: int = 1
     strict: bool = False
     """refuse runs beyond their rule's bound, instead of a warning that names them"""
+    trace: bool = False
+    """also record every worker at every step of the runs that are executed"""
+
+
+class _Part(NamedTuple):
+    """The runs on one data set, resolved and checked."""
+
+    runs: list[grid.Run]
+    d: int
+    """number of parameters, the largest"""
+    recorder: Recorder
 
 
 def run(
-    wanted: Sequence[RunConfig],
+    wanted: Sequence[tuple[str, RunConfig]],
     folder: Path,
     settings: Settings,
     *,
@@ -47,6 +62,7 @@ def run(
     """Execute every run that `folder` has no record of, and record it there; interrupted runs continue.
 
     Args:
+        wanted: the data set and the configuration of each run.
         on_start: called in the primary process after all checks and before the first run.
         processes: all of them do the same on their own devices; only the primary uses `folder`.
     Returns:
@@ -56,50 +72,79 @@ def run(
         Incomplete: a finished run cannot be recorded.
         KeyboardInterrupt: with what is recorded and what is saved.
     """
-    runs, d, recorder, checkpoints = processes.run_on_all(lambda: _prepare(wanted, folder, settings, processes, log))
-    ids = {recorder.id(run): run for run in runs}
-    command, versions = repr((list(ids), settings.devices_per_run)), repr(recorder.origin["versions"])
+    parts, checkpoints = processes.run_on_all(lambda: _prepare(wanted, folder, settings, processes, log))
+    ids = {part.recorder.id(run): run for part in parts for run in part.runs}
+    command, versions = repr((list(ids), settings.devices_per_run)), repr(parts[0].recorder.origin["versions"])
     processes.check_consistent(command=command, code=records.code(), versions=versions)
     with contextlib.ExitStack() as stack:
         opened = _opened(folder, checkpoints, on_start, log) if processes.is_primary else contextlib.nullcontext(set())
         here = processes.run_on_all(lambda: stack.enter_context(opened))
         done = set(processes.broadcast(lambda: sorted(here)))
         missing = {id: run for id, run in ids.items() if id not in done}
-        recorded = len(runs) - len(missing)
-        log(f"{settings.table}: {counted(len(runs), 'run')}, {recorded} recorded before, {len(missing)} to run")
+        recorded = len(ids) - len(missing)
+        log(f"{settings.table}: {counted(len(ids), 'run')}, {recorded} recorded before, {len(missing)} to run")
+        if settings.trace and recorded:
+            log("--trace: runs recorded before stay as they are; with another --results they are run again, traced")
         if processes.is_primary:
-            _log_checkpoints(checkpoints, missing, log)
-            slow_rules.warn((run.config for run in missing.values()), d, log)
-        if missing:
-            groups = grid.grouped(missing.values())
-            executor = Executor(recorder.data, settings.devices_per_run, checkpoints, processes)
-            display = Display(len(missing), Estimate(programs=len(groups)), log, bar_wanted=processes.is_primary)
-            _Session(missing, groups, executor, recorder, checkpoints, display, processes).run()
-        return recorder.failures
+            _log_checkpoints(checkpoints, missing, settings.further, log)
+        sessions = _sessions(parts, missing, settings, checkpoints, processes, log)
+        for each in sessions:
+            each.run()
+        return [failure for part in parts for failure in part.recorder.failures]
+
+
+def _sessions(
+    parts: Sequence[_Part],
+    missing: Mapping[str, grid.Run],
+    settings: Settings,
+    checkpoints: Checkpoints,
+    processes: Processes,
+    log: Callable[[str], object],
+) -> Iterator["_Session"]:
+    """One for each data set of which runs are missing."""
+    left = [{id: run for run in part.runs if (id := part.recorder.id(run)) in missing} for part in parts]
+    groups = [grid.grouped(each.values()) for each in left]
+    estimate = Estimate(programs=sum(map(len, groups)))
+    display = Display(len(missing), estimate, log, processes.is_primary, settings.further)
+    for part, runs, programs in zip(parts, left, groups, strict=True):
+        if runs:
+            if processes.is_primary:
+                slow_rules.warn((run.config for run in runs.values()), part.d, log)
+            executor = Executor(part.recorder.data, settings.devices_per_run, checkpoints, processes)
+            yield _Session(runs, programs, executor, part.recorder, checkpoints, display, processes)
 
 
 def _prepare(
-    wanted: Sequence[RunConfig], folder: Path, settings: Settings, processes: Processes, log: Callable[[str], object]
-) -> tuple[list[grid.Run], int, Recorder, Checkpoints]:
-    """Check everything and load the data, without a trace in the file system.
-
-    Returns:
-        The resolved runs, their number of parameters, and what records them.
-    """
-    per_run = settings.devices_per_run
-    preflight.check_devices(wanted, per_run)
-    preflight.check_bounds(wanted, settings.strict, log)
+    wanted: Sequence[tuple[str, RunConfig]],
+    folder: Path,
+    settings: Settings,
+    processes: Processes,
+    log: Callable[[str], object],
+) -> tuple[list[_Part], Checkpoints]:
+    """Check everything and load the data, without a trace in the file system."""
+    per_run, configs = settings.devices_per_run, [config for _, config in wanted]
+    preflight.check_devices(configs, per_run)
+    preflight.check_bounds(configs, settings.strict, log)
     origin = records.origin()
     environment = {**origin["versions"], "device": origin["device"], "devices per run": str(per_run)}
+    if settings.trace:
+        environment |= {"trace": "yes"}  # its checkpoints have traces
     checkpoints = Checkpoints(folder / "checkpoints", environment, log, settings.checkpoint)
     if processes.is_primary:
         records.check_writable(folder)
-    data = load(settings.data, data_dir=settings.data_dir, log=log)
-    source = grid.Source() if data.train is None else grid.source_of(data.train, data.n_classes)
-    runs = _resolved(wanted, source)
-    d = preflight.check_fit(runs, data)
-    names = settings.table, settings.quick, settings.data
-    return runs, d, Recorder(folder, *names, data, origin, per_run, processes.is_primary, log), checkpoints
+    parts = []
+    for name in dict.fromkeys(name for name, _ in wanted):
+        data = load(name, data_dir=settings.data_dir, log=log)
+        source = grid.Source() if data.train is None else grid.source_of(data.train, data.n_classes)
+        runs = _resolved([config for each, config in wanted if each == name], source)
+        runs = [_traced(run) if settings.trace else run for run in runs]
+        d = preflight.check_fit(runs, data)
+        preflight.check_number(runs, data, settings.metric, settings.number)
+        recorder = Recorder(
+            folder, settings.table, settings.quick, name, data, origin, per_run, processes.is_primary, log
+        )
+        parts.append(_Part(runs, d, recorder))
+    return parts, checkpoints
 
 
 def _resolved(wanted: Sequence[RunConfig], source: grid.Source) -> list[grid.Run]:
@@ -107,6 +152,10 @@ def _resolved(wanted: Sequence[RunConfig], source: grid.Source) -> list[grid.Run
         return [grid.resolve(config, source) for config in wanted]
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _traced(run: grid.Run) -> grid.Run:
+    return run._replace(static=dataclasses.replace(run.static, trace=True))
 
 
 @contextlib.contextmanager
@@ -202,7 +251,7 @@ class _Session:
             self.checkpoints.drop(batch.keys())
         for run, history in zip(batch.values(), histories, strict=True):
             diverged = f"diverged in epoch {history.diverged_epoch}"
-            self.display.log_result(run.config, diverged if history.diverged else f"{100 * history.accuracy[-1]:.2f} %")
+            self.display.log_result(run.config, diverged if history.diverged else _result(history))
 
     def _record_failure(self, batch: Sequence[grid.Run], error: Exception, schedule: Schedule) -> None:
         self.recorder.failed(batch, error, schedule)
@@ -212,23 +261,30 @@ class _Session:
     def _stopped(self) -> str:
         if not self.processes.is_primary:
             return interrupt.MESSAGE
-        saved = _checkpointed(self.checkpoints, self.missing) or "nothing of the unfinished runs"
+        saved = _checkpointed(self.checkpoints, self.missing, self.display.further) or "nothing of the unfinished runs"
         return (
             f"Stopped. Recorded: {self.display.finished - len(self.recorder.failures)} of {self.display.total} runs. "
             f"Saved: {saved}. The same command continues from there."
         )
 
 
+def _result(history: History) -> str:
+    """The accuracy at the end, or all metrics of a task without one."""
+    if "accuracy" in history.metrics:
+        return f"{100 * history.accuracy[-1]:.2f} %"
+    return ", ".join(f"{name} {values[-1]:.4g}" for name, values in sorted(history.metrics.items()))
+
+
 LISTED = 4  # runs that one line names
 
 
-def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, grid.Run]) -> str:
+def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, grid.Run], further: Sequence[str]) -> str:
     """Which of the missing runs have a checkpoint, after which epoch, and the size of the checkpoints on disk."""
     epochs = {id: epoch for id, epoch in checkpoints.epochs().items() if id in missing}
     if not epochs:
         return ""
     named = [
-        f"{describe(missing[id].config)} after epoch {epoch} of {missing[id].measurements}"
+        f"{describe(missing[id].config, further)} after epoch {epoch} of {missing[id].measurements}"
         for id, epoch in epochs.items()
     ]
     more = f"; and {len(named) - LISTED} more" if len(named) > LISTED else ""
@@ -236,8 +292,10 @@ def _checkpointed(checkpoints: Checkpoints, missing: Mapping[str, grid.Run]) -> 
     return f"{'; '.join(named[:LISTED])}{more} ({size} in {checkpoints.folder})"
 
 
-def _log_checkpoints(checkpoints: Checkpoints, missing: Mapping[str, grid.Run], log: Callable[[str], object]) -> None:
-    if resumed := _checkpointed(checkpoints, missing):
+def _log_checkpoints(
+    checkpoints: Checkpoints, missing: Mapping[str, grid.Run], further: Sequence[str], log: Callable[[str], object]
+) -> None:
+    if resumed := _checkpointed(checkpoints, missing, further):
         log(f"continuing with {resumed}")
     if unused := checkpoints.epochs().keys() - missing.keys():
         log(

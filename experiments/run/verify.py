@@ -36,23 +36,23 @@ def verify(chosen: Sequence[Record], settings: session.Settings, log: Callable[[
     Raises:
         UserError: for anything that cannot be executed, before anything is compiled.
     """
-    wanted = [_run_of(each) for each in chosen]
+    wanted, further = [_run_of(each) for each in chosen], settings.further
     with tempfile.TemporaryDirectory() as scratch:
         session.run(wanted, Path(scratch), settings, log=log)
-        again = {records.key_of(each): each for each in records.read(Path(scratch) / "runs.jsonl", log)}
-    return [judge(each, again.get(records.key_of(each))) for each in chosen]
+        again = {records.key_of(each, further): each for each in records.read(Path(scratch) / "runs.jsonl", log)}
+    keys = [records.key_of(each, further) for each in chosen]
+    return [judge(each, again.get(key), key) for each, key in zip(chosen, keys, strict=True)]
 
 
-def _run_of(found: Record) -> RunConfig:
+def _run_of(found: Record) -> tuple[str, RunConfig]:
     run_config = records.config_of(found)
     if run_config is None:
         raise UserError(f"{records.label(records.key_of(found))}: this version has no such run")
-    return run_config
+    return found["data"], run_config
 
 
-def judge(old: Record, new: Record | None) -> Verdict:
+def judge(old: Record, new: Record | None, key: records.RunKey) -> Verdict:
     """Compare bit for bit where that is promised, else by the recorded numbers or within `TOLERANCE`."""
-    key = records.key_of(old)
     if new is None:
         return Verdict(key, False, "FAILED when executed again")
     kind, why = diff.verdict(old, new), _not_promised(old, new)
@@ -76,13 +76,21 @@ def _not_promised(old: Record, new: Record) -> list[str]:
 
 
 def _near(old: Record, new: Record) -> bool:
-    a, b = old["final_accuracy"], new["final_accuracy"]
-    return a is b is None or (None not in (a, b) and abs(100 * (a - b)) <= TOLERANCE)
+    """Whether both diverged, or final accuracies are within `TOLERANCE`; losses within that many percent."""
+    a, b = map(diff.final, (old, new))
+    allowed = TOLERANCE if "accuracy" in old else abs(a) * TOLERANCE / 100
+    return bool(old["diverged"] and new["diverged"]) or abs(a - b) <= allowed
 
 
 def _difference(old: Record, new: Record) -> str:
-    a, b = ("diverged" if each["diverged"] else f"{100 * each['final_accuracy']:.2f} %" for each in (old, new))
+    a, b = map(_final, (old, new))
     first = diff.first_difference(old, new)
     if first is None:
         return f"recorded {a}, now {b}; only digits beyond the recorded ones differ"
     return f"recorded {a}, now {b}; they first differ in epoch {first.epoch}: {', '.join(first.fields)}"
+
+
+def _final(found: Record) -> str:
+    if found["diverged"]:
+        return "diverged"
+    return f"{diff.final(found):.2f} %" if "accuracy" in found else f"loss {diff.final(found):.6g}"

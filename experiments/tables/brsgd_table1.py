@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from byzsim.experiments.files import markdown_table
-from byzsim.experiments.plan import NO_LABELS, Config, Labels, Table, label
+from byzsim.experiments.plan import NO_LABELS, Labels, Ours, Published, Table, axis, label
 
 CHANCE = 10.0  # percent: ten equally frequent classes
 TOLERANCE = 3.0  # points
@@ -47,14 +47,13 @@ MARGIN = 1.0  # points; smaller differences between two distances are undecided
 MISSING = "–"
 
 
-def verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) -> str:
-    """The mark of one cell, ✓, ▲ or ▼; accuracies in percent, `mean` is NaN if all runs diverged."""
-    del sd
-    lost = n_diverged / n
-    ours = (0.0 if math.isnan(mean) else mean) * (1 - lost) + CHANCE * lost
-    if abs(ours - paper) <= TOLERANCE or max(ours, paper) <= NOTHING_LEARNT:
+def verdict(ours: Ours, published: Published) -> str:
+    """The mark of one cell, ✓, ▲ or ▼; a diverged run counts as chance."""
+    lost = ours.n_diverged / ours.n
+    mean = (0.0 if math.isnan(ours.mean) else ours.mean) * (1 - lost) + CHANCE * lost
+    if abs(mean - published.mean) <= TOLERANCE or max(mean, published.mean) <= NOTHING_LEARNT:
         return "✓"
-    return "▲" if ours > paper else "▼"
+    return "▲" if mean > published.mean else "▼"
 
 
 class SwapTest(NamedTuple):
@@ -140,17 +139,11 @@ SPEC = Table(
     name="brsgd_table1",
     title="BrSGD Table 1: LeNet on Fashion-MNIST, 20 workers",
     source="Table 1 of Li et al., FTL-IJCAI 2021, arXiv 2108.06658",
-    config=Config(
-        rules=("brsgd", "median", "mean", "krum"),
-        attacks=("gaussian", "negation", "scaling", "label_flip"),
-        alphas=(0.0, 0.10, 0.25, 0.45, 0.50),
-        data="fashion_mnist",
-        model="lenet",
-        m=20,
-        declared_f="true",
-        batch=8,
-        epochs=8,
-        lr=0.03,
+    base={"data": "fashion_mnist", "model": "lenet", "m": 20, "batch": 8, "epochs": 8, "lr": 0.03},
+    axes=(
+        axis("rule", ["brsgd", "median", "mean", "krum"]),
+        axis("attack", ["gaussian", "negation", "scaling", "label_flip"]),
+        axis("alpha", [0.0, 0.10, 0.25, 0.45, 0.50]),
     ),
     quick={"epochs": 2, "steps": 40},
     published="brsgd_table1.csv",

@@ -3,32 +3,19 @@
 Gaussian noise, which breaks only the mean; and an attack optimised against the rule in use, which also breaks Krum.
 """
 
-from byzsim.experiments.plan import Config, Table
-
-
-def no_verdict(mean: float, sd: float, n: int, n_diverged: int, paper: float) -> str:
-    """The verdict of a table without published numbers."""
-    del mean, sd, n, n_diverged, paper
-    return ""
-
+from byzsim.experiments.plan import Table, axis
 
 SPEC = Table(
     name="smoke",
     title="A first look: softmax regression on digits, 10 workers",
     source="this project; no published numbers",
-    config=Config(
-        rules=("mean", "median", "krum", "brsgd"),
-        attacks=("gaussian", "optimal_inner_product"),
-        alphas=(0.0, 0.2),
-        data="digits",
-        model="softmax",
-        m=10,
-        batch=16,
-        epochs=10,
-        lr=0.5,
+    base={"data": "digits", "model": "softmax", "m": 10, "batch": 16, "epochs": 10, "lr": 0.5},
+    axes=(
+        axis("rule", ["mean", "median", "krum", "brsgd"]),
+        axis("attack", ["gaussian", "optimal_inner_product"]),
+        axis("alpha", [0.0, 0.2]),
     ),
     quick={"epochs": 1},
-    verdict=no_verdict,
     labels={
         "brsgd": "BrSGD",
         "median": "Median",

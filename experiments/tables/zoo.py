@@ -1,26 +1,14 @@
 """Every rule under every attack for 20 steps: which rules break, and which learn."""
 
 from byzsim import AGGREGATORS, ATTACKS
-from byzsim.experiments.plan import Config, Table
-from byzsim.experiments.tables.smoke import no_verdict
+from byzsim.experiments.plan import Table, axis
 
 SPEC = Table(
     name="zoo",
     title="Every rule under every attack: an MLP on digits, 11 workers, 2 of them Byzantine, 20 steps",
     source="this project; no published numbers",
-    config=Config(
-        rules=tuple(AGGREGATORS),
-        attacks=tuple(ATTACKS),
-        alphas=(2 / 11,),
-        data="digits",
-        model="mlp",
-        m=11,
-        batch=4,
-        steps=20,
-        epochs=1,
-        lr=0.2,
-        options=("draco.r=5",),  # two Byzantine workers in one group of three would be its majority
-    ),
+    base={"data": "digits", "model": "mlp", "m": 11, "batch": 4, "steps": 20, "epochs": 1, "lr": 0.2}
+    | {"draco.r": 5},  # two Byzantine workers in one group of three would be its majority
+    axes=(axis("rule", AGGREGATORS), axis("attack", ATTACKS), axis("alpha", [2 / 11])),
     quick={"steps": 2},
-    verdict=no_verdict,
 )

@@ -31,7 +31,8 @@ class History(NamedTuple):
     params: np.ndarray
     """the parameters at the end, flat"""
     trace: Trace | None = None
-    """every worker of every step, all (steps, m), where that was asked for"""
+    """every worker of every step, all (steps, workers in a round), where that was asked for; up to the measurement at
+    which the run had diverged"""
 
     @property
     def accuracy(self) -> np.ndarray:
@@ -67,7 +68,7 @@ def history(measured: Sequence[EpochMetrics], params: np.ndarray, i: int, epochs
         diverged_epoch=end,
         digest=digest(digested, params, end),
         params=params,
-        trace=_trace([each.trace for each in measured], i) if measured[0].trace else None,
+        trace=_trace([each.trace for each in measured[:end]], i) if measured[0].trace else None,
     )
 
 

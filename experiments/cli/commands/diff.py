@@ -26,8 +26,9 @@ def main(args: list[str]) -> int:
     options = arguments.parse_args(Diff, args, prog="byzsim diff")
     if options.csv:
         files.check_output(options.csv)
-    table = diff.compare(records.read_folder(options.a), records.read_folder(options.b))
-    for line in diff.lines(table):
+    further = tuple(dict.fromkeys([*records.further_fields(options.a), *records.further_fields(options.b)]))
+    table = diff.compare(records.read_folder(options.a), records.read_folder(options.b), further)
+    for line in diff.lines(table, further):
         log(line)
     if options.csv:
         files.write_output(options.csv, files.csv(table))

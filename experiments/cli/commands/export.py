@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import pandas as pd
 import tyro
 from byzsim.experiments import arguments, files, records
 
@@ -23,7 +24,8 @@ def main(args: list[str]) -> None:
     options = arguments.parse_args(Export, args, prog="byzsim export")
     if options.file:
         files.check_output(options.file)
-    table = files.csv(records.load_results(options.folder, lambda line: print(line, file=sys.stderr)))
+    found = records.valid(options.folder, lambda line: print(line, file=sys.stderr))
+    table = files.csv(pd.DataFrame(found))
     if options.file:
         files.write_output(options.file, table)
     else:

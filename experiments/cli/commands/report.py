@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 from byzsim.experiments import files, records
 from byzsim.experiments import report as reports
 from byzsim.experiments.cli import options as table_options
+from byzsim.experiments.cli import planned
 from byzsim.experiments.cli.options import ReportOptions, Request
 from byzsim.experiments.cli.output import log
 from byzsim.experiments.errors import Incomplete, UserError
-from byzsim.experiments.plan import Table, runs
+from byzsim.experiments.plan import Table, published
 from byzsim.experiments.records import folders
 from byzsim.experiments.report import settings
 from rich.console import Console
@@ -30,7 +31,7 @@ class Report(ReportOptions):
 def main(args: list[str]) -> None:
     """Make the table and the figures from the records."""
     request = table_options.read("report", Report, args)
-    table, options, folder = request
+    table, options, folder = request.table, request.options, request.folder
     if not os.path.exists(folder / "runs.jsonl"):
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` with the same options first")
     if options.inject:
@@ -60,12 +61,11 @@ def captions(request: Request[Any]) -> dict[str, Any]:
     Raises:
         UserError: for a title or labels that are not text, or labels of names that the table does not have.
     """
-    table, options, folder = request
-    before = folders.read(folder) or {}
-    members = {*options.config.rules, *options.config.attacks}
-    labels = [each for each in before.get("labels", []) if each.partition("=")[0] in members]
-    words = {"title": options.title or before.get("title"), "labels": list(options.labels) or labels}
-    settings.named(table, options.config, words["labels"])
+    table, options, folder = request.table, request.options, request.folder
+    before = folders.read(folder)
+    labels = [each for each in (before.labels if before else []) if each.partition("=")[0] in settings.names(table)]
+    words = {"title": options.title or (before and before.title), "labels": list(options.labels) or labels}
+    settings.named(table, words["labels"])
     if options.title is not None:
         settings.check_title(options.title)
     return words | {"plugins": list(options.plugins)}
@@ -73,40 +73,33 @@ def captions(request: Request[Any]) -> dict[str, Any]:
 
 def write(request: Request[Any], found: Sequence[records.Record]) -> str:
     """Write all files of the report, and print the table. Return the table as markdown."""
-    table, options, folder = request
-    config, words = options.config, captions(request)
-    labels = settings.named(table, config, words["labels"])
-    title = words["title"] or settings.title(table, config, quick=options.quick, labels=labels)
-    layout = reports.Layout(
-        rules=config.rules,
-        attacks=config.attacks,
-        alphas=config.alphas,
-        m=config.m,
-        published=settings.published(table, config, quick=options.quick),
-        verdict=table.verdict,
-    )
+    table, options, folder = request.table, request.options, request.folder
+    words = captions(request)
+    labels = settings.named(table, words["labels"])
+    numbers = published.numbers(request.original, table, quick=options.quick)
+    title = words["title"] or settings.title(request.original, table, numbers, quick=options.quick, labels=labels)
     wording = reports.Wording(title=title, source=table.source, quick=options.quick, labels=labels)
     try:
-        text = reports.build(found, folder, layout, wording, appendix=table.appendix)
+        text, summary = reports.build(found, folder, table, wording, numbers, every_seed=request.every_seed)
     except OSError as error:
         raise Incomplete(
             f"cannot write the report into {folder}: {error.strerror}. The records are kept; `byzsim report` makes it."
         ) from None
-    reports.print_table(reports.summarise(found, layout), Console(), wording)
+    reports.print_table(summary, table, Console(), wording)
     log(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
     return text
 
 
 def recorded(request: Request[Any]) -> list[records.Record]:
     """The valid records of the runs asked for; of every recorded seed if no seed is asked for."""
-    _, options, folder = request
-    config = options.config
-    wanted = runs(dataclasses.replace(config, seeds=config.seeds or (0,)))
-    found = records.matching(records.read(folder / "runs.jsonl", log), wanted, config.data)
-    omitted = sorted({each["seed"] for each in found} - set(config.seeds or [each["seed"] for each in found]))
+    folder = request.folder
+    found = records.read(folder / "runs.jsonl", log)
+    wanted = planned.every_part(request, found)
+    found, asked = records.matching(found, wanted), {config.seed for _, config in wanted}
+    omitted = sorted({each["seed"] for each in found} - asked) if not request.every_seed else []
     if omitted:
         log(
-            f"This report covers the seeds asked for, {', '.join(map(str, config.seeds))}. The folder also has records "
-            f"of seeds {', '.join(map(str, omitted))}; `byzsim report {folder}` covers all seeds."
+            f"This report covers the seeds asked for, {', '.join(map(str, sorted(asked)))}. The folder also has "
+            f"records of seeds {', '.join(map(str, omitted))}; `byzsim report {folder}` covers all seeds."
         )
     return [each for each in found if each["seed"] not in omitted]

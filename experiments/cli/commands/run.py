@@ -2,16 +2,17 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from byzsim.experiments import records
 from byzsim.experiments.cli import options as table_options
+from byzsim.experiments.cli import planned
 from byzsim.experiments.cli.commands import report
 from byzsim.experiments.cli.options import PartOptions, ReportOptions
 from byzsim.experiments.cli.output import log
 from byzsim.experiments.errors import Incomplete, UserError, counted
-from byzsim.experiments.plan import runs
+from byzsim.experiments.plan.runs import further_fields
 from byzsim.experiments.records import folders
 from byzsim.experiments.run import devices, interrupt, session
 from byzsim.experiments.run.distributed import SINGLE, Processes, join
@@ -25,6 +26,9 @@ class Run(PartOptions, ReportOptions):
     """seconds between checkpoints of unfinished runs, in checkpoints/ of the results folder; 0: after every epoch"""
     strict: bool = False
     """refuse runs with more Byzantine workers than the rule's guarantee covers, instead of a warning"""
+    trace: bool = False
+    """also record every worker at every step (weight, distance, norm), in a file for each run in traces/: 12 bytes a
+    worker and step before compression"""
     devices_per_run: int = 1
     """devices that share one run, for runs too large for one device (floating-point sums are reordered, so results
     differ in the last bits)"""
@@ -43,30 +47,44 @@ def main(args: list[str]) -> None:
     """Carry out what has no record yet, then make the report."""
     devices.use_all_cores()
     request = table_options.read("run", Run, args)
-    table, options, folder = request
+    table, options, folder = request.table, request.options, request.folder
     captions = report.captions(request)
     devices.keep_compiled()
     settings = session.Settings(
         table=table.name,
-        data=options.config.data,
         quick=options.quick,
+        metric=table.metric,
+        number=table.number,
+        further=further_fields(table),
         data_dir=options.data_dir,
         checkpoint=options.checkpoint,
         devices_per_run=options.devices_per_run,
         strict=options.strict,
+        trace=options.trace,
     )
+    failures = []
     with _processes(options) as processes:
-        failures = session.run(
-            processes.run_on_all(lambda: runs(options.config, options.only)),
-            folder,
-            settings,
-            on_start=lambda: folders.write(folder, table, options.config, quick=options.quick, words=captions),
-            processes=processes,
-            log=log if processes.is_primary else lambda line: None,
-        )
+        for part in filter(None, _parts(request, processes)):
+            failures += session.run(
+                part,
+                folder,
+                settings,
+                on_start=lambda: folders.write(folder, table, quick=options.quick, words=captions),
+                processes=processes,
+                log=log if processes.is_primary else lambda line: None,
+            )
         processes.run_on_all(lambda: _report(request, processes))
     if failures:
-        raise Incomplete(_failed(failures, folder))
+        raise Incomplete(_failed(failures, folder, settings.further))
+
+
+def _parts(request: table_options.Request[Run], processes: Processes) -> Iterator[planned.Runs]:
+    """The runs; of a table that chooses, first those by which it chooses: the others follow from their records."""
+    found: list[records.Record] = []
+    if request.table.choose:
+        yield processes.run_on_all(lambda: planned.held_out(request))
+        found = processes.broadcast(lambda: records.read(request.folder / "runs.jsonl", log))
+    yield processes.run_on_all(lambda: planned.main(request, found))
 
 
 def _report(request: table_options.Request[Run], processes: Processes) -> None:
@@ -85,8 +103,9 @@ def _processes(options: Run) -> contextlib.AbstractContextManager[Processes]:
     return contextlib.nullcontext(SINGLE)
 
 
-def _failed(failures: Sequence[records.Record], folder: Path) -> str:
-    lines = "".join(f"\n  {records.label(records.key_of(each))}: {each['failed']}" for each in failures)
+def _failed(failures: Sequence[records.Record], folder: Path, further: Sequence[str]) -> str:
+    names = [records.label(records.key_of(each, further), further) for each in failures]
+    lines = "".join(f"\n  {name}: {each['failed']}" for name, each in zip(names, failures, strict=True))
     return (
         f"{counted(len(failures), 'run')} failed; all other runs are recorded. The same command tries again.{lines}\n"
         f"Tracebacks: {folder / 'failures.jsonl'}"

@@ -1,14 +1,16 @@
 """`byzsim status`: list which runs are done, failed, stale or missing, and why; nothing is run."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from byzsim.experiments import arguments, plugins, records
 from byzsim.experiments.cli import options as table_options
+from byzsim.experiments.cli import planned
 from byzsim.experiments.cli.options import PartOptions
 from byzsim.experiments.cli.output import log
 from byzsim.experiments.datasets import fingerprint
-from byzsim.experiments.plan import runs
+from byzsim.experiments.plan.runs import further_fields
 from byzsim.experiments.records import status
 
 
@@ -35,10 +37,11 @@ def main(args: list[str]) -> None:
         for line in status.overview(given.results):
             log(line)
         return
-    table, options, folder = table_options.read("status", Status, args)
-    wanted = runs(options.config, options.only)
-    data = fingerprint(options.config.data, data_dir=options.data_dir, log=log)
-    asked = [records.identity(run_config, options.config.data, data) for run_config in wanted]
-    found = records.read(folder / "runs.jsonl", log)
-    for line in status.lines(f"{table.name} in {folder}", asked, found, status.read_failures(folder)):
+    request = table_options.read("status", Status, args)
+    found = records.read(request.folder / "runs.jsonl", log)
+    data = functools.cache(lambda name: fingerprint(name, data_dir=request.options.data_dir, log=log))
+    asked = [records.identity(config, name, data(name)) for name, config in planned.everything(request, found)]
+    further = further_fields(request.table)
+    title = f"{request.table.name} in {request.folder}"
+    for line in status.lines(title, asked, found, status.read_failures(request.folder), further):
         log(line)
