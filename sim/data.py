@@ -35,8 +35,8 @@ def check_alike(train: Data, test: Data) -> None:
 
 
 def are_classes(labels: Any) -> bool:
-    """Whether labels are one whole number for each example."""
-    return labels is not None and np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1
+    """Whether labels are one whole number, or one True or False, for each example."""
+    return labels is not None and labels.dtype.kind in "iub" and labels.ndim == 1
 
 
 def numbered(train: Data, test: Data) -> tuple[Data, Data, int]:
