@@ -16,10 +16,8 @@ def closest_half():
     def rule(grads, ctx):
         distance = jnp.linalg.norm(grads - jnp.median(grads, axis=0), axis=1)
         kept = distance <= jnp.median(distance)
-        weight = kept / kept.sum()
-        return jnp.where(kept[:, None], grads, 0).sum(
-            axis=0
-        ) / kept.sum(), weight  # NaN of those who are left out is not read
+        rows = jnp.where(kept[:, None], grads, 0)  # so that no NaN of those who are left out gets through
+        return rows.sum(axis=0) / kept.sum(), kept / kept.sum()
 
     return types.stateless(rule)
 
