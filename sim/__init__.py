@@ -13,19 +13,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byzsim import ops
+    from byzsim import ops, testing
     from byzsim.aggregators import AGGREGATORS
     from byzsim.api import aggregate, forge, simulate
     from byzsim.attacks import ATTACKS
-    from byzsim.engine import Data
     from byzsim.grid import History
     from byzsim.kappa import Robustness, robustness
-    from byzsim.models import MODELS
+    from byzsim.models import MODELS, Model
     from byzsim.modifiers import MODIFIERS
     from byzsim.names import chain
+    from byzsim.partitions import PARTITIONS, Partition
     from byzsim.preaggregators import PREAGGREGATORS
     from byzsim.registration import register
     from byzsim.run_config import RunConfig
+    from byzsim.task import Data, Generated, Task, make_task
+    from byzsim.tasks import TASKS
     from byzsim.types import Aggregator, Attack, Context, Info, Spec, Variant
 
 HOMES = {
@@ -34,23 +36,31 @@ HOMES = {
     "Aggregator": "types",
     "Attack": "types",
     "Context": "types",
-    "Data": "engine",
+    "Data": "task",
+    "Generated": "task",
     "History": "grid",
     "Info": "types",
     "MODELS": "models",
     "MODIFIERS": "modifiers",
+    "Model": "models",
+    "PARTITIONS": "partitions",
     "PREAGGREGATORS": "preaggregators",
+    "Partition": "partitions",
     "Robustness": "kappa",
     "RunConfig": "run_config",
     "Spec": "types",
+    "TASKS": "tasks",
+    "Task": "task",
     "Variant": "types",
     "aggregate": "api",
     "chain": "names",
     "forge": "api",
+    "make_task": "task",
     "ops": "",
     "register": "registration",
     "robustness": "kappa",
     "simulate": "api",
+    "testing": "",
 }
 """{public name: its module}; the text is empty if the name is itself a module."""
 

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import check_shapes, grid, oneshot
-from byzsim.arrays import as_array, real_array
+from byzsim import check_shapes, data, grid, oneshot
+from byzsim.arrays import real_array
 from byzsim.engine import Data
 from byzsim.grid import History
 from byzsim.names import attack_spec, max_f, rule_spec
@@ -393,43 +393,13 @@ def _data_of(run: RunConfig, train: Any, test: Any) -> tuple[Data | None, Data |
         return None, None, None
     if train is None or test is None:
         raise ValueError(f"task {run.task} trains on a data set: give train=(inputs, labels) and test=(inputs, labels)")
-    pairs = _data("train", train), _data("test", test)
-    shapes = [jax.tree.map(lambda leaf: leaf.shape[1:], data.inputs) for data in pairs]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"train and test inputs differ: {shapes[0]} and {shapes[1]}; expected examples of one shape")
+    pairs = data.examples("train", train), data.examples("test", test)
+    data.check_alike(*pairs)
     if "n_classes" not in inspect.signature(TASKS[run.task].factory).parameters:
-        return *pairs, None
-    for name, data in zip(("train", "test"), pairs, strict=True):
-        if data.labels is None or not np.issubdtype(data.labels.dtype, np.integer) or data.labels.ndim != 1:
-            found = "missing" if data.labels is None else f"{data.labels.dtype} of shape {data.labels.shape}"
+        return *jax.tree.map(jnp.asarray, pairs), None
+    for name, each in zip(("train", "test"), pairs, strict=True):
+        if not data.are_classes(each.labels):
+            found = "missing" if each.labels is None else f"{each.labels.dtype} of shape {each.labels.shape}"
             raise ValueError(f"{name} labels are {found}; expected whole numbers, one for each example")
-    classes = np.union1d(*(np.asarray(data.labels) for data in pairs))
-    kind = jnp.uint8 if len(classes) <= 256 else jnp.int32
-    numbered = [jnp.asarray(np.searchsorted(classes, data.labels), kind) for data in pairs]  # from 0, no gaps
-    return pairs[0]._replace(labels=numbered[0]), pairs[1]._replace(labels=numbered[1]), len(classes)
-
-
-def _data(name: str, pair: Any) -> Data:
-    if not (isinstance(pair, tuple | list) and len(pair) == 2):
-        raise ValueError(f"{name} is {type(pair).__name__}; expected (inputs, labels)")
-    inputs = jax.tree.map(lambda leaf: _examples(f"{name} inputs", leaf), pair[0], is_leaf=_is_leaf)
-    labels = None if pair[1] is None else _examples(f"{name} labels", pair[1])
-    lengths = {len(leaf) for leaf in jax.tree.leaves((inputs, labels))}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"{name} has {sorted(lengths)} examples in its arrays; expected the same number, at least 1")
-    return Data(inputs, labels)
-
-
-def _is_leaf(value: Any) -> bool:
-    return not isinstance(value, dict | tuple)
-
-
-def _examples(name: str, values: Any) -> Array:
-    array = np.asarray(as_array(name, values))
-    if array.ndim == 0 or 0 in array.shape or array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; expected numbers, one row for each example")
-    if array.dtype.kind == "f" and array.dtype.itemsize == 8:
-        array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
-    if array.dtype.kind in "iu" and array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**31 - 1:
-        raise ValueError(f"{name} go from {array.min()} to {array.max()}; expected whole numbers of 32 bits")
-    return jnp.asarray(array)
+    *numbered, n_classes = data.numbered(*pairs)
+    return *jax.tree.map(jnp.asarray, tuple(numbered)), n_classes

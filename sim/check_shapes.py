@@ -12,10 +12,10 @@ from byzsim.engine import batches
 from byzsim.engine.workers import one_example
 from byzsim.grid.planning import Run, TaskCall
 from byzsim.models import Model, as_model
-from byzsim.names import own
+from byzsim.names import BUILT_IN, own
 from byzsim.oneshot import make_context, summed
-from byzsim.partitions import PARTITIONS
-from byzsim.task import Data, Examples
+from byzsim.partitions import Partition, Pool
+from byzsim.task import Data, Examples, n_examples
 from byzsim.types import Aggregator, Attack, Info, begin
 from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError
 from jaxtyping import Array
@@ -37,8 +37,10 @@ def runs(wanted: Sequence[Run], train: Examples) -> int:
         ValueError: one of these does not hold.
     """
     first = wanted[0].config
+    _check_labels(wanted[0], train)
     d, dtype = parameters(first.model or first.task, wanted[0].task, train)
     _check_needs(wanted)
+    _check_measured(wanted[0], train)
     grads = dtype.itemsize * first.m * d * (1 if first.momentum == "none" else 2)
     fits(f"the gradients of m={first.m} workers, {d:,} parameters each,", grads)
     rules = {repr((run.config.rule, run.config.rule_args)): run for run in wanted}
@@ -100,11 +102,7 @@ def parameters(name: str, call: TaskCall, train: Examples) -> tuple[int, Any]:
         ) from None
     except Exception as error:
         raise ValueError(f"{where}: {words(error)}") from None
-    for what, found in {"the loss": losses, **{f"metric {key}": value for key, value in measured.items()}}.items():
-        if getattr(found, "shape", None) != (1,):
-            raise ValueError(
-                f"{where}: {what} of one example is {_kind(found)}; expected shape (1,), one for each example"
-            )
+    _check_each_example(where, {"the loss": losses, **{f"metric {key}": value for key, value in measured.items()}})
     return sum(leaf.size for leaf in trained), jnp.result_type(*trained)
 
 
@@ -132,16 +130,40 @@ def shards(run: Run, train: Examples) -> None:
     Raises:
         ValueError: a worker has none, or the indices do not fit the training set.
     """
-    partition = run.static.partition(**run.dynamic.partition_args)
-    if train is None or (partition.equal and run.config.partition in PARTITIONS):
+    partition, name = run.static.partition(**run.dynamic.partition_args), run.config.partition
+    if train is None or (partition.equal and name in BUILT_IN):
         return
-    held: Any = batches.shards(run.static, run.dynamic, run.static.task(), train)
-    sizes = np.asarray((held >= 0).sum(axis=1))
+    n = n_examples(train)
+    if name not in BUILT_IN:
+        _check_deal(partition, name, run.static.task().n_classes, n, run.static.honest_data or run.static.m)
+    held = np.asarray(batches.shards(run.static, run.dynamic, run.static.task(), train))
+    if held.min() < -1 or held.max() >= n:
+        wrong = held.max() if held.max() >= n else held.min()
+        raise ValueError(
+            f"partition {name} deals out example {wrong}; expected 0 to {n - 1}, or -1 where a worker has no more"
+        )
+    sizes = (held >= 0).sum(axis=1)
     if empty := np.flatnonzero(sizes == 0).tolist():
         raise ValueError(
-            f"partition {run.config.partition} leaves worker {empty[0]} without an example (sizes: {sizes.tolist()}); "
-            "take other options or another data_seed, or fewer workers"
+            f"partition {name} leaves worker {empty[0]} without an example (sizes: {sizes.tolist()}); take other "
+            "options or another data_seed, or fewer workers"
         )
+    if partition.equal and held.min() < 0:
+        raise ValueError(f"partition {name} fills up rows with -1: give Partition(deal, equal=False)")
+    if (np.diff((held >= 0).astype(int), axis=1) > 0).any():
+        raise ValueError(f"partition {name} has -1 before an example; expected it at the end of a row only")
+
+
+def _check_deal(partition: Partition, name: str, n_classes: int | None, n: int, m: int) -> None:
+    """One traced call of a user's own partition."""
+    labels = None if n_classes is None else jax.ShapeDtypeStruct((n,), jnp.int32)
+    try:
+        dealt = jax.eval_shape(lambda key, labels: partition.deal(key, Pool(n, labels, n_classes), m), KEY, labels)
+    except Exception as error:  # the user's code may raise anything
+        raise ValueError(f"partition {name} fails for m={m} and {n} examples: {words(error)}") from error
+    whole = hasattr(dealt, "dtype") and jnp.issubdtype(dealt.dtype, jnp.integer)
+    if not whole or dealt.ndim != 2 or dealt.shape[0] != m or dealt.shape[1] == 0:
+        raise ValueError(f"partition {name} returns {_kind(dealt)}; expected whole numbers (m, n) with m={m} and n > 0")
 
 
 def _check_channels(name: str, train: Examples) -> None:
@@ -164,6 +186,38 @@ def _check_outputs(where: str, model: Model, tree: Any, constants: Any, example:
 def _in_words(inputs: Any) -> str:
     shapes = [f"{leaf.dtype} {leaf.shape[1:]}" for leaf in jax.tree.leaves(inputs)]
     return f"inputs {', '.join(shapes)}"
+
+
+def _check_labels(run: Run, train: Examples) -> None:
+    """A task that has classes gets whole numbers for labels."""
+    labels = None if train is None else train.labels
+    if train is None or run.static.task().n_classes is None:
+        return
+    if labels is None or not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1:
+        found = "none" if labels is None else f"{labels.dtype} of shape {labels.shape}"
+        raise ValueError(f"task {run.config.task} has classes, and the labels are {found}; expected whole numbers (n,)")
+
+
+def _check_measured(run: Run, train: Examples) -> None:
+    """Something is measured: on a test set, or of the parameters, as one number each."""
+    task, name = run.static.task(), run.config.task
+    generate, facts, has_test = task.generate, (), train is not None
+    if generate:
+        made = jax.eval_shape(lambda: generate(jax.random.key(0), 2))
+        train, facts, has_test = made.train, made.facts, True
+    tree, constants = jax.eval_shape(task.init, KEY, example := one_example(task, train))
+    try:
+        found = jax.eval_shape(task.measure, tree, facts)
+    except Exception as error:  # the user's code may raise anything
+        raise ValueError(f"what task {name} measures of its parameters fails: {words(error)}") from error
+    for key, value in found.items():
+        if value.shape != ():
+            raise ValueError(f"task {name} measures {key} of shape {value.shape}; expected one number")
+    if not (found or (has_test and jax.eval_shape(task.metrics, tree, constants, example))):
+        raise ValueError(
+            f"nothing would be measured: task {name} has no test set, and no measure=..., a function (parameters, "
+            "facts) -> {'name': number}"
+        )
 
 
 def _check_needs(wanted: Sequence[Run]) -> None:

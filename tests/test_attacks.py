@@ -1,6 +1,5 @@
 """The contract that every attack keeps, through the engine's own step, and what attacks send."""
 
-import contextlib
 import functools
 import inspect
 from types import SimpleNamespace
@@ -9,53 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import ATTACKS, Context, oneshot
+from byzsim import ATTACKS, Context
 from byzsim.attacks._search import alie_z
+from byzsim.testing import ATTACK_PROMISES, attacks, check_attack
+from byzsim.testing.attacks import BYZ, ROUNDS, ROWS
+from byzsim.testing.attacks import context as make_context
 from zoo import as_users_do, called, known_answers, reference
 
-BYZ = np.isin(np.arange(8), [1, 4, 6])  # of 2 attackers and fewer ALIE's z_max is 0
-ROWS = np.random.default_rng(5).normal(size=(8, 11)).astype(np.float32)
 TRACED = [
     (name, option)
     for name, spec in ATTACKS.items()
     for option, parameter in inspect.signature(spec.factory).parameters.items()
     if isinstance(parameter.default, float | None)
 ]
-ROUNDS = np.random.default_rng(6).normal(size=(50, 8, 11)).astype(np.float32)
-
-
-def half(rows):
-    """The mean of the half of the rows that have the smaller norms, as the rule in use."""
-    order = jnp.argsort(jnp.square(rows).sum(axis=1))[: (len(rows) + 1) // 2]
-    return rows[order].mean(axis=0)
-
-
-def make_context(key, t, byz, d):
-    centre = jnp.linspace(-1, 1, d)
-    return Context(
-        jax.random.fold_in(key, t),
-        jnp.int32(t),
-        jnp.asarray(byz).sum(),
-        previous=jnp.linspace(0, 1, d),
-        aggregate=half,
-        loss_after=lambda v: ((v - centre) ** 2).sum(),
-        full_gradient=lambda: centre,
-    )
 
 
 @functools.cache
 def compiled_rounds(call, jit):
-    def run(options, rounds, byz, key):
-        made = call(**options)
-
-        def step(state, now):
-            t, rows = now
-            rows, state = made.grads(rows, byz, state, make_context(key, t, byz, rows.shape[-1]))
-            return state, rows
-
-        return jax.lax.scan(step, made.init(*rounds.shape[1:]), (jnp.arange(len(rounds)), rounds))[1]
-
-    return jit(run)
+    return jit(lambda options, *given: attacks.rounds(call(**options), *given))
 
 
 def forged_rounds(name, *, rounds, byz=BYZ, key=0, jit=jax.jit, **options):
@@ -68,28 +38,21 @@ def forged(name, *, rows=ROWS, **how):
     return forged_rounds(name, rounds=rows[None], **how)[0]
 
 
-def test_proposals_keep_shape_type_and_are_finite(attack):
-    rows = forged(attack)
-    assert rows.shape == ROWS.shape and rows.dtype == np.float32
-    assert np.isfinite(rows).all() == ("non_finite" not in ATTACKS[attack].traits)
+MARKS = {"acts": pytest.mark.slow, "own_rows": pytest.mark.slow, "state": pytest.mark.types}
+PROMISES = [
+    (name, promise)
+    for name, spec in sorted(ATTACKS.items())
+    for promise, each in ATTACK_PROMISES.items()
+    if each.trait in ("", *spec.traits) and (name, promise) != ("none", "acts")
+]
 
 
-def test_labels_keep_shape_and_type_and_change_only_with_the_data_trait(attack):
-    labels, ctx = jnp.arange(10).reshape(2, 5), Context(jax.random.key(0), jnp.int32(0), jnp.int32(1))
-    changed = ATTACKS[attack].factory().labels(labels, 10, ctx)
-    assert changed.shape == labels.shape and changed.dtype == labels.dtype
-    assert changed.min() >= 0 and changed.max() < 10
-    assert bool((changed != labels).any()) == ("data" in ATTACKS[attack].traits)
-
-
-@pytest.mark.types
-def test_state_keeps_its_structure_and_is_there_only_for_stateful_attacks(attack):
-    made = ATTACKS[attack].factory()
-    state = made.init(*ROWS.shape)
-    ctx = make_context(jax.random.key(0), 0, BYZ, ROWS.shape[1])
-    after = jax.eval_shape(lambda: made.grads(jnp.asarray(ROWS), jnp.asarray(BYZ), state, ctx)[1])
-    assert jax.tree.structure(after) == jax.tree.structure(state)
-    assert bool(jax.tree.leaves(state)) == ("stateful" in ATTACKS[attack].traits)
+@pytest.mark.parametrize(
+    ("attack", "promise"),
+    [pytest.param(*each, marks=MARKS.get(each[1], ())) for each in PROMISES],
+)
+def test_every_promise_is_kept(attack, promise):
+    assert check_attack(attack, only=[promise]) == {promise: ATTACK_PROMISES[promise].words}
 
 
 KINDS = ["none", "gaussian", "label_flip", "delayed_gradient", "optimal_alie", "learned"]  # one of each trait
@@ -107,33 +70,15 @@ def test_honest_rows_reach_the_rule_bit_for_bit(attack, world):
 
 
 @pytest.mark.slow
-def test_sooner_or_later_something_else_is_sent(attack):
-    sent = forged_rounds(attack, rounds=ROUNDS)[:, BYZ]
-    assert (sent != ROUNDS[:, BYZ]).any() == (attack != "none" and "data" not in ATTACKS[attack].traits)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("attack", KINDS)
 def test_without_byzantine_workers_nothing_changes(attack, world):
     np.testing.assert_array_equal(world.sent(attack=attack)[1], world.sent()[1])
 
 
-def test_collusive_rows_are_all_the_same(attack):
-    rows = forged(attack)[BYZ]
-    same = np.array_equal(rows, np.broadcast_to(rows[0], rows.shape), equal_nan=True)
+def test_what_colludes_says_so(attack):
+    """A trait that is missing would keep the engine from leaving out the Byzantine workers' own rows."""
+    same = attacks.same_rows(attacks.tried(attack), ROWS, BYZ) is None
     assert same == ("collusive" in ATTACKS[attack].traits)
-
-
-def test_only_stochastic_attacks_read_the_key(attack):
-    labels = jnp.arange(10).reshape(2, 5)
-
-    def all_that_is_changed(key):
-        ctx = make_context(jax.random.key(key), 0, BYZ, ROWS.shape[1])
-        return np.append(forged(attack, key=key), ATTACKS[attack].factory().labels(labels, 10, ctx))
-
-    np.testing.assert_array_equal(all_that_is_changed(0), all_that_is_changed(0))
-    same = np.array_equal(all_that_is_changed(0), all_that_is_changed(1), equal_nan=True)
-    assert same != ("stochastic" in ATTACKS[attack].traits)
 
 
 @pytest.mark.slow
@@ -256,14 +201,6 @@ def test_the_searches_of_byzfl(attack, first, shift, output):
     found = forged(attack, rows=np.float32(sent), byz=byz, line_search="up")[byz]
     np.testing.assert_allclose(found, [output] * 3, rtol=2e-6)
     np.testing.assert_allclose(expected(attack, sent, byz, {"line_search": "up"}), [output] * 3, rtol=1e-12)
-
-
-def test_an_attack_says_whether_it_asks_for_the_full_gradient(attack):
-    """Where nobody has it, such as in `byzsim.robustness`, these are left out."""
-    made, d = ATTACKS[attack].factory(), ROWS.shape[1]
-    ctx = oneshot.make_context(jax.random.key(0), 3, d, aggregate=half, loss_after=jnp.sum)
-    with pytest.raises(ValueError) if "full_gradient" in ATTACKS[attack].traits else contextlib.nullcontext():
-        jax.eval_shape(lambda rows: oneshot.forged_rows(made, rows, jnp.asarray(BYZ), ctx)[0], ROWS)
 
 
 def test_random_labels_are_uniform():

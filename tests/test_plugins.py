@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, Aggregator, RunConfig, Spec
-from byzsim.experiments import cli, plugins, records
-from byzsim.experiments.datasets import load
+from byzsim import AGGREGATORS, ATTACKS, Aggregator, RunConfig, Spec, registration
+from byzsim.experiments import cli, datasets, plugins, records
+from byzsim.experiments.datasets import DATASETS, load
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.plugins.sources import without_table
 from byzsim.experiments.run import slow_rules
+from byzsim.experiments.tables import TABLES
 from byzsim.names import BUILT_IN
 from byzsim.types import make_attack, stateless
 
@@ -66,8 +68,11 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     yield tmp_path
     forget(tmp_path)
-    for zoo in (AGGREGATORS, ATTACKS):
-        for name in zoo.keys() - BUILT_IN:
+    own = {name for zoo in registration.KINDS.values() for name in zoo} - BUILT_IN
+    for name in own:
+        registration.forget(name)
+    for zoo, built_in in ((TABLES, plugins.TABLES_BUILT_IN), (DATASETS, datasets.BUILT_IN)):
+        for name in zoo.keys() - built_in:
             del zoo[name]
 
 
@@ -124,6 +129,68 @@ def test_a_changed_plugin_is_another_run(folder, changed):
     assert digests[0] == digests[2] != digests[1] and len(digests[0]) == 64
 
 
+def test_a_factory_says_of_which_kind_its_member_is(folder):
+    (folder / "every_kind.py").write_text(EVERY_KIND)
+    found = plugins.load(["every_kind.py"])
+    assert set(found) == {*KINDS, "points"}
+    assert {name: kind for kind, zoo in registration.KINDS.items() for name in zoo if name in found} == KINDS
+    run = RunConfig(rule="halved+median", attack="late+alie", model="plain", partition="in_order", m=4, n_byz=1)
+    assert {*KINDS} - {"linear", "with_nnx", "bowl"} == identity_of(run).keys()
+    data = load("points")
+    assert data.train_inputs.dtype == np.float32 and data.n_classes == 2 and data.train_labels.tolist() == [0, 1] * 15
+
+
+def identity_of(run_config):
+    return records.identity(run_config, "points", load("points"))["sources"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["linear", "with_nnx", "plain"])
+def test_members_of_all_kinds_train_together(folder, model):
+    (folder / "every_kind.py").write_text(EVERY_KIND)
+    plugins.load(["every_kind"])
+    data = load("points")
+    setting = {"rule": "halved+median", "attack": "late+sign_flip", "n_byz": 1, "m": 4, "batch": 2, "steps": 3}
+    history = byzsim.simulate(tuple(data.train), tuple(data.test), model=model, partition="in_order", **setting)
+    assert np.isfinite(history.loss).all()
+    history = byzsim.simulate(task="bowl", task_args={"size": 0.5}, lr=0.1, **setting)
+    assert history.loss[-1] < 3
+
+
+def test_a_data_set_has_the_digest_of_its_arrays(folder):
+    text = "import numpy as np\nfrom byzsim import Spec\ndef load():\n    held = np.load('x.npy')\n"
+    text += "    return (held, np.arange(6) % 2), (held, np.arange(6) % 2)\nSPEC = Spec(load, source='me')\n"
+    (folder / "mine.py").write_text(text)
+    digests = []
+    for value in (0, 1, 0):
+        np.save(folder / "x.npy", np.full((6, 2), value, np.float64))
+        forget(folder)
+        plugins.load(["mine"])
+        digests.append(datasets.fingerprint("mine").digest)
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_a_tables_functions_decide_no_run(folder):
+    digests = []
+    for change in ({}, {"MARK": "other"}, {"import pandas": "import os"}, {"2.0": "3.0"}):
+        text = TABLE + "SPEC = Table(name='mine', title='t', source='me', axes=(axis('rule', ['doubled']),), "
+        text += "verdict=verdict)\n"
+        for old, new in change.items():
+            text = text.replace(old, new)
+        (folder / "mine.py").write_text(text)
+        forget(folder)
+        assert plugins.table_of("mine.py").name == "mine" in TABLES
+        digests.append(AGGREGATORS["doubled"].digest)
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+    kept = without_table((folder / "mine.py").read_bytes()).decode()
+    assert "FACTOR" in kept and "doubled" in kept and "helping" not in kept and "verdict" not in kept
+
+
+def test_modules_beside_a_file_are_registered_too(folder, tmp_path_factory):
+    (folder / "both.py").write_text("import my_rule\nimport several\nimport numpy\n")
+    assert set(plugins.load([str(folder / "both.py")])) == {"my_rule", "my_attack", "my_other"}
+
+
 def test_records_of_an_earlier_version_are_not_reported(folder):
     plugins.load(["my_rule"])
     run_config = RunConfig(rule="my_rule", m=10, model="softmax")
@@ -174,6 +241,111 @@ def test_what_a_trial_of_an_attack_finds(folder):
     with pytest.raises(ValueError, match=r"grads returns .*; expected \(rows, state\)"):
         tried(grads=lambda sent, byz, state, ctx: sent)
     assert "mine" not in ATTACKS
+
+
+EVERY_KIND = """\
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from byzsim import Data, Partition, Spec, make_task, types
+from flax import nnx
+
+def halved():
+    "Rows of half the length."
+    def around(rule):
+        def apply(grads, state, ctx):
+            return rule.apply(grads / 2, state, ctx)
+        return rule._replace(apply=apply)
+    return around
+
+def late():
+    "The attack from step 3 on."
+    def around(attack):
+        def grads(updates, byz, state, ctx):
+            rows, state = attack.grads(updates, byz, state, ctx)
+            return jnp.where(ctx.step < 3, updates, rows), state
+        return attack._replace(grads=grads)
+    return around
+
+class Net(nn.Module):
+    n_classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.n_classes)(x.reshape(len(x), -1).astype(jnp.float32))
+
+def linear(*, n_classes):
+    "One layer."
+    return Net(n_classes)
+
+class Nnx(nnx.Module):
+    def __init__(self, n_classes, rngs):
+        self.layer = nnx.Linear(3, n_classes, rngs=rngs)
+
+    def __call__(self, x):
+        return self.layer(x)
+
+def with_nnx(*, n_classes):
+    "One layer of NNX."
+    return lambda rngs: Nnx(n_classes, rngs)
+
+class Plain:
+    def init(self, key, x):
+        return {"w": jnp.zeros((3, 2))}
+
+    def apply(self, params, x):
+        return x @ params["w"]
+
+def plain(*, n_classes):
+    "Two functions."
+    return Plain()
+
+def bowl(*, size: float = 1.0):
+    "A quadratic."
+    return make_task(init=lambda key, example: jnp.ones(3), sample=lambda key, worker, n: Data(jnp.zeros((n, 3))),
+                     loss=lambda w, batch: size * jnp.square(w[None] - batch.inputs).sum(axis=1),
+                     measure=lambda w, facts: {"loss": jnp.square(w).sum()})
+
+def in_order():
+    "Worker i has the i-th part."
+    def deal(key, pool, m):
+        return jnp.arange(pool.n // m * m).reshape(m, -1)
+    return Partition(deal, needs_classes=False)
+
+def points():
+    "Thirty points."
+    x = np.arange(90.0).reshape(30, 3) / 90
+    return (x, np.array(["5", "7"] * 15).astype(int)), (x[:10], np.array([5, 7] * 5))
+
+SPECS = {f.__name__: Spec(f, source="me") for f in (halved, late, linear, with_nnx, plain, bowl, in_order, points)}
+"""
+KINDS = {
+    "halved": "preaggregator",
+    "late": "modifier",
+    "linear": "model",
+    "with_nnx": "model",
+    "plain": "model",
+    "bowl": "task",
+    "in_order": "partition",
+}
+TABLE = """\
+import pandas
+import helping
+from byzsim import Spec, types
+from byzsim.experiments.plan import Table, axis
+
+FACTOR = 2.0
+
+def doubled():
+    "Twice the mean."
+    return types.stateless(lambda grads, ctx: (FACTOR * grads.mean(axis=0), grads[:, 0] * 0 + 1 / len(grads)))
+
+def verdict(*numbers):
+    return "MARK"
+
+SPECS = {"doubled": Spec(doubled, source="me", max_f=lambda m: 0)}
+"""
 
 
 SORTING = """\

@@ -9,8 +9,9 @@ byzsim: Byzantine-robust distributed training, and the tables of its papers.
   byzsim diff A B [--csv FILE]     compare two results folders run by run; exit code 1 if they differ
   byzsim export FOLDER [FILE]      the valid records as CSV, without those that newer records replace
   byzsim verify TABLE [--sample N] repeat recorded runs and compare; exit code 1 if one differs
-  byzsim list                      rules, attacks, models, data sets and tables, with their sources
+  byzsim list                      rules, attacks, tasks, models, data sets, tables and so on, with their sources
   byzsim show NAME ...             one of them: description, options, variants, bound, how to select it
+  byzsim new KIND NAME             write a file to start from: a table, rule, attack, task, model, data, partition
   byzsim zoo [options]             measure every rule: kappa found by attacks, effect of NaN; list all sources
   byzsim definitions [NAME ...]    names that have several definitions, side by side
   byzsim bench [--quick]           speed of byzsim and of its peers, in one run on this machine
@@ -20,12 +21,13 @@ byzsim: Byzantine-robust distributed training, and the tables of its papers.
   byzsim schema                    the fields of a record, as a page
   byzsim data [NAME ...]           load data sets into the cache and print their sources
 
-  run, report, status and verify also take a results folder, such as results/smoke, instead of TABLE, with its settings
+  run, report, status and verify also take, instead of TABLE, a file that defines one, such as my_table.py, or a
+  results folder, such as results/smoke, with its settings
 
   byzsim COMMAND --help            what a command does, with examples
   byzsim run TABLE --help          every setting of a table that can be changed
   byzsim run TABLE --distributed   the same command on every host: runs spread over the devices of all hosts
-  --plugins MODULE ...             with run, report, status, verify, zoo, list, show: your own rules and attacks
+  --plugins FILE ...               with run, report, status, verify, zoo, list, show: members of your own
   --debug                          with any command: the traceback of an error
   --version                        the version of byzsim
 
@@ -47,7 +49,8 @@ byzsim run TABLE [options]: carry out every run that has no record yet, then mak
   byzsim run smoke --m 11 --alphas 0 2/11                       2 of 11 workers are Byzantine
   byzsim run brsgd_table1 --only rule=krum,attack=gaussian      a part of a table
   byzsim run smoke --options gaussian.sigma=100                 an option; byzsim show NAME lists the options
-  byzsim run smoke --plugins my_rule --rules my_rule            your own rule, in my_rule.py
+  byzsim run smoke --plugins my_rule.py --rules my_rule         your own rule, in my_rule.py
+  byzsim run my_table.py                                        a table of your own; byzsim new table my_table
 """,
     "report": """\
 byzsim report TABLE [options]: make the table and the figures from the records; nothing is run.
@@ -81,17 +84,23 @@ byzsim verify TABLE [options]: repeat recorded runs and compare them with their 
   byzsim verify smoke --only rule=krum
 """,
     "list": """\
-byzsim list [--plugins MODULE ...]: rules, preaggregators, attacks, modifiers, models, data sets, tables; their sources.
+byzsim list [--plugins FILE ...]: all members, schedules and tables, with their sources.
 
   byzsim list
-  byzsim list --plugins my_rule                                 also what my_rule.py defines
+  byzsim list --plugins my_rule.py                              also what my_rule.py defines
 """,
     "show": """\
-byzsim show NAME ... [--plugins MODULE ...]: everything about a rule, an attack, a model, a data set or a table.
+byzsim show NAME ... [--plugins FILE ...]: everything about a member of any kind, a schedule or a table.
 
   byzsim show krum                                              formula, options, variants, bound, source
   byzsim show nnm+krum burst+alie                               each part
-  byzsim show my_rule --plugins my_rule                         your own rule
+  byzsim show my_rule --plugins my_rule.py                      your own rule
+""",
+    "new": """\
+byzsim new KIND NAME: write NAME.py, a file to start from, which runs as it is; nothing is overwritten.
+
+  byzsim new rule my_rule                                       then: byzsim run my_rule.py
+  byzsim new table my_table                                     KIND: table, rule, attack, task, model, data, partition
 """,
     "zoo": """\
 byzsim zoo [options]: measure every rule: kappa found by attacks, effect of NaN, cost, bound.

@@ -12,7 +12,9 @@ PACKAGES = {
     "preaggregators, as in nnm+krum": "byzsim.preaggregators",
     "attacks": "byzsim.attacks",
     "modifiers of attacks, as in burst+alie": "byzsim.modifiers",
+    "tasks": "byzsim.tasks",
     "models": "byzsim.models",
+    "partitions": "byzsim.partitions",
     "data sets": "byzsim.experiments.datasets",
     "tables": "byzsim.experiments.tables",
 }
@@ -28,7 +30,17 @@ class Member(NamedTuple):
 
 def everything() -> dict[str, list[Member]]:
     """Kind -> its members, in the order of their registry."""
-    return {kind: members(package) for kind, package in PACKAGES.items()}
+    found = {kind: members(package) for kind, package in PACKAGES.items()}
+    return {**found, "schedules": schedules()}
+
+
+def schedules() -> list[Member]:
+    """Ours, by their functions in the file that names them; and where to find those of optax."""
+    functions = [node for node in _parsed(FOLDERS["byzsim"] / "schedules.py").body if isinstance(node, ast.FunctionDef)]
+    ours = {node.name: (ast.get_docstring(node) or "").partition("\n")[0] for node in functions}
+    named = [Member(name, ours[name], "byzsim") for name in ("step_decay", "piecewise")]
+    optax = Member("..._schedule", "Every schedule of optax by its name, such as cosine_decay_schedule", "optax")
+    return [Member("constant", "The learning rate as it is", "byzsim"), *named, optax]
 
 
 def members(package: str) -> list[Member]:

@@ -29,7 +29,7 @@ class TableOptions:
     results: Path = Path("results")
     """the folder that holds all results folders"""
     plugins: tuple[str, ...] = ()
-    """modules with your own rules and attacks, such as my_rule for the file my_rule.py in this folder"""
+    """files or modules with members of your own, such as my_rule.py, or my_rule for that file in this folder"""
     name: str | None = None
     """name of the results folder, instead of the table's name and its changed settings"""
 
@@ -95,10 +95,13 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
         UserError: the first argument is neither, or the options do not fit.
     """
     if not args or args[0].startswith("-"):
-        raise UserError(f"no table given: byzsim {command} TABLE, where TABLE is one of {', '.join(TABLES)}")
+        tables = ", ".join(TABLES)
+        raise UserError(f"no table given: byzsim {command} TABLE, where TABLE is one of {tables}, or a file of yours")
     prog = f"byzsim {command} {args[0]}"
     if args[0] in TABLES:
         return of_table(TABLES[args[0]], kind, args[1:], prog)
+    if args[0].endswith(".py"):
+        return of_table(plugins.table_of(args[0]), kind, args[1:], prog, file=args[0])
     if os.path.isdir(args[0]):
         return _of_folder(Path(args[0]), kind, args[1:], prog)
     if os.sep in args[0]:
@@ -106,8 +109,10 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
     raise unknown("table", args[0], TABLES)
 
 
-def of_table(table: Table, kind: type[OptionsT], args: list[str], prog: str) -> Request[OptionsT]:
-    """This table, with the options that follow its name.
+def of_table(
+    table: Table, kind: type[OptionsT], args: list[str], prog: str, file: str | None = None
+) -> Request[OptionsT]:
+    """This table, with the options that follow its name; those of a file are remembered with the file as a plugin.
 
     Raises:
         UserError: the options do not fit.
@@ -117,6 +122,8 @@ def of_table(table: Table, kind: type[OptionsT], args: list[str], prog: str) -> 
     base = shortened(table) if "--quick" in args else table
     options = _parsed(kind, base, args, prog)
     plugins.load(options.plugins)
+    if file:
+        options = dataclasses.replace(options, plugins=(file, *options.plugins))
     asked = _viewed(override(base, _given(kind, base, options)), options)
     if options.name is None:
         folder = folders.place(options.results, override(base, {}), asked, quick=options.quick)

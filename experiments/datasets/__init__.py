@@ -2,29 +2,48 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 from byzsim.experiments.datasets import cifar10, digits, fashion_mnist, mnist, python_docs
-from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec, split
+from byzsim.experiments.datasets._base import NO_DATA, NOTHING, Dataset, Log, Spec, dataset, split
 from byzsim.experiments.datasets._cache import cache_file, cache_folder, stored_digest
+from byzsim.experiments.datasets._own import is_data, spec_of
 from byzsim.experiments.errors import UserError, unknown
 
 __all__ = [
+    "BUILT_IN",
     "DATASETS",
     "NO_DATA",
     "Dataset",
     "Fingerprint",
     "Spec",
     "cache_folder",
+    "dataset",
     "describe",
     "fingerprint",
     "held_out",
+    "is_data",
     "load",
+    "register",
 ]
 HELD_OUT = "+held_out="
 """behind a data set's name, before the share of its training examples that take the place of the test set"""
 
 DATASETS: dict[str, Spec] = {name: m.SPEC for name, m in list(vars().items()) if hasattr(m, "SPEC")}
+BUILT_IN = frozenset({NO_DATA, *DATASETS})
+
+
+def register(name: str, made: Any, *, summary: str, source: str) -> None:
+    """Add a user's own data set under a name.
+
+    Args:
+        made: ((train inputs, train labels), (test inputs, test labels)), as `byzsim.simulate` takes them, or a
+            `Dataset`.
+    Raises:
+        ValueError: the arrays cannot be used.
+    """
+    DATASETS[name] = spec_of(name, made, summary, source)
 
 
 def load(
@@ -83,7 +102,7 @@ def fingerprint(name: str, *, data_dir: str | os.PathLike[str] | None = None, lo
     if name == NO_DATA:
         return Fingerprint(NOTHING.digest)
     _checked(name.partition(HELD_OUT)[0], data_dir)
-    stored = stored_digest(cache_file(name, cache_dir=None))  # of one that is held out there is none
+    stored = stored_digest(cache_file(name, cache_dir=None)) if name in BUILT_IN else None
     return Fingerprint(stored or load(name, data_dir=data_dir, log=log).digest)
 
 
@@ -102,9 +121,17 @@ def describe(
         "what": DATASETS[name].summary,
         "by": DATASETS[name].source,
         "from": data.source,
-        "train": f"{data.train_inputs.shape} {data.train_inputs.dtype}, {data.n_classes} classes",
-        "test": f"{data.test_inputs.shape} {data.test_inputs.dtype}",
+        "train": f"{_shapes(data.train_inputs)}, {_kind(data)}",
+        "test": _shapes(data.test_inputs),
         "digest": f"sha256 {data.digest}",
         "cache": kept,
     }
     return "\n".join([name, *(f"  {key:<7}{value}" for key, value in lines.items())])
+
+
+def _shapes(inputs: Any) -> str:
+    return ", ".join(f"{leaf.shape} {leaf.dtype}" for leaf in jax.tree.leaves(inputs))
+
+
+def _kind(data: Dataset) -> str:
+    return "no labels" if data.train_labels is None else f"{data.n_classes} classes" if data.n_classes else "targets"

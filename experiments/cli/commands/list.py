@@ -1,5 +1,7 @@
 """`byzsim list`: all members with their sources. It imports JAX only for plugins."""
 
+from typing import Any
+
 from byzsim.experiments.cli import listing
 from byzsim.experiments.errors import UserError
 
@@ -20,4 +22,9 @@ def _of_plugins(modules: list[str]) -> list[tuple[str, list[listing.Member]]]:
     from byzsim.experiments import plugins  # imports JAX
 
     found = plugins.load(modules)
-    return [("from plugins", [listing.Member(name, e.summary, e.source) for name, e in found.items()])]
+    return [("from plugins", [listing.Member(name, _summary(each), each.source) for name, each in found.items()])]
+
+
+def _summary(member: Any) -> str:
+    """Of a member, or the title of a table."""
+    return member.summary if hasattr(member, "summary") else member.title

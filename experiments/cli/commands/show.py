@@ -1,4 +1,4 @@
-"""`byzsim show`: everything about a rule, an attack, a model, a data set or a table."""
+"""`byzsim show`: everything about a member of any kind, a schedule or a table."""
 
 import dataclasses
 import inspect
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tyro
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, Spec
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PARTITIONS, PREAGGREGATORS, TASKS, Spec, schedules
 from byzsim.experiments import arguments, plugins
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError, unknown
@@ -23,26 +23,30 @@ ZOOS: dict[str, Mapping[str, Spec]] = {
     "preaggregator": PREAGGREGATORS,
     "attack": ATTACKS,
     "modifier of attacks": MODIFIERS,
+    "task": TASKS,
     "model": MODELS,
+    "partition": PARTITIONS,
 }
 SELECTED_BY = {  # how each kind is named on the command line, and in Python
     "aggregation rule": ("--rules {}", 'byzsim.aggregate("{}", gradients, f=2{})'),
     "preaggregator": ("--rules {}+krum", 'byzsim.aggregate("{}+krum", gradients, f=2{})'),
     "attack": ("--attacks {}", 'byzsim.forge("{}", honest, n_byz=2{})'),
     "modifier of attacks": ("--attacks {}+alie", 'byzsim.forge("{}+alie", honest, n_byz=2{})'),
+    "task": ("--task {}", 'byzsim.simulate(task="{}"{})'),
     "model": ("--model {}", 'byzsim.simulate(train, test, model="{}"{})'),
+    "partition": ("--partition {}", 'byzsim.simulate(train, test, partition="{}"{})'),
 }
 SIZES = (20, 11)  # workers, in examples of bounds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Show:
-    """Log all that is known of rules, preaggregators, attacks, modifiers, models, data sets and tables."""
+    """Print all that is known of members of any kind, schedules and tables."""
 
     names: tyro.conf.Positional[tuple[str, ...]]
     """names as in byzsim list; nnm+krum shows both parts"""
     plugins: tuple[str, ...] = ()
-    """modules with your own rules and attacks"""
+    """files or modules with members of your own"""
 
 
 def main(args: list[str]) -> None:
@@ -71,7 +75,9 @@ def _page(name: str) -> Iterator[str]:
         return _dataset(name)
     if name in TABLES:
         return _table(TABLES[name])
-    known = {each for zoo in (*ZOOS.values(), DATASETS, TABLES) for each in zoo}
+    if name in schedules.known():
+        return _schedule(name)
+    known = {each for zoo in (*ZOOS.values(), DATASETS, TABLES, schedules.known()) for each in zoo}
     raise unknown("name", name, known)
 
 
@@ -133,9 +139,23 @@ def _dataset(name: str) -> Iterator[str]:
     yield ""
 
 
+def _schedule(name: str) -> Iterator[str]:
+    made = schedules.known()[name]
+    options = {key: each for key, each in inspect.signature(made).parameters.items() if key not in schedules.FIRST}
+    source = "byzsim" if name in schedules.OURS else "optax"
+    yield f"{name}: schedule of the learning rate, as a factor on lr. Source: {source}."
+    yield f"\n{inspect.getdoc(inspect.unwrap(getattr(made, 'func', made)))}\n"
+    shown = (f"{key}" if each.default is each.empty else f"{key} = {each.default}" for key, each in options.items())
+    yield f"Options: {', '.join(shown)}"
+    yield f"Command line: --schedule {name}"
+    yield f'Python:       byzsim.simulate(train, test, schedule="{name}", schedule_args=...)'
+    yield ""
+
+
 def _table(table: Any) -> Iterator[str]:
     yield f"{table.name}: table. {table.title}. Source: {table.source}."
-    yield f"\n{inspect.getdoc(sys.modules[f'byzsim.experiments.tables.{table.name}'])}\n"
+    if described := inspect.getdoc(sys.modules.get(f"byzsim.experiments.tables.{table.name}")):
+        yield f"\n{described}\n"
     yield f"Command line: byzsim run {table.name}; the meaning of each setting: byzsim run {table.name} --help"
     for name, values in settings(table).items():
         if values:
