@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from byzsim.experiments.errors import UserError
 
-MEMBERS = ("rule", "attack")
+AXES = ("rule", "attack")
 NOT_TEXT = frozenset({"", "none", "null", "na", "n/a", "<na>", "#n/a", "true", "false"})  # to readers of CSV
 
 
@@ -52,13 +52,13 @@ def markdown_table(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
-def csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
+def csv(frame: pd.DataFrame, float_format: str | None = None, axes: Sequence[str] = AXES) -> str:
     """CSV from which any reader restores the values, also `pandas.read_csv(path)` without options.
 
-    Floats have all digits unless `float_format` says otherwise; lists and dicts are JSON. A rule or attack whose name
+    Floats have all digits unless `float_format` says otherwise; lists and dicts are JSON. Text of the columns `axes` that
     readers would not take as text, such as the attacks nan, inf and none, is written with its kind: "nan (attack)".
     """
-    safe = {name: [_as_text(value, name) for value in frame[name]] for name in MEMBERS if name in frame}
+    safe = {name: [_as_text(value, name) for value in frame[name]] for name in axes if name in frame}
     nested = {
         name: [json.dumps(value) if _is_nested(value) else value for value in frame[name]]
         for name in frame
@@ -67,7 +67,9 @@ def csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
     return frame.assign(**safe, **nested).to_csv(index=False, float_format=float_format)
 
 
-def _as_text(name: str, kind: str) -> str:
+def _as_text(name: Any, kind: str) -> Any:
+    if not isinstance(name, str):
+        return name
     try:
         float(name)
     except ValueError:

@@ -50,12 +50,10 @@ def on_cpu(task: Task, example: Data) -> Task | None:
         return None
     key = jax.eval_shape(jax.random.key, 0)
     tree, constants = jax.eval_shape(task.init, key, example)
-    loss = functools.partial(task.loss, key=None) if not task.draws else task.loss
-    given = (tree, constants, example, key) if task.draws else (tree, constants, example)
-    if not _found(jax.make_jaxpr(loss)(*given).jaxpr):
+    if not _found(jax.make_jaxpr(task.loss)(tree, constants, example, key if task.draws else None).jaxpr):
         return None
-    fast = {"loss": rewritten(task.loss), "metrics": rewritten(task.metrics)}
-    return task._replace(**fast, in_turn=True, test_chunk=TEST_CHUNK)
+    loss, metrics = rewritten(task.loss), rewritten(task.metrics)
+    return task._replace(loss=loss, metrics=metrics, in_turn=True, test_chunk=TEST_CHUNK)
 
 
 def by_platform(task: Task, example: Data, function: Callable[..., Any], *args: Any) -> Any:

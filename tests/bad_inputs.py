@@ -85,7 +85,7 @@ def four(name, content):
 
 def record(**changes):
     """A line of runs.jsonl of the smoke table, changed."""
-    found = plan.runs(TABLES["smoke"].config)[0].as_dict() | {
+    found = plan.runs(TABLES["smoke"])[0][1].as_dict() | {
         "id": "0", "data": "digits", "quick": False, "beyond_bound": False, "diverged": False, "diverged_epoch": None,
         "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0,
         "commit": "0", "dirty": False, "device": "cpu", "versions": {},

@@ -21,6 +21,7 @@ import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
 from byzsim.experiments import arguments, cli, records, report
 from byzsim.experiments.cli import listing, options
+from byzsim.experiments.cli import settings as table_settings
 from byzsim.experiments.cli.commands import list as list_command
 from byzsim.experiments.cli.commands import report as report_command
 from byzsim.experiments.cli.commands.diff import Diff
@@ -30,7 +31,8 @@ from byzsim.experiments.cli.commands.status import Status
 from byzsim.experiments.cli.commands.verify import Verify
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import Config, fraction, runs, workers
+from byzsim.experiments.plan import Ours, Published, Table, axis, override, published, runs
+from byzsim.experiments.plan.alphas import fraction, workers
 from byzsim.experiments.records import folders, provenance
 from byzsim.experiments.report import page, settings
 from byzsim.experiments.run import display
@@ -85,7 +87,7 @@ def test_help_shows_the_commands_and_the_options_of_a_table(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["run", "brsgd_table1", "--help"])
     assert stop.value.code == 0
-    assert "samples in a worker's batch" in capsys.readouterr().out
+    assert "examples in the batch of a worker" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -110,12 +112,12 @@ def test_help_tells_the_truth(capsys):
             assert rest[0] in TABLES
         if command == "show" and "--plugins" not in rest:
             assert {part for name in rest for part in name.split("+")} <= known
-    config = arguments.parse_args(Run, ["--m", "11", "--alphas", "0", "2/11"], prog="", default=smoke()).config
-    assert {run_config.n_byz for run_config in runs(config)} == {0, 2}
+    table = options.read("run", Run, ["smoke", "--m", "11", "--alphas", "0", "2/11"]).table
+    assert {run_config.n_byz for _, run_config in runs(table)} == {0, 2}
 
 
 def smoke():
-    return Run(config=TABLES["smoke"].config)
+    return Run(settings=table_settings.of(TABLES["smoke"]))
 
 
 def test_version(capsys):
@@ -264,7 +266,9 @@ def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch, tmp_path, capsys)
     for command in (Report, Status, Verify, Run):
         paths = [field.name for field in dataclasses.fields(command) if "Path" in str(field.type)]
         args = [arg for name in paths for arg in ("--" + name.replace("_", "-"), f"~/{name}")]
-        given = arguments.parse_args(command, args, prog="", default=command(config=TABLES["smoke"].config))
+        given = arguments.parse_args(
+            command, args, prog="", default=command(settings=table_settings.of(TABLES["smoke"]))
+        )
         assert {getattr(given, name) for name in paths} == {tmp_path / name for name in paths} and paths
     given = arguments.parse_args(Diff, ["~/a", "~", "--csv=~/c"], prog="")
     assert (given.a, given.b, given.csv) == (tmp_path / "a", tmp_path, tmp_path / "c")
@@ -275,14 +279,14 @@ def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch, tmp_path, capsys)
     ["--rules krum median --seeds 0 1", "--rules krum,median --seeds=0,1", "--rules=krum, median --seeds 0, 1,"],
 )
 def test_lists_take_spaces_and_commas(words):
-    config = arguments.parse_args(Run, words.split(), prog="", default=smoke()).config
-    assert (config.rules, config.seeds) == (("krum", "median"), (0, 1))
+    given = arguments.parse_args(Run, words.split(), prog="", default=smoke()).settings
+    assert (given.rules, given.seeds) == (("krum", "median"), (0, 1))
 
 
 def test_commas_of_options_and_conditions_are_left_to_them():
     words = "--options drift.z=1,2 --only rule=krum,attack=alie --plugins a,b"
     given = arguments.parse_args(Run, words.split(), prog="", default=smoke())
-    assert (given.config.options, given.only) == (("drift.z=1,2",), ("rule=krum,attack=alie",))
+    assert (given.settings.options, given.only) == (("drift.z=1,2",), ("rule=krum,attack=alie",))
     assert given.plugins == ("a", "b")
 
 
@@ -428,7 +432,7 @@ def test_a_killed_run_loses_no_finished_run(tmp_path):
 PART = ["--rules", "brsgd", "--attacks", "scaling", "label_flip", "--alphas", "0", "0.1"]
 OVERRIDES = [
     "--model softmax", "--data digits", "--m 10", "--batch 32", "--epochs 2", "--steps 5", "--lr 0.1",
-    "--optimizer adam", "--momentum ema", "--momentum-beta 0.5", "--partition dirichlet", "--dirichlet-alpha 0.5",
+    "--optimizer adam", "--momentum ema", "--momentum-beta 0.5", "--partition dirichlet",
     "--declared-f capped", "--options brsgd.variant=code", "--options scaling.factor=2", "--options lenet.padding=0",
     "--quick",
 ]  # fmt: skip
@@ -436,14 +440,17 @@ OVERRIDES = [
 
 def fabricated(results, args):
     """Records of these runs, as if they had been run, and the folder that has them."""
-    _, given, folder = options.read("run", Run, ["brsgd_table1", *args, "--results", str(results)])
+    _, table, given, folder = options.read("run", Run, ["brsgd_table1", *args, "--results", str(results)])
     folder.mkdir()
     rest = {
-        "data": given.config.data, "quick": given.quick, "beyond_bound": False, "diverged": False,
+        "quick": given.quick, "beyond_bound": False, "diverged": False,
         "diverged_epoch": None, "accuracy": [0.5], "final_accuracy": 0.5, "seconds": 1.0, "commit": "c0ffee",
         "dirty": False, "device": "cpu", "versions": {},
     }  # fmt: skip
-    found = [{"id": f"record{i}", **run_config.as_dict(), **rest} for i, run_config in enumerate(runs(given.config))]
+    found = [
+        {"id": f"record{i}", **run_config.as_dict(), "data": data, **rest}
+        for i, (data, run_config) in enumerate(runs(table))
+    ]
     records.append(folder / "runs.jsonl", found)
     return folder
 
@@ -483,27 +490,26 @@ def test_other_settings_bear_nothing_of_the_paper(undrawn, tmp_path, capsys, ove
 
 def test_titles_say_what_is_run():
     table = TABLES["smoke"]
-    config = dataclasses.replace(table.config, data="fashion_mnist", model="mlp", m=20, seeds=(1, 2))
+    changes = {"data": ("fashion_mnist",), "model": ("mlp",), "m": (20,), "seeds": (1, 2)}
 
-    def title(table, config, quick=False):
-        return settings.title(table, config, quick=quick, labels=table.labels)
+    def title(table, changes, quick=False):
+        changed = override(table, changes)
+        numbers = published.numbers(table, changed, quick=quick)
+        return settings.title(table, changed, numbers, quick=quick, labels=table.labels)
 
-    assert title(table, config) == "mlp on fashion_mnist, 20 workers, batch 16, 10 epochs, learning rate 0.5"
-    assert title(table, dataclasses.replace(table.config, seeds=(1, 2))) == table.title
-    quick = dataclasses.replace(table.config, epochs=1)
-    assert title(table, quick, True) == "softmax on digits, 10 workers, batch 16, 1 epoch, learning rate 0.5"
-    config = dataclasses.replace(config, momentum="ema", optimizer="adam", steps=3, options=("krum.variant=byzfl",))
-    assert title(table, config).endswith(
+    assert title(table, changes) == "mlp on fashion_mnist, 20 workers, batch 16, 10 epochs, learning rate 0.5"
+    assert title(table, {"seeds": (1, 2)}) == table.title
+    assert title(table, {"epochs": (1,)}, True) == "softmax on digits, 10 workers, batch 16, 1 epoch, learning rate 0.5"
+    changes |= {"momentum": ("ema",), "optimizer": ("adam",), "steps": (3,), "options": ("krum.variant=byzfl",)}
+    assert title(table, changes).endswith(
         "10 epochs of 3 steps, learning rate 0.5, optimizer adam, momentum ema, krum.variant=byzfl"
     )
     paper = TABLES["brsgd_table1"]
-    mine = dataclasses.replace(paper.config, rules=("brsgd", "cge"))
+    mine = {"rules": ("brsgd", "cge")}
     assert title(paper, mine) == "BrSGD Table 1: LeNet on Fashion-MNIST, 20 workers, with cge"
-    mine = dataclasses.replace(paper.config, rules=("cge",))  # of which the paper has no number
+    mine = {"rules": ("cge",)}  # of which the paper has no number
     assert title(paper, mine) == "lenet on fashion_mnist, 20 workers, batch 8, 8 epochs, learning rate 0.03"
-    assert settings.published(paper, mine, quick=False) is None
-    assert settings.published(paper, paper.config, quick=True) is None  # whatever a table's quick settings are
-    assert title(paper, paper.config, True).startswith("lenet on fashion_mnist")
+    assert title(paper, {}, True).startswith("lenet on fashion_mnist")  # whatever a table's quick settings are
 
 
 # What a folder of results knows of itself
@@ -512,7 +518,9 @@ def test_titles_say_what_is_run():
 def test_a_folder_is_enough(finished, capsys):
     folder = runs_file(finished).parent
     known = json.loads((folder / "config.json").read_text())
-    assert known["table"] == "smoke" and known["config"]["epochs"] == 2 and known["config"]["seeds"] == [0]
+    assert (
+        known["table"] == "smoke" and known["base"]["epochs"] == 2 and [*known["axes"]] == ["rule", "attack", "alpha"]
+    )
     assert str(finished) not in (folder / "config.json").read_text()
     code, out, _ = run(["status", folder], capsys)
     assert code == 0 and "12 runs: 2 done" in out
@@ -529,11 +537,11 @@ def test_an_older_folder_is_known_by_its_name(finished, undrawn, tmp_path, capsy
     code, out, _ = run(["report", folder], capsys)
     assert code == 0 and "softmax on digits, 10 workers, batch 16, 2 epochs" in out
     assert {path.name for path in folder.iterdir()} >= {"table.csv"} and not (folder / "config.json").exists()
-    assert folders.remembered(tmp_path / "zoo+quick+rules=nnm+krum-mean+options=draco.r=5")[1] == [
-        "--rules", "nnm+krum", "mean", "--options", "draco.r=5", "--plugins", "--quick"
-    ]  # fmt: skip
+    known = folders.by_name(tmp_path / "zoo+quick+rules=nnm+krum-mean+lr=0.1+options=draco.r=5")
+    assert known.quick and [*known.table.by_name["rule"].settings] == ["nnm+krum", "mean"]
+    assert known.table.base == TABLES["zoo"].base | {"steps": 2, "lr": 0.1}
     with pytest.raises(UserError, match="does not begin with a table's name"):
-        folders.remembered(tmp_path)
+        folders.by_name(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"table": "smoke"}'])
@@ -567,18 +575,18 @@ MANY = ["--rules", *list(AGGREGATORS)[:18], "--attacks", *list(ATTACKS)[:7]]
 
 
 def folder_of(results, *changes):
-    return options.read("run", Run, ["smoke", *changes, "--results", str(results)])[2]
+    return options.read("run", Run, ["smoke", *changes, "--results", str(results)]).folder
 
 
 def test_a_name_too_long_for_a_folder_is_shortened(tmp_path, capsys):
     folder = fabricated(tmp_path, MANY)
     assert re.fullmatch(r"brsgd_table1\+rules=[a-z_-]+\+more-[0-9a-f]{8}", folder.name) and len(folder.name) <= 80
     assert fnmatch.fnmatch(f"results/{folder.name}/", "results/*+*/")  # as .gitignore has it
-    table, given, _ = options.read("status", Status, ["brsgd_table1", *MANY])
-    folders.write(folder, table, given.config, quick=False, words={"title": None, "labels": [], "plugins": []})
-    assert options.read("report", Report, ["brsgd_table1", *MANY, "--results", str(tmp_path)])[2] == folder
+    table = options.read("status", Status, ["brsgd_table1", *MANY]).table
+    folders.write(folder, table, quick=False, words={"title": None, "labels": [], "plugins": []})
+    assert options.read("report", Report, ["brsgd_table1", *MANY, "--results", str(tmp_path)]).folder == folder
     of_folder = options.read("report", Report, [str(folder)])
-    assert of_folder[2] == folder and dataclasses.replace(of_folder[1].config, seeds=(0,)) == given.config
+    assert of_folder.folder == folder and of_folder.table == table
     (folder / "config.json").unlink()
     code, _, err = run(["report", folder], capsys)
     assert code == 2 and "only a part of its settings: name the table" in err
@@ -598,8 +606,8 @@ def test_a_folder_with_a_whole_long_name_stays_in_use(tmp_path):
     short = folder_of(tmp_path, *changes)
     whole.mkdir()
     assert len(whole.name) > 80 >= len(short.name) and folder_of(tmp_path, *changes) == whole
-    table, known = folders.remembered(whole)
-    assert table.name == "smoke" and known == [*changes, "--plugins"]
+    known = folders.by_name(whole)
+    assert known.table.name == "smoke" and known.table == override(TABLES["smoke"], {"rules": tuple(changes[1:])})
 
 
 def test_a_name_of_ones_own_can_be_too_long(tmp_path, capsys):
@@ -785,19 +793,20 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
 
 def test_the_published_table_and_more_is_asked_for():
     table = TABLES["brsgd_table1"]
-    asked = runs(table.config)
+    asked = [run_config for _, run_config in runs(table)]
     assert len(asked) == 4 + 4 * 4 * 4
     assert {(c.rule, c.attack, round(c.alpha, 2)) for c in asked if c.n_byz} >= {
-        (rule, attack, alpha)
-        for rule, attack, alpha in table.paper()[["rule", "attack", "alpha"]].itertuples(index=False)
-        if alpha
+        (rule, attack, alpha) for rule, attack, alpha in published.numbers(table, table, quick=False) if alpha
     }
     assert all((c.m, c.lr, c.f, c.batch) == (20, 0.03, c.n_byz, 8) for c in asked)
 
 
 def test_the_verdict_of_the_table():
-    verdict = TABLES["brsgd_table1"].verdict
     nan = float("nan")
+
+    def verdict(mean, sd, n, n_diverged, paper):
+        return TABLES["brsgd_table1"].verdict(Ours(mean, sd, n, n_diverged), Published(paper, nan, nan))
+
     assert verdict(84.0, nan, 1, 0, 86.9) == "✓"
     assert verdict(84.0, nan, 1, 0, 87.1) == "▼"
     assert verdict(84.0, nan, 1, 0, 61.1) == "▲"
@@ -807,8 +816,8 @@ def test_the_verdict_of_the_table():
 
 
 def test_declared_f_can_be_kept_within_the_bound():
-    config = Config(rules=("krum",), attacks=("scaling",), alphas=(0.5,), declared_f="capped")
-    assert [(c.n_byz, c.f) for c in runs(config)] == [(10, 8)]
+    base = {"rule": "krum", "attack": "scaling", "alpha": 0.5, "declared_f": "capped"}
+    assert [(c.n_byz, c.f) for _, c in runs(Table(name="t", title="", source="", base=base))] == [(10, 8)]
 
 
 @pytest.mark.parametrize("alpha, m, n_byz", [(0.1, 20, 2), (0.45, 20, 9), (1 / 3, 9, 3), (0.0, 7, 0)])
@@ -840,13 +849,16 @@ def test_fractions_are_taken_as_they_are_printed(m):
     """With four digits, as in table.csv; --only takes two."""
     known = tuple(n / m for n in range(m + 1))
     shown = tuple(float(f"{alpha:.4f}") for alpha in known)
-    assert Config(rules=("mean",), attacks=("none",), alphas=shown, m=m).alphas == known
-    config = Config(rules=("mean",), attacks=("alie",), alphas=known[:3], m=m)
+    base = {"attack": "alie", "m": m}
+    table = override(Table(name="t", title="", source="", base=base), {"alphas": shown})
+    assert tuple(table.by_name["alpha"].settings) == known
+    table = Table(name="t", title="", source="", base=base, axes=(axis("alpha", known[:3]),))
     for text in (f"{2 / m:.4f}", f"{2 / m:.4g}", f"{2 / m:.2f}", f"{2 / m!r}", f"2/{m}"):
-        assert [run_config.n_byz for run_config in runs(config, [f"alpha={text}"])] == [2]
+        assert [run_config.n_byz for _, run_config in runs(table, [f"alpha={text}"])] == [2]
+    table = Table(name="t", title="", source="", base=base, axes=(axis("alpha", known[1:3]),))
     for text in (f"{2 / m + 0.001:.4f}", "1", "1e-9", "nan", "inf", "0e999999", "2/0", f"{'9' * 400}/2"):
         with pytest.raises(UserError, match="unknown alpha"):
-            runs(Config(rules=("mean",), attacks=("alie",), alphas=known[1:3], m=m), [f"alpha={text}"])
+            runs(table, [f"alpha={text}"])
 
 
 def test_the_optimizers_that_are_offered_can_be_used():

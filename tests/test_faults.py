@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import dataclasses
 import datetime
 import itertools
 import os
@@ -23,7 +22,7 @@ import pytest
 from byzsim import AGGREGATORS, Aggregator, Info, RunConfig, Spec, grid
 from byzsim.experiments import cli, records
 from byzsim.experiments.errors import Incomplete, UserError
-from byzsim.experiments.plan import runs
+from byzsim.experiments.plan import override, runs
 from byzsim.experiments.records import provenance
 from byzsim.experiments.run import devices, display, recorder, session
 from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints
@@ -37,9 +36,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def smoke(folder, log=lambda line: None, **changes):
-    config = dataclasses.replace(TABLES["smoke"].config, **CONFIG | changes)
-    settings = session.Settings(table="smoke", data=config.data, checkpoint=0)
-    return session.run(runs(config), folder, settings, log=log)
+    changes = {name: value if isinstance(value, tuple) else (value,) for name, value in (CONFIG | changes).items()}
+    settings = session.Settings(table="smoke", checkpoint=0)
+    return session.run(runs(override(TABLES["smoke"], changes)), folder, settings, log=log)
 
 
 def outcome(folder):

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -18,11 +19,11 @@ import flax.serialization
 import numpy as np
 import pytest
 from bad_inputs import record
-from byzsim.experiments import plan, records
+from byzsim.experiments import records
 from byzsim.experiments.datasets import _cache, _idx, cifar10
 from byzsim.experiments.datasets._base import Missing, dataset
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import Config, parse_options, runs
+from byzsim.experiments.plan import override, published, runs
 from byzsim.experiments.run.checkpoints import Checkpoint, CheckpointRejected, Checkpoints
 from byzsim.experiments.tables import TABLES
 from byzsim.grid import Snapshot
@@ -35,7 +36,7 @@ LINE = record().encode()
 IDX = _idx.serialise(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 NAMES = st.sampled_from(["krum", "gaussian", "softmax", "nnm", "rule", "attack", "alpha", "seed", "variant"])
 WORDS = st.one_of(NAMES, st.text(max_size=8), st.floats().map(str), st.integers().map(str))
-SMALL = TABLES["smoke"].config
+SMALL = TABLES["smoke"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -122,7 +123,7 @@ JSON = st.recursive(
 @given(st.sampled_from(sorted(json.loads(LINE))), JSON)
 def test_records_with_any_value_in_a_field_can_be_matched(place, field, value):
     found = read_records(place, (json.dumps(json.loads(LINE) | {field: value}) + "\n").encode())
-    records.matching(found, runs(SMALL), SMALL.data)
+    records.matching(found, runs(SMALL))
 
 
 @given(anything_like(IDX), st.integers(1, 3))
@@ -251,10 +252,8 @@ def test_the_cifar10_archive(place, content):
     )
 )
 def test_options(texts):
-    changed = Config(**{**vars(SMALL), "options": tuple(texts)})
     with contextlib.suppress(UserError):
-        assert set(parse_options(changed)) <= {*SMALL.rules, *SMALL.attacks, SMALL.model}
-        runs(changed)
+        assert runs(override(SMALL, {"options": tuple(texts)}))
 
 
 @given(st.lists(st.one_of(st.text(max_size=20), st.tuples(WORDS, WORDS).map("=".join)), max_size=3))
@@ -267,16 +266,16 @@ FIELDS = {
     "rules": st.lists(WORDS, max_size=2).map(tuple),
     "alphas": st.lists(st.floats(), max_size=2).map(tuple),
     "seeds": st.lists(st.integers(), max_size=2).map(tuple),
-    **dict.fromkeys(("m", "batch", "epochs", "steps"), st.integers()),
-    **dict.fromkeys(("lr", "momentum_beta", "dirichlet_alpha"), st.floats()),
-    **dict.fromkeys(("model", "optimizer", "momentum", "partition"), WORDS),
+    **dict.fromkeys(("m", "batch", "epochs", "steps"), st.lists(st.integers(), max_size=2).map(tuple)),
+    **dict.fromkeys(("lr", "momentum_beta", "held_out"), st.lists(st.floats(), max_size=2).map(tuple)),
+    **dict.fromkeys(("model", "optimizer", "momentum", "partition"), st.lists(WORDS, max_size=2).map(tuple)),
 }
 
 
 @given(st.fixed_dictionaries({}, optional=FIELDS))
 def test_configurations(changes):
     with contextlib.suppress(UserError):
-        for run_config in runs(Config(**{**vars(SMALL), **changes})):
+        for _, run_config in runs(override(SMALL, changes)):
             assert 0 <= run_config.n_byz <= run_config.m and 0 < run_config.lr < np.inf
 
 
@@ -284,4 +283,4 @@ def test_configurations(changes):
 def test_published_tables(place, content):
     place.write_bytes(content)
     with contextlib.suppress(UserError):
-        assert plan._published(place)["accuracy"].dtype == float
+        assert published.read(dataclasses.replace(SMALL, published=place))["mean"].dtype.kind in "fi"

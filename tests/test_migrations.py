@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS, RunConfig, renamed
-from byzsim.experiments import records
+from byzsim.experiments import plan, records
 from byzsim.experiments.datasets import Fingerprint
 from byzsim.experiments.records import folders, identities, migrations
 from byzsim.experiments.tables import TABLES
@@ -122,33 +122,32 @@ def test_an_edited_record_keeps_an_id_that_is_not_its_own():
             "smoke+options=alie.formula=all-bulyan.theta=m-2f-2",
             {"options": ("bulyan.theta=m-2f-2", "alie.variant=krum")},
         ),
-        ("smoke+quick+lr=0.25+options=mkrum.definition=byzfl", {"lr": 0.25, "options": ("multi_krum.variant=byzfl",)}),
+        (
+            "smoke+quick+lr=0.25+options=mkrum.definition=byzfl",
+            {"lr": (0.25,), "options": ("multi_krum.variant=byzfl",)},
+        ),
     ],
 )
 def test_a_folder_under_an_old_name_stays_in_use(tmp_path, name, settings):
-    table = TABLES["smoke"]
-    config = dataclasses.replace(table.config, **settings).with_our_names()
     quick = "+quick" in name
-    fresh = folders.place(tmp_path, table, table.config, config, quick=quick)
+    base = plan.shortened(TABLES["smoke"]) if quick else TABLES["smoke"]
+    table = plan.override(base, settings)
+    fresh = folders.place(tmp_path, base, table, quick=quick)
     assert fresh.name != name
     (tmp_path / name).mkdir()
-    assert folders.place(tmp_path, table, table.config, config, quick=quick) == tmp_path / name
-    assert folders.place(tmp_path, table, table.config, dataclasses.replace(config, m=4), quick=quick).name != name
+    assert folders.place(tmp_path, base, table, quick=quick) == tmp_path / name
+    assert folders.place(tmp_path, base, plan.override(table, {"m": (5,)}), quick=quick).name != name
     fresh.mkdir()
-    assert folders.place(tmp_path, table, table.config, config, quick=quick) == fresh
+    assert folders.place(tmp_path, base, table, quick=quick) == fresh
 
 
 def test_an_old_config_is_read_under_todays_names(tmp_path):
-    words = {"title": None, "labels": [], "plugins": []}
-    folders.write(tmp_path, TABLES["smoke"], TABLES["smoke"].config, quick=False, words=words)
-    known = json.loads((tmp_path / "config.json").read_text())
-    known["config"]["options"] = ["mkrum.definition=byzfl", "aksel.mode=n-f", "not an option"]
+    old = {"rules": ["mkrum", "aksel"], "options": ["mkrum.definition=byzfl", "aksel.mode=n-f"]}
+    known = {"table": "smoke", "quick": False, "title": None, "labels": [], "plugins": [], "config": old}
     (tmp_path / "config.json").write_text(json.dumps(known))
-    assert folders.read(tmp_path)["config"]["options"] == [
-        "mkrum.variant=byzfl",
-        "aksel.count=m-f",
-        "not an option",
-    ]
+    table = folders.read(tmp_path).table
+    assert {k: v for k, v in table.base.items() if "." in k} == {"aksel.count": "m-f", "multi_krum.variant": "byzfl"}
+    assert migrations.current_settings({"options": ["not an option"]}) == {"options": ["not an option"]}
 
 
 @pytest.mark.parametrize(
@@ -160,10 +159,10 @@ def test_an_old_config_is_read_under_todays_names(tmp_path):
     ],
 )
 def test_one_configuration_has_one_folder(tmp_path, options):
-    table = TABLES["smoke"]
-    config = dataclasses.replace(table.config, options=options).with_our_names()
-    assert config.options == ("krum.variant=byzfl",)
-    assert folders.place(tmp_path, table, table.config, config, quick=False).name == "smoke+options=krum.variant=byzfl"
+    table = plan.override(TABLES["smoke"], {"options": options})
+    assert {name: value for name, value in table.base.items() if "." in name} == {"krum.variant": "byzfl"}
+    name = "smoke+options=krum.variant=byzfl"
+    assert folders.place(tmp_path, TABLES["smoke"], table, quick=False).name == name
 
 
 # Fields that come later
@@ -185,6 +184,6 @@ def test_a_later_field_counts_only_where_it_is_not_its_default(monkeypatch):
     assert after == before | {"delay": 3}
     assert records.changes(before, after) == ["delay 0 -> 3"] and records.changes(after, before) == ["delay 3 -> 0"]
     old, new = ({"id": records.identifier(each), **each} for each in (before, after))
-    assert records.run_config_of(old) == Later() and records.run_config_of(new) == Later(delay=3)
-    assert records.matching([old, new], [Later()], "digits") == [old]
-    assert records.matching([old, new], [Later(delay=3)], "digits") == [new]
+    assert records.config_of(old) == Later() and records.config_of(new) == Later(delay=3)
+    assert records.matching([old, new], [("digits", Later())]) == [old]
+    assert records.matching([old, new], [("digits", Later(delay=3))]) == [new]

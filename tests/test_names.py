@@ -1,6 +1,5 @@
 """Names of several parts: rules behind preaggregators, attacks behind modifiers."""
 
-import dataclasses
 import inspect
 import itertools
 import typing
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
 from byzsim.experiments.errors import UserError
-from byzsim.experiments.plan import runs
+from byzsim.experiments.plan import override, runs
 from byzsim.experiments.tables import TABLES
 from byzsim.names import ALIASES, attack_spec, max_f, rule_spec
 from byzsim.options import options, resolved, varying
@@ -124,9 +123,10 @@ def test_a_run_goes_by_the_usual_name():
 
 def test_a_table_takes_the_usual_names():
     changes = {"rules": ("cwmed", "rfa"), "attacks": ("ipm", "lf"), "options": ("ipm.epsilon=2",)}
-    config = dataclasses.replace(TABLES["smoke"].config, **changes).in_canonical_form()
-    assert (config.rules, config.attacks) == (("median", "geometric_median"), ("inner_product", "label_flip"))
-    (run_config,) = runs(config, ["rule=cwmed,attack=ipm,alpha=0.2"])
+    table = override(TABLES["smoke"], changes)
+    assert [*table.by_name["rule"].settings] == ["median", "geometric_median"]
+    assert [*table.by_name["attack"].settings] == ["inner_product", "label_flip"]
+    ((_, run_config),) = runs(table, ["rule=cwmed,attack=ipm,alpha=0.2"])
     assert (run_config.rule, run_config.attack, run_config.attack_args["epsilon"]) == ("median", "inner_product", 2.0)
 
 
@@ -179,21 +179,25 @@ def test_a_variant_is_its_options(name, spec):
 def test_a_variant_is_asked_for_on_the_command_line(name, spec):
     field = "attack" if name in ATTACKS else "rule"
     asked = f"{name}+median" if name in PREAGGREGATORS else name
-    config = dataclasses.replace(TABLES["smoke"].config, **{f"{field}s": (asked,)}, m=10, alphas=(0.2,))
+    changes = {f"{field}s": (asked,), "alphas": (0.2,)}
     for variant in spec.variants:
-        (run_config, *_) = runs(dataclasses.replace(config, options=(f"{name}.variant={variant.name}",)))
+        options = (f"{name}.variant={variant.name}",)
+        (_, run_config), *_ = runs(override(TABLES["smoke"], changes | {"options": options}))
         given = {"rule": run_config.rule, "attack": run_config.attack, f"{field}_args": variant.options}
         assert getattr(run_config, f"{field}_args") == getattr(RunConfig(**given), f"{field}_args")
 
 
 def test_each_part_has_variants_of_its_own_on_the_command_line():
     asked = ("bucketing.variant=byzfl", "krum.variant=alie")
-    config = dataclasses.replace(TABLES["smoke"].config, rules=("bucketing+krum",), options=asked)
-    assert {repr(run_config.rule_args) for run_config in runs(config)} == {"{'s': 1, 'variant': 'alie'}"}
-    whole = dataclasses.replace(config, options=("bucketing+krum.variant=byzfl",))
-    assert {repr(run_config.rule_args) for run_config in runs(whole)} == {"{'s': 2, 'variant': 'byzfl'}"}
+
+    def rule_args(*options):
+        table = override(TABLES["smoke"], {"rules": ("bucketing+krum",), "options": options})
+        return {repr(run_config.rule_args) for _, run_config in runs(table)}
+
+    assert rule_args(*asked) == {"{'s': 1, 'variant': 'alie'}"}
+    assert rule_args("bucketing+krum.variant=byzfl") == {"{'s': 2, 'variant': 'byzfl'}"}
     with pytest.raises(UserError, match=r"--options: unknown variant of krum 'byzfk'\. Did you mean 'byzfl'"):
-        runs(dataclasses.replace(config, options=("krum.variant=byzfk",)))
+        rule_args("krum.variant=byzfk")
 
 
 def test_in_python_the_variant_is_the_last_parts(compiled):

@@ -1,5 +1,6 @@
 """The report layer: numbers against hand computations, files read back, marks that must not get lost."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -10,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from byzsim import RunConfig
 from byzsim.experiments import files, load_results, records, report
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.plan import Table, axis
+from byzsim.experiments.plan import published as numbers
 from byzsim.experiments.report import figures, page
 from byzsim.experiments.report.summary import QUICK
 from byzsim.experiments.tables.brsgd_table1 import suspected_swap, swap_test
@@ -24,11 +28,12 @@ LABELS = {"brsgd": "BrSGD", "label_flip": "Label flip_50%", "same": "within one 
 
 def record(rule="brsgd", attack="gaussian", alpha=0.1, seed=0, final=0.84, **other):
     """One record; final=None is a run that diverged in its last of three epochs."""
-    diverged = final is None
+    diverged, m = final is None, other.pop("m", 20)
+    fields = {name: other.pop(name) for name in ("lr", "rule_args") if name in other}
+    config = RunConfig(rule=rule, attack=attack, n_byz=round(m * alpha), m=m, seed=seed, **{"lr": 0.03} | fields)
     return {
-        "table": "toy", "quick": False, "id": f"{rule}-{attack}-{alpha}-{seed}",
-        "rule": rule, "attack": attack, "alpha": alpha, "m": 20,
-        "n_byz": round(20 * alpha), "f": 2, "beyond_bound": alpha >= 0.5, "seed": seed, "lr": 0.03,
+        "table": "toy", "quick": False, "id": f"{rule}-{attack}-{alpha}-{seed}", "data": "fashion_mnist",
+        **config.as_dict(), "beyond_bound": alpha >= 0.5,
         "accuracy": [0.5, 0.7, final], "final_accuracy": final, "best_accuracy": 0.99,
         "diverged": diverged, "diverged_epoch": 3 if diverged else None, "byz_weight": [0.1, 0.1, None],
         "commit": "abc123", "dirty": False, "versions": {"jax": "0.10.0"}, "device": "one CPU",
@@ -36,10 +41,10 @@ def record(rule="brsgd", attack="gaussian", alpha=0.1, seed=0, final=0.84, **oth
     } | other  # fmt: skip
 
 
-def verdict(mean, sd, n, n_diverged, paper):
-    if n == n_diverged:
+def verdict(ours, paper):
+    if ours.n == ours.n_diverged:
         return "lost"
-    return "same" if abs(mean - paper) < 1 else "off"
+    return "same" if abs(ours.mean - paper.mean) < 1 else "off"
 
 
 def published(**runs):
@@ -48,9 +53,20 @@ def published(**runs):
     return pd.DataFrame(rows, columns=["rule", "attack", "alpha", "accuracy"])
 
 
-def summarise(records, *, rules=("brsgd",), attacks=("gaussian",), alphas=(0.1,), paper=None):
-    layout = report.Layout(rules=rules, attacks=attacks, alphas=alphas, published=paper, verdict=verdict)
-    return report.summarise(records, layout)
+def toy(rules=("brsgd",), attacks=("gaussian",), alphas=(0.1,), paper=None, **changes):
+    axes = (axis("rule", rules), axis("attack", attacks), axis("alpha", alphas))
+    base = {"m": changes.pop("m", 20)}
+    table = Table(name="toy", title="A toy", source="Table 1", base=base, axes=axes, published=paper, verdict=verdict)
+    return dataclasses.replace(table, **changes)
+
+
+def summarise(records, **changes):
+    table = toy(**changes)
+    return report.summarise(records, table, numbers.numbers(table, table, quick=False))
+
+
+def grid(records, **changes):
+    return report.printed_grids(summarise(records, **changes), toy(**changes))[""]
 
 
 def only(summary):
@@ -103,8 +119,8 @@ def test_mean_sd_and_difference_by_hand():
 def test_one_seed_has_no_sd():
     run_config = only(summarise([record(final=0.84)]))
     assert math.isnan(run_config["sd"]) and math.isnan(run_config["difference"])
-    assert report.accuracy_text(run_config, 1) == "84.0"
-    assert report.accuracy_text(run_config, 3) == "84.0 (n = 1)"
+    assert report.ours_text(run_config, 1) == "84.0"
+    assert report.ours_text(run_config, 3) == "84.0 (n = 1)"
 
 
 def test_diverged_runs_are_counted_but_not_averaged():
@@ -112,7 +128,7 @@ def test_diverged_runs_are_counted_but_not_averaged():
     run_config = only(summarise(records))
     assert (run_config["n"], run_config["n_diverged"]) == (3, 1)
     assert run_config["mean"] == pytest.approx(81.0) and run_config["sd"] == pytest.approx(math.sqrt(2))
-    assert report.accuracy_text(run_config, 3) == "81.0 ± 1.4 (1 of 3 diverged)"
+    assert report.ours_text(run_config, 3) == "81.0 ± 1.4 (1 of 3 diverged)"
 
 
 def test_the_flag_decides_even_when_an_accuracy_is_recorded():
@@ -124,7 +140,7 @@ def test_the_flag_decides_even_when_an_accuracy_is_recorded():
 def test_all_diverged():
     run_config = only(summarise([record(alpha=0.5, final=None)], alphas=[0.5], paper=published(gaussian={0.5: 9.9})))
     assert math.isnan(run_config["mean"]) and math.isnan(run_config["difference"]) and run_config["verdict"] == "lost"
-    assert report.accuracy_text(run_config, 1) == "diverged†"
+    assert report.ours_text(run_config, 1) == "diverged†"
 
 
 def test_missing_cell():
@@ -133,9 +149,9 @@ def test_missing_cell():
         run_config["n"] == 0
         and run_config["paper"] == 83.5
         and run_config["verdict"] == ""
-        and run_config["n_byz"] is pd.NA
+        and run_config["n_byz"] == 2
     )
-    assert report.printed_grid(summarise([])).loc[0, "brsgd"] == "–"
+    assert grid([]).loc[0, "brsgd"] == "–"
 
 
 def test_honest_run_belongs_to_every_attack():
@@ -146,22 +162,17 @@ def test_honest_run_belongs_to_every_attack():
 
 def test_verdict_sees_the_cell_and_only_published_ones():
     calls = []
-    report.summarise(
+    summarise(
         [record(final=0.8), record(seed=1, final=None), record(alpha=0.25)],
-        report.Layout(
-            rules=["brsgd"],
-            attacks=["gaussian"],
-            alphas=[0.1, 0.25, 0.5],
-            published=published(gaussian={0.1: 83.5, 0.5: 80.0}),
-            verdict=lambda *run_config: calls.append(run_config) or "seen",
-        ),
+        alphas=[0.1, 0.25, 0.5],
+        paper=published(gaussian={0.1: 83.5, 0.5: 80.0}),
+        verdict=lambda ours, paper: calls.append((*ours, paper.mean)) or "seen",
     )
     np.testing.assert_allclose(calls, [(80, math.nan, 2, 1, 83.5)])
 
 
-def test_a_seed_twice_names_the_setting_that_differs():
-    with pytest.raises(UserError, match="have seed 0 and differ in lr"):
-        summarise([record(), record(lr=0.1)])
+def test_records_of_other_settings_are_none_of_a_cell():
+    assert only(summarise([record(), record(lr=0.1)]))["n"] == 1
 
 
 # --------------------------------------------------------------------------------------------- swap test
@@ -246,10 +257,9 @@ def toy_records(**other):
 def build(folder, records=None, quick=False, **other):
     records = toy_records(quick=quick) if records is None else records
     paper = published(gaussian={0.1: 81.5, 0.5: 40.0}, label_flip={0.1: 60.0})
-    appendix = other.pop("appendix", None)
-    layout = report.Layout(**GRID | {"published": paper, "verdict": verdict} | other)
+    table = toy(**GRID | {"paper": paper} | other)
     wording = report.Wording(title="A toy & its table_1", source="Table 1", quick=quick, labels=LABELS)
-    return report.build(records, folder, layout, wording, appendix=appendix)
+    return report.build(records, folder, table, wording, numbers.numbers(table, table, quick=False))[0]
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +303,7 @@ def test_markdown_says_where_it_comes_from(full):
         "Devices: one CPU;",
     ):
         assert words in text
-    assert "Versions: jax 0.10.0" in text and "lr = 0.03" in text and "f = 2" in text
+    assert "Versions: jax 0.10.0" in text and "lr = 0.03" in text and "m = 20" in text
 
 
 def test_readme_shows_pictures_and_swap_test(full):
@@ -332,8 +342,8 @@ def test_tex_is_balanced_and_escaped(full):
 def test_csv_gives_back_names_and_keys_to_plain_pandas(tmp_path):
     """Readers take the text nan for a missing value, and a column of inf for numbers."""
     attacks, alphas = ["nan", "none", "inf", "gaussian"], [2 / 11, 3 / 11]
-    records = [record("1e5", attack, 2 / 11, seed, m=11, n_byz=2) for attack in attacks for seed in (0, 1)]
-    build(tmp_path, records=records, rules=["1e5"], attacks=attacks, alphas=alphas, m=11, published=None)
+    records = [record("mean", attack, 2 / 11, seed, m=11) for attack in attacks for seed in (0, 1)]
+    build(tmp_path, records=records, rules={"1e5": {"rule": "mean"}}, attacks=attacks, alphas=alphas, m=11, paper=None)
     table = pd.read_csv(tmp_path / "table.csv")
     assert table["attack"].str.removesuffix(" (attack)").tolist() == [a for a in attacks for _ in alphas]
     assert set(table["rule"]) == {"1e5 (rule)"}
@@ -378,7 +388,7 @@ def test_the_valid_records_are_the_last_ones(tmp_path):
 def test_without_a_published_number_nothing_speaks_of_a_paper(tmp_path, monkeypatch, published):
     monkeypatch.setattr(page, "save", lambda figure, stem: stem.with_suffix(".svg").write_text("<svg/>"))
     build(tmp_path, appendix=EXCHANGED)
-    build(tmp_path, published=published, appendix=EXCHANGED)
+    build(tmp_path, paper=published, appendix=EXCHANGED)
     assert {p.stem for p in tmp_path.iterdir()} == {"README", "table", "curves", "accuracies"}
     for path in tmp_path.glob("*.[mct][dse]*"):
         assert not re.search(r"paper|Source|same|off\b|differen|exchanged|verdict", path.read_text()), path
@@ -418,7 +428,7 @@ def test_records_outside_the_grid_are_left_out(full, tmp_path):
 
 def test_report_before_the_first_run(tmp_path):
     text = build(tmp_path, records=[], rules=["brsgd"], attacks=["gaussian"], alphas=[0.1])
-    assert "| gaussian | 10 % | – / 81.50 |" in text and "Runs: none yet." in text
+    assert "| gaussian | 10 % (2) | – / 81.50 |" in text and "Runs: none yet." in text
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -433,9 +443,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("short", [False, True])
 def test_console(short):
     console = Console(file=io.StringIO(), width=160)
-    report.print_table(
-        summarise([record()], paper=published(gaussian={0.1: 83.5})), console, report.Wording(quick=short)
-    )
+    changes = {"paper": published(gaussian={0.1: 83.5})}
+    report.print_table(summarise([record()], **changes), toy(**changes), console, report.Wording(quick=short))
     text = console.file.getvalue()
     assert "84.0 / 83.50 same" in text and "mean ± sample standard deviation" in text
     assert (QUICK in text) == short
@@ -545,8 +554,7 @@ def test_a_rule_that_never_acts_is_said(tmp_path, series, idle):
     run = record(alpha=0.1) | series
     summary = summarise([run], alphas=(run["alpha"],))
     assert only(summary)["idle"] == idle
-    layout = report.Layout(rules=["brsgd"], attacks=["gaussian"], alphas=[run["alpha"]], verdict=verdict)
-    report.build([run], tmp_path, layout, report.Wording(title="toy", labels=LABELS))
+    report.build([run], tmp_path, toy(alphas=(run["alpha"],)), report.Wording(title="toy", labels=LABELS))
     for name in ("README.md", "table.md", "table.tex"):
         assert (report.NEVER in (tmp_path / name).read_text("utf-8")) == idle, name
     page = (tmp_path / "README.md").read_text("utf-8")

@@ -65,7 +65,7 @@ class PlainResNet20(ResNet20):
 def convolutions(
     batches: tuple[int, ...], peer: Peer | None, folder: Path, budget: Budget, *, deep: bool
 ) -> Iterator[Comparison]:
-    """Per-worker gradients of one run on one device, m = 20, by the engine; each network's candidates in one comparison.
+    """Per-worker gradients of one run on one device, m = 20, by the engine, each network in one comparison.
 
     Args:
         deep: of VGG and ResNet-20 too, which take a minute to compile.

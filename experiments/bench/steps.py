@@ -241,9 +241,8 @@ def gradients_of(static: StaticConfig, images: Images) -> Callable[[jax.Array, j
     unravel = unraveller(task, example)
 
     def gradients(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-        return updates(static, task, unravel, Point(params, ()), 1.0, Work(Data(x, y), None, None), jnp.ones(M, bool))[
-            1
-        ]
+        given = Point(params, ()), 1.0, Work(Data(x, y), None, None), jnp.ones(len(y), bool)
+        return by_platform(task, example, functools.partial(updates, static, unravel), *given)[1]
 
     return gradients
 

@@ -127,7 +127,8 @@ def read(folder: Path) -> Known | None:
     said = {name: known[name] for name in ("quick", "title", "labels", "plugins")}
     if known.get("axes") is not None:
         axes = tuple(Axis(name, dict(each)) for name, each in known["axes"].items())
-        view = {name: value for name, value in (known.get("view") or {}).items() if name in VIEW}
+        said_view = (known.get("view") or {}).items()
+        view = {name: tuple(value) if isinstance(value, list) else value for name, value in said_view if name in VIEW}
         return Known(dataclasses.replace(table, base=known.get("base") or {}, axes=axes, **view), **said)
     settings_then = current_settings(known.get("config") or {})
     return Known(_of_settings(table, settings_then, known["quick"], folder / FILE), **said)

@@ -69,7 +69,7 @@ def build(
     failed = _failed_within_bound(summary, table, labels) + _never_acted(summary, table, labels)
     files = {
         "table.md": text,
-        "table.csv": to_csv(summary, origin=origin, quick=wording.quick),
+        "table.csv": to_csv(summary, table, origin=origin, quick=wording.quick),
         "table.tex": to_tex(summary, table, wording, origin),
         "README.md": f"# {wording.title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
     }

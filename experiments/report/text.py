@@ -150,13 +150,13 @@ def to_markdown(summary: pd.DataFrame, table: plan.Table, wording: Wording, orig
     return "\n".join(lines)
 
 
-def to_csv(summary: pd.DataFrame, *, origin: Mapping[str, str], quick: bool) -> str:
+def to_csv(summary: pd.DataFrame, table: plan.Table, *, origin: Mapping[str, str], quick: bool) -> str:
     """The summary as tidy CSV; every row has the kind of run and the origin of its records."""
     kept = {k.lower(): v for k, v in origin.items() if k in ("Seeds", "Commits", "Devices", "Versions")}
     tidy = summary.round(dict.fromkeys(("mean", "sd", "paper", "difference"), 4))
     if not compared(summary):
         tidy = tidy.drop(columns=["paper", "difference", "verdict"])
-    return files.csv(tidy.assign(run=QUICK if quick else "full", **kept))
+    return files.csv(tidy.assign(run=QUICK if quick else "full", **kept), axes=table.shown)
 
 
 def print_table(summary: pd.DataFrame, table: plan.Table, console: Console, wording: Wording) -> None:

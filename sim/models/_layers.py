@@ -11,7 +11,7 @@ Activation = Callable[[Array], Array]
 ACTIVATIONS: dict[str, Activation] = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
 
 
-def unit_images(images: Shaped[Array, "n *shape"]) -> Float[Array, "n *shape"]:
+def unit_images(images: Shaped[Array, "n *shape"]) -> Float[Array, "n *shape_and_channels"]:
     """Pixels from 0 to 1, with a channel axis, as torchvision's `ToTensor` does; floats stay as they are."""
     if not jnp.issubdtype(images.dtype, jnp.floating):
         images = images.astype(jnp.float32) / (255 if images.dtype == jnp.uint8 else 1)

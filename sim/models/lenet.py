@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from byzsim.models._layers import ACTIVATIONS, ConvPool, unit_images
 from byzsim.options import checked
 from byzsim.types import Spec
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
 
 class LeNet(nn.Module):
@@ -21,7 +21,7 @@ class LeNet(nn.Module):
     )
 
     @nn.compact
-    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
+    def __call__(self, images: Shaped[Array, "n *image"]) -> Float[Array, "n classes"]:
         act = ACTIVATIONS[self.activation]
         x = unit_images(images).transpose(3, 1, 2, 0)
         x = jnp.pad(x, ((0, 0), (self.padding,) * 2, (self.padding,) * 2, (0, 0)))

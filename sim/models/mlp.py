@@ -6,7 +6,7 @@ import flax.linen as nn
 from byzsim.models._layers import ACTIVATIONS, unit_images
 from byzsim.options import Count, checked
 from byzsim.types import Spec
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
 
 class MLP(nn.Module):
@@ -17,7 +17,7 @@ class MLP(nn.Module):
     activation: str
 
     @nn.compact
-    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
+    def __call__(self, images: Shaped[Array, "n *image"]) -> Float[Array, "n classes"]:
         x = unit_images(images)
         x = ACTIVATIONS[self.activation](nn.Dense(self.hidden)(x.reshape(len(x), -1)))
         return nn.Dense(self.n_classes)(x)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from byzsim.models._layers import unit_images
 from byzsim.options import Count, checked
 from byzsim.types import Spec
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
 
 class Block(nn.Module):
@@ -37,7 +37,7 @@ class ResNet20(nn.Module):
     xla_convolutions: ClassVar[bool] = True  # records of NUMERICS 2 were made with them
 
     @nn.compact
-    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
+    def __call__(self, images: Shaped[Array, "n *image"]) -> Float[Array, "n classes"]:
         x = nn.Conv(16, (3, 3), padding=1, use_bias=False)(unit_images(images))
         x = jax.nn.relu(nn.GroupNorm(self.groups)(x))
         for features in (16, 32, 64):

@@ -3,7 +3,7 @@
 import flax.linen as nn
 from byzsim.models._layers import unit_images
 from byzsim.types import Spec
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
 
 class Softmax(nn.Module):
@@ -12,7 +12,7 @@ class Softmax(nn.Module):
     n_classes: int
 
     @nn.compact
-    def __call__(self, images: UInt8[Array, "n *image"]) -> Float[Array, "n classes"]:
+    def __call__(self, images: Shaped[Array, "n *image"]) -> Float[Array, "n classes"]:
         x = unit_images(images)
         return nn.Dense(self.n_classes)(x.reshape(len(x), -1))
 

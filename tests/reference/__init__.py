@@ -122,9 +122,9 @@ def replaced(rows, byz, forged):
 
 def z_max(m, n_byz, supporters="honest", *, clamp=True):
     """ALIE's shift: so many standard deviations that just enough supporters stand beyond it."""
-    supporters = max(math.floor(m / 2 + 1) - n_byz, 1)
+    needed = max(math.floor(m / 2 + 1) - n_byz, 1)
     among = m if supporters == "all" else m - n_byz
-    z = normal_quantile(min(max((among - supporters) / among, 1e-6), 1 - 1e-6))
+    z = normal_quantile(min(max((among - needed) / among, 1e-6), 1 - 1e-6))
     return max(z, 0.0) if clamp else z
 
 

@@ -85,11 +85,11 @@ def mda(rows, f, subsets="all"):
             return 0.0 if i in good else math.inf
         return float(np.sum((rows[i] - rows[j]) ** 2)) if i in good and j in good else math.inf
 
-    subsets = list(itertools.combinations(range(m), k))
+    tried = list(itertools.combinations(range(m), k))
     if subsets == "balls":
-        subsets = [sorted(range(m), key=lambda j, i=i: (j != i, apart(i, j), j))[:k] for i in range(m)]
+        tried = [sorted(range(m), key=lambda j, i=i: (j != i, apart(i, j), j))[:k] for i in range(m)]
     best, smallest = None, None
-    for subset in subsets:
+    for subset in tried:
         diameter = max(apart(i, j) for i in subset for j in subset)
         if best is None or diameter < smallest:
             best, smallest = subset, diameter
