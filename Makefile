@@ -57,7 +57,7 @@ check: setup links
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/ty check sim experiments
-	$(BIN)/python -m pytest -m types tests/test_aggregators.py tests/test_attacks.py
+	BYZSIM_TYPES=1 $(BIN)/python -m pytest -m types tests/test_aggregators.py tests/test_attacks.py
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 fmt: setup

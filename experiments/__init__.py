@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from byzsim.experiments import plot
+    from byzsim.experiments.interactive import run_table
+    from byzsim.experiments.partitioning import partition_table
     from byzsim.experiments.records.traces import load_trace, trace_of
     from byzsim.experiments.results import from_histories, load_results
 
@@ -18,7 +20,9 @@ HOMES = {
     "from_histories": "results",
     "load_results": "results",
     "load_trace": "records.traces",
+    "partition_table": "partitioning",
     "plot": "",
+    "run_table": "interactive",
     "trace_of": "records.traces",
 }
 """Each public name and its module; for a module that is public itself, nothing."""

@@ -10,9 +10,9 @@
     trace(load_trace("results/smoke", runs["id"][0]))                       who was kept, step by step
     partition(partition_table("dirichlet", alpha=0.1))                      how much each worker has of each class
 
-Each returns a Matplotlib figure, which a notebook shows and `figure.savefig("name.pdf")` writes. Only seeds are averaged:
-where other settings differ between the runs of one curve or tile, that is an error which names them. Colours are those
-of Okabe and Ito, or viridis; line styles, markers and numbers repeat their meaning.
+Each returns a Matplotlib figure, which a notebook shows and `figure.savefig("name.pdf")` writes. Only seeds are
+averaged: where other settings differ between the runs of one curve or tile, that is an error which names them. Colours
+are those of Okabe and Ito, or viridis; line styles, markers and numbers repeat their meaning.
 """
 
 import functools
@@ -38,6 +38,7 @@ STYLE = {
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "legend.fontsize": 7.5,
+    "legend.handlelength": 2.6,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "axes.spines.top": False,
@@ -52,11 +53,11 @@ STYLE = {
 NAMES = {
     "accuracy": "Test accuracy (%)",
     "loss": "Test loss",
-    "train_loss": "Training loss of honest workers",
-    "byz_weight": "Weight on Byzantine workers",
-    "cosine": "Cosine of aggregate and honest mean",
-    "error": "Relative error of the aggregate",
-    "variance": "Variance of honest gradients",
+    "train_loss": "Honest training loss",
+    "byz_weight": "Byzantine weight",
+    "cosine": "Cosine to honest mean",
+    "error": "Relative error",
+    "variance": "Honest variance",
     "honest_dropped": "Honest workers dropped",
     "byz_kept": "Byzantine workers kept",
     "clipped": "Rows clipped",
@@ -68,7 +69,7 @@ NAMES = {
     "lr": "Learning rate",
     "weight": "Weight in the aggregate",
     "distance": "Distance to the aggregate",
-    "norm": "Norm of what was sent",
+    "norm": "Norm",
 }
 HONEST, BYZANTINE = "#0072B2", "#D55E00"
 MOST_BINS = 240  # columns of a picture over steps
@@ -171,9 +172,7 @@ def against(
         grid[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
     notes = _notes(frame, band)
     if "beyond_bound" in frame and frame["beyond_bound"].any():
-        notes.append(
-            Line2D([], [], color="0.4", marker="o", mfc="white", ls="none", ms=4, label="beyond the guarantee")
-        )
+        notes.append(Line2D([], [], color="0.4", marker="o", mfc="white", ls="none", ms=4, label="beyond bound"))
     layout.legend(figure, grid, labels, notes)
     return figure
 
@@ -267,6 +266,7 @@ def trace(frame: pd.DataFrame, value: Literal["weight", "distance", "norm"] = "w
     numbers = table.to_numpy(float)
     edges = [*table.columns, steps + 1]
     norm = mpl.colors.Normalize(0, np.nanmax(numbers)) if value == "weight" else _log_scale(numbers)
+    numbers = np.where(numbers < norm.vmin, norm.vmin, numbers)  # a distance of 0 has no logarithm
     picture = below.pcolormesh(edges, np.arange(len(order) + 1), numbers, cmap="viridis", norm=norm, rasterized=True)
     below.invert_yaxis()
     n_byz = int(byzantine.sum())
@@ -278,10 +278,11 @@ def trace(frame: pd.DataFrame, value: Literal["weight", "distance", "norm"] = "w
     ]
     below.set_yticks([place for place, _, _, count in groups if count], [word for _, word, _, count in groups if count])
     for text, (_, _, colour, _) in zip(below.get_yticklabels(), (g for g in groups if g[3]), strict=True):
-        text.set(color=colour, rotation=90, va="center")
+        text.set_color(colour)
     below.tick_params(axis="y", length=0)
     below.set_xlabel("Step" if size == 1 else f"Step (means over {size})")
     bar = figure.colorbar(picture, ax=below, fraction=0.05, pad=0.02, aspect=14)
+    bar.set_label(value.capitalize())
     bar.outline.set_visible(False)
     return figure
 
@@ -354,7 +355,7 @@ class _Layout:
         """The figure and its axes, (rows, columns), with the settings of rows and columns as titles."""
         n_rows, n_columns = len(self.rows), len(self.columns)
         width = COLUMN if n_columns == 1 else max(PAGE, 0.6 + 1.5 * n_columns)
-        height = 2.2 if n_rows * n_columns == 1 else 0.9 + 1.25 * n_rows
+        height = 2.0 if n_rows * n_columns == 1 else (0.85 if n_rows == 1 else 0.6) + 1.25 * n_rows
         figure = Picture(figsize=(width, height), layout="constrained")
         grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
         if self.where["columns"]:
@@ -385,9 +386,12 @@ class _Layout:
         name = self.where["lines"]
         known = [] if name is None else zip(itertools.cycle(STYLES), self.lines, strict=False)
         handles = [Line2D([], [], **style, ms=3.5, lw=1.3, label=_setting(name, one, labels)) for style, one in known]
-        ncols = max(1, int(figure.get_figwidth() / 1.15))
-        if handles or notes:
-            figure.legend(handles=[*handles, *notes], loc="outside lower center", ncols=ncols, frameon=False)
+        every = [*handles, *notes]
+        if every:
+            widest = 0.5 + 0.055 * max(len(str(each.get_label())) for each in every)  # inches
+            ncols = max(1, int(figure.get_figwidth() / widest))
+            figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(every) // ncols))
+            figure.legend(handles=every, loc="outside lower center", ncols=ncols, frameon=False)
 
 
 def _axes(frame: pd.DataFrame) -> list[str]:
@@ -462,8 +466,8 @@ def _check_one_setting(frame: pd.DataFrame, keys: Sequence[str]) -> None:
     if len(twice):
         differ = [name for name in _axes(frame) if name not in keys and twice[name].nunique(dropna=False) > 1]
         raise ValueError(
-            f"runs with the same {' and '.join(keys)} differ in {', '.join(differ) or 'no axis'}: they are no repetitions "
-            "of each other, and are not averaged"
+            f"runs with the same {' and '.join(keys)} differ in {', '.join(differ) or 'no axis'}: they are no "
+            "repetitions of each other, and are not averaged"
         )
 
 
@@ -477,10 +481,17 @@ def _curve(axes: Axes, runs: pd.DataFrame, style: Mapping[str, Any], band: Band)
         _band(axes, place[alive], seen, style["color"], band)
     for run in values.T[~np.isfinite(values[-1])]:
         finite = np.flatnonzero(np.isfinite(run))
-        end = (place[finite[-1]], run[finite[-1]]) if len(finite) else (place[0], 0.0)
-        axes.plot(
-            *end, **DIVERGED | {"markersize": 6, "markeredgewidth": 1.3}, color=style["color"], clip_on=False, zorder=5
-        )
+        if len(finite):
+            _cross(axes, place[finite[-1]], run[finite[-1]], style["color"])
+        else:
+            _cross(axes, place[0], 0.0, style["color"], transform=axes.get_xaxis_transform())
+
+
+def _cross(axes: Axes, x: float, y: float, colour: str, **where: Any) -> None:
+    """The end of a run that diverged; at the bottom if it never had a finite number."""
+    axes.plot(
+        x, y, **DIVERGED | {"markersize": 6, "markeredgewidth": 1.3}, color=colour, clip_on=False, zorder=5, **where
+    )
 
 
 def _band(axes: Axes, place: np.ndarray, values: np.ndarray, colour: str, band: Band) -> None:
@@ -509,8 +520,8 @@ def _points(axes: Axes, runs: pd.DataFrame, x: str, y: str, style: Mapping[str, 
         look = {"color": style["color"], "marker": style["marker"], "mfc": fill, "ls": "none", "ms": 4}
         axes.plot(place[chosen], mean[chosen], **look, zorder=4)
     _band(axes, place[alive], values[alive], style["color"], band)
-    crosses: dict[str, Any] = DIVERGED | {"markersize": 6, "markeredgewidth": 1.3, "color": style["color"]}
-    axes.plot(place[~alive], np.zeros((~alive).sum()), **crosses, clip_on=False, zorder=5)
+    for one in place[~alive]:
+        _cross(axes, one, 0.0, style["color"], transform=axes.get_xaxis_transform())
 
 
 def _finish(axes: Axes, y: str) -> None:
@@ -521,8 +532,12 @@ def _finish(axes: Axes, y: str) -> None:
 
 
 def _name_axes(figure: Picture, grid: np.ndarray, x: str, y: str) -> None:
-    figure.supxlabel(x, fontsize=8)
-    figure.supylabel(y, fontsize=8)
+    for axes in grid[-1]:
+        axes.set_xlabel(x)
+    if len(grid) == 1:
+        grid[0, 0].set_ylabel(y)
+    else:
+        figure.supylabel(y, fontsize=8)
 
 
 def _notes(frame: pd.DataFrame, band: Band) -> list[Line2D]:
@@ -566,14 +581,14 @@ def _kinds(axes: Axes, frame: pd.DataFrame, value: str) -> None:
         axes.set_ylabel("Byzantine\nweight")
         return
     for kind, colour, word in ((False, HONEST, "honest"), (True, BYZANTINE, "Byzantine")):
-        groups = frame[frame["byzantine"] == kind].groupby("bin")[value]
+        groups = frame[(frame["byzantine"] == kind) & (frame[value] > 0)].groupby("bin")[value]
         if not len(groups):
             continue
         middle = groups.median()
         axes.plot(middle.index, middle, color=colour, lw=1.2, ls="--" if kind else "-", label=word)
         axes.fill_between(middle.index, groups.min(), groups.max(), color=colour, alpha=0.15, linewidth=0)
     axes.set_yscale("log")
-    axes.set_ylabel(NAMES[value].replace(" to", "\nto").replace(" of", "\nof"))
+    axes.set_ylabel(value.capitalize())
     axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 

@@ -28,12 +28,12 @@ def load_results(
 ) -> pd.DataFrame:
     """The valid records of a folder of results: those that no newer record has taken the place of.
 
-    The first columns are the axes of the folder's table, with the names of its settings, and the seed. A run that stands
-    at several settings of an axis, such as one without Byzantine workers, has one row, with its own value there (the
-    attack none). Where the table is not known, the axes are rule, attack, alpha, seed and all else in which the runs
-    differ, options by their names on the command line, such as safeguard.variant. `frame.attrs["axes"]` names them.
-    What was measured follows, then all other fields of a record (docs/records.md), under today's names, but for those
-    that are axes. `id` names a record; table.csv of the same folder has the `ids` of its cells.
+    The first columns are the axes of the folder's table, with the names of its settings, and the seed. A run that
+    stands at several settings of an axis, such as one without Byzantine workers, has one row, with its own value there
+    (the attack none). Where the table is not known, the axes are rule, attack, alpha, seed and all else in which the
+    runs differ, options by their names on the command line, such as safeguard.variant. `frame.attrs["axes"]` has
+    them. What was measured follows, then all other fields of a record (docs/records.md), under today's names, but for
+    those that are axes. `id` names a record; table.csv of the same folder has the `ids` of its cells.
 
     Args:
         folder: such as results/brsgd_table1, or its runs.jsonl.
@@ -103,9 +103,8 @@ def _measurements(found: Record) -> list[dict[str, Any]]:
 def _positions(folder: Path, found: Sequence[Record]) -> tuple[list[Record], pd.DataFrame] | None:
     """The records of the runs of the folder's table, and their settings; None if the table is not known."""
     try:
-        known = folders.read(folder) or folders.by_name(folder)
-        chosen = choice.choose(known.table, found) if known.table.choose else None
-        planned = expand(known.table, chosen=chosen)
+        table = folders.axes(folder if folder.is_dir() else folder.parent)
+        planned = expand(table, chosen=choice.choose(table, found) if table.choose else None)
     except UserError:
         return None
     places: dict[str, list[Position]] = {}
@@ -113,7 +112,7 @@ def _positions(folder: Path, found: Sequence[Record]) -> tuple[list[Record], pd.
         places.setdefault(records.run_id(*run), []).append(position)
     keys = [records.run_id_of(each) or "" for each in found]
     pairs = [(each, places[key]) for each, key in zip(found, keys, strict=True) if key in places]
-    axes = [axis.name for axis in known.table.axes if axis.name != "seed"]
+    axes = [axis.name for axis in table.axes if axis.name != "seed"]
     rows = [{name: _setting(name, at, each) for name in axes} | {"seed": each["seed"]} for each, at in pairs]
     return [each for each, _ in pairs], pd.DataFrame(rows, columns=[*axes, "seed"])
 

@@ -17,24 +17,22 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.par
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # Programs of tests run a few times, so they are made to compile fast: in a fifth of the time, to slower code.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_cpu_parallel_codegen_split_count=1",
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_backend_optimization_level=0",
-        "--xla_llvm_disable_expensive_passes=true",
-    ]
-)
+FAST = ["--xla_cpu_parallel_codegen_split_count=1", "--xla_backend_optimization_level=0"]
+FAST += ["--xla_llvm_disable_expensive_passes=true"]
+if jax.__version_info__ < (0, 11):  # later ones do not know it, and end at an unknown flag
+    FAST += ["--xla_cpu_use_fusion_emitters=false"]
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FAST])
 jax.config.update("jax_numpy_rank_promotion", "raise")  # shapes that do not match are written out, not guessed
 jax.config.update("jax_num_cpu_devices", 2)  # before jax starts, so that a grid can be spread
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # for `devices.use_all_cores`, here and in processes that tests start
 
-# Shapes and dtypes are checked by the annotations, whenever something is traced.
+# With BYZSIM_TYPES=1, as in `make check`, shapes and dtypes are checked by the annotations of all that is traced.
 TYPED = (
-    "aggregators", "attacks", "modifiers", "preaggregators", "models", "ops", "engine", "partition", "worker_sharding"
+    "aggregators", "attacks", "modifiers", "preaggregators", "models", "ops", "engine", "partitions", "tasks",
+    "worker_sharding",
 )  # fmt: skip
-jaxtyping.install_import_hook([f"byzsim.{module}" for module in TYPED], "typecheck.arrays")
+if os.environ.get("BYZSIM_TYPES"):
+    jaxtyping.install_import_hook([f"byzsim.{module}" for module in TYPED], "typecheck.arrays")
 
 from byzsim import AGGREGATORS, ATTACKS, MODELS, Aggregator, Info, RunConfig, engine, grid  # noqa: E402
 from byzsim.engine import batches  # noqa: E402

@@ -19,14 +19,10 @@ def reference(kind, name):
     return importlib.import_module(f"reference.{kind}.{name}")
 
 
-as_users_do = functools.partial(
-    jax.jit,
-    compiler_options={
-        "xla_cpu_use_fusion_emitters": True,
-        "xla_backend_optimization_level": 3,
-        "xla_llvm_disable_expensive_passes": False,
-    },
-)
+AS_USERS: dict = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+if jax.__version_info__ < (0, 11):
+    AS_USERS["xla_cpu_use_fusion_emitters"] = True
+as_users_do = functools.partial(jax.jit, compiler_options=AS_USERS)
 """`jax.jit` without the flags of `conftest`. What is shipped, the defaults of each member, is compiled with it too."""
 
 

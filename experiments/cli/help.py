@@ -17,6 +17,8 @@ byzsim: Byzantine-robust distributed training, and the tables of its papers.
   byzsim bench [--quick]           speed of byzsim and of its peers, in one run on this machine
   byzsim bench scaling             time and memory of rules against m and d
   byzsim bench accelerator         a table, training steps and bandwidth on a GPU
+  byzsim partition [NAME]          how much each worker has of each class
+  byzsim schema                    the fields of a record, as a page
   byzsim data [NAME ...]           load data sets into the cache and print their sources
 
   run, report, status and verify also take, instead of TABLE, a file that defines one, such as my_table.py, or a
@@ -118,6 +120,17 @@ byzsim bench [scaling | accelerator] [options]: speed of byzsim and of its peers
   byzsim bench --quick                                          two minutes
   byzsim bench scaling --help                                   time and memory against m and d
   byzsim bench accelerator --help                               a table, training steps, bandwidth; for a GPU
+""",
+    "partition": """\
+byzsim partition [NAME] [options]: how many training examples of each class each worker has, before any run.
+
+  byzsim partition dirichlet --options dirichlet.alpha=0.1 --data digits --m 10
+  byzsim partition sorted_classes --output shards.pdf           also as a picture (.png, .svg, .pdf) or table (.csv)
+""",
+    "schema": """\
+byzsim schema [--output FILE]: the fields of a record, with type, unit, meaning and the version that has them first.
+
+  byzsim schema --output docs/records.md
 """,
     "data": """\
 byzsim data [NAME ...] [--data-dir FOLDER]: load data sets into the cache and print their sources.

@@ -99,9 +99,9 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
         raise UserError(f"no table given: byzsim {command} TABLE, where TABLE is one of {tables}, or a file of yours")
     prog = f"byzsim {command} {args[0]}"
     if args[0] in TABLES:
-        return _of_table(TABLES[args[0]], kind, args[1:], prog)
+        return of_table(TABLES[args[0]], kind, args[1:], prog)
     if args[0].endswith(".py"):
-        return _of_table(plugins.table_of(args[0]), kind, args[1:], prog, file=args[0])
+        return of_table(plugins.table_of(args[0]), kind, args[1:], prog, file=args[0])
     if os.path.isdir(args[0]):
         return _of_folder(Path(args[0]), kind, args[1:], prog)
     if os.sep in args[0]:
@@ -109,10 +109,14 @@ def read(command: str, kind: type[OptionsT], args: list[str]) -> Request[Options
     raise unknown("table", args[0], TABLES)
 
 
-def _of_table(
+def of_table(
     table: Table, kind: type[OptionsT], args: list[str], prog: str, file: str | None = None
 ) -> Request[OptionsT]:
-    """The settings of a table; those of a file are remembered with the file as a plugin."""
+    """This table, with the options that follow its name; those of a file are remembered with the file as a plugin.
+
+    Raises:
+        UserError: the options do not fit.
+    """
     check(table)
     published.check(table)
     base = shortened(table) if "--quick" in args else table

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from byzsim import RunConfig
 from byzsim.experiments.errors import UserError
+from byzsim.experiments.meanings import meanings
 from byzsim.experiments.plan import Table, alphas, settings
 from byzsim.experiments.plan.settings import NAMES, PLURALS
 from byzsim.experiments.plan.table import OWN_FIELDS
-from byzsim.experiments.records.schema import meanings
 from tyro.constructors import PrimitiveConstructorSpec
 
 

@@ -123,7 +123,22 @@ def read(folder: Path) -> Known | None:
         return None
     if known["table"] not in TABLES:
         raise unknown(f"table in {folder / FILE}", known["table"], TABLES)
-    table = TABLES[known["table"]]
+    return _known(known, TABLES[known["table"]], folder)
+
+
+def axes(folder: Path) -> Table:
+    """The base and the axes of a folder's table. Without the table's file these are all that is known of it.
+
+    Raises:
+        UserError: neither config.json nor the folder's name tells them.
+    """
+    known = content(folder)
+    if known and known["table"] not in TABLES and known.get("axes") is not None:
+        return _known(known, Table(name=known["table"], title="", source=""), folder).table
+    return (read(folder) or by_name(folder)).table
+
+
+def _known(known: dict[str, Any], table: Table, folder: Path) -> Known:
     said = {name: known[name] for name in ("quick", "title", "labels", "plugins")}
     if known.get("axes") is not None:
         axes = tuple(Axis(name, dict(each)) for name, each in known["axes"].items())

@@ -1,10 +1,6 @@
 """The fields of a record: what each is, making a line for a finished or failed run, and checking a line."""
 
-import ast
 import dataclasses
-import inspect
-import itertools
-import textwrap
 import traceback
 import types
 import typing
@@ -14,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from byzsim import History, RunConfig, grid
 from byzsim.engine import StepMetrics
+from byzsim.experiments.meanings import meanings
 from byzsim.experiments.records import traces
 from byzsim.experiments.records.identities import Record, identifier
 from byzsim.experiments.records.provenance import now
@@ -44,7 +41,7 @@ class Field(NamedTuple):
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value.isprintable()  # so no lone surrogates, which no file can hold
+    return isinstance(value, str) and value.isprintable()  # excludes lone surrogates, which no file can hold
 
 
 def _is_whole(value: Any) -> bool:
@@ -96,17 +93,6 @@ def _kind_of(hint: Any) -> Kind:
     if typing.get_origin(hint) is tuple:
         return WHOLES
     return {bool: FLAG, int: WHOLE, float: NUMBER, str: TEXT}.get(hint, OBJECT)
-
-
-def meanings(kind: type) -> dict[str, str]:
-    """The strings below the annotated names of a class, which say what they are."""
-    (body,) = (each.body for each in ast.parse(textwrap.dedent(inspect.getsource(kind))).body)  # ty: ignore
-    pairs = itertools.pairwise(body)
-    return {
-        name.target.id: " ".join(text.value.value.split())
-        for name, text in pairs
-        if isinstance(name, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    }
 
 
 def _of_the_run() -> list[Field]:

@@ -44,8 +44,8 @@ def write(folder: Path, id: str, trace: Trace, byzantine: Collection[int]) -> No
 def load_trace(folder: str | os.PathLike[str], id: str) -> pd.DataFrame:
     """Every worker of every step of a run that `byzsim run --trace` recorded: a row for each step and worker.
 
-    Columns: step, from 1; worker, its index; byzantine, whether it attacks; weight, its share in the aggregate; distance,
-    ||what it sent - aggregate||; norm, ||what it sent||.
+    Columns: step, from 1; worker, its index; byzantine, whether it attacks; weight, its share in the aggregate;
+    distance, ||what it sent - aggregate||; norm, ||what it sent||.
 
     Args:
         folder: of results, such as results/smoke.
@@ -55,7 +55,7 @@ def load_trace(folder: str | os.PathLike[str], id: str) -> pd.DataFrame:
     """
     path = Path(folder) / name_of(id)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         shape = arrays["weight"].shape
         worker = arrays.get("worker", np.broadcast_to(np.arange(shape[1]), shape))
@@ -64,7 +64,7 @@ def load_trace(folder: str | os.PathLike[str], id: str) -> pd.DataFrame:
         raise UserError(
             f"no trace {path}: `byzsim run TABLE --trace` writes the traces of the runs that it does"
         ) from None
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a trace of `byzsim run --trace` ({type(error).__name__})") from None
 
 

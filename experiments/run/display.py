@@ -2,13 +2,15 @@
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from byzsim import RunConfig
 from byzsim.experiments import records
 from byzsim.experiments.run.estimate import Estimate
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 
 @dataclasses.dataclass
@@ -25,15 +27,7 @@ class Display:
     """runs, failed ones included"""
 
     def __enter__(self) -> "Display":
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=Console(stderr=True),
-            disable=not (self.bar_wanted and sys.stderr.isatty()),
-        )
+        self.bar: Progress | NotebookBar = NotebookBar() if self.bar_wanted and _in_notebook() else _terminal_bar(self)
         self.bar.start()
         self.task = self.bar.add_task("runs", total=self.total, left="")
         return self
@@ -61,6 +55,57 @@ class Display:
         left = self.estimate.text(self.total - done)
         self.bar.update(self.task, completed=done, left=left)
         return left
+
+
+def _terminal_bar(display: Display) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=Console(stderr=True),
+        disable=not (display.bar_wanted and sys.stderr.isatty()),
+    )
+
+
+class NotebookBar:
+    """The bar of a notebook, with the methods of `Progress` that are used here. Rich's own needs ipywidgets there."""
+
+    total: float = 0
+    last: float = -1.0
+    """when it was drawn, in seconds"""
+
+    def start(self) -> None:
+        """Put it where the output of the cell is."""
+        from IPython.display import display
+
+        self.handle: Any = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def add_task(self, description: str, *, total: float, left: str) -> TaskID:
+        """Begin; there is one task."""
+        self.total = total
+        self.update(TaskID(0), completed=0, left=left)
+        return TaskID(0)
+
+    def update(self, task: TaskID, *, completed: float, left: str) -> None:
+        """Draw it, at most five times a second; and the end in any case."""
+        now = time.monotonic()
+        if now - self.last < 0.2 and completed < self.total:
+            return
+        self.last = now
+        text = f"{completed:.4g} of {self.total:g} runs" + (f", {left}" if left else "")
+        html = f'<progress max="{self.total}" value="{completed}" style="width: 20em"></progress> {text}'
+        self.handle.update({"text/plain": text, "text/html": html}, raw=True)
+
+    def stop(self) -> None:
+        """The last state stays."""
+
+
+def _in_notebook() -> bool:
+    """Whether the shell is that of a Jupyter kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def describe(run_config: RunConfig, further: Sequence[str] = ()) -> str:

@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from byzsim.experiments import records
 from byzsim.experiments.cli import options as table_options
@@ -47,9 +47,23 @@ def main(args: list[str]) -> None:
     """Carry out what has no record yet, then make the report."""
     devices.use_all_cores()
     request = table_options.read("run", Run, args)
-    table, options, folder = request.table, request.options, request.folder
     captions = report.captions(request)
     devices.keep_compiled()
+    with _processes(request.options) as processes:
+        failures = carry_out(request, captions, processes, log if processes.is_primary else lambda line: None)
+        processes.run_on_all(lambda: _report(request, processes))
+    if failures:
+        raise Incomplete(failed(request, failures))
+
+
+def carry_out(
+    request: table_options.Request[Run],
+    captions: Mapping[str, Any],
+    processes: Processes,
+    log: Callable[[str], object],
+) -> list[records.Record]:
+    """Carry out what has no record yet. Return the records of the runs that failed."""
+    table, options, folder = request.table, request.options, request.folder
     settings = session.Settings(
         table=table.name,
         quick=options.quick,
@@ -63,19 +77,16 @@ def main(args: list[str]) -> None:
         trace=options.trace,
     )
     failures = []
-    with _processes(options) as processes:
-        for part in filter(None, _parts(request, processes)):
-            failures += session.run(
-                part,
-                folder,
-                settings,
-                on_start=lambda: folders.write(folder, table, quick=options.quick, words=captions),
-                processes=processes,
-                log=log if processes.is_primary else lambda line: None,
-            )
-        processes.run_on_all(lambda: _report(request, processes))
-    if failures:
-        raise Incomplete(_failed(failures, folder, settings.further))
+    for part in filter(None, _parts(request, processes)):
+        failures += session.run(
+            part,
+            folder,
+            settings,
+            on_start=lambda: folders.write(folder, table, quick=options.quick, words=captions),
+            processes=processes,
+            log=log,
+        )
+    return failures
 
 
 def _parts(request: table_options.Request[Run], processes: Processes) -> Iterator[planned.Runs]:
@@ -103,7 +114,9 @@ def _processes(options: Run) -> contextlib.AbstractContextManager[Processes]:
     return contextlib.nullcontext(SINGLE)
 
 
-def _failed(failures: Sequence[records.Record], folder: Path, further: Sequence[str]) -> str:
+def failed(request: table_options.Request[Run], failures: Sequence[records.Record]) -> str:
+    """Which runs failed, and where to look."""
+    folder, further = request.folder, further_fields(request.table)
     names = [records.label(records.key_of(each, further), further) for each in failures]
     lines = "".join(f"\n  {name}: {each['failed']}" for name, each in zip(names, failures, strict=True))
     return (
