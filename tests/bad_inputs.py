@@ -29,6 +29,7 @@ import numpy as np
 from byzsim import Data, api, grid, registration
 from byzsim.experiments import cli, datasets, plan, plugins
 from byzsim.experiments.datasets import _debian
+from byzsim.experiments.errors import UserError
 from byzsim.experiments.files import markdown_table
 from byzsim.experiments.run import devices
 from byzsim.experiments.tables import TABLES
@@ -625,7 +626,7 @@ CLI = {
         Bad(
             "byzsim run smoke --plugins mine",
             "is also an option of 'bucketing'",
-            plugin(spec='Spec(lambda *, s=1: s, "me")'),
+            plugin(spec='Spec(lambda *, s=1: rule(), "me")'),
             "mine.py: an option called s",
         ),
         Bad(
@@ -732,7 +733,7 @@ OWN = [
         "mine.py: a task with whole numbers for parameters",
     ),
     Bad(
-        f"{WITH} --task mine --data none",
+        f"{WITH} --task mine --data none --steps 3",
         "nothing would be measured: task mine has no test set",
         task(measured=""),
         "mine.py: a task that draws its examples and measures nothing",
@@ -800,7 +801,7 @@ OWN = [
         arrays("(x, y), (x[:, :1], y)"),
         "mine.py: a data set with narrower test examples",
     ),
-    Bad("byzsim run smoke --schedule cosine", "unknown schedule 'cosine'. Did you mean"),
+    Bad("byzsim run smoke --schedule cosine", "unknown schedule 'cosine'. Known: constant, cosine_decay_schedule"),
     Bad("byzsim run smoke --schedule step_decay", "schedule step_decay needs every"),
     Bad("byzsim run smoke --partition dirichlett", "unknown partition 'dirichlett'. Did you mean 'dirichlet"),
     Bad("byzsim run smoke --task clasification", "unknown task 'clasification'. Did you mean 'classification'"),
@@ -987,7 +988,7 @@ def _call(given: str) -> tuple[int, str]:
         eval(given, dict(SPACE))  # our own text above
     except ValueError as error:
         return 2, str(error)
-    except plan.UserError as error:
+    except UserError as error:
         return 2, str(error)
     return 0, "nothing was wrong"
 
