@@ -56,7 +56,7 @@ def csv(frame: pd.DataFrame, float_format: str | None = None, axes: Sequence[str
     """CSV from which any reader restores the values, also `pandas.read_csv(path)` without options.
 
     Floats have all digits unless `float_format` says otherwise; lists and dicts are JSON. Text of the columns `axes`
-    that readers would not take as text, such as the attacks nan, inf and none, is written with its kind: "nan (attack)".
+    that readers would not take as text, such as the attacks nan and none, is written with its kind: "nan (attack)".
     """
     safe = {name: [_as_text(value, name) for value in frame[name]] for name in axes if name in frame}
     nested = {

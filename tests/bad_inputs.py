@@ -101,6 +101,12 @@ def runs(text):
     return {"results/smoke/runs.jsonl": text}
 
 
+def toy(*axes, **changes):
+    """A table in the file of a user."""
+    rules = plan.axis("rule", ["krum", "median"])
+    return plan.Table(**{"name": "toy", "title": "", "source": "", "axes": (rules, *axes)} | changes)
+
+
 RULE = """\
 from byzsim import Spec
 from byzsim.types import stateless
@@ -188,7 +194,7 @@ CLI = {
         ),
         Bad("byzsim run smoke stray", "Unrecognized options: stray"),
         Bad("byzsim run smoke --epoch 2", "Perhaps you meant: --epochs"),
-        Bad("byzsim run smoke --epochs", "Missing value for argument '--epochs'"),
+        Bad("byzsim run smoke --epochs", "no runs: --epochs is empty"),
         Bad("byzsim list x", "byzsim list takes only --plugins"),
         Bad("byzsim show", "no name given: byzsim show NAME"),
         Bad("byzsim show krun", "unknown name 'krun'. Did you mean 'krum'"),
@@ -232,7 +238,7 @@ CLI = {
         Bad("byzsim run smoke --rules krun", "unknown rule 'krun'. Did you mean 'krum'"),
         Bad("byzsim run smoke --rules nmn+krum", "unknown preaggregator 'nmn'. Did you mean 'nnm'"),
         Bad("byzsim run smoke --rules Κrum", "unknown rule 'Κrum'"),
-        Bad("byzsim run smoke --rules krum krum", "--rules has krum twice. A table has one variant of each name"),
+        Bad("byzsim run smoke --rules krum krum", "--rules has krum twice. To compare variants of one, list them"),
         Bad("byzsim run smoke --rules krum,median,Multi-Krum", "Did you mean 'multi_krum'"),
         Bad(
             "byzsim run smoke --rules drift",
@@ -240,14 +246,14 @@ CLI = {
             {"drift.py": ""},
             "drift.py is there",
         ),
-        Bad("byzsim run smoke --rules", "no runs: a list is empty"),
+        Bad("byzsim run smoke --rules", "no runs: --rules is empty"),
         Bad("byzsim run smoke --rules mda --m 30", "mda tries all subsets of at most 20 workers"),
         Bad("byzsim run smoke --attacks gausian", "Did you mean 'gaussian'"),
-        Bad("byzsim run smoke --seeds", "no runs: a list is empty"),
+        Bad("byzsim run smoke --seeds", "no runs: --seeds is empty"),
         Bad("byzsim run smoke --seeds 0 0", "--seeds has 0 twice"),
         Bad("byzsim run smoke --seeds -1", "seed=-1 is below 0"),
         Bad("byzsim run smoke --seeds 4294967296", "seed=4294967296 is more than 4,294,967,295"),
-        Bad("byzsim run smoke --seeds 0 one", "Error parsing --seeds"),
+        Bad("byzsim run smoke --seeds 0 one", "Error parsing --seed/--seeds"),
         Bad("byzsim run smoke --seeds 0,1,0", "--seeds has 0 twice"),
         Bad("byzsim run smoke --data digit", "Did you mean 'digits'"),
         Bad("byzsim run smoke --data FashionMNIST", "Did you mean 'fashion_mnist'"),
@@ -281,7 +287,24 @@ CLI = {
         Bad("byzsim run smoke --lr 1e-60", "lr=1e-60 is not a finite number above 0"),
         Bad("byzsim run smoke --momentum heavy", "invalid choice 'heavy'"),
         Bad("byzsim run smoke --momentum-beta 1", "momentum_beta=1.0 is not in [0, 1)"),
-        Bad("byzsim run smoke --dirichlet-alpha 0", "dirichlet_alpha=0.0 is not a finite number above 0"),
+        Bad("byzsim run smoke --partition dirichlet --options dirichlet.alpha=0", "alpha=0.0 is not a number above 0"),
+        Bad("byzsim run smoke --n-byz 0 1", "the table's axis alpha sets n_byz, too. Choose among its settings"),
+        Bad("byzsim run smoke --lr 0.1 0.10", "--lr has 0.1 twice"),
+        Bad("byzsim run smoke --optimizer sgd --options sgd.momentum=None,None", "sgd.momentum has None twice"),
+        Bad("byzsim run smoke --schedule step_decay", "schedule step_decay needs every"),
+        Bad("byzsim run smoke --schedule cosine", "unknown schedule 'cosine'. Known: constant, cosine_decay_schedule"),
+        Bad(
+            "byzsim run smoke --metric acuracy",
+            "unknown metric of task classification 'acuracy'. Did you mean 'accuracy'",
+        ),
+        Bad("byzsim run smoke --task least_squares", "Known: distance, distance_to_truth, loss"),
+        Bad("byzsim run smoke --number mean_last_0", "expected last, best or mean_last_K, such as mean_last_5"),
+        Bad("byzsim run smoke --number mean_last_11", "needs 11 measurements, and a run has 10"),
+        Bad("byzsim run smoke --columns rules", "unknown axis of the table smoke 'rules'. Did you mean 'rule'"),
+        Bad("byzsim run smoke --rows rule --columns rule", "is named twice: rule"),
+        Bad("byzsim run smoke --worst-over seed", "unknown axis of the table smoke 'seed'"),
+        Bad("byzsim run smoke --data none", "task classification makes no examples of its own, so it needs a data set"),
+        Bad("byzsim run smoke --held-out 1", "held_out=1.0 is not a share above 0 and below 1"),
         Bad("byzsim run smoke --declared-f maybe", "invalid choice 'maybe'"),
         Bad("byzsim run smoke --only krum", "not of the form KEY=VALUE"),
         Bad("byzsim run smoke --only rul=krum", "unknown key in --only 'rul'. Did you mean 'rule'"),
@@ -304,12 +327,13 @@ CLI = {
         Bad("byzsim run smoke --options brsgd.beta=-1", "brsgd: beta=-1.0 is not a number above 0 and at most 1"),
         Bad("byzsim run smoke --options brsgd.beta=nan", "beta=nan is not a finite number"),
         Bad("byzsim run smoke --options gaussian.sigma=1e300", "sigma=1e+300 is not a finite number of 32 bits"),
-        Bad("byzsim run smoke --options gaussian.sigma=[1]", "sigma='[1]' is not a number"),
-        Bad("byzsim run smoke --options gaussian.sigma=1,2", "sigma='1,2' is not a number: an option has one"),
-        Bad("byzsim run smoke --attacks alie --options alie.z=1,2", "z='1,2' is not one value"),
+        Bad("byzsim run smoke --options gaussian.sigma=[1]", "sigma=(1,) is not a number"),
+        Bad("byzsim run smoke --options gaussian.sigma=1,x", "sigma='x' is not a number"),
+        Bad("byzsim run smoke --options gaussian.sigma=200,2e2", "--options gaussian.sigma has 200.0 twice"),
+        Bad("byzsim run smoke --attacks alie --options alie.z=1,x", "z='x' is not"),
         Bad(
-            "byzsim run smoke --plugins mine --rules mine --options mine.z=1.0,2.0",
-            "mine: z='1.0,2.0' is not a number: an option has one, as in --options mine.z=1.0",
+            "byzsim run smoke --plugins mine --rules mine --options mine.z=1.0,one",
+            "mine: z='one' is not a number, as in --options mine.z=1.0",
             {
                 "mine.py": RULE.format(made="(grads[0], grads[:, 0])", spec='Spec(rule, source="me")').replace(
                     "rule()", "rule(*, z=1.0)"
@@ -478,7 +502,7 @@ CLI = {
         ),
         Bad(
             "byzsim report results/smoke",
-            "the settings of results/smoke cannot be read",
+            "epochs='many' is not a whole number",
             runs(record()) | {"results/smoke/config.json": CONFIG % '"epochs": "many"'},
             "a config.json with epochs of another kind",
         ),
@@ -679,6 +703,8 @@ IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
     "byzsim": byzsim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
     "plan": plan,
+    "toy": toy,
+    "published": lambda path: plan.published.check(toy(published=path)),
     "grid": grid, "Path": Path, "channel_first": (np.zeros((64, 1, 8, 8), np.uint8), LABELS),
     "program": mock.Mock(m=4, batch=4),
     "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
@@ -942,15 +968,47 @@ PYTHON = {
         Bad("byzsim.register('mine', byzsim.Spec(None, source='me'))", "mine cannot be used: TypeError"),
     ],
     "Published tables": [
-        Bad("plan._published(Path('gone.csv'))", "cannot read gone.csv"),
-        Bad("plan._published(Path('empty.csv'))", "empty.csv is not a table with columns", {"empty.csv": ""}, "empty"),
-        Bad("plan._published(Path('short.csv'))", "is not a table with columns", {"short.csv": "rule\n"}, "one column"),
+        Bad("published('gone.csv')", "cannot read gone.csv"),
+        Bad("published('empty.csv')", "empty.csv is not a table: No columns", {"empty.csv": ""}, "empty"),
+        Bad("published('short.csv')", "short.csv has no column 'rule'", {"short.csv": "accuracy\n"}, "one column"),
         Bad(
-            "plan._published(Path('words.csv'))",
-            "is not a table with columns",
-            {"words.csv": "rule,attack,alpha,accuracy,source\nkrum,alie,0.1,high,me\n"},
+            "published('words.csv')",
+            "words.csv is not a table of numbers",
+            {"words.csv": "rule,accuracy\nkrum,high\n"},
             "an accuracy that is no number",
         ),
+        Bad(
+            "published('other.csv')",
+            "the published number of rule krun matches no cell",
+            {"other.csv": "rule,accuracy\nkrun,80\n"},
+            "a rule that the table does not have",
+        ),
+        Bad(
+            "published('two.csv')",
+            "two published numbers of krum",
+            {"two.csv": "rule,accuracy\nkrum,80\nkrum,81\n"},
+            "two numbers of one cell",
+        ),
+    ],
+    "Tables in files": [
+        Bad(
+            "plan.expand(toy(plan.axis('lr', {'low': {'lrr': 0.1}})))",
+            "unknown field in axis lr 'lrr'. Did you mean 'lr'",
+        ),
+        Bad("plan.expand(toy(base={'epoch': 1}))", "unknown field in the base 'epoch'. Did you mean 'epochs'"),
+        Bad("plan.axis('lr', [0.1, 0.1])", "axis lr has 0.1 twice"),
+        Bad("plan.expand(toy(plan.axis('lr', [])))", "no runs: the axis lr has no settings"),
+        Bad(
+            "plan.expand(toy(plan.axis('lr', [0.1, 0.2]), plan.axis('how', {'slow': {'lr': 0.01}})))",
+            "the axes lr and how both set lr",
+        ),
+        Bad(
+            "plan.expand(toy(plan.axis('how', {'a': {'krum.variant': 'blanchard2017'}, 'b': {}})))",
+            "axis how: the settings a and b give the same runs",
+        ),
+        Bad("plan.expand(toy(plan.axis('lr', [0.1]), plan.axis('lr', [0.2])))", "an axis is named twice: lr"),
+        Bad("plan.expand(toy(rows=['lr']))", "unknown axis of the table toy 'lr'"),
+        Bad("plan.expand(toy(base={'krumm.variant': 'byzfl'}))", "unknown name of this table in --options 'krumm'"),
     ],
 }
 AREAS = CLI | PYTHON

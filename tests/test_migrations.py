@@ -55,9 +55,11 @@ def test_committed_results_lost_nothing(folder):
     found = [json.loads(line) for line in lines]
     old = [earlier(each) for each in found]
     assert hashlib.sha256("".join(json.dumps(each) + "\n" for each in old).encode()).hexdigest() == WRITTEN[folder]
-    assert [json.dumps(migrations.current(each)) for each in old] == lines
-    assert [migrations.current(each) for each in found] == found
-    assert len({each["id"] for each in found}) == len({each["id"] for each in old}) == len(found)
+    now = [migrations.current(each) for each in found]
+    assert [migrations.current(each) for each in old] == now == [migrations.current(each) for each in now]
+    decides = [{name: each[name] for name in identities.deciding() if name in each} for each in now]
+    assert [records.identifier(each) for each in decides] == [each["id"] for each in now]
+    assert len({each["id"] for each in now}) == len({each["id"] for each in old}) == len(found)
 
 
 def test_new_names_are_options_and_old_ones_are_not():

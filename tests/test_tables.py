@@ -441,3 +441,25 @@ def test_runs_on_several_data_sets_and_what_is_chosen_are_run_together(tmp_path,
     monkeypatch.setitem(TABLES, "toy", two)
     assert cli.main(["run", "toy", "--name", "two", "--results", str(tmp_path)]) == 0
     assert {each["data"] for each in records.read(tmp_path / "two" / "runs.jsonl")} == {"digits", "digits+held_out=0.5"}
+
+
+# The page about tables
+
+PAGE = (Path(__file__).parent.parent / "docs" / "tables.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_of_the_page_are_tables():
+    names, found = {}, {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
+        exec(block, names)
+        spec = names["SPEC"]
+        plan.check(spec)
+        published.check(spec)
+        found[spec.name] = len(runs(spec.validation() if spec.choose else spec))
+    assert found == {"my_table": 4 * 2 * 2, "tuned": 2 * 2 * 2, "compared": 2 * 2}
+    assert names["first"].config.lr == 0.1 and len(expand(names["larger"])) == 2 * 3 * 3
+
+
+@pytest.mark.parametrize("line", re.findall(r"^byzsim run smoke (.*)$", PAGE, flags=re.MULTILINE))
+def test_the_commands_of_the_page_are_commands(line):
+    assert runs(asked(*line.split()).table)

@@ -4,6 +4,7 @@
 of it. `options`: NAME.OPTION=VALUE. `alphas`: fractions of workers. `published`: numbers of papers.
 """
 
+from byzsim.experiments.plan import published
 from byzsim.experiments.plan.runs import Planned, check, expand, runs
 from byzsim.experiments.plan.settings import changed, override, settings, shortened
 from byzsim.experiments.plan.table import (

@@ -126,7 +126,8 @@ def _check(name: str, option: str, value: Any) -> None:
     for parameter in (each for part in name.split("+") for each in _parameters(part) if each.name == option):
         default = parameter.default
         kind = "True or False" if isinstance(default, bool) else "a number"
-        if isinstance(value, str) and not _takes_text(parameter) and default is not None:
+        odd = isinstance(value, tuple) if _takes_text(parameter) else isinstance(value, str | tuple)
+        if odd and isinstance(default, bool | int | float):
             raise UserError(f"{name}: {option}={value!r} is not {kind}, as in --options {name}.{option}={default}")
 
 

@@ -5,7 +5,7 @@ import functools
 import inspect
 import itertools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from byzsim.experiments.plan.table import (
     Label,
     Position,
     Table,
+    axis,
     positions,
 )
 from byzsim.names import BUILT_IN, canonical
@@ -55,21 +56,25 @@ def expand(table: Table, only: Sequence[str] = (), chosen: Chosen | None = None)
     """
     check(table)
     wanted = _conditions(only, table)
-    planned = []
-    for position in positions(table, [*table.averaged, *table.shown]):
-        if all(position[name] in labels for name, labels in wanted.items() if name in position):
-            extra = {}
-            if table.choose:
-                label = (chosen or {}).get(group(table, position))
-                if label is None:
-                    continue
-                extra = {table.choose: label}
-            planned.append(_planned(table, {**position, **extra}))
+    planned = [
+        _planned(table, position)
+        for position in _positions(table, chosen or {})
+        if all(position.get(name, table.base.get(name, 0)) in labels for name, labels in wanted.items())
+    ]
     if not planned and not table.choose:
         raise UserError(f"no runs: none meets --only {' '.join(only)}")
     if not only:
         _refuse_equal_settings(table, planned)
     return planned
+
+
+def _positions(table: Table, chosen: Chosen) -> Iterator[Position]:
+    """Seeds outermost; of a table that chooses, with the settings that it has chosen."""
+    for position in positions(table, [*table.averaged, *table.shown]):
+        if not table.choose:
+            yield position
+        elif (label := chosen.get(group(table, position))) is not None:
+            yield {**position, table.choose: label}
 
 
 def runs(table: Table, only: Sequence[str] = (), chosen: Chosen | None = None) -> list[tuple[str, RunConfig]]:
@@ -260,7 +265,7 @@ def further_fields(table: Table) -> tuple[str, ...]:
 
 
 def _conditions(only: Sequence[str], table: Table) -> dict[str, set[Label]]:
-    axes = {each.name: each for each in table.axes}
+    axes = {"seed": axis("seed", [table.base.get("seed", 0)])} | table.by_name
     wanted: dict[str, set[Label]] = {}
     for text in itertools.chain.from_iterable(part.split(",") for part in only):
         key, equals, value = text.partition("=")
