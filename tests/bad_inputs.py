@@ -26,8 +26,8 @@ import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import AGGREGATORS, ATTACKS, Data, api, grid
-from byzsim.experiments import cli, plan
+from byzsim import Data, api, grid, registration
+from byzsim.experiments import cli, datasets, plan, plugins
 from byzsim.experiments.datasets import _debian
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.files import markdown_table
@@ -122,6 +122,64 @@ SPEC = {spec}
 def plugin(made="(grads[0], grads[:, 0])", spec='Spec(rule, source="me")'):
     return {"mine.py": RULE.format(made=made, spec=spec)}
 
+
+def several(specs):
+    """mine.py with members by name."""
+    return {
+        "mine.py": RULE.format(made="(grads[0], grads[:, 0])", spec="None").replace("SPEC = None", f"SPECS = {specs}")
+    }
+
+
+TASK = """\
+import jax.numpy as jnp
+from byzsim import Data, Partition, Spec, make_task
+
+def task():
+    "A task."
+    return make_task(init=lambda key, example: INIT, sample=lambda key, worker, n: Data(jnp.zeros((n, 3))),
+                     loss=lambda w, batch: LOSS, measure=lambda w, facts: {MEASURED})
+
+SPECS = {"mine": Spec(task, source="me")}
+"""
+PER_EXAMPLE = "(w[None] - batch.inputs).sum(axis=1)"
+
+
+def task(init="jnp.zeros(3)", loss=PER_EXAMPLE, measured='"size": w.sum()'):
+    """mine.py with a task."""
+    return {"mine.py": TASK.replace("INIT", init).replace("LOSS", loss).replace("MEASURED", measured)}
+
+
+def made(value, kind="Partition(lambda key, pool, m: VALUE)", imports="import jax.numpy as jnp"):
+    """mine.py whose factory returns something."""
+    text = f"{imports}\nfrom byzsim import Partition, Spec\n\ndef mine():\n    'Mine.'\n    return {kind}\n"
+    return {"mine.py": text.replace("VALUE", value) + "\nSPEC = Spec(mine, source='me')\n"}
+
+
+def arrays(value):
+    """mine.py with a data set."""
+    imports = (
+        "import numpy as np\nfrom byzsim.experiments.datasets import dataset\nx, y = np.zeros((6, 2)), np.arange(6)"
+    )
+    return made(value, "VALUE", imports)
+
+
+OWN_TABLE = """\
+from byzsim.experiments.plan import Table, axis
+
+SPEC = Table(name="NAME", title="mine", source="me", axes=(axis("rule", ["krum"]),))
+"""
+MODEL = """\
+import flax.linen as nn
+import jax.numpy as jnp
+from byzsim import Spec
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x.reshape(len(x), -1).astype(jnp.float32))
+
+SPEC = Spec(lambda *, n_classes: Net(), source="me")
+"""
 
 CLI = {
     "Commands": [
@@ -520,8 +578,10 @@ CLI = {
     ],
     "Plugins": [
         Bad("byzsim run smoke --plugins gone", "plugin gone: no module 'gone' in this folder or on Python's path"),
-        Bad("byzsim run smoke --plugins mine.py", "is not a module name", plugin(), "mine.py is there"),
-        Bad("byzsim run smoke --plugins ../mine", "is not a module name"),
+        Bad(
+            "byzsim run smoke --plugins ../mine", "is neither a module, such as my_rule, nor a file, such as my_rule.py"
+        ),
+        Bad("byzsim run smoke --plugins gone.py", "there is no file FOLDER/gone.py"),
         Bad("byzsim list --plugins gone", "no module 'gone'"),
         Bad("byzsim status --plugins gone", "no module 'gone'"),
         Bad("byzsim status smoke --plugins gone", "no module 'gone'"),
@@ -552,7 +612,7 @@ CLI = {
         ),
         Bad(
             "byzsim run smoke --plugins mine",
-            "neither FOLDER/mine.py nor a module of its own",
+            "neither FOLDER/mine.py nor a module that it imports",
             {"mine.py": ""},
             "mine.py: empty",
         ),
@@ -568,7 +628,13 @@ CLI = {
             {"krum.py": plugin()["mine.py"]},
             "krum.py: a rule",
         ),
-        Bad("byzsim run smoke --plugins mine mine", "another plugin also defines 'mine'", plugin(), "mine.py: a rule"),
+        Bad(
+            "byzsim run smoke --plugins mine.py other.py",
+            "plugin other.py: mine also defines 'same'; rename one of them",
+            several('{"same": Spec(rule, source="me")}')
+            | {"other.py": several('{"same": Spec(rule, "me")}')["mine.py"]},
+            "two files with a rule called same",
+        ),
         Bad(
             "byzsim run smoke --plugins mine",
             "its factory returns NoneType",
@@ -584,7 +650,7 @@ CLI = {
         Bad(
             "byzsim run smoke --plugins mine",
             "is also an option of 'bucketing'",
-            plugin(spec='Spec(lambda *, s=1: s, "me")'),
+            plugin(spec='Spec(lambda *, s=1: rule(), "me")'),
             "mine.py: an option called s",
         ),
         Bad(
@@ -644,6 +710,129 @@ SPACE = {
     "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
     "few": Data(jnp.asarray(IMAGES[:3]), jnp.asarray(LABELS[:3], jnp.uint8)),
 }  # fmt: skip
+
+NEW = [
+    Bad("byzsim new", "byzsim new KIND NAME, where KIND is one of table, rule"),
+    Bad("byzsim new rule", "byzsim new KIND NAME"),
+    Bad("byzsim new ruel mine", "unknown kind of file 'ruel'. Did you mean 'rule'"),
+    Bad("byzsim new rule my-rule", "'my-rule' is no name for a file of Python"),
+    Bad("byzsim new rule krum", "'krum' is a name of byzsim's own"),
+    Bad("byzsim new table zoo", "'zoo' is a name of byzsim's own"),
+    Bad("byzsim new rule mine", "mine.py is there already, and is left as it is", {"mine.py": ""}, "mine.py is there"),
+]
+WITH = "byzsim run smoke --plugins mine.py"
+OWN = [
+    Bad("byzsim run gone.py", "there is no file FOLDER/gone.py"),
+    Bad(
+        "byzsim run mine.py",
+        "mine.py, line 1: '(' was never closed",
+        {"mine.py": "x = (\n"},
+        "mine.py: a bracket is open",
+    ),
+    Bad("byzsim run mine.py", "mine.py defines no tables; expected one", plugin(), "mine.py: a rule, and no table"),
+    Bad("byzsim run json.py", "json.py has the name of another module", {"json.py": ""}, "json.py: empty"),
+    Bad("byzsim run my-table.py", "my-table.py cannot be a module", {"my-table.py": ""}, "my-table.py: empty"),
+    Bad(
+        "byzsim run mine.py",
+        "'smoke' is a table of byzsim's own",
+        {"mine.py": OWN_TABLE.replace("NAME", "smoke")},
+        "mine.py: a table called smoke",
+    ),
+    Bad(WITH, "SPECS of mine is [1]; expected {'name': Spec(...), ...}", several("[1]"), "mine.py: SPECS = [1]"),
+    Bad(WITH, "'krum' is a name of byzsim's own", several('{"krum": Spec(rule, "me")}'), "mine.py: a rule called krum"),
+    Bad(
+        WITH,
+        "'digits' is a name of byzsim's own",
+        several('{"digits": Spec(rule, "me")}'),
+        "mine.py: a rule called digits",
+    ),
+    Bad(
+        WITH,
+        "the loss of one example is float32 (); expected shape (1,)",
+        task(loss=f"{PER_EXAMPLE}.mean()"),
+        "mine.py: a task whose loss is a mean",
+    ),
+    Bad(
+        WITH,
+        "parameters of type int32 have no gradient; expected floating-point numbers",
+        task(init="jnp.zeros(3, int)"),
+        "mine.py: a task with whole numbers for parameters",
+    ),
+    Bad(
+        f"{WITH} --task mine --data none --steps 3",
+        "nothing would be measured: task mine has no test set",
+        task(measured=""),
+        "mine.py: a task that draws its examples and measures nothing",
+    ),
+    Bad(
+        f"{WITH} --model mine",
+        "it returns float32 (1, 3) for one example; expected (1, 10)",
+        {"mine.py": MODEL},
+        "mine.py: a model with three outputs",
+    ),
+    Bad(
+        f"{WITH} --partition mine",
+        "partition mine leaves worker 9 without an example",
+        made(
+            "jnp.where(jnp.arange(m) < m - 1, jnp.arange(m), -1)[:, None]",
+            "Partition(lambda key, pool, m: VALUE, False)",
+        ),
+        "mine.py: a partition that leaves the last worker without examples",
+    ),
+    Bad(
+        f"{WITH} --partition mine",
+        "partition mine returns int32 (10, 0); expected whole numbers (m, n) with m=10 and n > 0",
+        made("jnp.zeros((m, 0), int)"),
+        "mine.py: an empty partition",
+    ),
+    Bad(
+        f"{WITH} --partition mine",
+        "partition mine returns int32 (10,); expected whole numbers (m, n)",
+        made("jnp.arange(m)"),
+        "mine.py: a partition of one example each, as a vector",
+    ),
+    Bad(
+        f"{WITH} --partition mine",
+        "partition mine deals out example 5000; expected 0 to 1436",
+        made("jnp.full((m, 2), 5000)"),
+        "mine.py: a partition with indices that are too large",
+    ),
+    Bad(
+        f"{WITH} --partition mine",
+        "partition mine fails for m=10 and 1437 examples",
+        made("pool.nothing"),
+        "mine.py: a slip of the pen in a partition",
+    ),
+    Bad(
+        WITH,
+        "mine cannot be used: FileNotFoundError",
+        arrays("(np.load('gone.npy'), y), (x, y)"),
+        "mine.py: a data set from a file that is not there",
+    ),
+    Bad(
+        WITH,
+        "train has [5, 6] examples in its arrays; expected the same number",
+        arrays("(x, y[:5]), (x, y)"),
+        "mine.py: a data set with a label too few",
+    ),
+    Bad(
+        WITH,
+        "here: train has a label 5, expected 0 to 2",
+        arrays("dataset((x.astype('f'), y, x.astype('f'), y), n_classes=3, source='here')"),
+        "mine.py: a data set with labels outside of its three classes",
+    ),
+    Bad(
+        WITH,
+        "train and test inputs differ: (2,) and (1,); expected examples of one shape",
+        arrays("(x, y), (x[:, :1], y)"),
+        "mine.py: a data set with narrower test examples",
+    ),
+    Bad("byzsim run smoke --schedule cosine", "unknown schedule 'cosine'. Known: constant, cosine_decay_schedule"),
+    Bad("byzsim run smoke --schedule step_decay", "schedule step_decay needs every"),
+    Bad("byzsim run smoke --partition dirichlett", "unknown partition 'dirichlett'. Did you mean 'dirichlet"),
+    Bad("byzsim run smoke --task clasification", "unknown task 'clasification'. Did you mean 'classification'"),
+]
+CLI |= {"Files of one's own": OWN, "byzsim new": NEW}
 
 PYTHON = {
     "Arrays and arguments of byzsim.aggregate": [
@@ -766,6 +955,15 @@ PYTHON = {
             "mine cannot be used: unknown option of its variant blanchard2017 'variant'",
         ),
         Bad("byzsim.register('my rule', byzsim.AGGREGATORS['krum'])", "'my rule' is no name"),
+        Bad(
+            "byzsim.register('mine', byzsim.Spec(lambda: 'rule', source='me'))",
+            "its factory returns str; expected an Aggregator, an Attack, a Task, a Partition, a model",
+        ),
+        Bad("byzsim.testing.check_rule('krumm')", "unknown member 'krumm'. Did you mean 'krum'"),
+        Bad("byzsim.testing.check_rule(3)", "3 cannot be checked; expected a name, a Spec, a factory or Aggregator"),
+        Bad("byzsim.testing.check_rule('krum', only=['robust'])", "unknown promise 'robust'"),
+        Bad("byzsim.testing.check_attack(byzsim.AGGREGATORS['krum'])", "the factory makes Aggregator; expected Attack"),
+        Bad("byzsim.testing.check_task('classification')", "trains on a data set: give train=(inputs, labels)"),
         Bad("byzsim.register('mine', print)", "expected byzsim.Spec(factory, source='...')"),
         Bad("byzsim.register('mine', byzsim.Spec(None, source='me'))", "mine cannot be used: TypeError"),
     ],
@@ -888,8 +1086,10 @@ def _alone(folder: Path) -> Iterator[None]:
             for name, module in list(sys.modules.items()):
                 if str(getattr(module, "__file__", None)).startswith(str(folder)):
                     del sys.modules[name]
-            for zoo in (AGGREGATORS, ATTACKS):
-                for name in zoo.keys() - BUILT_IN:
+            for name in {name for zoo in registration.KINDS.values() for name in zoo} - BUILT_IN:
+                registration.forget(name)
+            for zoo, built_in in ((TABLES, plugins.TABLES_BUILT_IN), (datasets.DATASETS, datasets.BUILT_IN)):
+                for name in zoo.keys() - built_in:
                     del zoo[name]
 
 

@@ -8,7 +8,9 @@ SPEC = Table(
     title="NAME on a small problem",
     source="this file",
     base={BASE},
-    axes=(AXES),
+    axes=(
+        AXES,
+    ),
     quick={"epochs": 1},  # what --quick changes
 )
 """
@@ -16,7 +18,7 @@ DIGITS = '"data": "digits", "model": "softmax", "m": 10, "batch": 16, "epochs": 
 
 
 def _with_table(text: str, base: str, axes: str) -> str:
-    return text + TABLE.replace("BASE", base).replace("AXES", axes)
+    return text + TABLE.replace("BASE", base).replace("AXES", axes.replace("), axis", "),\n        axis"))
 
 
 RULE = '''"""An aggregation rule.
@@ -201,7 +203,10 @@ from byzsim.experiments.plan import Table, axis
 # `import my_rule` for a file beside this one. `byzsim new rule my_rule` writes one.
 '''
 TEMPLATES = {
-    "table": OWN_TABLE + TABLE.replace("NAME_table", "NAME").replace("BASE", DIGITS).replace("AXES", ATTACKED)[1:],
+    "table": OWN_TABLE
+    + TABLE.replace("NAME_table", "NAME")
+    .replace("BASE", DIGITS)
+    .replace("AXES", ATTACKED.replace("), axis", "),\n        axis"))[1:],
     "rule": _with_table(
         RULE,
         DIGITS,

@@ -110,7 +110,7 @@ def _planned(table: Table, position: Position) -> Planned:
         config = _config(fields)
         data = _data(fields, config)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{error}{_own(str(fields.get('rule')), str(fields.get('attack')))}") from None
+        raise UserError(f"{error}{_own(*(str(fields.get(name)) for name in NAMED))}") from None
     return Planned(position, data, config)
 
 

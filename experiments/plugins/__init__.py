@@ -168,6 +168,5 @@ def _defined(module: ModuleType) -> dict[str, Spec | Table]:
     several = vars(module).get("SPECS", {})
     if not isinstance(several, dict):
         raise UserError(f"SPECS of {module.__name__} is {several!r:.200}; expected {{'name': Spec(...), ...}}")
-    own = module.__name__.rpartition(".")[2]
-    named = several | ({own: vars(module)["SPEC"]} if "SPEC" in vars(module) else {})
-    return {spec.name if isinstance(spec, Table) else name: spec for name, spec in named.items()}
+    single = [(module.__name__.rpartition(".")[2], vars(module)["SPEC"])] if "SPEC" in vars(module) else []
+    return {spec.name if isinstance(spec, Table) else name: spec for name, spec in (*several.items(), *single)}

@@ -97,8 +97,8 @@ def _pasted(value: Any) -> str:
     """Python that makes the value."""
     if not isinstance(value, np.ndarray):
         return repr(value)
-    numbers = np.vectorize(lambda x: float(str(x)), otypes=[float])(value) if value.dtype.kind == "f" else value
-    inner = str(numbers.tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
+    shortest = [float(str(x)) for x in value.ravel()] if value.dtype.kind == "f" else value.ravel().tolist()
+    inner = str(np.reshape(shortest, value.shape).tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
     return f"np.array({inner}, np.{value.dtype})"
 
 

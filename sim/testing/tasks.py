@@ -49,6 +49,8 @@ def check_task(task: Any, *, train: Any = None, model: Any = None, only: Collect
         ValueError: `task` cannot be checked, `train` is missing, or there is no such promise.
     """
     name, spec = spec_of(task, TASKS, Task)
+    if train is None and "n_classes" in needed(spec):
+        raise ValueError(f"task {name} trains on a data set: give train=(inputs, labels)")
     given: Any = None if train is None else data.examples("train", train)
     args: dict[str, Any] = {"n_classes": int(np.max(given.labels)) + 1} if "n_classes" in needed(spec) else {}
     if "model" in needed(spec):

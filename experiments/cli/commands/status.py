@@ -26,7 +26,7 @@ class Overview:
     results: Path = Path("results")
     """the folder that holds all results folders"""
     plugins: tuple[str, ...] = ()
-    """modules with the plugins' rules and attacks that the records name"""
+    """files or modules with members of your own that the records name"""
 
 
 def main(args: list[str]) -> None:

@@ -16,7 +16,7 @@ class Zoo(rules.Size):
     results: Path = Path("results")
     """the folder that holds all results folders"""
     plugins: tuple[str, ...] = ()
-    """modules with your own rules and attacks"""
+    """files or modules with members of your own"""
 
 
 def main(args: list[str]) -> None:
