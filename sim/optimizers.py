@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 from byzsim.nearest import unknown
-from byzsim.options import JSON_TYPES, Args, options
+from byzsim.options import JSON_TYPES, Args, options, signature
 from byzsim.types import Spec
 
 
@@ -26,7 +26,7 @@ def optimizer_args(name: str, given: Args) -> Args:
     if not isinstance(name, str):
         raise ValueError(f"optimizer={name!r} is not a name; expected a string such as 'sgd'")
     factory = getattr(optax, name, None)
-    if not (callable(factory) and "learning_rate" in inspect.signature(factory).parameters):
+    if not (callable(factory) and "learning_rate" in signature(factory).parameters):
         raise ValueError(unknown("optimizer", name, _optimizers()))
     filled = options(name, Spec(factory, source="optax"), given)
     plain_defaults = {key for key, value in filled.items() if key != "learning_rate" and isinstance(value, JSON_TYPES)}
@@ -53,7 +53,7 @@ def _optimizers() -> list[str]:
     """The names in optax that work with their defaults."""
 
     def usable(factory: Any) -> bool:
-        if not (inspect.isfunction(factory) and "learning_rate" in inspect.signature(factory).parameters):
+        if not (inspect.isfunction(factory) and "learning_rate" in signature(factory).parameters):
             return False
         with contextlib.suppress(Exception), warnings.catch_warnings(action="error"):
             _one_update(factory, ())

@@ -16,6 +16,7 @@ from jax.core import Tracer
 
 Args = Mapping[str, Any]
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+signature = functools.cache(inspect.signature)  # a factory's never changes, and takes most of the time of a RunConfig
 JSON_TYPES = bool | int | float | str | None
 
 
@@ -78,7 +79,7 @@ def checked(factory: FunctionType) -> Callable[..., Any]:
 
 def allowed(factory: Callable[..., Any]) -> dict[str, str]:
     """{option: the values that it takes, as text}; the text is empty for types that are not checked."""
-    options = inspect.signature(factory).parameters.values()
+    options = signature(factory).parameters.values()
     return {each.name: " or ".join(choice.words for choice in _choices(each.annotation)) for each in options}
 
 
@@ -98,7 +99,7 @@ def resolved(name: str, factory: Callable[..., Any], variants: Sequence[Variant]
         ValueError: there is no such variant, and the message lists the variants with their formulas; or an option has
             another name now, and the message has the new name.
     """
-    own = inspect.signature(factory).parameters
+    own = signature(factory).parameters
     for option in given:
         new, value = renamed(name, option, given[option])
         if option != new and option not in own:
@@ -132,7 +133,7 @@ def options(name: str, spec: Spec, given: Args, *, traced: bool = False, stand_i
     if not isinstance(given, Mapping):
         raise ValueError(f"options of {name} are {given!r}; expected a mapping such as {{'option': value}}")
     given = resolved(name, spec.factory, spec.variants, given)
-    parameters = inspect.signature(spec.factory).parameters
+    parameters = signature(spec.factory).parameters
     defaults = {key: each.default for key, each in parameters.items() if each.default is not each.empty}
     for key in given:
         if key not in defaults:
@@ -160,7 +161,7 @@ def varying(factory: Callable[..., Any], given: Args) -> dict[str, Any]:
 
     If an option has no annotation, or one that is not evaluated (text), its floating-point numbers count as traced.
     """
-    parameters = inspect.signature(factory).parameters
+    parameters = signature(factory).parameters
 
     def may_vary(key: str) -> bool:
         annotation = parameters[key].annotation

@@ -158,7 +158,7 @@ def test_show_has_the_bound_and_both_ways_to_ask_for_a_variant(capsys):
 def test_show_has_data_sets_and_tables(capsys):
     code, out, _ = run(["show", *DATASETS, *TABLES], capsys)
     assert code == 0 and all(spec.source in out for spec in (*DATASETS.values(), *TABLES.values()))
-    assert "rules = brsgd median mean krum\n" in out
+    assert "axis rule: brsgd median mean krum\n" in out
 
 
 @pytest.mark.parametrize("target", ["/dev/full", "pipe"])

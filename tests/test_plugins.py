@@ -196,8 +196,8 @@ def test_records_of_an_earlier_version_are_not_reported(folder):
     run_config = RunConfig(rule="my_rule", m=10, model="softmax")
     other = run_config.as_dict() | {"sources": {"my_rule": "0" * 64}}
     found = [run_config.as_dict() | {"data": "digits", "id": "new"}, other | {"data": "digits", "id": "old"}]
-    assert [each["id"] for each in records.matching(found, [run_config], "digits")] == ["new"]
-    assert [each["id"] for each in records.matching(found[1:], [run_config], "digits")] == []
+    assert [each["id"] for each in records.matching(found, [("digits", run_config)])] == ["new"]
+    assert [each["id"] for each in records.matching(found[1:], [("digits", run_config)])] == []
 
 
 def test_what_was_registered_without_a_source_is_not_recorded(folder):

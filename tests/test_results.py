@@ -4,10 +4,15 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import re
+import signal
+import threading
+import time
 from pathlib import Path
 
 import jax
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +33,9 @@ from byzsim.experiments.plan import Table, axis
 from byzsim.experiments.records import schema, schema_page, traces
 from byzsim.experiments.run import display
 from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints
+from ipykernel.kernelspec import install
 from matplotlib.figure import Figure
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = {"brsgd_table1": 204, "zoo": 728}  # runs, each once
@@ -407,6 +414,43 @@ def test_run_table_takes_the_options_of_the_command_line(tmp_path):
         run_table("smoke", rulez=["mean"])
     with pytest.raises(UserError, match="another name"):
         run_table(Table(name="smoke", title="", source=""))
+
+
+CELLS = (
+    "from byzsim.experiments import load_results, plot, run_table",
+    "how = {'rules': 'krum', 'attacks': 'alie', 'alphas': [0.2], 'results': RESULTS, 'log': lambda line: None}",
+    "frame = run_table('smoke', epochs=2, **how)",
+    "plot.heatmap(frame, rows='attack', columns='rule')",
+    "run_table('smoke', epochs=10**6, checkpoint=0, **how)",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_notebook_shows_progress_and_figures_and_ctrl_c_keeps_what_is_done(tmp_path, monkeypatch):
+    install(prefix=str(tmp_path), kernel_name="python3")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))
+    sources = [source.replace("RESULTS", repr(str(tmp_path / "results"))) for source in CELLS]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    client = NotebookClient(book, timeout=120, kernel_name="python3", allow_errors=True)
+
+    def stop_when_a_checkpoint_is_there():
+        deadline = time.monotonic() + 100
+        while not any(tmp_path.glob("results/*/checkpoints/*.msgpack")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(client.km.provisioner.pid, signal.SIGINT)
+
+    with client.setup_kernel():
+        for index, cell in enumerate(book.cells):
+            if index == len(CELLS) - 1:
+                threading.Thread(target=stop_when_a_checkpoint_is_there, daemon=True).start()
+            client.execute_cell(cell, index)
+    _, _, run, figure, stopped = (cell.outputs for cell in book.cells)
+    assert run[0].data["text/plain"] == "1 of 1 runs" and "<progress" in run[0].data["text/html"]
+    assert "image/png" in figure[0].data
+    error = stopped[-1]
+    assert error.ename == "KeyboardInterrupt" and "Recorded: 0 of 1 runs. Saved: krum, alie" in error.evalue
+    assert error.evalue.endswith("The same call continues from there.")
 
 
 def test_the_bar_of_a_notebook(monkeypatch):

@@ -49,6 +49,8 @@ byzsim run TABLE [options]: carry out every run that has no record yet, then mak
   byzsim run smoke --m 11 --alphas 0 2/11                       2 of 11 workers are Byzantine
   byzsim run brsgd_table1 --only rule=krum,attack=gaussian      a part of a table
   byzsim run smoke --options gaussian.sigma=100                 an option; byzsim show NAME lists the options
+  byzsim run smoke --momentum ema --momentum-beta 0 0.9 0.99    several values of any setting are an axis
+  byzsim run smoke --rules krum --options krum.variant=blanchard2017,byzfl --worst-over attack
   byzsim run smoke --plugins my_rule.py --rules my_rule         your own rule, in my_rule.py
   byzsim run my_table.py                                        a table of your own; byzsim new table my_table
 """,

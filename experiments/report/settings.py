@@ -6,8 +6,9 @@ from typing import Any
 from byzsim.experiments.errors import UserError, counted, unknown
 from byzsim.experiments.plan import Table, label, settings
 from byzsim.experiments.plan.published import Numbers
+from byzsim.experiments.plan.settings import PLURALS
 
-DESCRIBED = frozenset({"model", "data", "m", "batch", "epochs", "steps", "lr", "task"})
+DESCRIBED = frozenset({"model", "data", "m", "batch", "epochs", "steps", "total_steps", "lr", "task"})
 """settings that a title has, whether they are changed or not"""
 
 
@@ -31,7 +32,8 @@ def title(original: Table, table: Table, published: Numbers, *, quick: bool, lab
 def described(table: Table) -> str:
     """A title made from the settings; those that are seldom changed occur only if they differ from the default."""
     usual = settings(Table(name="", title="", source=""))
-    now = {name: values for name, values in settings(table).items() if name not in table_axes(table)}
+    axes = {PLURALS.get(each.name, each.name) for each in table.axes}
+    now = {name: values for name, values in settings(table).items() if name not in axes}
     one: dict[str, Any] = {name: values[0] for name, values in now.items() if len(values) == 1 and name in DESCRIBED}
     words = [_what(one), *_size(one)]
     changes = [
@@ -40,13 +42,6 @@ def described(table: Table) -> str:
         if name not in (*DESCRIBED, "options", "seeds") and values != usual.get(name) and values
     ]
     return ", ".join([*words, *changes, *now["options"]])
-
-
-def table_axes(table: Table) -> set[str]:
-    """Names of settings that rows and columns show."""
-    from byzsim.experiments.plan.settings import PLURALS
-
-    return {PLURALS.get(each.name, each.name) for each in table.axes}
 
 
 def _what(one: Mapping[str, Any]) -> str:
@@ -61,7 +56,9 @@ def _size(one: Mapping[str, Any]) -> Iterator[str]:
         yield f"{one['m']} workers"
     if "batch" in one:
         yield "whole shards" if one["batch"] is None else f"batch {one['batch']}"
-    if "epochs" in one:
+    if one.get("total_steps"):
+        yield counted(one["total_steps"], "step")
+    elif "epochs" in one:
         steps = f" of {one['steps']} steps" if one.get("steps") else ""
         yield counted(one["epochs"], "epoch") + steps
     if "lr" in one:

@@ -94,7 +94,7 @@ class NotebookBar:
         if now - self.last < 0.2 and completed < self.total:
             return
         self.last = now
-        text = f"{completed:.4g} of {self.total:g} runs" + (f", {left}" if left else "")
+        text = f"{completed:.1f}".removesuffix(".0") + f" of {self.total:g} runs" + (f", {left}" if left else "")
         html = f'<progress max="{self.total}" value="{completed}" style="width: 20em"></progress> {text}'
         self.handle.update({"text/plain": text, "text/html": html}, raw=True)
 

@@ -13,7 +13,6 @@ from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PARTITIONS, PREAGGRE
 from byzsim.experiments import arguments, plugins
 from byzsim.experiments.datasets import DATASETS
 from byzsim.experiments.errors import UserError, unknown
-from byzsim.experiments.plan import settings
 from byzsim.names import canonical
 from byzsim.options import allowed
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
@@ -157,7 +156,8 @@ def _table(table: Any) -> Iterator[str]:
     if described := inspect.getdoc(sys.modules.get(f"byzsim.experiments.tables.{table.name}")):
         yield f"\n{described}\n"
     yield f"Command line: byzsim run {table.name}; the meaning of each setting: byzsim run {table.name} --help"
-    for name, values in settings(table).items():
-        if values:
-            yield f"  {name} = {' '.join(map(str, values))}"
+    for axis in table.axes:
+        yield f"  axis {axis.name}: {' '.join(map(str, axis.settings))}"
+    for name, value in table.base.items():
+        yield f"  {name} = {value}"
     yield ""
