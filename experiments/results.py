@@ -108,8 +108,8 @@ def _positions(folder: Path, found: Sequence[Record]) -> tuple[list[Record], pd.
     except UserError:
         return None
     places: dict[str, list[Position]] = {}
-    for position, *run in planned:
-        places.setdefault(records.run_id(*run), []).append(position)
+    for position, data, config in planned:
+        places.setdefault(records.run_id(data, config), []).append(position)
     keys = [records.run_id_of(each) or "" for each in found]
     pairs = [(each, places[key]) for each, key in zip(found, keys, strict=True) if key in places]
     axes = [axis.name for axis in table.axes if axis.name != "seed"]

@@ -26,7 +26,8 @@ import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import Data, api, grid, registration
+import pandas as pd
+from byzsim import Data, api, experiments, grid, registration
 from byzsim.experiments import cli, datasets, plan, plugins
 from byzsim.experiments.datasets import _debian
 from byzsim.experiments.errors import UserError
@@ -509,6 +510,28 @@ CLI = {
         Bad("byzsim export gone", "no records in gone"),
         Bad("byzsim export results/smoke no/such/folder.csv", "cannot write no/such/folder.csv", runs(record())),
     ],
+    "Partitions, traces and frames": [
+        Bad("byzsim partition dirichlett --data digits", "unknown partition 'dirichlett'. Did you mean 'dirichlet'"),
+        Bad(
+            "byzsim partition dirichlet --data digits --options dirichlet.beta=1", "unknown option of dirichlet 'beta'"
+        ),
+        Bad("byzsim partition dirichlet --data digits --options dirichlet.alpha=-1", "alpha=-1"),
+        Bad(
+            "byzsim partition dirichlet --data digits --options dirichlet.alpha=1,2",
+            "dirichlet.alpha has several values",
+        ),
+        Bad("byzsim partition iid --data digits --options dirichlet.alpha=1", "the partition is iid"),
+        Bad("byzsim partition iid --data digits --output shards.xls", "expected a name that ends in .csv, .png"),
+        Bad("byzsim partition iid --data none", "data set none has no classes to count"),
+        Bad("byzsim schema --output gone/records.md", "its parent folder does not exist"),
+        Bad("byzsim run smoke --trace=yes", "Unrecognized options: yes"),
+        Bad("experiments.load_results('gone')", "no records in gone"),
+        Bad("experiments.load_trace('.', 'ab')", "`byzsim run TABLE --trace` writes"),
+        Bad("experiments.load_trace('.', 'ab')", "is not a trace", {"traces/ab.npz": "no zip"}, "another file"),
+        Bad("experiments.plot.curves(few_results, 'acuracy')", "the frame has no column 'acuracy'"),
+        Bad("experiments.run_table('smok')", "unknown table 'smok'. Did you mean 'smoke'"),
+        Bad("experiments.run_table('smoke', rulez='mean')", "--rulez"),
+    ],
     "Data files": [
         Bad("byzsim data fashon_mnist", "Did you mean 'fashion_mnist'"),
         Bad("byzsim data mnist --data-dir gone", "--data-dir gone is not a folder"),
@@ -703,6 +726,8 @@ IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
     "byzsim": byzsim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
     "plan": plan,
+    "experiments": experiments,
+    "few_results": pd.DataFrame({"rule": ["mean"], "seed": [0], "measurement": [1], "accuracy": [0.5]}),
     "toy": toy,
     "published": lambda path: plan.published.check(toy(published=path)),
     "grid": grid, "Path": Path, "channel_first": (np.zeros((64, 1, 8, 8), np.uint8), LABELS),

@@ -613,6 +613,7 @@ def test_labels_that_nobody_has_are_refused_to_attacks_on_labels():
     images, labels = np.zeros((40, 4, 4), np.uint8), np.array([0, 2] * 20, np.uint8)
     gap, source = dataset((images, labels, images, labels), n_classes=3, source="here"), grid.Source(3, 40)
     tiny = {"model": "softmax", "m": 4, "batch": 4, "rule": "median", "n_byz": 1}
+    source = grid.source_of(gap.train, 3)
     for attack in (name for name, spec in ATTACKS.items() if "data" in spec.traits):
         with pytest.raises(UserError, match=f"{attack} changes labels, and no image has label 1 of 0 to 2"):
             preflight.check_fit(

@@ -28,7 +28,7 @@ from byzsim.experiments.plan import (
 )
 from byzsim.experiments.plan.runs import further_fields
 from byzsim.experiments.records import folders
-from byzsim.experiments.report import choice
+from byzsim.experiments.report import choice, page
 from byzsim.experiments.report.summary import number
 from byzsim.experiments.tables import TABLES
 
@@ -463,3 +463,21 @@ def test_the_tables_of_the_page_are_tables():
 @pytest.mark.parametrize("line", re.findall(r"^byzsim run smoke (.*)$", PAGE, flags=re.MULTILINE))
 def test_the_commands_of_the_page_are_commands(line):
     assert runs(asked(*line.split()).table)
+
+
+def test_a_table_of_any_axes_has_curves_where_they_can_be_drawn(tmp_path):
+    asked = table(RULES, ATTACKS, LRS, axis("seed", [0, 1]), base=BASE | {"alpha": 0.2}, worst_over="attack")
+    found = [result(each.config, each.data, (0.3, 0.5 + 0.1 * each.config.seed)) for each in expand(asked)]
+    report.build(found, tmp_path, asked, report.Wording(title="toy"))
+    assert "](curves.png)" in (tmp_path / "README.md").read_text() and (tmp_path / "curves.svg").exists()
+    rows = pd.read_csv(tmp_path / "table.csv")
+    assert len(rows) == 2 * 2 * 3 and set(rows["mean"]) == {55.0} and {*rows["attack"]} == {"gaussian", "alie", "worst"}
+    text = (tmp_path / "table.tex").read_text()
+    assert text.count(r"\begin{tabular}{llrr}") == 1 and "worst over attack" in text
+    frame = page._measurements(found, report.summarise(found, asked), asked)
+    cell = frame.query("rule == 'krum' and attack == 'alie' and lr == 0.1 and measurement == 2")
+    assert sorted(cell["accuracy"]) == [0.5, 0.6]
+    four = dataclasses.replace(asked, axes=(*asked.axes, axis("momentum_beta", [0.5, 0.9])))
+    found = [result(each.config, each.data) for each in expand(four)]
+    report.build(found, tmp_path, four, report.Wording(title="toy"))
+    assert not (tmp_path / "curves.svg").exists()

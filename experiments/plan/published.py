@@ -70,7 +70,7 @@ def match(table: Table, frame: pd.DataFrame | None, *, strict: bool) -> Numbers:
     for row in frame.to_dict("records"):
         position = {
             name: row[name] if name in columns else next(iter(table.by_name[name].settings)) for name in table.shown
-        }  # ty: ignore
+        }
         cell = known.get(_key(position))
         if cell is None and strict:
             words = ", ".join(f"{name} {row[name]}" for name in columns)
@@ -87,7 +87,7 @@ def cells(table: Table) -> list[dict[str, Label]]:
     every = list(positions(table, table.shown))
     if table.worst_over not in table.shown:
         return every
-    return every + list({_key(each): each for each in ({**each, table.worst_over: WORST} for each in every)}.values())  # ty: ignore
+    return every + list({_key(each): each for each in ({**each, table.worst_over: WORST} for each in every)}.values())
 
 
 def _key(position: Mapping[str, Any]) -> tuple[str, ...]:

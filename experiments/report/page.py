@@ -3,17 +3,19 @@
 Every number comes from the given records, so two reports of the same records have the same bytes.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from byzsim.experiments import plot
 from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.files import write_whole
 from byzsim.experiments.plan import WORST, Labels, Table
 from byzsim.experiments.plan.published import Numbers
 from byzsim.experiments.report import choice
-from byzsim.experiments.report.figures import accuracy_curves, accuracy_map, difference_map, save
+from byzsim.experiments.report.figures import accuracy_curves, accuracy_map, difference_map, mark_quick, save
 from byzsim.experiments.report.latex import to_tex
 from byzsim.experiments.report.summary import Record, compared, provenance, summarise
 from byzsim.experiments.report.text import (
@@ -99,7 +101,7 @@ class Picture(NamedTuple):
 
 def _pictures(records: Sequence[Record], summary: pd.DataFrame, table: Table, wording: Wording) -> dict[str, Picture]:
     if {*table.shown} != {"rule", "attack", "alpha"} or table.metric != "accuracy":
-        return {}
+        return _curves(records, summary, table, wording)
     quick, labels, summary = wording.quick, wording.labels, summary[summary["attack"] != WORST]
     rules, attacks, alphas = (list(summary[key].unique()) for key in ("rule", "attack", "alpha"))
     found = {}
@@ -122,6 +124,39 @@ def _pictures(records: Sequence[Record], summary: pd.DataFrame, table: Table, wo
             accuracy_map(summary, quick=quick, labels=labels), "Test accuracy at the final epoch", text
         )
     return found
+
+
+def _curves(records: Sequence[Record], summary: pd.DataFrame, table: Table, wording: Wording) -> dict[str, Picture]:
+    """The metric over measurements, for a table of any axes; none where over three of them have several settings."""
+    frame = _measurements(records, summary, table)
+    column = next(iter(table.places[1]), None)
+    others = [name for name in table.shown if name != column and frame[name].nunique() > 1]
+    rows = others[0] if len(others) > 1 else None
+    sizes = [frame[name].nunique() for name in (rows, column) if name]
+    if len(others) > 2 or frame.empty or math.prod(sizes) > MAX_PANELS:
+        return {}
+    figure = plot.curves(
+        frame, table.metric, rows=rows, columns=column, lines=others[-1] if others else None, labels=wording.labels
+    )
+    mark_quick(figure, wording.quick)
+    words = ", ".join(axis_text(name, wording.labels) for name in table.shown)
+    text = f"Over all measurements, for each {words}. Curves are means over seeds, bands their range."
+    return {"curves": Picture(figure, axis_text(table.metric, wording.labels), text)}
+
+
+def _measurements(records: Sequence[Record], summary: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """A row for each cell, run and measurement; the runs of a cell are numbered, as seeds are."""
+    by_id = {record["id"]: record for record in records}
+    cells = [cell for _, cell in summary.iterrows() if WORST not in {*cell[table.shown]}]
+    rows = [
+        {**cell[table.shown], "seed": i, "measurement": k + 1, table.metric: value, "diverged": by_id[id]["diverged"]}
+        for cell in cells
+        for i, id in enumerate(cell["ids"].split())
+        for k, value in enumerate(by_id[id][table.metric])
+    ]
+    frame = pd.DataFrame(rows, columns=[*table.shown, "seed", "measurement", table.metric, "diverged"])
+    frame.attrs["axes"] = [*table.shown, "seed"]
+    return frame.astype({table.metric: float})
 
 
 def _failed_within_bound(summary: pd.DataFrame, table: Table, labels: Labels) -> str:
