@@ -231,6 +231,13 @@ def test_an_axis_of_several_fields_keeps_its_settings():
         override(table(BOTH), {"rules": ("krum",)})
 
 
+def test_what_sets_the_same_field_goes():
+    base = BASE | {"attack": "alie", "alpha": 0.2, "declared_f": "capped", "rule": "krum"}
+    ((_, config),) = runs(override(table(base=base), {"n_byz": (3,), "f": (2,)}))
+    assert (config.n_byz, config.f) == (3, 2)
+    assert [run.n_byz for _, run in runs(override(table(base=base), {"n_byz": (0, 3)}))] == [0, 3]
+
+
 def test_settings_of_a_table_are_what_overrides_give():
     given = override(TABLES["zoo"], {"lr": (0.1, 0.3), "options": ("krum.variant=byzfl",), "seeds": (0, 1)})
     now = settings(given)

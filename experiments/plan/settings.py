@@ -76,6 +76,7 @@ def override(table: Table, changes: Settings) -> Table:
     for field, values in fields.items():
         _refuse_bad_list(field, values)
         _refuse_moved(field, axes.values())
+        base = {name: value for name, value in base.items() if name == field or _same(name) != _same(field)}
         if field == "byzantine":
             base[field] = tuple(values)
         elif len(values) == 1 and field not in axes:
@@ -114,9 +115,14 @@ def _refuse_bad_list(field: str, values: Sequence[Any]) -> None:
             raise UserError(f"{option} has {label} twice{more if field in NAMED else ''}")
 
 
+def _same(field: str) -> str:
+    """The field that it sets."""
+    return SAME.get(field, field)
+
+
 def _refuse_moved(field: str, axes: Iterable[Axis]) -> None:
     for each in axes:
-        if each.name != field and SAME.get(field, field) in {SAME.get(name, name) for name in each.fields}:
+        if each.name != field and _same(field) in map(_same, each.fields):
             raise UserError(
                 f"the table's axis {each.name} sets {field}, too. Choose among its settings with --only "
                 f"{each.name}=...: {', '.join(map(str, each.settings))}"
