@@ -31,7 +31,10 @@ def as_users_do():
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_a_new_file_runs_and_keeps_its_promises(kind, folder, capsys, as_users_do):  # noqa: F811
     assert cli.main(["new", kind, "mine"]) == 0 and "Next: byzsim run mine.py" in capsys.readouterr().out
-    assert cli.main(["run", "mine.py", "--quick", "--m", "6", "--alphas", "1/6"]) == 0
+    small = {"rule": ["--rules", "mine"], "partition": ["--partition", "mine", "--rules", "mean"]}
+    options = small.get(kind, ["--rules", "mean"])
+    options += ["--attacks", "mine" if kind == "attack" else "sign_flip", "--m", "6", "--alphas", "1/6"]
+    assert cli.main(["run", "mine.py", "--quick", *options]) == 0
     assert "to run" in capsys.readouterr().out and list(folder.rglob("table.tex"))
     if kind in CHECKS:
         CHECKS[kind]("mine")
@@ -48,17 +51,24 @@ def test_a_new_file_is_registered(kind, folder, as_users_do):  # noqa: F811
     assert all(len(line) <= 120 for line in (folder / "mine.py").read_text(encoding="utf-8").splitlines())
 
 
-SMALL = {"own_rule": ["--seeds", "0", "--only", "attack=alie"], "own_cnn": ["--only", "rule=mean", "alpha=0.2"]}
-SMALL |= {"least_squares": ["--seeds", "0", "--only", "alpha=0.1"], "real_attackers": ["--only", "rule=krum"]}
-SMALL |= {"safeguard": ["--seeds", "0"], "heterogeneous": ["--only", "rule=median"]}
-SMALL |= {"rgb_images": ["--only", "rule=median"], "tabular": ["--only", "rule=median"]}
+SMALL = {  # what of a table is run
+    "attack_with_memory": "rule=median,attack=undo,alpha=0.3",
+    "heterogeneous": "rule=median,attack=alie",
+    "least_squares": "rule=median,attack=alie,alpha=0.1,seed=0",
+    "own_cnn": "rule=mean,alpha=0.0",
+    "own_rule": "rule=closest_half,attack=alie",
+    "real_attackers": "rule=krum,attack=alie",
+    "rgb_images": "rule=median,attack=label_flip",
+    "safeguard": "rule=single,rule=double,attack=sign flip,seed=0",
+    "tabular": "rule=median,attack=sign_flip",
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(example, folder, capsys, as_users_do):  # noqa: F811
     shutil.copy(example, folder / "example.py")
-    assert cli.main(["run", "example.py", "--quick", *SMALL.get(example.stem, [])]) == 0
+    assert cli.main(["run", "example.py", "--quick", "--only", SMALL[example.stem]]) == 0
     printed = capsys.readouterr().out
     assert "QUICK RUN, NOT A RESULT" in printed and "FAILED" not in printed
     assert list(folder.rglob("table.tex"))

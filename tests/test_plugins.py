@@ -14,6 +14,7 @@ from byzsim.experiments import cli, datasets, plugins, records
 from byzsim.experiments.datasets import DATASETS, load
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plugins.sources import without_table
+from byzsim.experiments.records import status
 from byzsim.experiments.run import slow_rules
 from byzsim.experiments.tables import TABLES
 from byzsim.names import BUILT_IN
@@ -394,3 +395,17 @@ def test_a_table_with_a_rule_of_ones_own(folder, capsys):
     (path,) = folder.rglob("runs.jsonl")
     first, second = records.read(path)
     assert first["loss"] != second["loss"] and first["id"] != second["id"]
+
+
+def test_records_of_members_of_all_kinds_are_up_to_date_with_their_file_alone(folder, capsys):
+    (folder / "every_kind.py").write_text(EVERY_KIND)
+    plugins.load(["every_kind.py"])
+    run = RunConfig(model="plain", partition="in_order", m=4, batch=2)
+    found = records.identity(run, "points", load("points"))
+    record = found | {"id": records.identifier(found)}
+    assert status._stale(record, {}, ["every_kind.py"]) == ""
+    for name in ("plain", "points"):
+        registration.forget(name)
+        DATASETS.pop(name, None)
+        assert f"{name} of a plugin: add --plugins every_kind.py" in status._stale(record, {}, ["every_kind.py"])
+        plugins.load(["every_kind.py"])

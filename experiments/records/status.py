@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODIFIERS, PREAGGREGATORS
+from byzsim import registration
 from byzsim.experiments import records
-from byzsim.experiments.datasets import Fingerprint, fingerprint
+from byzsim.experiments.datasets import DATASETS, HELD_OUT, NO_DATA, Fingerprint, fingerprint
 from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.plan import override, runs
 from byzsim.experiments.plan.runs import further_fields
@@ -169,7 +169,11 @@ def _folder_line(path: Path, digests: Digests) -> str:
 
 def _stale(found: Record, digests: Digests, modules: Sequence[str]) -> str:
     """What has changed since the record was written, or why that is unknown; "" if nothing has."""
-    if absent := sorted(set(found.get("sources") or ()) - {*AGGREGATORS, *PREAGGREGATORS, *ATTACKS, *MODIFIERS}):
+    registered = {name for registry in registration.KINDS.values() for name in registry}
+    absent = sorted(set(found.get("sources") or ()) - registered)
+    if modules and found["data"].partition(HELD_OUT)[0] not in (*DATASETS, NO_DATA):
+        absent.append(found["data"])
+    if absent:
         return f"not compared ({', '.join(absent)} of a plugin: add --plugins {' '.join(modules or absent)})"
     run_config, data = records.config_of(found), found["data"]
     if run_config is None:
