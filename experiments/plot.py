@@ -33,7 +33,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 COLUMN, PAGE = 3.4, 7.0  # inches: the widths of a column and of a page in the usual two-column styles
-STYLE = {
+STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -71,6 +71,7 @@ NAMES = {
     "distance": "Distance to the aggregate",
     "norm": "Norm",
 }
+CROSS: dict[str, Any] = DIVERGED | {"markersize": 6, "markeredgewidth": 1.3}
 HONEST, BYZANTINE = "#0072B2", "#D55E00"
 MOST_BINS = 240  # columns of a picture over steps
 Band = Literal["range", "sd"]
@@ -213,11 +214,12 @@ def heatmap(
     numbers = scale * frame[value].to_numpy(float)
     finite = numbers[np.isfinite(numbers)]
     limits = (0.0, 100.0) if percentages else (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
-    colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(*limits), "viridis")
+    scaled = mpl.colors.Normalize(*limits)
+    colours = mpl.cm.ScalarMappable(scaled, "viridis")
     for axes, part in layout.panels(grid):
         tiles = {key: _tile(runs, value, scale) for key, runs in part.groupby([rows, columns], observed=True)}
         picture = np.array([[tiles.get((i, j), (np.nan, "–"))[0] for j in across] for i in down])
-        axes.imshow(np.ma.masked_invalid(picture), cmap="viridis", norm=colours.norm, aspect="auto")
+        axes.imshow(np.ma.masked_invalid(picture), cmap="viridis", norm=scaled, aspect="auto")
         for (r, i), (c, j) in itertools.product(enumerate(down), enumerate(across)):
             number, words = tiles.get((i, j), (np.nan, "–"))
             colour = "black" if np.isnan(number) else _readable(colours.to_rgba(np.array(number)))
@@ -266,10 +268,10 @@ def trace(frame: pd.DataFrame, value: Literal["weight", "distance", "norm"] = "w
     numbers = table.to_numpy(float)
     edges = [*table.columns, steps + 1]
     norm = mpl.colors.Normalize(0, np.nanmax(numbers)) if value == "weight" else _log_scale(numbers)
-    numbers = np.where(numbers < norm.vmin, norm.vmin, numbers)  # a distance of 0 has no logarithm
+    numbers = np.maximum(numbers, float(norm.vmin or 0))  # a distance of 0 has no logarithm
     picture = below.pcolormesh(edges, np.arange(len(order) + 1), numbers, cmap="viridis", norm=norm, rasterized=True)
     below.invert_yaxis()
-    n_byz = int(byzantine.sum())
+    n_byz = int(byzantine.to_numpy().sum())
     if 0 < n_byz < len(order):
         below.axhline(n_byz, color="white", linewidth=1.5)
     groups = [
@@ -489,9 +491,7 @@ def _curve(axes: Axes, runs: pd.DataFrame, style: Mapping[str, Any], band: Band)
 
 def _cross(axes: Axes, x: float, y: float, colour: str, **where: Any) -> None:
     """The end of a run that diverged; at the bottom if it never had a finite number."""
-    axes.plot(
-        x, y, **DIVERGED | {"markersize": 6, "markeredgewidth": 1.3}, color=colour, clip_on=False, zorder=5, **where
-    )
+    axes.plot(x, y, **CROSS, color=colour, clip_on=False, zorder=5, **where)
 
 
 def _band(axes: Axes, place: np.ndarray, values: np.ndarray, colour: str, band: Band) -> None:
@@ -505,7 +505,7 @@ def _band(axes: Axes, place: np.ndarray, values: np.ndarray, colour: str, band: 
     axes.fill_between(place, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _points(axes: Axes, runs: pd.DataFrame, x: str, y: str, style: Mapping[str, Any], band: Band) -> None:
+def _points(axes: Axes, runs: pd.DataFrame, x: str, y: str, style: dict[str, Any], band: Band) -> None:
     lost = runs["diverged"] if "diverged" in runs else pd.Series(False, index=runs.index)
     table = _runs(runs.assign(**{y: runs[y].where(~lost)}), x, y)
     place, values = table.index.to_numpy(float), table.to_numpy(float)
@@ -513,11 +513,11 @@ def _points(axes: Axes, runs: pd.DataFrame, x: str, y: str, style: Mapping[str, 
     beyond = runs.groupby(x)["beyond_bound"].max() if "beyond_bound" in runs else pd.Series(False, index=table.index)
     mean = np.full(len(place), np.nan)
     mean[alive] = np.nanmean(values[alive], axis=1)
-    axes.plot(place, mean, **style | {"marker": ""}, lw=1.3)
+    axes.plot(place, mean, color=style["color"], linestyle=style["linestyle"], lw=1.3)
     for hollow in (False, True):
         chosen = beyond.reindex(table.index).to_numpy(bool) == hollow
         fill = "white" if hollow else style["color"]
-        look = {"color": style["color"], "marker": style["marker"], "mfc": fill, "ls": "none", "ms": 4}
+        look: dict[str, Any] = {"color": style["color"], "marker": style["marker"], "mfc": fill, "ls": "none", "ms": 4}
         axes.plot(place[chosen], mean[chosen], **look, zorder=4)
     _band(axes, place[alive], values[alive], style["color"], band)
     for one in place[~alive]:
@@ -548,9 +548,7 @@ def _notes(frame: pd.DataFrame, band: Band) -> list[Line2D]:
         what = "range" if band == "range" else "± 1 sd"
         notes.append(Line2D([], [], color="0.6", alpha=0.5, lw=6, label=f"{what} of {n} seeds"))
     if "diverged" in frame and frame["diverged"].any():
-        notes.append(
-            Line2D([], [], **DIVERGED | {"markersize": 5, "markeredgewidth": 1.2}, color="0.3", label="diverged")
-        )
+        notes.append(Line2D([], [], **CROSS, color="0.3", label="diverged"))
     return notes
 
 

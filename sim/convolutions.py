@@ -49,6 +49,7 @@ def on_cpu(task: Task, example: Data) -> Task | None:
     if not task.rewrites:
         return None
     key = jax.eval_shape(jax.random.key, 0)
+    example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)  # of no device mesh
     tree, constants = jax.eval_shape(task.init, key, example)
     if not _found(jax.make_jaxpr(task.loss)(tree, constants, example, key if task.draws else None).jaxpr):
         return None

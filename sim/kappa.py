@@ -159,7 +159,7 @@ def _compiled(make: Any, args: tuple[tuple[str, Any], ...], m: int, f: int, d: i
     def ratio(rows: Float[Array, "m d"], key: Array) -> Float[Array, ""]:
         honest = rows[f:]
         mean = honest.sum(axis=0) / (m - f)
-        variance = jnp.square(honest - mean).sum() / (m - f)
+        variance = jnp.square(honest - mean[None]).sum() / (m - f)
         out, _ = oneshot.aggregate(rule, rows, oneshot.make_context(key, f, d, rows.dtype))
         return jnp.square(out - mean).sum() / variance
 

@@ -69,6 +69,15 @@ def make_task(
 ) -> Task:
     """A `Task` without constants, from the functions that a user would write.
 
+    >>> import jax.numpy as jnp
+    >>> task = make_task(
+    ...     init=lambda key, example: jnp.zeros(2),
+    ...     loss=lambda w, batch: jnp.square(batch.inputs @ w - batch.labels),
+    ... )
+    >>> batch = Data(jnp.array([[1.0, 0.0], [0.0, 2.0]]), jnp.array([3.0, 1.0]))
+    >>> print(task.loss(jnp.ones(2), (), batch, None))
+    [4. 1.]
+
     Args:
         init: (key, one example) -> parameters.
         loss: (parameters, batch) or (parameters, batch, key) -> the loss of each example, (b,).

@@ -26,7 +26,8 @@ import byzsim
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import Data, api, grid, registration
+import pandas as pd
+from byzsim import Data, api, experiments, grid, registration
 from byzsim.experiments import cli, datasets, plan, plugins
 from byzsim.experiments.datasets import _debian
 from byzsim.experiments.errors import UserError
@@ -509,6 +510,28 @@ CLI = {
         Bad("byzsim export gone", "no records in gone"),
         Bad("byzsim export results/smoke no/such/folder.csv", "cannot write no/such/folder.csv", runs(record())),
     ],
+    "Partitions, traces and frames": [
+        Bad("byzsim partition dirichlett --data digits", "unknown partition 'dirichlett'. Did you mean 'dirichlet'"),
+        Bad(
+            "byzsim partition dirichlet --data digits --options dirichlet.beta=1", "unknown option of dirichlet 'beta'"
+        ),
+        Bad("byzsim partition dirichlet --data digits --options dirichlet.alpha=-1", "alpha=-1"),
+        Bad(
+            "byzsim partition dirichlet --data digits --options dirichlet.alpha=1,2",
+            "dirichlet.alpha has several values",
+        ),
+        Bad("byzsim partition iid --data digits --options dirichlet.alpha=1", "the partition is iid"),
+        Bad("byzsim partition iid --data digits --output shards.xls", "expected a name that ends in .csv, .png"),
+        Bad("byzsim partition iid --data none", "data set none has no classes to count"),
+        Bad("byzsim schema --output gone/records.md", "its parent folder does not exist"),
+        Bad("byzsim run smoke --trace=yes", "Unrecognized options: yes"),
+        Bad("experiments.load_results('gone')", "no records in gone"),
+        Bad("experiments.load_trace('.', 'ab')", "`byzsim run TABLE --trace` writes"),
+        Bad("experiments.load_trace('.', 'ab')", "is not a trace", {"traces/ab.npz": "no zip"}, "another file"),
+        Bad("experiments.plot.curves(few_results, 'acuracy')", "the frame has no column 'acuracy'"),
+        Bad("experiments.run_table('smok')", "unknown table 'smok'. Did you mean 'smoke'"),
+        Bad("experiments.run_table('smoke', rulez='mean')", "--rulez"),
+    ],
     "Data files": [
         Bad("byzsim data fashon_mnist", "Did you mean 'fashion_mnist'"),
         Bad("byzsim data mnist --data-dir gone", "--data-dir gone is not a folder"),
@@ -703,10 +726,12 @@ IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
     "byzsim": byzsim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
     "plan": plan,
+    "experiments": experiments,
+    "few_results": pd.DataFrame({"rule": ["mean"], "seed": [0], "measurement": [1], "accuracy": [0.5]}),
     "toy": toy,
     "published": lambda path: plan.published.check(toy(published=path)),
     "grid": grid, "Path": Path, "channel_first": (np.zeros((64, 1, 8, 8), np.uint8), LABELS),
-    "program": mock.Mock(m=4, batch=4),
+    "program": mock.Mock(m=4, batch=4, honest_data=None),
     "data": Data(jnp.asarray(IMAGES), jnp.asarray(LABELS, jnp.uint8)),
     "few": Data(jnp.asarray(IMAGES[:3]), jnp.asarray(LABELS[:3], jnp.uint8)),
 }  # fmt: skip
@@ -827,8 +852,6 @@ OWN = [
         arrays("(x, y), (x[:, :1], y)"),
         "mine.py: a data set with narrower test examples",
     ),
-    Bad("byzsim run smoke --schedule cosine", "unknown schedule 'cosine'. Known: constant, cosine_decay_schedule"),
-    Bad("byzsim run smoke --schedule step_decay", "schedule step_decay needs every"),
     Bad("byzsim run smoke --partition dirichlett", "unknown partition 'dirichlett'. Did you mean 'dirichlet"),
     Bad("byzsim run smoke --task clasification", "unknown task 'clasification'. Did you mean 'classification'"),
 ]
@@ -909,7 +932,7 @@ PYTHON = {
         Bad("byzsim.RunConfig(rule_args=None)", "options of mean are None; expected a mapping"),
         Bad("byzsim.RunConfig(rule='krum', rule_args={1: 2})", "unknown option of krum '1'"),
         Bad("byzsim.RunConfig(rule='krum', rule_args={'variant': 'bizfl'})", "Did you mean 'byzfl'"),
-        Bad("byzsim.RunConfig(model=None)", "unknown model 'None'"),
+        Bad("byzsim.RunConfig(model='lennet')", "unknown model 'lennet'. Did you mean 'lenet'"),
         Bad("byzsim.RunConfig(m=2.5)", "m=2.5 is not a whole number"),
         Bad("byzsim.RunConfig(m=True)", "m=True is not a whole number"),
         Bad("byzsim.RunConfig(m=1, n_byz=2)", "n_byz=2 is more than there are workers, m=1"),
@@ -930,22 +953,28 @@ PYTHON = {
             "mean's guarantee covers f <= 0 for m=4",
         ),
         Bad("byzsim.simulate(pair, pair, epoch=3)", "unknown field of a run 'epoch'. Did you mean 'epochs'"),
-        Bad("byzsim.simulate(images, pair)", "expected (images, labels)"),
-        Bad("byzsim.simulate(None, pair)", "expected (images, labels)"),
-        Bad("byzsim.simulate((images / 255, labels), pair)", "train images are float64"),
-        Bad("byzsim.simulate((images[:0], labels[:0]), pair)", "train images are uint8 of shape (0, 4, 4)"),
-        Bad("byzsim.simulate((images, labels[:-1]), pair)", "train labels are int64 of shape (63,)"),
-        Bad("byzsim.simulate((images, labels - 1), pair)", "train labels go from -1 to -1"),
+        Bad("byzsim.simulate(images, pair)", "train is ndarray; expected (inputs, labels)"),
+        Bad("byzsim.simulate(None, pair)", "give train=(inputs, labels) and test=(inputs, labels)"),
+        Bad(
+            "byzsim.simulate((images.astype(str), labels), pair)",
+            "train inputs are <U3 of shape (64, 4, 4); expected numbers",
+        ),
+        Bad("byzsim.simulate((images[:0], labels[:0]), pair)", "train inputs are uint8 of shape (0, 4, 4)"),
+        Bad("byzsim.simulate((images, labels[:-1]), pair)", "train has [63, 64] examples in its arrays"),
+        Bad(
+            "byzsim.simulate((images, labels / 2), pair)",
+            "train labels are float32 of shape (64,); expected whole numbers",
+        ),
         Bad(
             "byzsim.simulate(pair, (images[:, :3], labels), m=4, model='softmax')",
-            "train and test images differ in size",
+            "train and test inputs differ: (4, 4) and (3, 4)",
         ),
         Bad("byzsim.simulate(pair, pair, m=4, batch=4)", "images too small"),
         Bad("byzsim.simulate(channel_first, channel_first, m=4, batch=4)", "is the channel first?"),
         Bad("byzsim.simulate(pair, pair, m=20)", "batch=8 is larger than a worker's shard"),
         Bad("grid.run(program, [], data, data, epochs=0)", "expected at least 1 of each"),
         Bad("grid.run(program, [], data, data, epochs=1, runs_per_device=0)", "expected at least 1 of each"),
-        Bad("grid.run(program, [], few, data, epochs=1)", "3 images are too few for m=4 batches of 4"),
+        Bad("grid.run(program, [], few, data, epochs=1)", "3 examples are too few for m=4 batches of 4"),
     ],
     "Own rules and attacks from Python": [
         Bad("byzsim.register('krum', byzsim.AGGREGATORS['krum'])", "'krum' is a name of byzsim's own"),

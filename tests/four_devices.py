@@ -65,7 +65,7 @@ def images():
 def digests(count):
     """Those of runs, one on each of so many devices, as they are compiled for `byzsim run`."""
     runs = [RunConfig(rule="brsgd", n_byz=1, m=8, batch=2, epochs=3, lr=0.5, model="softmax", seed=s) for s in range(5)]
-    (group,) = grid.plan(runs, 10)
+    (group,) = grid.plan(runs, grid.Source(10, 64))
     data, devices = images(), jax.devices()[:count]
     return [c.digest for c in grid.run(group.static, group.dynamic, data, data, epochs=3, devices=devices)]
 
@@ -74,14 +74,14 @@ def trained(devices_per_run, rule="mean", attack="delayed_gradient"):
     """The curve of a run, by default with matrices in every part of its state, and bytes of an epoch on a device."""
     data = images()
     run_config = {"rule": rule, "attack": attack, "n_byz": 3, "momentum": "ema", "model": "softmax"}
-    (group,) = grid.plan([RunConfig(**run_config, m=32, batch=1, epochs=2, lr=0.1)], 10)
+    (group,) = grid.plan([RunConfig(**run_config, m=32, batch=1, epochs=2, lr=0.1)], grid.Source(10, 64))
     devices = jax.devices()[:devices_per_run]
     (history,) = grid.run(
         group.static, group.dynamic, data, data, epochs=2, devices=devices, devices_per_run=devices_per_run
     )
     placed, mesh = grid.replicate(data, devices, devices_per_run), placement.mesh_of(devices, devices_per_run)
     return {
-        "curve": [series.tolist() for series in history if isinstance(series, np.ndarray)],
+        "curve": [history.accuracy.tolist(), history.loss.tolist(), *(history[i].tolist() for i in range(1, 9))],
         "bytes": memory.need(group.static, group.dynamic[0], placed, placed, mesh, 1),
     }
 

@@ -137,7 +137,7 @@ def test_f_out_of_range_is_refused(f):
 def test_f_is_left_out_only_where_the_rule_does_not_read_it(rule, compiled):
     with pytest.raises(
         ValueError,
-        match=rf"{rule.replace('+', '.')} reads f.*: give f=..., 0 for none of them; its bound for m=3 is f=",
+        match=rf"{rule.replace('+', '.')} needs f, .*: pass f=... .0 for none.; the rule's guarantee covers f <= . for",
     ):
         byzsim.aggregate(rule, ROWS)
     byzsim.aggregate(rule, ROWS, f=0)
@@ -326,7 +326,7 @@ def test_nobody_sends_nothing(attack):
 def test_own_work_is_asked_for_where_it_is_read():
     np.testing.assert_array_equal(byzsim.forge("sign_flip", HONEST, n_byz=1, gradient="mean"), [[-3, -2]])
     assert byzsim.forge("gaussian", HONEST, n_byz=1).shape == (1, 2)
-    for name, options in (("sign_flip", {}), ("gaussian", {"mode": "add"}), ("burst+gaussian", {})):
+    for name, options in (("sign_flip", {}), ("gaussian", {"noise": "add"}), ("burst+gaussian", {})):
         with pytest.raises(ValueError, match="reads what the attackers would send if they were honest"):
             byzsim.forge(name, HONEST, n_byz=1, **options)
 

@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, PREAGGREGATORS, RunConfig, grid
+from byzsim import AGGREGATORS, MODELS, PREAGGREGATORS, RunConfig, grid
 from byzsim.experiments import bench, cli
 from byzsim.experiments.bench import environment, page, rules, steps
 from byzsim.experiments.bench.measure import Budget, Comparison, Failed, Timing, interleaved, local
@@ -102,9 +102,8 @@ def test_a_wrong_rule_is_caught(tmp_path):
 
 @pytest.mark.parametrize(("model", "shape"), [("lenet", (28, 28)), ("resnet20", (32, 32, 3))])
 def test_parameters_go_to_torch_and_back(model, shape):
-    (group,) = grid.plan([RunConfig(model=model, batch=8)], 10)
     one = np.zeros((1, *shape), np.uint8)
-    shapes = jax.eval_shape(group.static.model.init, jax.random.key(0), one)
+    shapes = jax.eval_shape(MODELS[model].factory(n_classes=10).init, jax.random.key(0), one)
     tree = jax.tree.map(lambda leaf: np.arange(leaf.size, dtype=np.float32).reshape(leaf.shape), shapes)
     theirs = steps.to_torch(tree)
     layers = {"ConvPool_1": (16, 6, 5, 5), "Dense_0": (120, 400)}

@@ -105,7 +105,9 @@ def test_of_equal_numbers_the_first_gets_the_gradient(pool):
 @pytest.mark.parametrize("side", [11, 16])
 def test_a_pooled_convolution_with_a_large_kernel(activation, window, side):
     def net(x, kernel, bias, second):
-        x = nn.max_pool(activation(conv(x, kernel, padding="VALID") + bias), (window, window), (window, window))
+        x = nn.max_pool(
+            activation(conv(x, kernel, padding="VALID") + bias[None, None, None]), (window, window), (window, window)
+        )
         return conv(x, second)
 
     check_same(net, drawn(2, side, side, 2), drawn(5, 5, 2, 3), drawn(3), drawn(3, 3, 3, 2))

@@ -281,7 +281,7 @@ def flipped(good):
     return good[:600] + bytes([good[600] ^ 1]) + good[601:]
 
 
-STORED = dataset(ARRAYS, n_classes=10, source="here")._asdict()
+STORED = dict(zip(_cache.STORED, dataset(ARRAYS, n_classes=10, source="here"), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -293,9 +293,9 @@ STORED = dataset(ARRAYS, n_classes=10, source="here")._asdict()
         (flipped, "is damaged"),
         (lambda good: pickle.dumps(Trap()), "is damaged"),
         (lambda good: archive(**{**STORED, "source": np.array([Trap()])}), "is damaged"),
-        (lambda good: archive(train_inputs=ARRAYS[0]), "is damaged"),
+        (lambda good: archive(train_images=ARRAYS[0]), "is damaged"),
         (lambda good: archive(**{**STORED, "digest": "0" * 64}), "expected 0000"),
-        (lambda good: archive(**{**STORED, "test_inputs": 255 - ARRAYS[2]}), "has digest"),
+        (lambda good: archive(**{**STORED, "test_images": 255 - ARRAYS[2]}), "has digest"),
         (lambda good: archive(**{**STORED, "n_classes": 1}), "a label"),
     ],
 )
@@ -611,13 +611,14 @@ def test_digits_are_always_the_same_split():
 
 def test_labels_that_nobody_has_are_refused_to_attacks_on_labels():
     images, labels = np.zeros((40, 4, 4), np.uint8), np.array([0, 2] * 20, np.uint8)
-    gap = dataset((images, labels, images, labels), n_classes=3, source="here")
+    gap, source = dataset((images, labels, images, labels), n_classes=3, source="here"), grid.Source(3, 40)
     tiny = {"model": "softmax", "m": 4, "batch": 4, "rule": "median", "n_byz": 1}
+    source = grid.source_of(gap.train, 3)
     for attack in (name for name, spec in ATTACKS.items() if "data" in spec.traits):
         with pytest.raises(UserError, match=f"{attack} changes labels, and no image has label 1 of 0 to 2"):
             preflight.check_fit(
-                [grid.resolve(RunConfig(**tiny | change), 3) for change in ({}, {"attack": attack})], gap
+                [grid.resolve(RunConfig(**tiny | change), source) for change in ({}, {"attack": attack})], gap
             )
-    preflight.check_fit([grid.resolve(RunConfig(**tiny, attack="alie"), 3)], gap)
+    preflight.check_fit([grid.resolve(RunConfig(**tiny, attack="alie"), source)], gap)
     digits = datasets.load("digits")
     assert {*digits.train_labels} == {*digits.test_labels} == {*range(digits.n_classes)}

@@ -184,7 +184,7 @@ def test_the_digest_of_the_cache(place, content):
 
 
 class Series(NamedTuple):
-    loss: np.ndarray
+    diverged: np.ndarray
 
 
 def snapshot(epochs):

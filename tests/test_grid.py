@@ -205,7 +205,7 @@ BROKEN = [
     ({"momentum_beta": float("nan")}, "momentum_beta=nan"),
     ({"partition": "dirichlit"}, "unknown partition 'dirichlit'. Did you mean 'dirichlet'"),
     ({"partition": "dirichlet", "partition_args": {"alpha": 0}}, "dirichlet: alpha=0"),
-    ({"partition": "iid", "partition_args": {"alpha": 1}}, "iid has no options, got 'alpha'"),
+    ({"partition": "iid", "partition_args": {"alpha": 1}}, "iid has no options; got 'alpha'"),
     ({"clip": 0.0}, "clip=0.0 is not a finite number above 0"),
     ({"weight_decay": -1}, "weight_decay=-1 is not a finite number of at least 0"),
     ({"participation": 0}, "participation=0 is not a share above 0 and at most 1"),

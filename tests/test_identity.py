@@ -249,9 +249,9 @@ def test_a_record_of_earlier_options_is_found_with_their_defaults():
     """So a report still has it; its own identifier stays what it was."""
     old = record(rule="krum")
     old["rule_args"], old["optimizer_args"] = {}, {}
-    assert records.matching([old], [RunConfig(rule="krum", m=10, model="softmax")], "digits") == [old]
-    assert records.matching([old], [RunConfig(rule="krum", m=10, model="softmax", lr=1.0)], "digits") == []
-    assert records.matching([old | {"rule": "gone"}], [RunConfig(m=10, model="softmax")], "digits") == []
+    assert records.matching([old], [("digits", RunConfig(rule="krum", m=10, model="softmax"))]) == [old]
+    assert records.matching([old], [("digits", RunConfig(rule="krum", m=10, model="softmax", lr=1.0))]) == []
+    assert records.matching([old | {"rule": "gone"}], [("digits", RunConfig(m=10, model="softmax"))]) == []
     (words,) = records.changes(old, asked(rule="krum"))
     assert words.startswith("not recorded: rule_args.variant")
 
@@ -305,7 +305,7 @@ JUDGED = {
 
 @pytest.mark.parametrize(("old", "new", "agrees", "words"), JUDGED.values(), ids=JUDGED.keys())
 def test_a_verdict_says_what_is_promised(old, new, agrees, words):
-    verdict = verify.judge(old, new)
+    verdict = verify.judge(old, new, records.key_of(old))
     assert verdict.agrees == agrees and words in verdict.words
 
 

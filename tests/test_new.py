@@ -21,8 +21,10 @@ CHECKS["partition"] = testing.check_partition
 @pytest.fixture
 def as_users_do():
     """Of JAX's settings, those of users: the tests' own do not let shapes be guessed."""
-    with jax.numpy_rank_promotion("allow"):
-        yield
+    tests_own = jax.config.values["jax_numpy_rank_promotion"]
+    jax.config.update("jax_numpy_rank_promotion", "allow")  # in all threads
+    yield
+    jax.config.update("jax_numpy_rank_promotion", tests_own)
 
 
 @pytest.mark.slow

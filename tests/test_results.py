@@ -383,22 +383,6 @@ def test_byzsim_partition(tmp_path, capsys):
     assert (tmp_path / "shards.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["dirichlett"], "dirichlet"),
-        (["iid", "--options", "dirichlet.alpha=1"], "the partition is iid"),
-        (["dirichlet", "--options", "dirichlet.alpha=1,2"], "several values"),
-        (["dirichlet", "--options", "dirichlet.beta=1"], "beta"),
-        (["iid", "--output", "shards.xls"], "expected a name that ends in"),
-        (["iid", "--data", "none"], "no classes to count"),
-    ],
-)
-def test_a_partition_that_cannot_be_shown(words, message, capsys):
-    data = [] if "--data" in words else ["--data", "digits"]
-    assert cli.main(["partition", *words, *data]) == 2 and message in capsys.readouterr().err
-
-
 # From Python
 
 

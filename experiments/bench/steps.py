@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim import Data, RunConfig, engine, grid
+from byzsim.convolutions import by_platform
 from byzsim.engine import DynamicConfig, StaticConfig, TrainState
 from byzsim.engine.workers import Point, Work, one_example, unraveller, updates
 from byzsim.experiments.bench.environment import Peer

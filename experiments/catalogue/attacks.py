@@ -57,7 +57,7 @@ def _error(rule: str, attack: str, args: Mapping[str, Any], f: int, size: Size) 
         ctx = oneshot.make_context(key, f, size.d, sent.dtype)
         rows, _ = oneshot.forged_rows(forge, sent, byz, oneshot.against(made, ctx))
         out, _ = oneshot.aggregate(made, rows, ctx)
-        return jnp.linalg.norm(out - mean) / jnp.sqrt(jnp.square(honest - mean).sum(axis=1).mean())
+        return jnp.linalg.norm(out - mean) / jnp.sqrt(jnp.square(honest - mean[None]).sum(axis=1).mean())
 
     keys = jax.random.split(jax.random.key(size.seed), DRAWS)
     return float(np.median(jax.jit(lambda keys: jax.lax.map(one, keys))(keys)))

@@ -174,12 +174,12 @@ from byzsim import Partition, Spec
 from byzsim.experiments.plan import Table, axis
 
 
-def NAME(*, share: float = 0.5):  # options have defaults: `--options NAME.share=0.9`
-    """The first `share` of every shard at random, the rest in the order of the classes."""
+def NAME(*, percent: int = 50):  # options have defaults: `--options NAME.percent=90`; floats would be traced
+    """So many percent of every shard at random, the rest in the order of the classes."""
 
     def deal(key, pool, m):  # pool.n examples, pool.labels (n,) -> indices (m, n // m); -1 fills up shorter rows
         mixed = jax.random.permutation(key, pool.n)
-        first = int(share * (pool.n // m))
+        first = percent * (pool.n // m) // 100
         alike, rest = mixed[: m * first], mixed[m * first :]
         rest = rest[jnp.argsort(pool.labels[rest], stable=True)][: m * (pool.n // m - first)]
         return jnp.concatenate([alike.reshape(m, -1), rest.reshape(m, -1)], axis=1)
