@@ -39,6 +39,8 @@ from byzsim.experiments.run import display
 from byzsim.experiments.run.estimate import Estimate
 from byzsim.experiments.run.schedule import Schedule
 from byzsim.experiments.tables import TABLES
+from byzsim.partitions import PARTITIONS
+from byzsim.tasks import TASKS
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
 SMOKE = ["smoke", "--only", "rule=mean,attack=gaussian", "--epochs", "2"]
@@ -70,8 +72,10 @@ def test_list_names_every_member_with_its_source(capsys):
 
 
 def test_the_listing_is_what_the_registries_hold():
-    zoos = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES)
-    for members, zoo in zip(listing.everything().values(), zoos, strict=True):
+    zoos = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, TASKS, MODELS, PARTITIONS, DATASETS, TABLES)
+    listed = listing.everything()
+    assert [each.name for each in listed.pop("schedules")] == ["constant", "step_decay", "piecewise", "..._schedule"]
+    for members, zoo in zip(listed.values(), zoos, strict=True):
         summaries = [getattr(e, "title", None) or e.summary for e in zoo.values()]
         assert members == list(zip(zoo, summaries, (e.source for e in zoo.values()), strict=True))
 
@@ -109,7 +113,7 @@ def test_help_tells_the_truth(capsys):
         _, command, *rest = example.split()
         assert command in cli.COMMANDS
         if command in ("run", "report", "verify"):
-            assert rest[0] in TABLES
+            assert rest[0] in TABLES or rest[0] == "my_table.py"
         if command == "show" and "--plugins" not in rest:
             assert {part for name in rest for part in name.split("+")} <= known
     table = options.read("run", Run, ["smoke", "--m", "11", "--alphas", "0", "2/11"]).table
