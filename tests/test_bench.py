@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from byzsim import AGGREGATORS, MODELS, PREAGGREGATORS, RunConfig, grid
+from byzsim import AGGREGATORS, MODELS, PREAGGREGATORS
 from byzsim.experiments import bench, cli
 from byzsim.experiments.bench import environment, page, rules, steps
 from byzsim.experiments.bench.measure import Budget, Comparison, Failed, Timing, interleaved, local

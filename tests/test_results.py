@@ -240,6 +240,25 @@ def test_a_trace_survives_a_resume_by_its_checkpoint(world, tmp_path):
         np.testing.assert_array_equal(getattr(again.trace, name), getattr(whole.trace, name))
 
 
+def test_a_stopped_table_goes_on_with_its_traces(toy, tmp_path, monkeypatch):
+    def stop(self, done):
+        if done > RUNS - 0.5:  # the last two runs have the checkpoint of their second epoch
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)  # of the thread at work, until the main thread has heard
+
+    how = {"results": tmp_path, "trace": True, "checkpoint": 0}
+    with monkeypatch.context() as patch:
+        patch.setattr(display.Display, "show", stop)
+        with pytest.raises(KeyboardInterrupt, match=r"Saved: mean, alie.*The same call continues"):
+            run_table(TOY, log=lambda line: None, **how)
+    said = []
+    again = run_table(TOY, log=said.append, **how)
+    assert any("continuing with mean, alie" in line for line in said)
+    for id in toy[0]["id"]:
+        pd.testing.assert_frame_equal(load_trace(again.attrs["folder"], id), load_trace(toy[2], id))
+    assert again["digest"].tolist() == toy[0]["digest"].tolist()
+
+
 def test_a_checkpoint_without_a_trace_is_not_gone_on_from_with_one(world, tmp_path):
     said = []
     Checkpoints(tmp_path / "checkpoints", {"jax": "1"}, pytest.fail).save("ab", Checkpoint(_snapshot(world), 1.0))

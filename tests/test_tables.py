@@ -320,7 +320,7 @@ def test_cells_average_over_seeds_and_panels_split_them():
     assert title == "" and list(grid.columns) == ["Lr", "mean", "krum"] and grid["Lr"].tolist() == ["0.1", "0.5"]
     assert grid["krum"].tolist() == ["76.0 ± 7.1", "75.0 ± 7.1"]
     by_rule = report.printed_grids(summary, dataclasses.replace(asked, rows=[], columns=["lr"], panels=["rule"]))
-    assert list(by_rule) == ["Rule: mean", "Rule: krum"] and by_rule["Rule: krum"].loc[0, "0.1"] == "76.0 ± 7.1"
+    assert list(by_rule) == ["Rule: mean", "Rule: krum"] and by_rule["Rule: krum"].loc[0, "lr = 0.1"] == "76.0 ± 7.1"
 
 
 def test_the_worst_over_attacks_is_a_row():
@@ -488,3 +488,18 @@ def test_a_table_of_any_axes_has_curves_where_they_can_be_drawn(tmp_path):
     found = [result(each.config, each.data) for each in expand(four)]
     report.build(found, tmp_path, four, report.Wording(title="toy"))
     assert not (tmp_path / "curves.svg").exists()
+
+
+@pytest.mark.slow
+def test_a_table_of_another_metric_is_run_verified_and_compared(tmp_path, capsys):
+    args = "--task noisy_quadratic --rules mean --attacks none --alphas 0 --total-steps 4 --eval-every 2 --lr 0.1 0.2"
+    assert (
+        cli.main(["run", "smoke", *args.split(), "--metric", "distance", "--name", "q", "--results", str(tmp_path)])
+        == 0
+    )
+    folder = str(tmp_path / "q")
+    assert cli.main(["verify", folder, "--sample", "1"]) == 0
+    assert cli.main(["diff", folder, folder]) == 0
+    assert cli.main(["report", folder, "--number", "best", "--columns", "lr"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 agree" in out and "2 same bits" in out and "lr = 0.1" in out and "distance, the best of" in out

@@ -61,7 +61,10 @@ def setting_text(name: str, setting: Label, labels: Labels) -> str:
 
 def _column(cell: pd.Series, columns: Sequence[str], table: plan.Table, labels: Labels) -> str:
     """The heading of a cell's column."""
-    words = [setting_text(name, cell[name], labels) for name in columns]
+    texts = {name: setting_text(name, cell[name], labels) for name in columns}
+    words = [
+        text if isinstance(cell[name], str) else f"{AXES.get(name, name)} = {text}" for name, text in texts.items()
+    ]
     return ", ".join(words) or axis_text(table.metric, labels)
 
 

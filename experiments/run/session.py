@@ -27,8 +27,10 @@ class Settings:
 
     table: str
     quick: bool = False
-    metric: str = "accuracy"
+    metric: str | None = None
+    """which every run has to measure; None: whatever it measures"""
     number: str = "last"
+    """of the metric, as in `plan.Table`"""
     further: tuple[str, ...] = ()
     """fields that tell runs apart, beside rule, attack, alpha and seed"""
     data_dir: Path | None = None
@@ -139,7 +141,8 @@ def _prepare(
         runs = _resolved([config for each, config in wanted if each == name], source)
         runs = [_traced(run) if settings.trace else run for run in runs]
         d = preflight.check_fit(runs, data)
-        preflight.check_number(runs, data, settings.metric, settings.number)
+        if settings.metric:
+            preflight.check_number(runs, data, settings.metric, settings.number)
         recorder = Recorder(
             folder, settings.table, settings.quick, name, data, origin, per_run, processes.is_primary, log
         )
