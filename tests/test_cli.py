@@ -18,7 +18,7 @@ import time
 import jax
 import pandas as pd
 import pytest
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, RunConfig
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PARTITIONS, PREAGGREGATORS, TASKS, RunConfig, schedules
 from byzsim.experiments import arguments, cli, records, report
 from byzsim.experiments.cli import listing, options
 from byzsim.experiments.cli import settings as table_settings
@@ -63,19 +63,21 @@ def runs_file(folder):
     return folder / "smoke+epochs=2" / "runs.jsonl"
 
 
+ZOOS = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, TASKS, MODELS, PARTITIONS, DATASETS, TABLES)
+
+
 def test_list_names_every_member_with_its_source(capsys):
     code, out, _ = run(["list"], capsys)
     assert code == 0
-    for zoo in (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES):
+    for zoo in ZOOS:
         for name, spec in zoo.items():
             assert f"  {name} " in out and spec.source in out
 
 
 def test_the_listing_is_what_the_registries_hold():
-    zoos = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, TASKS, MODELS, PARTITIONS, DATASETS, TABLES)
-    listed = listing.everything()
-    assert [each.name for each in listed.pop("schedules")] == ["constant", "step_decay", "piecewise", "..._schedule"]
-    for members, zoo in zip(listed.values(), zoos, strict=True):
+    found = listing.everything()
+    assert {each.name for each in found.pop("schedules")} == {"constant", *schedules.OURS, "..._schedule"}
+    for members, zoo in zip(found.values(), ZOOS, strict=True):
         summaries = [getattr(e, "title", None) or e.summary for e in zoo.values()]
         assert members == list(zip(zoo, summaries, (e.source for e in zoo.values()), strict=True))
 
@@ -106,14 +108,12 @@ def test_every_command_has_help_with_examples(command, args, capsys):
 def test_help_tells_the_truth(capsys):
     """Each example that takes no time, and none of another kind, is refused for what it says."""
     examples = [line.split("   ")[0] for text in cli.HELP.values() for line in text.splitlines() if line[:2] == "  "]
-    known = {
-        name for zoo in (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, DATASETS, TABLES) for name in zoo
-    }
+    known = {name for zoo in ZOOS for name in zoo}
     for example in examples:
         _, command, *rest = example.split()
         assert command in cli.COMMANDS
         if command in ("run", "report", "verify"):
-            assert rest[0] in TABLES or rest[0] == "my_table.py"
+            assert rest[0] in (*TABLES, "my_table.py")
         if command == "show" and "--plugins" not in rest:
             assert {part for name in rest for part in name.split("+")} <= known
     table = options.read("run", Run, ["smoke", "--m", "11", "--alphas", "0", "2/11"]).table
