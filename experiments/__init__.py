@@ -10,10 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byzsim.experiments import plot
     from byzsim.experiments.interactive import run_table
     from byzsim.experiments.partitioning import partition_table
     from byzsim.experiments.records.traces import load_trace, trace_of
+    from byzsim.experiments.report import plot
     from byzsim.experiments.results import from_histories, load_results
 
 HOMES = {
@@ -21,11 +21,11 @@ HOMES = {
     "load_results": "results",
     "load_trace": "records.traces",
     "partition_table": "partitioning",
-    "plot": "",
+    "plot": "report",
     "run_table": "interactive",
     "trace_of": "records.traces",
 }
-"""Each public name and its module; for a module that is public itself, nothing."""
+"""Each public name and its module."""
 
 __all__ = list(HOMES)
 
@@ -33,8 +33,7 @@ __all__ = list(HOMES)
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'byzsim.experiments' has no attribute {name!r}")
-    module = importlib.import_module(f"byzsim.experiments.{HOMES[name] or name}")
-    return getattr(module, name) if HOMES[name] else module
+    return getattr(importlib.import_module(f"byzsim.experiments.{HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -39,8 +39,6 @@ from byzsim.experiments.run import display
 from byzsim.experiments.run.estimate import Estimate
 from byzsim.experiments.run.schedule import Schedule
 from byzsim.experiments.tables import TABLES
-from byzsim.partitions import PARTITIONS
-from byzsim.tasks import TASKS
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
 
 SMOKE = ["smoke", "--only", "rule=mean,attack=gaussian", "--epochs", "2"]

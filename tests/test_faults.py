@@ -126,7 +126,10 @@ def test_every_epoch_is_a_place_to_go_on_from_with_the_same_bits(world, tmp_path
             checkpoints.save(str(i), Checkpoint(snapshot, 1.0))
         saved = [
             checkpoints.load(
-                str(i), lambda epochs, dynamic=dynamic: grid.snapshot_spec(group.static, dynamic, world.train, epochs)
+                str(i),
+                lambda epochs, dynamic=dynamic: grid.snapshot_spec(
+                    group.static, dynamic, world.train, world.test, epochs
+                ),
             )
             for i, dynamic in enumerate(group.dynamic)
         ]

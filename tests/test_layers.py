@@ -46,6 +46,7 @@ ROOMS = [
     "arguments",
     "files",
     "datasets",
+    "partitioning",
     "meanings",
     "plan",
     "tables",
@@ -53,9 +54,12 @@ ROOMS = [
     "records",
     "run",
     "report",
+    "results",
     "catalogue",
+    "bench",
+    "cli",
+    "interactive",
 ]
-ROOMS += ["bench", "cli"]
 # What help and the listing need, and what is tested without JAX.
 LIGHT = [
     "errors",

@@ -275,7 +275,7 @@ def test_what_is_not_trained_comes_from_the_seed_and_is_in_the_snapshots(with_mo
             r"own .*BatchNorm.* rules aggregate parameters only. Use GroupNorm or LayerNorm, .* \"batch_stats\" is",
         ),
         ("dropout", "needs random numbers: give __call__ an argument train, which is True in training"),
-        ("flag", "own on .* images: "),
+        ("flag", r"own on inputs uint8 \(4, 4\): "),
         ("nothing", r"there is nothing to train; expected parameters \(in Flax: the collection 'params'\)"),
         ("one_more", r"returns float32 \(1, 5\) for one example; expected \(1, 4\)"),
     ],

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from byzsim.experiments import plot
 from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.files import write_whole
 from byzsim.experiments.plan import WORST, Labels, Table
 from byzsim.experiments.plan.published import Numbers
-from byzsim.experiments.report import choice
+from byzsim.experiments.report import choice, plot
 from byzsim.experiments.report.figures import accuracy_curves, accuracy_map, difference_map, mark_quick, save
 from byzsim.experiments.report.latex import to_tex
 from byzsim.experiments.report.summary import Record, compared, provenance, summarise

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from byzsim.experiments import arguments, files, plot, plugins
+from byzsim.experiments import arguments, files, plugins
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.partitioning import partition_table
 from byzsim.experiments.plan.options import by_name, parse
+from byzsim.experiments.report import plot
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
