@@ -884,6 +884,7 @@ assert cli.main(["run", "smoke", "--only", "rule=krum,attack=gaussian", "--epoch
 print(sum("cache_hits" in name for name in found), sum("cache_misses" in name for name in found))
 """
     environment = os.environ | {"BYZSIM_CACHE": str(tmp_path / "cache")}
+    del environment["JAX_COMPILATION_CACHE_DIR"]  # of the tests
     counts = []
     for start in ("first", "second"):
         command = [sys.executable, "-c", code, str(tmp_path / start)]

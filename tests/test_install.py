@@ -73,7 +73,7 @@ def test_it_works_beside_modules_of_the_same_names(python, elsewhere):
     code, said = run(python, "-m", "byzsim.experiments", "run", "smoke", "--quick", cwd=elsewhere)
     assert code == 0 and (elsewhere / "results" / "smoke+quick" / "README.md").exists(), said
     code, said = run(python, "-m", "byzsim.experiments", "bench", cwd=elsewhere)
-    assert code == 2 and "in a checkout" in said, said
+    assert code == 2 and "use a checkout" in said, said
 
 
 def test_the_source_folder_says_what_to_import():

@@ -30,7 +30,8 @@ def earlier(found):
         old[old_fields.get(field, field)] = value
         if field == "partition":  # all of these were i.i.d.
             old[migrations.ALPHA] = 1.0
-    old["mode"] = old["mode"].replace("run by run", "cell by cell").replace(" runs under", " cells under")
+    if "mode" in old:
+        old["mode"] = old["mode"].replace("run by run", "cell by cell").replace(" runs under", " cells under")
     for member in ("rule", "attack"):
         old[f"{member}_args"] = dict(_earlier_option(found[member], *pair) for pair in found[f"{member}_args"].items())
     decides = {

@@ -207,7 +207,7 @@ def test_accelerator_at_toy_size(tmp_path, capsys):
     assert found["table"]["runs"] == 1 and found["training"][0]["byzfl"] == {"skipped": "no --peer-python"}
     assert [each["rule"] for each in found["bandwidth"]["rules"]] == ["mean", "krum"]
     text = (folder / "accelerator-cpu.md").read_text()
-    assert "the aims, which are for accelerators, are not judged" in text and "aim met" not in text
+    assert "The aims are for accelerators, so this CPU is not judged." in text and "aim met" not in text
 
 
 def test_on_an_accelerator_aims_are_judged():
@@ -252,7 +252,7 @@ def fake_peer(tmp_path, answer, versions="{'seconds': 1.0, 'byzfl': '0', 'torch'
         ("lenet", "{'seconds': 0.25 * request['repeat']}", {"steps_per_s": 4.0}),
         ("lenet", "{'error': 'no GPU'}", {"skipped": "no GPU"}),
         ("lenet", "exit()", {"skipped": "the peers' process ended"}),
-        ("softmax", "{}", {"skipped": "softmax is not written for byzfl here, only lenet, resnet20"}),
+        ("softmax", "{}", {"skipped": "only lenet, resnet20 are available for byzfl, not softmax"}),
     ],
 )
 def test_a_peer_is_asked_or_the_reason_said(tmp_path, monkeypatch, model, answer, found):

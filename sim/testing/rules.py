@@ -90,7 +90,8 @@ def check_rule(rule: Any, *, only: Collection[str] = ()) -> Case:
         resilience: whatever max_f workers send, infinities and NaN included, the aggregate is finite and no farther
             from the mean of the honest rows than (1 + 2 (m - f) / (m - 2 f)) times their radius, Cauchy's bound for the
             geometric median, the weakest of the bounds that hold for all rules; with the trait "coordinatewise" it lies
-            between honest values. If max_f is stated.
+            between honest values, if what they send is far from all of them (a mean around a centre, such as phocas,
+            may count a bad value that is near). If max_f is stated.
     A trait promises
         permutation: the order of the workers does not matter.
         translation: adding a vector to all rows adds it to the output.
