@@ -244,7 +244,7 @@ def test_a_stopped_table_goes_on_with_its_traces(toy, tmp_path, monkeypatch):
     def stop(self, done):
         if done > RUNS - 0.5:  # the last two runs have the checkpoint of their second epoch
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)  # of the thread at work, until the main thread has heard
+            time.sleep(5)  # of the thread at work, until the main thread has heard
 
     how = {"results": tmp_path, "trace": True, "checkpoint": 0}
     with monkeypatch.context() as patch:
