@@ -11,14 +11,12 @@ from byzsim import History
 from byzsim.experiments import records
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import Position, expand
-from byzsim.experiments.records import Record, folders
+from byzsim.experiments.plan.table import NAMED
+from byzsim.experiments.records import AXES, Record, folders
 from byzsim.experiments.records.schema import PARTS, STEP_METRICS
 from byzsim.experiments.report import choice
 
-AXES = ("rule", "attack", "alpha", "seed")
-MEMBERS = ("rule", "attack", "task", "model", "partition", "optimizer", "schedule", "local_optimizer")
-"""fields that name something with options of its own, in the field NAME_args"""
-FOLLOWS = frozenset({"n_byz", "f", "byzantine", *(f"{name}_args" for name in MEMBERS)})
+FOLLOWS = frozenset({"n_byz", "f", "byzantine", *(f"{name}_args" for name in NAMED)})
 """what follows from alpha and m unless it is set, and options, which are columns of their own"""
 Per = Literal["run", "measurement"]
 
@@ -144,7 +142,7 @@ def _options(found: Record) -> dict[str, Any]:
     """The options of all members of a run, as "krum.variant"."""
     return {
         f"{found[name]}.{option}": value
-        for name in MEMBERS
+        for name in NAMED
         for option, value in (found.get(f"{name}_args") or {}).items()
         if name in found
     }

@@ -55,11 +55,25 @@ def runs(wanted: Sequence[Run], train: Examples) -> int:
                 raise
             raise ValueError(f"{name} fails for m={m}, d={d:,}: {error}") from error
         fits(f"the state of {name} and the gradients", grads + _bytes(state))
+        if m < first.m:
+            _check_memory(name, run.rule.factory(**run.config.rule_args), m, d, dtype)
     for run in attacks.values():
         made = run.attack.factory(**run.config.attack_args)
+        if m < first.m:
+            _check_memory(run.config.attack, made, m, d, dtype)
         state = jax.eval_shape(functools.partial(begin, made, m, d, dtype))
         fits(f"the state of {run.config.attack} and the gradients", grads + _bytes(state))
     return d
+
+
+def _check_memory(name: str, made: Aggregator | Attack, m: int, d: int, dtype: Any) -> None:
+    """What a member remembers is of no worker in particular, where other workers take part in each round."""
+    states = [jax.eval_shape(functools.partial(begin, made, each, d, dtype)) for each in (m, m + 1)]
+    if _kind(states[0]) != _kind(states[1]):
+        raise ValueError(
+            f"{name} remembers each worker, and with participation below 1 other workers take part in each round; take "
+            "participation=1, or a member that does not"
+        )
 
 
 def parameters(name: str, call: TaskCall, train: Examples) -> tuple[int, Any]:
@@ -125,17 +139,19 @@ def _check_each_example(where: str, values: dict[str, Any]) -> None:
 
 
 def shards(run: Run, train: Examples) -> None:
-    """Check that every worker has an example, for a partition that may leave one without. This deals the data out.
+    """Check that shards hold a step, and that every worker has an example; this may deal the data out.
 
     Raises:
-        ValueError: a worker has none, or the indices do not fit the training set.
+        ValueError: they do not, or the indices do not fit the training set.
     """
     partition, name = run.static.partition(**run.dynamic.partition_args), run.config.partition
-    if train is None or (partition.equal and name in BUILT_IN):
+    if train is None:
         return
     n = n_examples(train)
     if name not in BUILT_IN:
         _check_deal(partition, name, run.static.task().n_classes, n, run.static.honest_data or run.static.m)
+    if partition.equal and name in BUILT_IN:
+        return _check_width(run, train)
     held = np.asarray(batches.shards(run.static, run.dynamic, run.static.task(), train))
     if held.min() < -1 or held.max() >= n:
         wrong = held.max() if held.max() >= n else held.min()
@@ -152,6 +168,22 @@ def shards(run: Run, train: Examples) -> None:
         raise ValueError(f"partition {name} fills up rows with -1: give Partition(deal, equal=False)")
     if (np.diff((held >= 0).astype(int), axis=1) > 0).any():
         raise ValueError(f"partition {name} has -1 before an example; expected it at the end of a row only")
+    _check_width(run, train)
+
+
+def _check_width(run: Run, train: Examples) -> None:
+    """Equal shards hold the steps of an epoch, which go through them without a repetition."""
+    static = run.static
+    if static.batch is None or static.sampling != "shuffle" or not static.partition(**run.dynamic.partition_args).equal:
+        return
+    held = jax.eval_shape(lambda train: batches.shards(static, run.dynamic, static.task(), train), train)
+    steps = batches.epoch_steps(static, run.dynamic, held, train)
+    needed = steps * batches.local_steps(static) * static.batch
+    if held.shape[1] < needed:
+        raise ValueError(
+            f"each worker has {held.shape[1]} examples (partition {run.config.partition}), fewer than the {needed} of "
+            f"{steps} steps; take a smaller batch, or fewer steps"
+        )
 
 
 def _check_deal(partition: Partition, name: str, n_classes: int | None, n: int, m: int) -> None:
@@ -233,6 +265,13 @@ def _check_needs(wanted: Sequence[Run]) -> None:
         if not dealt and config.partition != "iid":
             raise ValueError(
                 f"partition {config.partition} has nothing to deal out: task {config.task} draws its examples"
+            )
+        if not dealt and config.batch is None:
+            raise ValueError(f"batch=None is the whole shard, and task {config.task} draws its examples: give a number")
+        if dealt and config.sampling == "keep_last" and not static.partition(**run.dynamic.partition_args).equal:
+            raise ValueError(
+                f"sampling='keep_last' ends with the shard of each worker, and those of partition {config.partition} "
+                "differ in size; take sampling='shuffle', which repeats the smaller ones, or 'replacement'"
             )
         if not dealt and "full_gradient" in run.attack.traits:
             raise ValueError(

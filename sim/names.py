@@ -149,18 +149,19 @@ def _chained(*factories: Callable[..., Any]) -> Callable[..., Any]:
 def own(*names: str) -> dict[str, str]:
     """{name: SHA-256 of its source code} of the users' own members among the parts of these names."""
     parts = {part for name in names for part in name.split("+")} - BUILT_IN
-    registered = _registered()
-    return {part: registered[part].digest for part in sorted(parts)}
+    specs = registered()
+    return {part: specs[part].digest for part in sorted(parts)}
 
 
 def revisions(*names: str) -> dict[str, int]:
     """{name: revision} of the parts of these names that gave other numbers in an earlier version."""
-    registered = _registered()
+    specs = registered()
     parts = sorted({part for name in names for part in name.split("+")})
-    return {part: registered[part].revision for part in parts if registered[part].revision > 1}
+    return {part: specs[part].revision for part in parts if specs[part].revision > 1}
 
 
-def _registered() -> dict[str, Spec]:
+def registered() -> dict[str, Spec]:
+    """All that is registered, of every kind."""
     return {name: spec for registry in REGISTRIES for name, spec in registry.items()}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from byzsim import names
+from byzsim.engine.batches import whole_steps
 from byzsim.models import MODELS, Model
 from byzsim.nearest import unknown
 from byzsim.optimizers import optimizer_args
@@ -304,13 +305,11 @@ class RunConfig:
                 f"batch={batch} is larger than a worker's shard: {n_train} training examples over m={dealt} workers "
                 f"are {shard} each. Use a batch of at most {shard}, or fewer workers."
             )
-        batch = batch or shard
-        batches = -(-shard // batch) if self.sampling == "keep_last" else shard // batch
-        whole = batches // self.local_steps if self.batch else batches
+        whole = whole_steps(shard, batch, self.sampling, self.local_steps)
         if whole < 1:
             raise ValueError(
-                f"local_steps={self.local_steps} take more than the {batches} batches that a shard holds; take fewer, "
-                "or a smaller batch"
+                f"local_steps={self.local_steps} batches of {batch} are more than the {shard} examples of a shard; "
+                "take fewer, or a smaller batch"
             )
         if self.steps is not None and self.steps > whole and self.sampling == "shuffle" and self.batch:
             raise ValueError(

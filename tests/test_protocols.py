@@ -251,6 +251,7 @@ def test_shards_of_ones_own(world):
         ({"task": "noisy_quadratic", "steps": 3, "partition": "dirichlet"}, "has nothing to deal out"),
         ({"task": "least_squares", "partition": "dirichlet"}, "reads classes, and task least_squares has none"),
         ({"task": "octopus"}, "draws fresh examples, so an epoch has no end: give steps="),
+        ({"task": "octopus", "steps": 3, "batch": None}, "batch=None is the whole shard, and task octopus draws its"),
         (
             {"task": "octopus", "steps": 3, "attack": "full_gradient_negation", "n_byz": 1, "rule": "median"},
             "reads the gradient over all",
@@ -261,7 +262,35 @@ def test_what_does_not_go_together_is_refused(fields, message):
     from byzsim import simulate
 
     with pytest.raises(ValueError, match=message):
-        simulate(m=4, batch=4, **fields)
+        simulate(**{"m": 4, "batch": 4} | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"rule": "safeguard", "participation": 0.5},
+            "safeguard remembers each worker, and with participation below 1",
+        ),
+        (
+            {"attack": "delayed_gradient", "n_byz": 1, "m": 8, "participation": 0.5},
+            "delayed_gradient remembers each worker",
+        ),
+        ({"sampling": "keep_last", "partition": "dirichlet_by_class"}, "those of partition dirichlet_by_class differ"),
+        ({"n_test": 25}, "n_test=25 is more than the 24 test examples"),
+        (
+            {"partition": "by_labels", "partition_args": {"pieces": 5}, "steps": 4},
+            r"each worker has 15 examples \(partition by_labels\), fewer than the 16 of 4 steps",
+        ),
+    ],
+)
+def test_settings_that_would_mean_something_else_are_refused(world, fields, message):
+    with pytest.raises(ValueError, match=message):
+        world.simulate(**{"rule": "median"} | fields)
+
+
+def test_a_memory_of_no_worker_takes_part_in_rounds_of_others(world):
+    assert np.isfinite(world.simulate(rule="centered_clipping", participation=0.5, epochs=1).loss).all()
 
 
 def test_a_run_config_of_a_task_is_its_record():

@@ -8,15 +8,12 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PREAGGREGATORS, Spec
+from byzsim import AGGREGATORS, Spec
 from byzsim.experiments.errors import UserError
-from byzsim.names import attack_spec, canonical, rule_spec
+from byzsim.names import REGISTRIES, attack_spec, canonical, registered, rule_spec
 from byzsim.options import options as filled
 from byzsim.options import resolved
-from byzsim.partitions import PARTITIONS
-from byzsim.tasks import TASKS
 
-ZOOS = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, PARTITIONS, TASKS)
 CONSTANTS = {"True": True, "False": False, "None": None}
 Options = Mapping[str, Any]  # "krum.variant" -> value
 
@@ -89,7 +86,7 @@ def of_member(member: str, given: Mapping[str, Options]) -> dict[str, Any]:
 def _resolved(name: str, given: Options) -> dict[str, Any]:
     """With a variant of a member, or of the last of several, as its options: each part has a variant of its own."""
     last = name.rpartition("+")[2]
-    for spec in (zoo[last] for zoo in ZOOS if last in zoo):
+    for spec in (zoo[last] for zoo in REGISTRIES if last in zoo):
         try:
             return dict(resolved(name, spec.factory, spec.variants, given))
         except ValueError as error:
@@ -114,7 +111,7 @@ def _spec(name: str) -> Spec:
     last = name.rpartition("+")[2]
     if "+" in name:
         return rule_spec(name) if last in AGGREGATORS else attack_spec(name)
-    return {name: spec for zoo in ZOOS for name, spec in zoo.items()}[name]
+    return registered()[name]
 
 
 def _check(name: str, option: str, value: Any) -> None:
@@ -133,7 +130,7 @@ def _check(name: str, option: str, value: Any) -> None:
 
 def _parameters(name: str) -> list[inspect.Parameter]:
     """Of the factory of a member."""
-    made = (zoo[name].factory for zoo in ZOOS if name in zoo)
+    made = (zoo[name].factory for zoo in REGISTRIES if name in zoo)
     return [each for make in made for each in inspect.signature(make).parameters.values()]
 
 

@@ -1,7 +1,7 @@
 """What the command line says about a table: a value for a field, or several, which make an axis."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from byzsim import RunConfig
@@ -12,6 +12,7 @@ from byzsim.experiments.plan.runs import SAME
 from byzsim.experiments.plan.table import DEFAULT_DATA, FIELDS, NAMED, Axis, Table, axis, label_of
 from byzsim.names import canonical
 from byzsim.run_config import takes_model
+from byzsim.tasks import TASKS
 
 PLURALS = {"rule": "rules", "attack": "attacks", "alpha": "alphas", "seed": "seeds"}
 """fields that have another name on the command line"""
@@ -83,15 +84,10 @@ def override(table: Table, changes: Settings) -> Table:
             base[field] = _named(field, values[0])
         else:
             axes[field] = _axis(field, values, axes.get(field))
-    if "task" in fields and "model" not in fields and not any(map(takes_model, _known_tasks(fields["task"]))):
+    tasks = [name for name in fields.get("task", ()) if name in TASKS]
+    if "task" in fields and "model" not in fields and not any(map(takes_model, tasks)):
         base.pop("model", None)
     return in_canonical_form(dataclasses.replace(table, base=base, axes=tuple(axes.values())))
-
-
-def _known_tasks(names: Iterable[str]) -> Iterator[str]:
-    from byzsim.tasks import TASKS
-
-    return (name for name in names if name in TASKS)
 
 
 def _named(field: str, value: Any) -> Any:

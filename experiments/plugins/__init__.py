@@ -1,5 +1,6 @@
 """Members and tables of a user: modules and files that the user names, and only these, are imported."""
 
+import dataclasses
 import importlib
 import importlib.util
 import os
@@ -52,7 +53,7 @@ def load(plugins: Sequence[str]) -> dict[str, Spec | Table]:
 
 
 def table_of(file: str) -> Table:
-    """The table that a file defines; its members are registered.
+    """The table that a file defines, with published numbers from a file beside it; its members are registered.
 
     Raises:
         UserError: the file defines none, or several.
@@ -62,7 +63,8 @@ def table_of(file: str) -> Table:
     tables = [spec for spec in _defined(module).values() if isinstance(spec, Table)]
     if len(tables) != 1:
         raise UserError(f"{file} defines {len(tables) or 'no'} tables; expected one, as SPEC = Table(...)")
-    return tables[0]
+    beside = Path(file).parent / tables[0].published if isinstance(tables[0].published, str | Path) else None
+    return dataclasses.replace(tables[0], published=beside) if beside and beside.is_file() else tables[0]
 
 
 def _register(plugin: str, name: str, module: ModuleType, spec: Spec | Table) -> None:

@@ -68,7 +68,6 @@ NAMES = {
     "f": "Declared f",
     "lr": "Learning rate",
     "weight": "Weight in the aggregate",
-    "distance": "Distance to the aggregate",
     "norm": "Norm",
 }
 CROSS: dict[str, Any] = DIVERGED | {"markersize": 6, "markeredgewidth": 1.3}

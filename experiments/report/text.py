@@ -1,6 +1,7 @@
 """A summary as printed: markdown, CSV, and a terminal table."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -99,7 +100,8 @@ def _measured(table: plan.Table) -> str:
     what = "test accuracy in percent" if table.metric == "accuracy" else label(table.metric)
     what += ", in percent" if in_percent(table.metric) and table.metric != "accuracy" else ""
     last = table.number.removeprefix("mean_last_")
-    when = {"last": "at the final epoch", "best": "the best of all measurements"}
+    in_steps = {"total_steps", "eval_every"} & {*table.base, *itertools.chain(*(each.fields for each in table.axes))}
+    when = {"last": "at the end" if in_steps else "at the final epoch", "best": "the best of all measurements"}
     words = (
         f"{what} {when['last']}"
         if table.number == "last"

@@ -28,19 +28,16 @@ def shards(static: StaticConfig, dynamic: DynamicConfig, task: Task, train: Exam
     return honest[turn % static.honest_data]
 
 
-def steps_per_epoch(static: StaticConfig, width: int, n_train: int, *, equal: bool) -> int:
-    """Steps in one pass over a shard; over the mean shard where shards differ.
+def whole_steps(size: int, batch: int | None, sampling: str, local_steps: int) -> int:
+    """Steps in one pass over a shard of this size; 0 if it is too small for one.
 
     Args:
-        width: the longest shard that the array of shards can hold.
-        n_train: training examples.
+        batch: None: the shard.
+        local_steps: batches in one step.
     """
-    if static.steps is not None:
-        return static.steps
-    size = width if equal else n_train // (static.honest_data or static.m)
-    batch = static.batch or size
-    whole = -(-size // batch) if static.sampling == "keep_last" else size // batch
-    return max(whole // local_steps(static), 1)
+    if batch is None:
+        return 1
+    return (-(-size // batch) if sampling == "keep_last" else size // batch) // local_steps
 
 
 def local_steps(static: StaticConfig) -> int:
@@ -49,11 +46,12 @@ def local_steps(static: StaticConfig) -> int:
 
 
 def epoch_steps(static: StaticConfig, dynamic: DynamicConfig, state_shards: Any, train: Examples) -> int:
-    """`steps_per_epoch` of a run that has begun."""
+    """Steps in an epoch of a run that has begun: in one pass over the mean shard, where shards differ."""
     if static.steps is not None:
         return static.steps
     equal = static.partition(**dynamic.partition_args).equal
-    return steps_per_epoch(static, state_shards.shape[1], n_examples(train), equal=equal)
+    size = state_shards.shape[1] if equal else n_examples(train) // (static.honest_data or static.m)
+    return max(whole_steps(size, static.batch, static.sampling, local_steps(static)), 1)
 
 
 def order(

@@ -105,6 +105,8 @@ def _check_data(static: StaticConfig, train: Examples, test: Examples) -> None:
             f"{n_examples(train)} examples are too few for m={static.m} batches of {static.batch}: expected at least "
             f"{least}"
         )
+    if static.n_test is not None and static.n_test > n_examples(test):
+        raise ValueError(f"n_test={static.n_test} is more than the {n_examples(test)} test examples")
     shapes = [jax.tree.map(lambda leaf: leaf.shape[1:], data.inputs) for data in (train, test)]
     if shapes[0] != shapes[1] or not n_examples(test):
         raise ValueError(

@@ -93,7 +93,7 @@ def check_attack(attack: Any, *, only: Collection[str] = ()) -> Case:
         own_rows: it reads what its own workers would send if they were honest only if `reads_own_gradients` is True;
             where it is False, the engine does not compute these rows.
         full_gradient: it asks for the gradient over the whole training set if and only if it has that trait.
-        acts: within 50 steps it sends something else than honest work, unless it has the trait "data".
+        acts: within 50 steps it sends something else than honest work; with the trait "data" it changes labels only.
     A trait promises
         collusive: all Byzantine workers send the same row.
         non_finite: it sends NaN or infinities.
@@ -198,9 +198,9 @@ def _full_gradient(attack: Tried, rows: np.ndarray, byz: np.ndarray) -> str | No
 
 
 def _acts(attack: Tried, sent: np.ndarray, byz: np.ndarray) -> str | None:
-    if "data" in attack.spec.traits:
-        return None
     same = np.array_equal(attack(sent, byz)[..., byz, :], sent[..., byz, :])
+    if "data" in attack.spec.traits:
+        return None if same else "it has the trait 'data', and also changes rows"
     return f"in {len(sent)} steps it sends what honest workers would send" if same else None
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from byzsim.aggregators import AGGREGATORS
+from byzsim.ops import median
 from byzsim.ops.sets import groups
 from byzsim.testing._contract import Case, Promise, check, far, made_by, shown, spec_of
 from byzsim.types import Aggregator, Context, Info, Spec, begin
@@ -138,7 +139,7 @@ def honest_rows(rule: Tried, rows: np.ndarray) -> np.ndarray:
 
 def context(rows: Any, f: Any, step: Any = 0, key: Any = 0) -> Context:
     """A step in which the server's own gradient is the median of the rows."""
-    direction = jnp.nan_to_num(jnp.median(rows, axis=0), posinf=0, neginf=0)
+    direction = jnp.nan_to_num(median(rows), posinf=0, neginf=0)
     zero = jnp.zeros(rows.shape[1])
     return Context(
         jax.random.key(key),
