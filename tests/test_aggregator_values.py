@@ -134,6 +134,27 @@ def rows_as(several, rows):
     return rows[None] if several else rows
 
 
+MOVED_WITH_THE_ROWS = [
+    (kind, name) for kind, name, options in CHOICES if not options and "translation" in of(kind)[name].traits
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), MOVED_WITH_THE_ROWS)
+def test_a_large_common_mean_costs_no_more_than_its_own_rounding(kind, name):
+    """The rows differ by 1 in each of 200 coordinates, and have a mean of up to 10,000 in common."""
+    m, d, f = 9, 200, 2
+    draw = np.random.default_rng(3)
+    rows = draw.normal(size=(m, d))
+    rows[:f] += 1.5
+    for ratio in (1.0, 300.0, 10_000.0):
+        given = rows_as(
+            "stateful" in of(kind)[name].traits,
+            (rows + ratio * draw.normal(size=d)).astype(np.float32).astype(np.float64),
+        )
+        missed = output(kind, name, given, f, {}) - expected(kind, name, given, f, {})
+        assert np.abs(missed).max() <= 1e-5 + 1e-6 * ratio
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "options", "m"),
     [

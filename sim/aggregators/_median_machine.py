@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import per_row, sq_distances
+from byzsim.ops import sq_distances, sq_distances_to
 from byzsim.ops.distances import pow_from_squared
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float, Int
@@ -33,7 +33,7 @@ def median_machine(
     enough = len(rows) // 2 + 1 if enough is None else enough
 
     def measured(best, i):
-        distance = per_row(lambda row: jnp.linalg.norm(row - rows[i]), rows)
+        distance = jnp.sqrt(sq_distances_to(rows, rows[i]))
         count = (alive & (distance <= radius)).sum(dtype=jnp.int32)
         return jax.tree.map(lambda new, old: jnp.where(count > best[0], new, old), (count, distance), best)
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import median, middle_ranks, order_statistics, per_row, uniform_weights, weighted_sum
+from byzsim.ops import median, middle_ranks, order_statistics, sq_distances_to, uniform_weights, weighted_sum
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float
 
@@ -28,14 +28,10 @@ def weiszfeld(
     z for each step and never a matrix.
     """
 
-    def half_square(counts, row, z):  # a whole one might overflow
-        half = jnp.where(counts, row - z, 0.0) / 2
-        return jnp.vdot(half, half)
-
     @jax.checkpoint
     def move(carry):
         z, _, _ = carry
-        halves = per_row(lambda counts, row: half_square(counts, row, z), usable, grads)
+        halves = jnp.where(usable, sq_distances_to(grads, z, 0.5), 1.0)  # whole distances might overflow
         weight = jnp.where(usable, 0.5 / jnp.sqrt(jnp.maximum(halves, (nu / 2) ** 2)), 0.0)
         shares = weight / jnp.where(usable.any(), weight.sum(), 1.0)
         there = weighted_sum(shares, grads)

@@ -8,8 +8,8 @@ from byzsim.ops import (
     middle_ranks,
     midpoint,
     order_statistics,
-    per_row,
     rank_by_score,
+    sq_distances_to,
     uniform_weights,
     usable_rows,
 )
@@ -59,7 +59,7 @@ def aksel(
         low, high = order_statistics(grads, middle_ranks(m))
         median = low if middle == "lower" else midpoint(low, high)
         usable = usable_rows(grads)
-        distance = per_row(lambda row: jnp.square(row - median).sum(), grads)
+        distance = sq_distances_to(grads, median)
         distance = jnp.where(usable & ~jnp.isnan(distance), distance, jnp.inf)
         size = (m + 1) // 2 if count == "half" else jnp.maximum(m - ctx.f, 1)
         kept = rank_by_score(distance, usable) < size

@@ -9,7 +9,7 @@ from byzsim.ops import (
     middle_ranks,
     midpoint,
     order_statistics,
-    per_row,
+    per_row_sum,
     ranks,
     row_sum,
     uniform_weights,
@@ -96,7 +96,7 @@ def brsgd(
         usable, m = usable_of(grads), len(grads)
         low, high = order_statistics(grads, middle_ranks(m))
         median = low if middle == "lower" else midpoint(low, high)
-        distance = jnp.where(usable, per_row(lambda row: jnp.abs(row - median).sum(), grads), jnp.inf)
+        distance = jnp.where(usable, per_row_sum(lambda entry, centre: jnp.abs(entry - centre), grads, median), jnp.inf)
         score = jnp.where(usable, _score(grads, usable, at_mean, column_tie), -1)
         count = jnp.ceil(beta * m - 1e-4)  # a beta such as 0.3 may stand for 3.0000001 of 10 workers
         near = (distance <= _two_t(threshold, distance)) & usable
@@ -119,7 +119,11 @@ def _score(grads: Float[Array, "m d"], usable: Bool[Array, " m"], at_mean: Side,
     average = masked_mean(grads, usable)
     above = row_sum(lambda counts, row: (counts & over(row, average)).astype(jnp.int32), usable, grads)
     upper_wins = more(2 * above, usable.sum())
-    return per_row(lambda row: (over(row, average) == upper_wins).sum(), grads)
+
+    def votes(entry: Array, average: Array, upper_wins: Array) -> Array:
+        return (over(entry, average) == upper_wins).astype(jnp.int32)
+
+    return per_row_sum(votes, grads, average, upper_wins)
 
 
 def _larger_side(grads: Float[Array, "m d"], among: Bool[Array, "m _"]) -> Bool[Array, "m d"]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, median, middle_ranks, norms, order_statistics, per_row, row_sum, usable_rows
+from byzsim.ops import distances_to, masked_mean, median, middle_ranks, order_statistics, row_sum, usable_rows
 from byzsim.ops.rows import times
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Context, Info, Spec, State, Variant
@@ -60,7 +60,7 @@ def centered_clipping(
 
         def step(carry, _):
             v, weight, clipped = carry
-            length = per_row(lambda row: norms((row - v)[None])[0], grads)
+            length = distances_to(grads, v)
             radius = jnp.sort(jnp.where(usable, length, jnp.inf))[m // 2] if isinstance(tau, str) else tau
             long = usable & (length > radius)
             factor = jnp.where(usable, jnp.where(long, radius / jnp.where(long, length, 1.0), 1.0), 0.0) / m

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import norms, per_row, row_sum, usable_rows
+from byzsim.ops import norms, per_row_sum, row_sum, usable_rows
 from byzsim.ops.rows import times
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Context, Spec, stateless
@@ -42,7 +42,7 @@ def fltrust(*, server_batch: Count = 100) -> Aggregator:
         usable = usable_rows(grads)
         sizes = jnp.where(usable, norms(grads), 1.0)
         direction = own / jnp.where(length > 0, length, 1.0)
-        along = per_row(lambda counts, row: jnp.vdot(jnp.where(counts, row, 0.0), direction), usable, grads)
+        along = per_row_sum(lambda entry, unit: jnp.where(usable[:, None], entry, 0.0) * unit, grads, direction)
         units = jnp.where(sizes > 0, sizes, 1.0)
         trust = jnp.maximum(along / units, 0.0)
         weight = trust / jnp.where(trust.sum() > 0, trust.sum(), 1.0)

@@ -3,8 +3,8 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import middle_ranks, midpoint, ranks, row_sum, sorted_rows
-from byzsim.ops.order import nearest_window_start, rank_window_mean, rank_window_weights
+from byzsim.ops import middle_ranks, midpoint, order_statistics, ranks, row_sum
+from byzsim.ops.order import nearest_mean_and_weights
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float, Int
@@ -27,7 +27,7 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
         f <= (m - 1) // 2.
 
     Cost:
-        O(md log^2 m) by sorting over the workers; a copy of the matrix.
+        O(md log^2 m) by two sorting networks over the workers, and four reads; O(md) for more than 128 workers.
 
     Notes:
         Of two values equally near the median on either side the smaller is taken, so that the order of workers does not
@@ -41,14 +41,12 @@ def meamed(*, middle: Literal["mean", "lower", "mean_by_index", "lower_by_index"
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
-        ordered = sorted_rows(grads)
-        low, high = (ordered[rank] for rank in middle_ranks(m))
+        low, high = order_statistics(grads, middle_ranks(m))
         centre = low if middle.startswith("lower") else midpoint(low, high)
         count = m - jnp.minimum(ctx.f, (m - 1) // 2)
         if middle.endswith("by_index"):
             return _nearest_by_index(grads, centre, count)
-        start = nearest_window_start(ordered, centre, count)
-        return rank_window_mean(ordered, start, count), rank_window_weights(grads, ordered, start, count)
+        return nearest_mean_and_weights(grads, centre, count)
 
     return stateless(rule)
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import middle_ranks, midpoint, order_statistics, per_row
+from byzsim.ops import middle_ranks, midpoint, order_statistics, per_row_sum
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
@@ -41,8 +41,9 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
         del ctx
         low, high = order_statistics(grads, middle_ranks(len(grads)))
         high = low if middle == "lower" else high
-        hits = per_row(lambda row: ((row == low).astype(jnp.float32) + (row == high)).sum(), grads)
-        return midpoint(low, high), hits / jnp.maximum(hits.sum(), 1)
+        hits = per_row_sum(lambda entry, low, high: (entry == low) * 1 + (entry == high), grads, low, high)
+        shares = hits / jnp.float32(grads.shape[1])
+        return midpoint(low, high), shares / jnp.maximum(shares.sum(), jnp.finfo(jnp.float32).tiny)
 
     return stateless(rule)
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, per_row, rank_by_score, uniform_weights, usable_rows
+from byzsim.ops import masked_mean, rank_by_score, sq_distances_to, uniform_weights, usable_rows
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
 from jaxtyping import Array, Float
@@ -55,7 +55,7 @@ def monna(*, trusted: int | Literal["server"] = -1) -> Aggregator:
                 raise ValueError(f"monna: trusted={trusted} is no index of {m} workers")
             own = range(m)[trusted]
             pivot, known, first = grads[own], usable[own], jnp.zeros(m).at[own].add(-1.0)  # itself before a copy
-        squared = per_row(lambda row: jnp.square(row - pivot).sum(), grads)
+        squared = sq_distances_to(grads, pivot)
         distance = jnp.where(usable & known, squared, jnp.inf) + first
         nearest = rank_by_score(distance, usable) < jnp.maximum(m - ctx.f, 1)
         kept = nearest & usable

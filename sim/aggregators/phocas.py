@@ -1,8 +1,8 @@
 """Phocas: the mean around the trimmed mean."""
 
 import jax.numpy as jnp
-from byzsim.ops import sorted_rows
-from byzsim.ops.order import nearest_window_start, rank_window_mean, rank_window_weights
+from byzsim.ops import trimmed_mean_and_weights
+from byzsim.ops.order import nearest_mean_and_weights
 from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
 
@@ -19,7 +19,7 @@ def phocas() -> Aggregator:
         f <= (m - 1) // 2.
 
     Cost:
-        O(md log^2 m) by sorting over the workers; a copy of the matrix.
+        O(md log^2 m) by five sorting networks over the workers, and five reads; O(md) for more than 100 workers.
 
     Notes:
         An f above (m - 1) // 2 counts as (m - 1) // 2; t_c is then the median. Of two values equally near t_c on either
@@ -33,11 +33,9 @@ def phocas() -> Aggregator:
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
         m = len(grads)
-        ordered = sorted_rows(grads)
         dropped = jnp.minimum(ctx.f, (m - 1) // 2)
-        centre = rank_window_mean(ordered, dropped, m - 2 * dropped)
-        start = nearest_window_start(ordered, centre, m - dropped)
-        return rank_window_mean(ordered, start, m - dropped), rank_window_weights(grads, ordered, start, m - dropped)
+        centre = trimmed_mean_and_weights(grads, dropped, m - 2 * dropped)[0]
+        return nearest_mean_and_weights(grads, centre, m - dropped)
 
     return stateless(rule)
 

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 from byzsim.ops import masked_mean, per_row, ranks, uniform_weights, usable_rows
+from byzsim.ops.rows import squared
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Spec, Traced, Variant, stateless
 from jaxtyping import Array, Float
@@ -46,12 +47,11 @@ def zeno(*, server_batch: Count = 4, rho: Traced = 5e-4, penalty: Literal["sum",
         loss, m = ctx.server_loss(server_batch), len(grads)
         before, usable = loss(ctx.params), usable_rows(grads)
 
-        def score(counts, row):
-            row = jnp.where(counts, row, 0.0)
-            squares = jnp.vdot(row, row) / (len(row) if penalty == "mean" else 1)
-            return before - loss(ctx.params - ctx.lr * row) - rho * squares
+        def descent(counts, row):
+            return before - loss(ctx.params - ctx.lr * jnp.where(counts, row, 0.0))
 
-        scores = per_row(score, usable, grads)
+        squares = squared(grads) / (grads.shape[1] if penalty == "mean" else 1)
+        scores = per_row(descent, usable, grads) - rho * jnp.where(usable, squares, 0.0)
         usable &= ~jnp.isnan(scores)
         kept = (ranks(jnp.where(usable, -scores, jnp.nan)) < jnp.maximum(m - ctx.f, 1)) & usable
         return masked_mean(grads, kept), uniform_weights(kept)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, masked_std, per_row
+from byzsim.ops import masked_mean, masked_std, per_row_sum, sq_distances_to
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float
 
@@ -44,8 +44,8 @@ def shift_terms(
     updates: Float[Array, "m d"], mean: Float[Array, " d"], p: Float[Array, " d"]
 ) -> tuple[Float[Array, " m"], Float[Array, " m"], Float[Array, ""]]:
     """a, b, c with ||mean - gamma p - g_i||^2 = a_i - 2 gamma b_i + gamma^2 c for all gamma; one read."""
-    a, b = per_row(lambda row: jnp.stack([jnp.vdot(mean - row, mean - row), jnp.vdot(mean - row, p)]), updates).T
-    return a, b, jnp.vdot(p, p)
+    b = per_row_sum(lambda entry, mean, p: (mean - entry) * p, updates, mean, p)
+    return sq_distances_to(updates, mean), b, jnp.vdot(p, p)
 
 
 def deviation_from_honest_mean(

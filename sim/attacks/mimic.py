@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, per_row, weighted_sum
+from byzsim.ops import masked_mean, per_row_sum, weighted_sum
 from byzsim.ops.random import normals
 from byzsim.options import Count, Natural, checked
 from byzsim.types import Attack, Context, Spec, Variant, make_attack
@@ -92,10 +92,10 @@ def _learn(
     mean = keep * state.mean + (1 - keep) * honest
     start = draw() if draw else updates[jnp.argmin(byz)] - honest
     z = jnp.where(t == 0, _unit(start), state.z)
-    along = jnp.where(byz, 0.0, per_row(lambda row: jnp.vdot(row - mean, z), updates))
+    along = jnp.where(byz, 0.0, per_row_sum(lambda entry, mean, z: (entry - mean) * z, updates, mean, z))
     spread = weighted_sum(along, updates) - along.sum() * mean
     z = _unit(keep * z + (1 - keep) * _unit(spread))
-    products = jnp.where(byz, -jnp.inf, per_row(lambda row: jnp.vdot(row, z), updates))
+    products = jnp.where(byz, -jnp.inf, per_row_sum(jnp.multiply, updates, z))
     return State(mean, z, jnp.argmax(products).astype(jnp.int32))
 
 

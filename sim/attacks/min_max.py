@@ -51,7 +51,7 @@ def min_max(
         p = perturbation(direction, updates, byz, mean)
         a, b, c = shift_terms(updates, mean, p)
         both = ~byz[:, None] & ~byz[None]
-        allowed = jnp.where(both, sq_distances(updates), 0.0).max()
+        allowed = jnp.where(both, sq_distances(updates, mean), 0.0).max()
         roots = (b + jnp.sqrt(jnp.maximum(b * b + c * (allowed - a), 0.0))) / jnp.where(c > 0, c, 1.0)
         exact = jnp.where(byz, jnp.inf, roots).min()
 

@@ -50,7 +50,7 @@ def min_sum(
         p = perturbation(direction, updates, byz, mean)
         a, _, c = shift_terms(updates, mean, p)  # the sum of b over honest rows is 0
         both = ~byz[:, None] & ~byz[None]
-        sums = jnp.where(both, sq_distances(updates), 0.0).sum(axis=1)
+        sums = jnp.where(both, sq_distances(updates, mean), 0.0).sum(axis=1)
         allowed = sums.max() if bound == "max" else jnp.where(byz, jnp.inf, sums).min()
         spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()
         exact = jnp.sqrt(jnp.maximum(allowed - spread, 0.0) / jnp.where(c > 0, n * c, 1.0))

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from byzsim.engine.workers import losses_at
-from byzsim.ops import masked_mean, per_row
-from byzsim.ops.rows import HIGHEST
+from byzsim.ops import masked_mean, sq_distances_to
+from byzsim.ops.rows import HIGHEST, squared
 from byzsim.task import Data, Examples, Params, Task, n_examples
 from byzsim.types import Info
 from jaxtyping import Array, Bool, Float
@@ -69,7 +69,7 @@ def step_metrics(
     gram = jnp.einsum("id,jd->ij", three, three, precision=HIGHEST)
     size, length, missed = jnp.sqrt(jnp.diagonal(gram))
     product = size * length
-    apart = per_row(lambda row: jnp.square(row - honest).sum(), sent)
+    apart = sq_distances_to(sent, honest)
     return StepMetrics(
         train_loss=honest_mean(byz, losses),
         byz_weight=jnp.where(byz, weight, 0.0).sum(),
@@ -86,8 +86,8 @@ def trace(sent: Float[Array, "m d"], aggregate: Float[Array, " d"], info: Info, 
     """Every worker of one step."""
     return Trace(
         weight=info.weight,
-        distance=per_row(lambda row: jnp.sqrt(jnp.square(row - aggregate).sum()), sent).astype(jnp.float32),
-        norm=per_row(lambda row: jnp.sqrt(jnp.square(row).sum()), sent).astype(jnp.float32),
+        distance=jnp.sqrt(sq_distances_to(sent, aggregate)).astype(jnp.float32),
+        norm=jnp.sqrt(squared(sent)).astype(jnp.float32),
         worker=worker.astype(jnp.float32),
     )
 

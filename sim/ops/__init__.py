@@ -20,10 +20,24 @@ from byzsim.ops.order import (
     ranks,
     sorted_rows,
     trimmed_mean_and_weights,
+    value_at_rank,
 )
-from byzsim.ops.rows import masked_mean, masked_std, norms, per_row, row_sum, uniform_weights, usable_rows, weighted_sum
+from byzsim.ops.rows import (
+    distances_to,
+    masked_mean,
+    masked_std,
+    norms,
+    per_row,
+    per_row_sum,
+    row_sum,
+    sq_distances_to,
+    uniform_weights,
+    usable_rows,
+    weighted_sum,
+)
 
 __all__ = [
+    "distances_to",
     "gram",
     "masked_mean",
     "masked_std",
@@ -33,14 +47,17 @@ __all__ = [
     "norms",
     "order_statistics",
     "per_row",
+    "per_row_sum",
     "rank_by_score",
     "ranks",
     "row_sum",
     "sorted_rows",
     "sq_distances",
+    "sq_distances_to",
     "trimmed_mean_and_weights",
     "uniform_weights",
     "usable_rows",
+    "value_at_rank",
     "weighted_sum",
 ]
 """The public functions, for users' own rules and attacks (docs/fast-rules.md). Other names may change."""

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops.distances import gram
-from byzsim.ops.order import order_statistics
-from byzsim.ops.rows import HIGHEST, per_row
+from byzsim.ops.distances import gram, middle_row
+from byzsim.ops.rows import HIGHEST
 from jaxtyping import Array, Bool, Float
 
 SHRINK = 2.0**-8
@@ -20,13 +19,10 @@ def deviation_gram(grads: Float[Array, "m d"], usable: Bool[Array, " m"]) -> Flo
     Cost: `order_statistics`, one read, and O(m^2 d).
     """
 
-    def deviations(rows: Float[Array, "m w"]) -> Float[Array, "m w"]:
-        known = jnp.where(usable[:, None], rows, jnp.nan)
-        lower = jax.lax.stop_gradient(order_statistics(known, [(len(rows) - 1) // 2])[0])
-        middle = jnp.where(jnp.isfinite(lower), lower, 0.0)
-        return per_row(lambda counts, row: jnp.where(counts, (row - middle) * SHRINK, 0.0), usable, rows)
+    def scaled(rows: Float[Array, "m w"], middle: Float[Array, "1 w"]) -> Float[Array, "m w"]:
+        return jnp.where(usable[:, None], (rows - middle) * SHRINK, 0.0)
 
-    return gram(grads, deviations)
+    return gram(grads, scaled, middle_row(jnp.where(usable[:, None], grads, jnp.nan)))
 
 
 def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
