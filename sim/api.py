@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from byzsim import check_shapes, data, grid, oneshot
 from byzsim.arrays import real_array
+from byzsim.captured import MayChange, captured
 from byzsim.engine import Data
 from byzsim.grid import History
 from byzsim.names import attack_spec, max_f, rule_spec
@@ -68,7 +69,8 @@ def aggregate(
         lr: the server's learning rate, for rules that read it.
         params: parameters (d,) at which the gradients were computed, or (rounds, d); default zero. For rules that read
             them.
-        server_loss: the server's own loss as a function of the parameters, for rules that need it.
+        server_loss: the server's own loss as a function of the parameters, for rules that need it. Each call compiles
+            anew if the function reads an object that may change in place, such as an attribute of `self`.
         server_gradient: the gradient (d,) of that loss, for rules that need the gradient only.
         strict: raise an error, instead of a warning, if f is beyond the rule's bound.
         rule_args: options of the rule and of its preaggregators. variant=NAME selects a named variant of the rule
@@ -103,17 +105,15 @@ def aggregate(
     at = _vectors("params", 0.0 if params is None else params, (matrix.size // (m * d), d), dtype)
     slope = None if server_gradient is None else _vectors("server_gradient", server_gradient, (d,), dtype)
     call, traced = grid.call(spec.factory, args, dtype)
-    program = _aggregating(call) if server_loss is None else _aggregating.__wrapped__(call, server_loss)
     traced_f = None if declared is None else jnp.int32(declared)
-    rounds, rate = matrix.reshape(-1, m, d), jnp.asarray(lr, dtype)
     try:
-        out = program(traced, rounds, at, slope, jax.random.key(seed), traced_f, rate)
+        program = _with_function(_aggregating, call, function=server_loss)
+        return program(traced, matrix, at, slope, jax.random.key(seed), traced_f, jnp.asarray(lr, dtype))
     except oneshot.Undeclared:
         raise ValueError(
             f"{rule} needs f, the number of workers that you declare Byzantine: pass f=... (0 for none); the rule's "
             f"guarantee covers f <= {bound} for m={m}"
         ) from None
-    return out.reshape(*matrix.shape[:-2], d)
 
 
 def _beyond(message: str, strict: bool, *, frames: int) -> None:
@@ -123,17 +123,39 @@ def _beyond(message: str, strict: bool, *, frames: int) -> None:
     warnings.warn(message, stacklevel=frames)
 
 
+class _Known:
+    """A user's function, equal to another one as long as both are the same code and read the same values."""
+
+    def __init__(self, function: Callable[[Array], Array], key: Hashable) -> None:
+        self.function, self.key = function, key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def _with_function(make: Any, *args: Any, function: Callable[[Array], Array] | None) -> Callable[..., Array]:
+    """make(*args, function) of the cached function `make`, anew if the function reads what may change unseen."""
+    if function is None:
+        return make(*args, None)
+    try:
+        return make(*args, _Known(function, captured(function)))
+    except MayChange:
+        return make.__wrapped__(*args, _Known(function, None))
+
+
 @functools.lru_cache(maxsize=128)
-def _aggregating(rule: grid.Call, server_loss: Callable[[Array], Array] | None = None) -> Callable[..., Array]:
-    """The compiled program of `aggregate`.
+def _aggregating(rule: grid.Call, server_loss: _Known | None) -> Callable[..., Array]:
+    """The compiled program of `aggregate`."""
 
-    Not to be cached with a `server_loss`: a user's function may read values that change.
-    """
-
-    def run(options: Args, rounds: Array, params: Array, slope: Any, key: Array, f: Any, lr: Array) -> Array:
-        loss = server_loss if slope is None else lambda params: jnp.vdot(slope, params)
+    def run(options: Args, matrix: Array, params: Array, slope: Any, key: Array, f: Any, lr: Array) -> Array:
+        loss = server_loss and server_loss.function if slope is None else lambda params: jnp.vdot(slope, params)
         known = {} if loss is None else {"server_loss": lambda n: loss}
-        return oneshot.aggregates(rule(**options), rounds, key, f, params=params, lr=lr, **known)
+        rounds = matrix.reshape(-1, *matrix.shape[-2:])
+        out = oneshot.aggregates(rule(**options), rounds, key, f, params=params, lr=lr, **known)
+        return out.reshape(*matrix.shape[:-2], matrix.shape[-1])
 
     return jax.jit(run)
 
@@ -174,7 +196,8 @@ def forge(
         f: the f that the rule gets; default n_byz.
         seed: seed of the attack's random numbers.
         previous: the last aggregate (d,), default zero, for attacks that read it.
-        loss_after: the honest workers' loss as a function of the aggregate, for attacks that maximise it.
+        loss_after: the honest workers' loss as a function of the aggregate, for attacks that maximise it; compiled as
+            `server_loss` of `byzsim.aggregate`.
         full_gradient: the gradient (d,) over the whole training set, for attacks that read it.
         attack_args: options of the attack and of its modifiers, or variant=NAME as in `byzsim.aggregate`.
 
@@ -207,8 +230,7 @@ def forge(
     full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,), updates.dtype)
     if not n_byz:
         return byzantine_rows
-    program = _forging if loss_after is None else _forging.__wrapped__
-    forged = program(call, in_use, n_byz, loss_after)(
+    forged = _with_function(_forging, call, in_use, n_byz, function=loss_after)(
         traced,
         rule_traced,
         updates.reshape(-1, m, d),
@@ -221,13 +243,11 @@ def forge(
 
 
 @functools.lru_cache(maxsize=128)
-def _forging(
-    attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: Callable[[Array], Array] | None
-) -> Callable[..., Array]:
-    """The compiled program of `forge`. Not to be cached with a `loss_after`, as `_aggregating`."""
+def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: _Known | None) -> Callable[..., Array]:
+    """The compiled program of `forge`."""
 
     def run(options: Args, rule_options: Args, rounds: Array, before: Array, full: Any, key: Array, f: Array) -> Array:
-        known: dict[str, Any] = {} if loss_after is None else {"loss_after": loss_after}
+        known: dict[str, Any] = {} if loss_after is None else {"loss_after": loss_after.function}
         if full is not None:
             known["full_gradient"] = lambda: full
         made, in_use = attack(**options), rule(**rule_options)

@@ -1,5 +1,8 @@
 """The two one-liners."""
 
+import copy
+import functools
+import math
 import os
 import re
 import subprocess
@@ -11,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim import ATTACKS, grid
+from byzsim import ATTACKS, api, grid
+from byzsim.captured import MayChange, captured
 from conftest import TINY
 
 ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
@@ -400,3 +404,67 @@ def test_a_rule_that_asks_for_the_servers_data_says_so():
         byzsim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match=r"params has shape \(3,\); expected \(2,\)"):
         byzsim.aggregate("fltrust", HONEST, server_gradient=[1.0, 2.0], params=[1.0, 2.0, 3.0])
+
+
+def test_a_function_of_the_server_is_compiled_once_while_it_reads_the_same():
+    def call(centre, helper=jnp.square):
+        """(whether it compiled, the aggregate)"""
+
+        def loss(params):
+            return helper(params - centre).sum()
+
+        before = api._aggregating.cache_info().misses
+        rows = np.eye(4, dtype=np.float32)
+        out = np.asarray(byzsim.aggregate("zeno", rows, f=1, lr=0.1, params=np.ones(4), server_loss=loss))
+        return api._aggregating.cache_info().misses > before, out.tolist()
+
+    centre = np.zeros(4, np.float32)
+    centre[0] = 9
+    assert call(centre)[0]
+    again, first = call(centre.copy())  # equal content, another array and another function object
+    assert not again
+    centre[:] = centre[::-1].copy()  # changed in place
+    again, moved = call(centre)
+    assert again and moved != first
+    assert call(centre, helper=jnp.abs)[0]
+    kept = jnp.zeros(4)
+    assert [call(kept)[0], call(kept)[0], call(jnp.zeros(4))[0]] == [True, False, True]
+
+
+def test_a_function_that_reads_an_object_is_compiled_at_every_call():
+    class Server:
+        centre = np.zeros(4, np.float32)
+
+        def loss(self, params):
+            return ((params - self.centre) ** 2).sum()
+
+    server = Server()
+    rows = np.eye(4, dtype=np.float32)
+    outs = []
+    for centre in ([9.0, 0, 0, 0], [0, 0, 0, 9.0]):
+        server.centre = np.array(centre, np.float32)
+        outs.append(np.asarray(byzsim.aggregate("zeno", rows, f=1, lr=0.1, server_loss=server.loss)))
+    assert outs[0].tolist() != outs[1].tolist()
+
+
+def test_what_a_function_reads_decides_whether_it_is_the_same():
+    def of(value):
+        return lambda x: x * value
+
+    for value in (2, 2.0, "a", (1, [2]), {"w": np.ones(3)}, np.float32(1), None):
+        assert captured(of(value)) == captured(of(copy.deepcopy(value))), value
+    for value in (jnp.sin, math.sin, jnp.ones(2)):
+        assert captured(of(value)) == captured(of(value)), value
+    for one, other in ((2, 2.0), (np.ones(3), np.zeros(3)), ({"a": 1}, {"b": 1}), (jnp.sin, jnp.cos)):
+        assert captured(of(one)) != captured(of(other))
+    again = of(functools.partial(of(1), 2))
+    assert captured(again) == captured(again)
+    with pytest.raises(MayChange, match="of type set"):
+        captured(of({1, 2}))
+    with pytest.raises(MayChange, match="traced"):
+        jax.jit(lambda x: captured(of(x)))(1.0)
+
+    def factorial(n):
+        return n * factorial(n - 1) if n else 1
+
+    assert captured(factorial) == captured(factorial)

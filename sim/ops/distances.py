@@ -53,10 +53,10 @@ GRAM_BLOCK_COLUMNS = 2048  # columns in a block
 def sq_distances(grads: Float[Array, "m d"], centre: Float[Array, " d"] | None = None) -> Float[Array, "m m"]:
     """Squared Euclidean distances between rows; +inf to and from rows that are not usable.
 
-    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b for the differences a, b of the rows from a centre, by the Gram matrix; the centre
-    is the rows' `middle_row` if none is given. So what the majority of the rows have in common costs no digits: the
-    rounding error is up to eps * (|a|^2 + |b|^2), and negative values are set to 0. The diagonal is exactly 0 for usable
-    rows. A row is usable here if its squared distance to the centre is finite.
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b for the differences a, b of the rows from a centre, by the Gram matrix; without a
+    centre it is the rows' `middle_row`. So what the majority of the rows have in common costs no digits: the rounding
+    error is up to eps * (|a|^2 + |b|^2), and negative values are set to 0. The diagonal is exactly 0 for usable rows. A
+    row is usable here if its squared distance to the centre is finite.
 
     >>> print(sq_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]])))
     [[ 0. 25.]
