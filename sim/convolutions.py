@@ -44,15 +44,17 @@ def on_cpu(task: Task, example: Data) -> Task | None:
     """The task with `rewritten` operations, or None if it has none to replace, or does not want it (`Task.rewrites`).
 
     Its workers compute in turn, as the patches of one worker stay in the cache and those of all workers do not; and it
-    is measured on fewer examples at once, as patches are many times as large as their images.
+    is measured on fewer examples at once, as patches are many times as large as their images. So is a task whose workers
+    compute in turn anyway.
     """
+    measured_in_parts = task._replace(test_chunk=TEST_CHUNK) if task.in_turn else None
     if not task.rewrites:
-        return None
+        return measured_in_parts
     key = jax.eval_shape(jax.random.key, 0)
     example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)  # of no device mesh
     tree, constants = jax.eval_shape(task.init, key, example)
     if not _found(jax.make_jaxpr(task.loss)(tree, constants, example, key if task.draws else None).jaxpr):
-        return None
+        return measured_in_parts
     loss, metrics = rewritten(task.loss), rewritten(task.metrics)
     return task._replace(loss=loss, metrics=metrics, in_turn=True, test_chunk=TEST_CHUNK)
 

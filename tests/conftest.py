@@ -129,8 +129,9 @@ class World:
 
     def batches(self, static, dynamic, state, train=None):
         """The examples of all workers in each step up to the next measurement."""
-        each, of_step = batches.order(static, dynamic, state.shards, state.step, self.train if train is None else train)
-        return np.asarray(jax.vmap(of_step)(each))
+        train = self.train if train is None else train
+        each, common = batches.order(static, dynamic, state.shards, state.step, train)
+        return np.asarray(jax.vmap(lambda now: batches.in_step(static, dynamic, now, common))(each))
 
     def simulate(self, **run_config):
         from byzsim import simulate

@@ -42,8 +42,8 @@ def first_step(world, index=None, **changes):
     """(parameters before, parameters after, examples of the first step)"""
     static, dynamic = world.plan(lr=LR, **changes)
     state = world.start(static, dynamic, world.train)
-    each, of_step = batches.order(static, dynamic, state.shards, state.step, world.train)
-    index = of_step(jax.tree.map(lambda leaf: leaf[0], each))
+    each, common = batches.order(static, dynamic, state.shards, state.step, world.train)
+    index = batches.in_step(static, dynamic, jax.tree.map(lambda leaf: leaf[0], each), common)
     after, _ = world.step(static, dynamic, state, world.train, index)
     return np.asarray(state.params, float), np.asarray(after.params, float), np.asarray(index), state
 
@@ -144,7 +144,7 @@ def test_the_state_of_a_workers_own_optimizer_lasts_where_asked_for(world):
     state = world.start(static, dynamic, world.train)
     counts = [leaf for leaf in jax.tree.leaves(state.local) if jnp.issubdtype(leaf.dtype, jnp.integer)]
     assert counts and all((leaf == 0).all() for leaf in counts)
-    index = batches.order(static, dynamic, state.shards, state.step, world.train)[1](state.shards[:, :8])
+    index = batches.in_step(static, dynamic, state.shards[:, :8], ())
     after, _ = world.step(static, dynamic, state, world.train, index)
     counts = [leaf for leaf in jax.tree.leaves(after.local) if jnp.issubdtype(leaf.dtype, jnp.integer)]
     assert all((leaf == 2).all() for leaf in counts)

@@ -312,7 +312,7 @@ def _prepared(setting: Setting, batch: int, steps: int) -> tuple[StaticConfig, D
 def _epoch_candidate(static: StaticConfig, dynamic: DynamicConfig, images: Images, n: int) -> Candidate:
     """An epoch of `n` runs, one on each device, by the program of `grid.run`; each call continues the last."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("runs",))
-    start, epoch = programs.compiled(static, mesh, None)
+    start, epoch, _ = programs.programs(static, mesh, None)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * n), dynamic)
     state = [start(stacked, images.train)]
 

@@ -4,13 +4,24 @@
             -> aggregate (d,) -> server optimizer
 
 Everything of a run that can be an array is in `DynamicConfig`, so one compiled program serves every run that differs
-only there; what shapes the program is in `StaticConfig`. `configs`: both, and random streams; `batches`: who computes
+only there; what shapes the program is in `StaticConfig`. `start` and `epoch` consist of parts that a grid compiles by
+themselves: all but the steps and the states of rule and attack are the same for every rule and attack. `configs`: both, and random streams; `batches`: who computes
 on which examples; `workers`: losses, gradients, local steps; `measures`: what is measured; `steps`: all of it together.
 """
 
 from byzsim.engine.configs import NUMERICS, DynamicConfig, Local, StaticConfig, Stream
 from byzsim.engine.measures import EpochMetrics, StepMetrics, Trace
-from byzsim.engine.steps import TrainState, epoch, start, step
+from byzsim.engine.steps import (
+    TrainState,
+    epoch,
+    measure,
+    order,
+    start,
+    start_of_members,
+    start_without_members,
+    step,
+    train_steps,
+)
 from byzsim.task import Data
 
 __all__ = [
@@ -25,6 +36,11 @@ __all__ = [
     "Trace",
     "TrainState",
     "epoch",
+    "measure",
+    "order",
     "start",
+    "start_of_members",
+    "start_without_members",
     "step",
+    "train_steps",
 ]

@@ -1,6 +1,5 @@
 """Which examples each worker computes on in each step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,42 +53,62 @@ def epoch_steps(static: StaticConfig, dynamic: DynamicConfig, state_shards: Any,
     return max(whole_steps(size, static.batch, static.sampling, local_steps(static)), 1)
 
 
-def order(
-    static: StaticConfig, dynamic: DynamicConfig, held: Any, step: Int[Array, ""], train: Examples
-) -> tuple[Any, Callable[[Any], Array | None]]:
-    """The batches of the steps from `step` up to the next measurement.
+def order(static: StaticConfig, dynamic: DynamicConfig, held: Any, step: Int[Array, ""], train: Examples) -> Any:
+    """What decides the batches of the steps from `step` up to the next measurement, as arrays for `in_step`.
 
     Returns:
-        (what `jax.lax.scan` goes through, a function from one entry of it to the examples of all workers in that step:
-        indices (m, b), or (m, k, b) for k local steps; -1 for no example; None where batches are sampled).
+        (what `jax.lax.scan` goes through, what all these steps have in common).
     """
     per_epoch = epoch_steps(static, dynamic, held, train)
-    count, k = static.eval_every or per_epoch, local_steps(static)
-    if isinstance(held, tuple):
-        return jnp.arange(count), lambda _: None
-    equal = static.partition(**dynamic.partition_args).equal
-    if static.batch is None:
-        return jnp.arange(count), lambda _: held if static.local is None else jnp.repeat(held[:, None], k, axis=1)
-    size = k * static.batch
-    if static.sampling == "replacement":
-        return step + jnp.arange(count), lambda now: _shaped(static, _replaced(dynamic, held, now, size))
-    if static.eval_every is None and static.sampling == "shuffle" and equal:
+    count, size = static.eval_every or per_epoch, local_steps(static) * (static.batch or 1)
+    if _sampled_or_whole(static) or static.sampling == "replacement":
+        return step + jnp.arange(count), held
+    if _whole_epochs(static, dynamic):
         cut = _shuffled(dynamic, held, step, equal=True)[:, : count * size]
-        return cut.reshape(len(held), count, size).transpose(1, 0, 2), lambda index: _shaped(static, index)
+        return cut.reshape(len(held), count, size).transpose(1, 0, 2), ()
     # Measurements that do not fall on epochs: the order of every epoch that these steps touch, as whole epochs have it.
     first, touched = step // per_epoch, (count - 1) // per_epoch + 2
+    equal = static.partition(**dynamic.partition_args).equal
     orders = jax.vmap(lambda e: _shuffled(dynamic, held, e * per_epoch, equal=equal))(first + jnp.arange(touched))
-    sizes = (held >= 0).sum(axis=1)
+    now = step + jnp.arange(count)
+    return (now // per_epoch - first, now % per_epoch), (orders, (held >= 0).sum(axis=1))
 
-    def at(now: Int[Array, ""]) -> Array:
-        place = ((now % per_epoch) * size + jnp.arange(size))[None]
-        index = orders[now // per_epoch - first]
-        if static.sampling == "keep_last":
-            cut = jnp.take_along_axis(index, jnp.minimum(place, index.shape[1] - 1), axis=1)
-            return _shaped(static, jnp.where(place < sizes[:, None], cut, -1))
-        return _shaped(static, jnp.take_along_axis(index, place % sizes[:, None], axis=1))
 
-    return step + jnp.arange(count), at
+def in_step(static: StaticConfig, dynamic: DynamicConfig, now: Any, common: Any) -> Array | None:
+    """The examples of all workers in one step: indices (m, b), or (m, k, b) for k local steps; -1 for no example.
+
+    None where batches are sampled.
+
+    Args:
+        now: an entry of what `order` returns.
+        common: the rest of it.
+    """
+    k = local_steps(static)
+    size = k * (static.batch or 1)
+    if _sampled_or_whole(static):
+        held = None if isinstance(common, tuple) else common
+        return held if held is None or static.local is None else jnp.repeat(held[:, None], k, axis=1)
+    if static.sampling == "replacement":
+        return _shaped(static, _replaced(dynamic, common, now, size))
+    if _whole_epochs(static, dynamic):
+        return _shaped(static, now)
+    (orders, sizes), (epoch, step_in_epoch) = common, now
+    place, index = (step_in_epoch * size + jnp.arange(size))[None], orders[epoch]
+    if static.sampling == "keep_last":
+        cut = jnp.take_along_axis(index, jnp.minimum(place, index.shape[1] - 1), axis=1)
+        return _shaped(static, jnp.where(place < sizes[:, None], cut, -1))
+    return _shaped(static, jnp.take_along_axis(index, place % sizes[:, None], axis=1))
+
+
+def _sampled_or_whole(static: StaticConfig) -> bool:
+    """Batches are drawn by the task, or are whole shards."""
+    return static.task().sample is not None or static.batch is None
+
+
+def _whole_epochs(static: StaticConfig, dynamic: DynamicConfig) -> bool:
+    """Every measurement ends an epoch in which all workers have equally many examples."""
+    equal = static.partition(**dynamic.partition_args).equal
+    return static.eval_every is None and static.sampling == "shuffle" and equal
 
 
 def _shuffled(

@@ -17,7 +17,7 @@ from byzsim.engine.workers import Point, Work, losses_at, one_example, unravelle
 from byzsim.task import Data, Examples, Generated, Task, n_examples, take
 from byzsim.types import Context, State, begin
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 class TrainState(NamedTuple):
@@ -42,20 +42,33 @@ class TrainState(NamedTuple):
 
 def start(static: StaticConfig, dynamic: DynamicConfig, train: Examples) -> TrainState:
     """The state before the first step."""
+    begun = start_without_members(static, dynamic, train)
+    rule, attack = start_of_members(static, dynamic, begun.params)
+    return _map_worker_matrices(worker_sharding.rows, static, begun._replace(rule=rule, attack=attack))
+
+
+def start_of_members(static: StaticConfig, dynamic: DynamicConfig, params: Float[Array, " d"]) -> tuple[State, State]:
+    """The states of the rule and of the attack before the first step."""
+    p = static.participants or static.m
+    rule, attack = (begin(member, p, len(params), params.dtype) for member in members(static, dynamic))
+    return rule, attack
+
+
+def start_without_members(static: StaticConfig, dynamic: DynamicConfig, train: Examples) -> TrainState:
+    """The state before the first step, but for the states of the rule and of the attack."""
     task = static.task()
     data = task.generate(stream_key(dynamic, Stream.DATA), static.m) if task.generate else ()
     train = data.train if isinstance(data, Generated) else train
     tree, constants = task.init(stream_key(dynamic, Stream.INIT), one_example(task, train))
     params = ravel_pytree(tree)[0]
-    m, p, d, dtype = static.m, static.participants or static.m, len(params), params.dtype
-    rule, attack = members(static, dynamic)
+    m, d, dtype = static.m, len(params), params.dtype
     held = batches.shards(static, dynamic, task, train)
     local = static.local.optimizer(dynamic.local_lr).init(params) if static.local and static.local.keeps_state else ()
-    state = TrainState(
+    return TrainState(
         params=params,
         optimizer=static.optimizer(dynamic.lr).init(params),
-        rule=begin(rule, p, d, dtype),
-        attack=begin(attack, p, d, dtype),
+        rule=(),
+        attack=(),
         momentum=() if static.momentum == "none" else worker_sharding.rows(jnp.zeros((m, d), dtype)),
         shards=held if isinstance(held, tuple) else worker_sharding.rows(held),
         step=jnp.int32(0),
@@ -64,32 +77,65 @@ def start(static: StaticConfig, dynamic: DynamicConfig, train: Examples) -> Trai
         local=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (m, *jnp.shape(leaf))), local),
         data=data,
     )
-    return _map_worker_matrices(worker_sharding.rows, static, state)
 
 
 def epoch(
     static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Examples, test: Examples
 ) -> tuple[TrainState, EpochMetrics]:
     """All steps up to the next measurement, then the measurement."""
-    facts: Any = ()
-    if isinstance(state.data, Generated):
-        train, test, facts = state.data
-    task = static.task()
-    each, index_of = batches.order(static, dynamic, state.shards, state.step, train)
+    state, steps, trace = train_steps(static, dynamic, state, order(static, dynamic, state, train), train)
+    found, diverged = measure(static, state.params, state.constants, state.data, train, test)
+    return state, EpochMetrics(found, steps, diverged, trace)
+
+
+def order(static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Examples) -> Any:
+    """`batches.order` of the steps up to the next measurement."""
+    return batches.order(static, dynamic, state.shards, state.step, _train(state.data, train))
+
+
+def train_steps(
+    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, order: Any, train: Examples
+) -> tuple[TrainState, StepMetrics, Trace | tuple[()]]:
+    """The steps of this order. Return the state, the means of what is known of the steps, and every step's trace."""
+    train = _train(state.data, train)
+    each, common = order
     state = _map_worker_matrices(worker_sharding.by_coordinate, static, state)
     state, (of_steps, trace) = jax.lax.scan(
-        lambda state, now: step(static, dynamic, state, train, index_of(now)), state, each
+        lambda state, now: step(static, dynamic, state, train, batches.in_step(static, dynamic, now, common)),
+        state,
+        each,
     )
     state = _map_worker_matrices(worker_sharding.by_worker, static, state)
+    return state, _short(jax.tree.map(jnp.mean, of_steps)), _short(trace)
+
+
+def measure(
+    static: StaticConfig, params: Float[Array, " d"], constants: State, data: Any, train: Examples, test: Examples
+) -> tuple[dict[str, Float[Array, ""]], Bool[Array, ""]]:
+    """(what the task measures after the steps, whether the run has diverged). Nothing of rule and attack is read.
+
+    Args:
+        data: of `TrainState`, as are `params` and `constants`.
+    """
+    task, facts = static.task(), ()
+    if isinstance(data, Generated):
+        train, test, facts = data
     example = one_example(task, train)
-    tree = unraveller(task, example)(state.params)
-    measure = functools.partial(evaluate, n_test=static.n_test)
-    found = by_platform(task, example, measure, tree, state.constants, test, facts)
+    whole = functools.partial(evaluate, n_test=static.n_test)
+    found = by_platform(task, example, whole, unraveller(task, example)(params), constants, test, facts)
     finite = jnp.stack([jnp.isfinite(value) for value in found.values()]).all()
-    diverged = ~(jnp.isfinite(state.params).all() & finite)
-    found = {name: jnp.where(diverged, jnp.nan, value) for name, value in found.items()}
-    numbers = EpochMetrics(found, jax.tree.map(jnp.mean, of_steps), diverged, trace)
-    return state, jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, numbers)
+    diverged = ~(jnp.isfinite(params).all() & finite)
+    return _short({name: jnp.where(diverged, jnp.nan, value) for name, value in found.items()}), diverged
+
+
+def _train(data: Any, train: Examples) -> Examples:
+    """The training set, of the task's own making or as given."""
+    return data.train if isinstance(data, Generated) else train
+
+
+def _short(numbers: Any) -> Any:
+    """float64 as float32."""
+    return jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, numbers)
 
 
 def step(

@@ -64,7 +64,7 @@ def need(
     static: StaticConfig, dynamic: DynamicConfig, train: Data, test: Data, mesh: Mesh, runs_per_device: int
 ) -> int:
     """Bytes on each device during an epoch of `runs_per_device` runs: data, states, results and temporary arrays."""
-    start, epoch = programs.compiled(static, mesh, runs_per_device)
+    start, _, compiled = programs.programs(static, mesh, runs_per_device)
     stack = place(programs.stack([dynamic] * (mesh.shape["runs"] * runs_per_device)), mesh, "runs")
     train, test = place((train, test), mesh)
     state = jax.tree.map(
@@ -72,6 +72,7 @@ def need(
         jax.eval_shape(start, stack, train),
         programs.state_shardings(start, mesh, stack, train),
     )
-    planned = epoch.lower(stack, state, train, test).compile().memory_analysis()
-    held = planned.argument_size_in_bytes + planned.output_size_in_bytes - planned.alias_size_in_bytes
-    return held + planned.temp_size_in_bytes
+    plans = [program.memory_analysis() for program in compiled(stack, state, train, test)]
+    sizes = [plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes for plan in plans]
+    most = max(size + plan.temp_size_in_bytes for size, plan in zip(sizes, plans, strict=True))
+    return most + (sum(leaf.nbytes for leaf in jax.tree.leaves(test)) if len(plans) > 1 else 0)

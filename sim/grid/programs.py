@@ -1,8 +1,9 @@
 """The compiled programs of a grid: `engine.start` and `engine.epoch` over a leading axis of runs."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,32 +11,106 @@ from byzsim import engine, worker_sharding
 from byzsim.engine import Data, DynamicConfig, EpochMetrics, StaticConfig, TrainState
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+RUNS, REPLICATED = PartitionSpec("runs"), PartitionSpec()
+
+
+class Programs(NamedTuple):
+    """Functions over a leading axis of runs, which is sharded over the axis "runs" of a mesh; data is replicated."""
+
+    start: Callable[[DynamicConfig, Data], TrainState]
+    """(dynamic, train) -> state"""
+    epoch: Callable[[DynamicConfig, TrainState, Data, Data], tuple[TrainState, EpochMetrics]]
+    """(dynamic, state, train, test) -> (state, measured); it reuses the memory of the state"""
+    compiled: Callable[[DynamicConfig, TrainState, Data, Data], Sequence[Any]]
+    """(the same) -> the compiled programs of `epoch`, for their memory plans"""
+
 
 @functools.lru_cache(maxsize=64)
-def compiled(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> tuple[Any, Any]:
-    """(start, epoch), jitted over a leading axis of runs.
+def programs(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> Programs:
+    """The programs of `static`.
 
-    The runs are sharded over the axis "runs" of the mesh, and the data is replicated. Where several devices share one
-    run, `byzsim.worker_sharding` distributes its work. `epoch` reuses the memory of the state that it gets.
+    Each measurement takes three programs: the order of the batches, the steps, the measurement itself. Only the steps,
+    and the states of rule and attack, belong to one rule and attack; the other programs are compiled once for all of
+    them. Where several devices share one run (`byzsim.worker_sharding`), XLA distributes one program for all three.
     """
-    over_runs, replicated = PartitionSpec("runs"), PartitionSpec()
+    if worker_sharding.WORKERS in mesh.axis_names:
+        return _whole(static, mesh, runs_per_device)
+    shared = _shared(dataclasses.replace(static, rule=_nobody, attack=_nobody, trace=False), mesh, runs_per_device)
+    over_runs = functools.partial(_over_runs, mesh, runs_per_device)
+    of_members = jax.jit(over_runs(functools.partial(engine.start_of_members, static), 2, 0))
+    steps = jax.jit(over_runs(functools.partial(engine.train_steps, static), 3, 1), donate_argnums=1)
 
     def start(dynamic: DynamicConfig, train: Data) -> TrainState:
-        return engine.start(static, dynamic, train)
+        state = shared.start(_common(dynamic), train)
+        known = dynamic, state.params
+        states = jax.eval_shape(of_members, *known)
+        rule, attack = of_members(*known) if jax.tree.leaves(states) else states
+        return state._replace(rule=rule, attack=attack)
 
     def epoch(dynamic: DynamicConfig, state: TrainState, train: Data, test: Data) -> tuple[TrainState, EpochMetrics]:
-        return engine.epoch(static, dynamic, state, train, test)
+        order = shared.order(_common(dynamic), _without_members(state), train)
+        state, of_steps, trace = steps(dynamic, state, order, train)
+        found, diverged = shared.measure(state.params, state.constants, state.data, train, test)
+        return state, EpochMetrics(found, of_steps, diverged, trace)
 
-    def sharded(f: Callable[..., Any], n_by_run: int, n_data: int) -> Callable[..., Any]:
-        """f for many runs: its first `n_by_run` arguments have the axis of runs, the others are data."""
-        in_axes = (0,) * n_by_run + (None,) * n_data
-        local = jax.vmap(f, in_axes=in_axes) if runs_per_device else _for_single_run(f, n_by_run)
-        specs = (over_runs,) * n_by_run + (replicated,) * n_data
-        return jax.shard_map(
-            local, mesh=mesh, in_specs=specs, out_specs=over_runs, axis_names={"runs"}, check_vma=False
-        )
+    def compiled(dynamic: DynamicConfig, state: TrainState, train: Data, test: Data) -> Sequence[Any]:
+        order = jax.eval_shape(shared.order, _common(dynamic), _without_members(state), train)
+        of_order = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_runs(mesh)), order)
+        measured = state.params, state.constants, state.data, train, test
+        return steps.lower(dynamic, state, of_order, train).compile(), shared.measure.lower(*measured).compile()
 
-    return jax.jit(sharded(start, 1, 1)), jax.jit(sharded(epoch, 2, 2), donate_argnums=1)
+    return Programs(start, epoch, compiled)
+
+
+class _Shared(NamedTuple):
+    start: Any
+    order: Any
+    measure: Any
+
+
+@functools.lru_cache(maxsize=64)
+def _shared(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> _Shared:
+    """The programs that do not depend on rule and attack."""
+    over_runs = functools.partial(_over_runs, mesh, runs_per_device)
+
+    def order(dynamic: DynamicConfig, state: TrainState, train: Data) -> Any:
+        return engine.order(static, dynamic, state, train)
+
+    return _Shared(
+        jax.jit(over_runs(functools.partial(engine.start_without_members, static), 1, 1)),
+        jax.jit(over_runs(order, 2, 1)),
+        jax.jit(over_runs(functools.partial(engine.measure, static), 3, 2)),
+    )
+
+
+def _nobody() -> Any:
+    """Stands for the rule and the attack in programs that have neither."""
+
+
+def _common(dynamic: DynamicConfig) -> DynamicConfig:
+    return dynamic._replace(rule_args={}, attack_args={})
+
+
+def _without_members(state: TrainState) -> TrainState:
+    return state._replace(rule=(), attack=())
+
+
+def _whole(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> Programs:
+    """`engine.start` and `engine.epoch` as one program each."""
+    over_runs = functools.partial(_over_runs, mesh, runs_per_device)
+    start = jax.jit(over_runs(functools.partial(engine.start, static), 1, 1))
+    epoch = jax.jit(over_runs(functools.partial(engine.epoch, static), 2, 2), donate_argnums=1)
+    return Programs(start, epoch, lambda *args: [epoch.lower(*args).compile()])
+
+
+def _over_runs(
+    mesh: Mesh, runs_per_device: int | None, f: Callable[..., Any], n_by_run: int, n_data: int
+) -> Callable[..., Any]:
+    """f for many runs: its first `n_by_run` arguments have the axis of runs, the others are data."""
+    in_axes = (0,) * n_by_run + (None,) * n_data
+    local = jax.vmap(f, in_axes=in_axes) if runs_per_device else _for_single_run(f, n_by_run)
+    specs = (RUNS,) * n_by_run + (REPLICATED,) * n_data
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=RUNS, axis_names={"runs"}, check_vma=False)
 
 
 def _for_single_run(f: Callable[..., Any], n_by_run: int) -> Callable[..., Any]:
@@ -57,4 +132,8 @@ def state_shardings(start: Any, mesh: Mesh, dynamic: DynamicConfig, train: Data)
     """The shardings of the state that `start` returns. Where several devices share one run, XLA chooses them."""
     if worker_sharding.WORKERS in mesh.axis_names:
         return start.lower(dynamic, train).compile().output_shardings
-    return jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec("runs")), jax.eval_shape(start, dynamic, train))
+    return jax.tree.map(lambda _: _runs(mesh), jax.eval_shape(start, dynamic, train))
+
+
+def _runs(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, RUNS)

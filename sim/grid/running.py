@@ -76,7 +76,7 @@ def run(
         )
     mesh = mesh_of(devices, devices_per_run)
     at_once = mesh.shape["runs"] * (runs_per_device or 1)
-    start, epoch = programs.compiled(static, mesh, runs_per_device)
+    start, epoch, _ = programs.programs(static, mesh, runs_per_device)
     train, test = place((train, test), mesh)
     histories: list[History] = []
     for first in range(0, len(dynamic), at_once):
