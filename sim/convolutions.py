@@ -44,8 +44,8 @@ def on_cpu(task: Task, example: Data) -> Task | None:
     """The task with `rewritten` operations, or None if it has none to replace, or does not want it (`Task.rewrites`).
 
     Its workers compute in turn, as the patches of one worker stay in the cache and those of all workers do not; and it
-    is measured on fewer examples at once, as patches are many times as large as their images. So is a task whose workers
-    compute in turn anyway.
+    is measured on fewer examples at once, as patches are many times as large as their images. So is a task whose
+    workers compute in turn anyway.
     """
     measured_in_parts = task._replace(test_chunk=TEST_CHUNK) if task.in_turn else None
     if not task.rewrites:

@@ -5,8 +5,10 @@
 
 Everything of a run that can be an array is in `DynamicConfig`, so one compiled program serves every run that differs
 only there; what shapes the program is in `StaticConfig`. `start` and `epoch` consist of parts that a grid compiles by
-themselves: all but the steps and the states of rule and attack are the same for every rule and attack. `configs`: both, and random streams; `batches`: who computes
-on which examples; `workers`: losses, gradients, local steps; `measures`: what is measured; `steps`: all of it together.
+themselves: all but the steps, and the states of rule and attack, are the same for every rule and attack.
+
+`configs`: both, and random streams; `batches`: who computes on which examples; `workers`: losses, gradients, local
+steps; `measures`: what is measured; `steps`: all of it together.
 """
 
 from byzsim.engine.configs import NUMERICS, DynamicConfig, Local, StaticConfig, Stream

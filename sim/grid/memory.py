@@ -70,7 +70,7 @@ def need(
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(start, stack, train),
-        programs.state_shardings(start, mesh, stack, train),
+        programs.state_shardings(static, mesh, stack, train),
     )
     plans = [program.memory_analysis() for program in compiled(stack, state, train, test)]
     sizes = [plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes for plan in plans]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from byzsim import engine, worker_sharding
 from byzsim.engine import Data, DynamicConfig, EpochMetrics, StaticConfig, TrainState
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -22,7 +23,7 @@ class Programs(NamedTuple):
     epoch: Callable[[DynamicConfig, TrainState, Data, Data], tuple[TrainState, EpochMetrics]]
     """(dynamic, state, train, test) -> (state, measured); it reuses the memory of the state"""
     compiled: Callable[[DynamicConfig, TrainState, Data, Data], Sequence[Any]]
-    """(the same) -> the compiled programs of `epoch`, for their memory plans"""
+    """(the same) -> the compiled programs of `epoch`, for their memory plans; not where each device has its own"""
 
 
 @functools.lru_cache(maxsize=64)
@@ -35,6 +36,8 @@ def programs(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> P
     """
     if worker_sharding.WORKERS in mesh.axis_names:
         return _whole(static, mesh, runs_per_device)
+    if runs_per_device is None and mesh.size > 1:
+        return _on_each_device(static, mesh)
     shared = _shared(dataclasses.replace(static, rule=_nobody, attack=_nobody, trace=False), mesh, runs_per_device)
     over_runs = functools.partial(_over_runs, mesh, runs_per_device)
     of_members = jax.jit(over_runs(functools.partial(engine.start_of_members, static), 2, 0))
@@ -103,6 +106,38 @@ def _whole(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> Pro
     return Programs(start, epoch, lambda *args: [epoch.lower(*args).compile()])
 
 
+def _on_each_device(static: StaticConfig, mesh: Mesh) -> Programs:
+    """The programs of one device, on each device of this process: a run has the same bits on any number of devices.
+
+    One program that is sharded over the devices would be compiled to other fusions than that of one device.
+    """
+    whole = NamedSharding(mesh, RUNS)
+    alone = {device: programs(static, Mesh(np.array([device]), ("runs",)), None) for device in mesh.local_devices}
+
+    def on_each(call: Callable[..., Any], *args: Any) -> Any:
+        """call(its programs, its shards of the arguments) on every device; the results are sharded as the runs are."""
+        shards = [jax.tree.map(functools.partial(_shard_on, device), args) for device in alone]  # before one is reused
+        found = [call(its, *each) for its, each in zip(alone.values(), shards, strict=True)]
+
+        def joined(*shards: jax.Array) -> jax.Array:
+            shape = (mesh.size, *shards[0].shape[1:])
+            return jax.make_array_from_single_device_arrays(shape, whole, shards)
+
+        return jax.tree.map(joined, *found)
+
+    def start(dynamic: DynamicConfig, train: Data) -> TrainState:
+        return on_each(lambda its, *args: its.start(*args), dynamic, train)
+
+    def epoch(dynamic: DynamicConfig, state: TrainState, train: Data, test: Data) -> tuple[TrainState, EpochMetrics]:
+        return on_each(lambda its, *args: its.epoch(*args), dynamic, state, train, test)
+
+    return Programs(start, epoch, lambda *args: [])
+
+
+def _shard_on(device: jax.Device, leaf: jax.Array) -> jax.Array:
+    return next(shard.data for shard in leaf.addressable_shards if shard.device == device)
+
+
 def _over_runs(
     mesh: Mesh, runs_per_device: int | None, f: Callable[..., Any], n_by_run: int, n_data: int
 ) -> Callable[..., Any]:
@@ -128,11 +163,13 @@ def stack(dynamic: Sequence[DynamicConfig]) -> DynamicConfig:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *dynamic)
 
 
-def state_shardings(start: Any, mesh: Mesh, dynamic: DynamicConfig, train: Data) -> TrainState:
+def state_shardings(static: StaticConfig, mesh: Mesh, dynamic: DynamicConfig, train: Data) -> TrainState:
     """The shardings of the state that `start` returns. Where several devices share one run, XLA chooses them."""
     if worker_sharding.WORKERS in mesh.axis_names:
+        start: Any = programs(static, mesh, None).start
         return start.lower(dynamic, train).compile().output_shardings
-    return jax.tree.map(lambda _: _runs(mesh), jax.eval_shape(start, dynamic, train))
+    one = jax.eval_shape(lambda dynamic: jax.tree.map(lambda leaf: leaf[0], dynamic), dynamic)
+    return jax.tree.map(lambda _: _runs(mesh), jax.eval_shape(functools.partial(engine.start, static), one, train))
 
 
 def _runs(mesh: Mesh) -> NamedSharding:

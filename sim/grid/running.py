@@ -39,12 +39,12 @@ def run(
         test: the test set; None likewise.
         epochs: how many measurements to make, one after each epoch or after each `eval_every` steps.
         devices: the devices to use; default all of them, of all processes. With several processes every process calls
-            this function with the same arguments and gets all histories. Results are bit-identical for any number of
-            CPU devices >= 2. One device compiles to different fusions and may differ in the last bits.
+            this function with the same arguments and gets all histories.
         devices_per_run: how many devices share one run (`byzsim.worker_sharding`); it has to divide m and the number of
             devices. With more than one, sums are taken in another order, so the last bits differ.
-        runs_per_device: how many runs a device trains at once under `vmap`. None: one at a time, with the same bits as
-            the run alone; the right choice on a CPU. `planned_runs_per_device` computes it for an accelerator.
+        runs_per_device: how many runs a device trains at once under `vmap`. None: one at a time, by the program of one
+            device, so that a run has the same bits alone and beside other runs, on any number of devices; the right
+            choice on a CPU. `planned_runs_per_device` computes it for an accelerator.
         on_epoch: function that is called after each epoch of a batch, with the number of epochs done.
         resume: snapshots from which to resume, one for each run, all after equally many epochs; default: none.
         on_state: function that is called after `on_epoch` with the number of epochs done and a function that fetches
@@ -74,6 +74,8 @@ def run(
         raise ValueError(
             f"devices_per_run={devices_per_run} does not divide m={static.m} and the number of devices, {len(devices)}"
         )
+    if runs_per_device is None and devices_per_run == 1 and jax.process_count() == 1:
+        devices = devices[: max(len(dynamic), 1)]  # no device repeats the run of another one
     mesh = mesh_of(devices, devices_per_run)
     at_once = mesh.shape["runs"] * (runs_per_device or 1)
     start, epoch, _ = programs.programs(static, mesh, runs_per_device)
@@ -85,7 +87,7 @@ def run(
         # every batch has `at_once` runs, so that the program is compiled for one shape
         stack = place(programs.stack(_pad_to(batch, at_once)), mesh, "runs")
         if before:
-            state, measured = restore(_pad_to(before, at_once), programs.state_shardings(start, mesh, stack, train))
+            state, measured = restore(_pad_to(before, at_once), programs.state_shardings(static, mesh, stack, train))
         else:
             state, measured = start(stack, train), []
         while len(measured) < epochs and not _all_diverged(measured):

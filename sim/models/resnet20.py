@@ -1,7 +1,5 @@
 """ResNet-20 for small images."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -34,7 +32,6 @@ class ResNet20(nn.Module):
 
     n_classes: int
     groups: int
-    xla_convolutions: ClassVar[bool] = True  # records of NUMERICS 2 were made with them
 
     @nn.compact
     def __call__(self, images: Shaped[Array, "n *image"]) -> Float[Array, "n classes"]:
