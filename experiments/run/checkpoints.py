@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -60,6 +61,8 @@ class Checkpoints:
     """the largest size that the folder has had"""
     write_failed: bool = False
     """whether the last write failed, which has been logged"""
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    """held where the folder is made or removed"""
 
     def __post_init__(self):
         if not self.interval >= 0:
@@ -83,18 +86,21 @@ class Checkpoints:
         """Write a checkpoint of the run with this identifier, then delete all but its last `KEEP`."""
         content = self.to_bytes(run, checkpoint)
         path = self.folder / f"{run}.{checkpoint.snapshot.epochs:06d}.msgpack"
-        try:
-            self.folder.mkdir(exist_ok=True)
-            write_whole(path, hashlib.sha256(content).digest() + content)
-            for old in self._of(run)[KEEP:]:
-                old.unlink()
-        except OSError as error:
-            if not self.write_failed:
-                self.log(f"cannot write checkpoints to {self.folder}: {error.strerror}. Training continues without.")
-            self.write_failed = True
-        else:
-            self.write_failed = False
-            self.peak_bytes = max(self.peak_bytes, self.size())
+        with self.lock:
+            try:
+                self.folder.mkdir(exist_ok=True)
+                write_whole(path, hashlib.sha256(content).digest() + content)
+                for old in self._of(run)[KEEP:]:
+                    old.unlink()
+            except OSError as error:
+                if not self.write_failed:
+                    self.log(
+                        f"cannot write checkpoints to {self.folder}: {error.strerror}. Training continues without."
+                    )
+                self.write_failed = True
+            else:
+                self.write_failed = False
+                self.peak_bytes = max(self.peak_bytes, self.size())
 
     def load(self, run: str, template: Callable[[int], Snapshot]) -> Checkpoint | None:
         """The last usable checkpoint of a run; unusable ones are deleted, and the reason is logged.
@@ -158,7 +164,7 @@ class Checkpoints:
 
     def drop(self, runs: Collection[str]) -> None:
         """Delete the checkpoints of these runs, and the folder if it is empty then."""
-        with contextlib.suppress(OSError):
+        with self.lock, contextlib.suppress(OSError):
             for path in self._all():
                 if _run_of(path) in runs:
                     path.unlink()

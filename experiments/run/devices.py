@@ -49,15 +49,24 @@ def planned_runs_per_device(
     return runs_per_device
 
 
-def use_all_cores(at_least: int = 2) -> None:
-    """Make each CPU core that this process may use a JAX device (or as many as JAX_NUM_CPU_DEVICES says), at least two.
+def lanes(devices_per_run: int) -> list[list[jax.Device]]:
+    """The devices of each lane; lanes work on different programs at the same time.
+
+    A lane is one CPU device of a single process. Devices of an accelerator, of several processes and of runs that share
+    devices work on one program together.
+    """
+    every = jax.devices()
+    if jax.process_count() > 1 or devices_per_run > 1 or every[0].platform != "cpu":
+        return [every]
+    return [[device] for device in every]
+
+
+def use_all_cores() -> None:
+    """Make each CPU core that this process may use a JAX device, or as many as JAX_NUM_CPU_DEVICES says.
 
     To be called before JAX starts.
-
-    At least two, because a program that is sharded over several devices gives the same bits on any number of devices
-    (measured on 2, 3 and 4), but other bits on one, where XLA fuses differently. Two are also a quarter faster.
     """
-    jax.config.update("jax_num_cpu_devices", max(int(os.environ.get("JAX_NUM_CPU_DEVICES", cores())), at_least))
+    jax.config.update("jax_num_cpu_devices", int(os.environ.get("JAX_NUM_CPU_DEVICES", cores())))
 
 
 def keep_compiled() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from byzsim import RunConfig
 from byzsim.experiments import records
-from byzsim.experiments.run.estimate import Estimate
+from byzsim.experiments.run.estimate import Estimate, Timer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -25,6 +25,8 @@ class Display:
     """fields that tell runs apart, beside rule, attack, alpha and seed"""
     finished: int = 0
     """runs, failed ones included"""
+    under_way: dict[int, float] = dataclasses.field(default_factory=dict)
+    """how much of whole runs each lane has done of its batch"""
 
     def __enter__(self) -> "Display":
         self.bar: Progress | NotebookBar = NotebookBar() if self.bar_wanted and _in_notebook() else _terminal_bar(self)
@@ -35,15 +37,20 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def epoch_done(self, runs: int, epochs: int, done: int) -> None:
-        """A batch of `runs` has finished another epoch, `done` of `epochs`."""
-        self.estimate.done(runs / epochs)
-        self.show(self.finished + runs * done / epochs)
+    def epoch_done(self, timer: Timer, runs: int, epochs: int, done: int) -> None:
+        """A batch of `runs` has finished another epoch, `done` of `epochs`; the timer is that of its lane."""
+        timer.done(runs / epochs)
+        self.under_way[id(timer)] = runs * done / epochs
+        self.show(self.finished + sum(self.under_way.values()))
+
+    def batch_done(self, timer: Timer) -> None:
+        """The lane of this timer has nothing under way."""
+        self.under_way.pop(id(timer), None)
 
     def log_result(self, run_config: RunConfig, result: str) -> None:
         """Print that a run has finished, with its result and the time left."""
         self.finished += 1
-        left = self.show(self.finished)
+        left = self.show(self.finished + sum(self.under_way.values()))
         self.log(
             "; ".join(
                 filter(None, [f"[{self.finished}/{self.total}] {describe(run_config, self.further)}: {result}", left])

@@ -184,7 +184,6 @@ def join(
     """
     interrupt.use_system_handler()
     _initialize(coordinator, num_processes, process_id)
-    _check_two_devices()
     processes = Distributed()
     _barrier(processes)
     where = f"process {processes.rank} of {processes.count}"
@@ -227,12 +226,6 @@ def _initialize(coordinator: str | None, num_processes: int | None, process_id: 
         )
     except (ValueError, RuntimeError) as error:
         raise UserError(f"JAX found no processes to join: {str(error).splitlines()[0]} {usage}") from None
-
-
-def _check_two_devices() -> None:
-    """Refuse a single CPU device in all, whose bits differ from those of several; see `devices.use_all_cores`."""
-    if jax.device_count() == 1 and jax.devices()[0].platform == "cpu":
-        raise UserError("one CPU device in all rounds differently from several devices: set JAX_NUM_CPU_DEVICES=2")
 
 
 def _barrier(processes: Distributed) -> None:

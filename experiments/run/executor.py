@@ -2,38 +2,44 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from byzsim import History, grid
 from byzsim.engine import StaticConfig
-from byzsim.experiments import records
 from byzsim.experiments.datasets import Dataset
-from byzsim.experiments.run import devices, interrupt
+from byzsim.experiments.run import devices
 from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints
 from byzsim.experiments.run.distributed import Processes
 
-T = TypeVar("T")
-
 
 class Executor:
-    """Trains the batches that a schedule chooses, on one data set."""
+    """Trains batches of runs on one data set and these devices: all of them, or those of one lane."""
 
-    def __init__(self, data: Dataset, devices_per_run: int, checkpoints: Checkpoints, processes: Processes):
+    def __init__(
+        self,
+        data: Dataset,
+        its_devices: Sequence[jax.Device],
+        devices_per_run: int,
+        checkpoints: Checkpoints,
+        processes: Processes,
+    ):
         train, test = (jax.tree.map(jnp.asarray, each) for each in (data.train, data.test))
-        self.train = grid.replicate(train, jax.devices(), devices_per_run)
-        self.test = grid.replicate(test, jax.devices(), devices_per_run)
-        self.devices_per_run, self.checkpoints, self.processes = devices_per_run, checkpoints, processes
+        self.train = grid.replicate(train, its_devices, devices_per_run)
+        self.test = grid.replicate(test, its_devices, devices_per_run)
+        self.devices, self.devices_per_run = its_devices, devices_per_run
+        self.checkpoints, self.processes = checkpoints, processes
 
-    def lanes(self) -> int:
+    @property
+    def at_once(self) -> int:
         """Runs that the devices execute side by side."""
-        return len(jax.devices()) // self.devices_per_run
+        return len(self.devices) // self.devices_per_run
 
     def runs_per_device(self, group: grid.Group) -> int | None:
-        """Runs in each lane at once; see `devices.planned_runs_per_device`."""
-        plan, every = devices.planned_runs_per_device, jax.devices()
-        return _in_thread(lambda _: plan(group, self.train, self.test, every, self.devices_per_run, self.processes))
+        """Runs on each device at once; see `devices.planned_runs_per_device`."""
+        return devices.planned_runs_per_device(
+            group, self.train, self.test, self.devices, self.devices_per_run, self.processes
+        )
 
     def next(
         self, static: StaticConfig, runs: Mapping[str, grid.Run], choose: Callable[[Mapping[str, int]], list[str]]
@@ -42,11 +48,6 @@ class Executor:
 
         The primary process reads the checkpoints; every process gets the same batch.
         """
-        return _in_thread(lambda _: self._next(static, runs, choose))
-
-    def _next(
-        self, static: StaticConfig, runs: Mapping[str, grid.Run], choose: Callable[[Mapping[str, int]], list[str]]
-    ) -> tuple[dict[str, grid.Run], list[Checkpoint]]:
         found: dict[str, Checkpoint] = {}
 
         def chosen() -> tuple[list[str], bool]:
@@ -80,8 +81,13 @@ class Executor:
         resume: Sequence[Checkpoint],
         runs_per_device: int | None,
         on_epoch: Callable[[int], None],
+        check: Callable[[], None],
     ) -> tuple[list[History], list[float]]:
-        """Train a batch to its last epoch. Return (history, seconds) of each run."""
+        """Train a batch to its last epoch. Return (history, seconds) of each run.
+
+        Args:
+            check: called after each epoch; it raises where the batch should end.
+        """
         began, is_due = time.monotonic(), self.checkpoints.make_timer()
         epochs = next(iter(batch.values())).measurements
 
@@ -89,36 +95,24 @@ class Executor:
             spent = (time.monotonic() - began) / len(batch)
             return [before.seconds + spent for before in resume] or [spent] * len(batch)
 
-        def work(check: Callable[[], None]) -> list[History]:
-            def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
-                check()
-                if done < epochs and self.processes.broadcast(is_due):
-                    for id, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
-                        if self.processes.is_primary:
-                            self.checkpoints.save(id, Checkpoint(snapshot, spent))
+        def on_state(done: int, snapshots: Callable[[], list[grid.Snapshot]]) -> None:
+            check()
+            if done < epochs and self.processes.broadcast(is_due):
+                for id, snapshot, spent in zip(batch, snapshots(), seconds(), strict=True):
+                    if self.processes.is_primary:
+                        self.checkpoints.save(id, Checkpoint(snapshot, spent))
 
-            return grid.run(
-                static,
-                [run.dynamic for run in batch.values()],
-                self.train,
-                self.test,
-                epochs=epochs,
-                devices=jax.devices(),
-                devices_per_run=self.devices_per_run,
-                runs_per_device=runs_per_device,
-                on_epoch=on_epoch,
-                resume=[one.snapshot for one in resume],
-                on_state=on_state,
-            )
-
-        return _in_thread(work), seconds()
-
-
-def _in_thread(work: Callable[[Callable[[], None]], T]) -> T:
-    """`interrupt.in_thread` with full precision, which JAX sets for each thread."""
-
-    def precise(check: Callable[[], None]) -> T:
-        with jax.default_matmul_precision(records.MATMUL):  # an accelerator's default is TF32 or bf16
-            return work(check)
-
-    return interrupt.in_thread(precise)
+        histories = grid.run(
+            static,
+            [run.dynamic for run in batch.values()],
+            self.train,
+            self.test,
+            epochs=epochs,
+            devices=self.devices,
+            devices_per_run=self.devices_per_run,
+            runs_per_device=runs_per_device,
+            on_epoch=on_epoch,
+            resume=[one.snapshot for one in resume],
+            on_state=on_state,
+        )
+        return histories, seconds()

@@ -4,7 +4,7 @@ KeyboardInterrupt is not enough while JAX works: raised in the callback of JAX's
 during the import of an extension module it becomes an ImportError or a crash, and a normal exit waits for XLA. So:
 
     while JAX works        `exit_on_sigint`: our handler prints the message and calls `os._exit`
-    while a batch trains   `in_thread`: XLA ignores signals, so the batch trains in a thread and the main thread waits
+    while runs train       `in_threads`: XLA ignores signals, so runs train in threads and the main thread waits
     several processes      `use_system_handler`: only the system's handler runs during a wait for another process
     at the very end        `exit_process`: the work is done, so a late Ctrl-C does not change the exit code
 
@@ -16,16 +16,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NoReturn
 
 MESSAGE = "Stopped. Finished runs are recorded; the same command continues with the rest."
 EXIT_CODE = 130
 is_cli_process: bool = False
 """whether this process is the command `byzsim`; `cli.script` sets it"""
-
-T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -47,10 +45,10 @@ def exit_on_sigint(message: Callable[[], str] = lambda: MESSAGE) -> Generator[No
         signal.signal(signal.SIGINT, before)
 
 
-def in_thread(work: Callable[[Callable[[], None]], T]) -> T:
-    """Return work(check), computed in a thread: XLA does not react to Ctrl-C, but a waiting main thread does.
+def in_threads(works: Sequence[Callable[[Callable[[], None]], object]]) -> None:
+    """Run work(check) of all works, each in a thread: XLA does not react to Ctrl-C, but a waiting main thread does.
 
-    After Ctrl-C the work ends at its next call of `check()`.
+    After Ctrl-C, and after the first exception, which is raised here, the other works end at their next `check()`.
     """
     stopped = threading.Event()
 
@@ -58,9 +56,10 @@ def in_thread(work: Callable[[Callable[[], None]], T]) -> T:
         if stopped.is_set():
             raise KeyboardInterrupt
 
-    pool = ThreadPoolExecutor(1)
+    pool = ThreadPoolExecutor(len(works))
     try:
-        return pool.submit(work, check).result()
+        for done in as_completed([pool.submit(work, check) for work in works]):
+            done.result()
     finally:
         stopped.set()
         pool.shutdown(wait=False)

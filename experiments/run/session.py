@@ -1,21 +1,25 @@
 """From a list of runs to their records: the missing runs are trained in batches, and each batch is recorded at once."""
 
+import collections
 import contextlib
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 from byzsim import History, RunConfig, grid
 from byzsim.engine import StaticConfig
 from byzsim.experiments import records
 from byzsim.experiments.datasets import load
 from byzsim.experiments.errors import UserError, counted
-from byzsim.experiments.run import interrupt, preflight, slow_rules
+from byzsim.experiments.run import devices, interrupt, preflight, slow_rules
 from byzsim.experiments.run.checkpoints import Checkpoint, Checkpoints, megabytes
 from byzsim.experiments.run.display import Display, describe
 from byzsim.experiments.run.distributed import SINGLE, Processes
-from byzsim.experiments.run.estimate import Estimate
+from byzsim.experiments.run.estimate import Estimate, Timer
 from byzsim.experiments.run.executor import Executor
 from byzsim.experiments.run.recorder import Recorder
 from byzsim.experiments.run.schedule import Schedule
@@ -106,14 +110,17 @@ def _sessions(
     """One for each data set of which runs are missing."""
     left = [{id: run for run in part.runs if (id := part.recorder.id(run)) in missing} for part in parts]
     groups = [grid.grouped(each.values()) for each in left]
-    estimate = Estimate(programs=sum(map(len, groups)))
+    lanes = devices.lanes(settings.devices_per_run)
+    estimate = Estimate(programs=sum(map(len, groups)), lanes=len(lanes))
     display = Display(len(missing), estimate, log, processes.is_primary, settings.further)
     for part, runs, programs in zip(parts, left, groups, strict=True):
         if runs:
             if processes.is_primary:
                 slow_rules.warn((run.config for run in runs.values()), part.d, log)
-            executor = Executor(part.recorder.data, settings.devices_per_run, checkpoints, processes)
-            yield _Session(runs, programs, executor, part.recorder, checkpoints, display, processes)
+            executors = [
+                Executor(part.recorder.data, lane, settings.devices_per_run, checkpoints, processes) for lane in lanes
+            ]
+            yield _Session(runs, programs, executors, part.recorder, checkpoints, display, processes)
 
 
 def _prepare(
@@ -174,72 +181,130 @@ def _opened(
 
 
 @dataclasses.dataclass
+class _Program:
+    """The runs of one program that have begun, and what is left of them."""
+
+    static: StaticConfig
+    runs: Mapping[str, grid.Run]
+    schedule: Schedule
+
+
+@dataclasses.dataclass
 class _Session:
-    """One start of a table: the batches of one program after another are trained, retried or resumed, and recorded."""
+    """One start of a table: the batches of all programs are trained, retried or resumed, and recorded.
+
+    Each lane, which has its own devices and thread, works through programs of its own. A lane that finds none helps
+    with the runs of another lane's program.
+    """
 
     missing: Mapping[str, grid.Run]
     groups: Sequence[grid.Group]
-    executor: Executor
+    executors: Sequence[Executor]
+    """one for each lane"""
     recorder: Recorder
     checkpoints: Checkpoints
     display: Display
     processes: Processes
+    begun: list[_Program] = dataclasses.field(default_factory=list)
+    lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
+    """held where lanes plan, record and print"""
 
     def run(self) -> None:
+        self.left = collections.deque(self.groups)
         try:
             with interrupt.exit_on_sigint(self._stopped), self.display:
-                for group in self.groups:
-                    self.display.estimate.program()
-                    self._run_group(group)
+                interrupt.in_threads([functools.partial(self._lane, executor) for executor in self.executors])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped()) from None
+        finally:
+            with self.lock:  # a lane that still records is waited for
+                pass
         if self.checkpoints.peak_bytes:
             self.display.log(f"checkpoints took up to {megabytes(self.checkpoints.peak_bytes)} on disk")
 
-    def _run_group(self, group: grid.Group) -> None:
+    def _lane(self, executor: Executor, check: Callable[[], None]) -> None:
+        timer, program = Timer(self.display.estimate), None
+        with jax.default_matmul_precision(records.MATMUL):  # an accelerator's default is TF32 or bf16; of each thread
+            while program := self._next_program(executor, program, timer):
+                self._next_batch(executor, program, timer, check)
+
+    def _next_program(self, executor: Executor, last: _Program | None, timer: Timer) -> _Program | None:
+        """The last program as long as it has waiting runs, else a new one, else the one with most waiting runs."""
+        with self.lock:
+            if last and last.schedule.waiting:
+                return last
+            timer.program()
+            while self.left:
+                self.display.estimate.programs -= 1
+                if program := self._begin(executor, self.left.popleft()):
+                    self.begun.append(program)
+                    return program
+            most = max(self.begun, key=lambda program: len(program.schedule.waiting), default=None)
+            return most if most and most.schedule.waiting else None
+
+    def _begin(self, executor: Executor, group: grid.Group) -> _Program | None:
         runs = {self.recorder.id(run): run for run in group.runs}
-        schedule = Schedule([*runs], self.executor.lanes())
+        schedule = Schedule([*runs], executor.at_once)
         try:
-            schedule.runs_per_device = self.executor.runs_per_device(group)
+            schedule.runs_per_device = executor.runs_per_device(group)
         except Exception as error:
             if self.processes.is_peer_failure(error):
                 raise
-            return self._record_failure([*runs.values()], error, schedule)
-        while schedule.pending:
-            pending = {id: runs[id] for id in schedule.pending}
-            batch, resume = self.executor.next(group.static, pending, schedule.next_batch)
-            try:
-                results = self._train(group.static, batch, resume, schedule.runs_per_device)
-            except Exception as error:
-                if self.processes.is_peer_failure(error):
-                    raise
-                if self._retry([*batch], error, schedule):
-                    continue
+            self._record_failure([*runs.values()], error, schedule)
+            return None
+        return _Program(group.static, runs, schedule)
+
+    def _next_batch(self, executor: Executor, program: _Program, timer: Timer, check: Callable[[], None]) -> None:
+        schedule = program.schedule
+        with self.lock:
+            if not schedule.waiting:
+                return  # another lane was faster
+            waiting = {id: program.runs[id] for id in schedule.waiting}
+            batch, resume = executor.next(program.static, waiting, schedule.next_batch)
+        try:
+            results = self._train(executor, program, batch, resume, timer, check)
+        except Exception as error:
+            if self.processes.is_peer_failure(error):
+                raise
+            with self.lock:
+                check()
+                if self._retry([*batch], error, schedule, timer):
+                    return
                 self._record_failure([*batch.values()], error, schedule)
-            else:
+                schedule.finish([*batch])
+        else:
+            with self.lock:
+                check()
+                self.display.batch_done(timer)
                 self._record(batch, *results, schedule)
-            schedule.finish([*batch])
+                schedule.finish([*batch])
 
     def _train(
         self,
-        static: StaticConfig,
+        executor: Executor,
+        program: _Program,
         batch: Mapping[str, grid.Run],
         resume: Sequence[Checkpoint],
-        runs_per_device: int | None,
+        timer: Timer,
+        check: Callable[[], None],
     ) -> tuple[list[History], list[float]]:
         size, epochs = len(batch), next(iter(batch.values())).measurements
-        self.display.estimate.start()
-        return self.executor.train_batch(
-            static, batch, resume, runs_per_device, lambda done: self.display.epoch_done(size, epochs, done)
-        )
 
-    def _retry(self, batch: Sequence[str], error: Exception, schedule: Schedule) -> bool:
+        def on_epoch(done: int) -> None:
+            with self.lock:
+                self.display.epoch_done(timer, size, epochs, done)
+
+        timer.start()
+        return executor.train_batch(program.static, batch, resume, program.schedule.runs_per_device, on_epoch, check)
+
+    def _retry(self, batch: Sequence[str], error: Exception, schedule: Schedule, timer: Timer) -> bool:
         before = schedule.n_halvings
         memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        self.display.batch_done(timer)
         message = schedule.retry(batch, records.reason(error), out_of_memory=memory)
         if message:
             self.display.log(message)
-        self.display.estimate.compiles |= schedule.n_halvings > before
+        timer.compiles |= schedule.n_halvings > before
         return bool(message)
 
     def _record(

@@ -107,7 +107,7 @@ def _report(request: table_options.Request[Run], processes: Processes) -> None:
 def _processes(options: Run) -> contextlib.AbstractContextManager[Processes]:
     where = (options.coordinator, options.num_processes, options.process_id)
     if options.distributed:
-        devices.use_all_cores(at_least=1)
+        devices.use_all_cores()
         return join(*where)
     if where != (None, None, None):
         raise UserError("--coordinator, --num-processes and --process-id need --distributed")
