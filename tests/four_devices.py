@@ -88,7 +88,7 @@ def trained(devices_per_run, rule="mean", attack="delayed_gradient"):
 
 if __name__ == "__main__":
     jax.config.update("jax_disable_most_optimizations", False)
-    optimized = [digests(count) for count in (2, 3, 4)]
+    optimized = [digests(count) for count in (1, 2, 3, 4)]
     jax.config.update("jax_disable_most_optimizations", True)  # compiled, run once, forgotten
     draw = np.random.default_rng(0)
     matrix = (draw.normal(size=(M, D)) * np.linspace(0.5, 2, M)[:, None] + draw.normal(size=D)).astype(np.float32)

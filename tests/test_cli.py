@@ -35,8 +35,8 @@ from byzsim.experiments.plan import Ours, Published, Table, axis, override, publ
 from byzsim.experiments.plan.alphas import fraction, workers
 from byzsim.experiments.records import folders, provenance
 from byzsim.experiments.report import page, settings
-from byzsim.experiments.run import display
-from byzsim.experiments.run.estimate import Estimate
+from byzsim.experiments.run import devices, display
+from byzsim.experiments.run.estimate import Estimate, Timer
 from byzsim.experiments.run.schedule import Schedule
 from byzsim.experiments.tables import TABLES
 from byzsim.types import ATTACK_TRAITS, RULE_TRAITS
@@ -712,14 +712,16 @@ def timed(programs, batches, epochs, compiling, running):
     now, total = 0.0, 2 * programs * batches
     estimate = Estimate(programs=programs, clock=lambda: now)
     true, found = programs * (compiling + 2 * batches * running), []
+    timer = Timer(estimate)
     for _ in range(programs):
-        estimate.program()
+        estimate.programs -= 1
+        timer.program()
         for batch in range(batches):
-            estimate.start()
+            timer.start()
             for epoch in range(epochs):
                 spent = 2 * running / epochs + (compiling if batch == epoch == 0 else 0)
                 now, true, total = now + spent, true - spent, total - 2 / epochs
-                estimate.done(2 / epochs)
+                timer.done(2 / epochs)
                 found.append((estimate.left(total), true))
     return found
 
@@ -741,36 +743,36 @@ def test_the_time_left_where_compiling_is_all():
 
 
 def test_batches_are_of_runs_at_one_epoch_the_furthest_first():
-    schedule = Schedule(list("abcdef"), lanes=2)
-    assert schedule.next_batch({}) == ["a", "b"]
+    schedule = Schedule(list("abcdefg"), at_once=2)
     assert schedule.next_batch({"c": 3, "e": 5, "f": 5, "d": 5}) == ["d", "e"]
+    schedule.finish(["d", "e"])
     schedule.runs_per_device = 2
-    assert schedule.next_batch({}) == ["a", "b", "c", "d"]
-    schedule.finish(["a", "b", "c", "d"])
-    assert schedule.next_batch({}) == ["e", "f"]
+    assert schedule.next_batch({}) == ["a", "b", "c", "f"]
+    assert schedule.waiting == ["g"] and schedule.next_batch({}) == ["g"]  # of another lane
+    schedule.finish(["g"])
+    assert (schedule.pending, schedule.waiting) == (["a", "b", "c", "f"], [])
+    assert schedule.retry(["a", "b", "c", "f"], "why", out_of_memory=True) and schedule.waiting == ["a", "b", "c", "f"]
 
 
 def test_a_batch_that_fails_is_halved_then_each_run_is_alone_then_it_is_given_up():
-    schedule = Schedule(list("abcd"), lanes=1, runs_per_device=4)
+    schedule = Schedule(list("abcd"), at_once=1, runs_per_device=4)
     assert "runs 2 at once" in schedule.retry(schedule.next_batch({}), "why", out_of_memory=True)
     assert "runs 1 at once" in schedule.retry(schedule.next_batch({}), "why", out_of_memory=True)
     assert (schedule.next_batch({}), schedule.n_halvings) == (["a"], 2)
     assert schedule.retry(["a"], "why", out_of_memory=True) == ""
-    schedule = Schedule(list("abcd"), lanes=3, runs_per_device=1)
+    schedule = Schedule(list("abcd"), at_once=3, runs_per_device=1)
     assert schedule.retry(schedule.next_batch({}), "it broke", out_of_memory=False).endswith(
         "tried individually: it broke"
     )
-    assert (
-        schedule.next_batch({}) == ["a"]
-        and schedule.next_batch({"d": 1}) == ["d"]
-        and schedule.run_individually == {*"abc"}
-    )
+    assert schedule.next_batch({}) == ["a"] and schedule.run_individually == {*"abc"}
+    assert schedule.next_batch({"d": 1}) == ["d"]
     schedule.finish(["a", "b", "c"])
-    assert schedule.next_batch({}) == ["d"]
+    assert schedule.pending == ["d"] and not schedule.waiting
 
 
 def test_the_line_and_the_bar_say_the_same(tmp_path, monkeypatch, capsys):
     shown = []
+    monkeypatch.setattr(devices, "lanes", lambda per_run: (jax.devices()[:1], 1))
     monkeypatch.setattr(Estimate, "left", lambda self, runs: 240.0 * runs)
     monkeypatch.setattr(display.Progress, "update", lambda self, task, **fields: shown.append(fields["left"]))
     _, out, _ = run(["run", *SMOKE, "--results", tmp_path], capsys)

@@ -359,4 +359,4 @@ def test_the_need_is_what_xla_plans_and_nothing_is_compiled_twice(world, compile
     grid.run(
         group.static, group.dynamic, world.train, world.test, epochs=1, devices=devices, runs_per_device=runs_per_device
     )
-    assert len(compiled) <= 1  # `start`; the epoch is the program that was planned
+    assert len(compiled) <= 2  # the start, and the order of the batches; the other programs are those that were planned

@@ -36,12 +36,12 @@ def test_a_run_on_several_devices(four):
     for run_config in ("trained", "in_a_condition"):
         alone, shared = four[run_config]["1"], four[run_config]["4"]
         np.testing.assert_allclose(np.array(shared["curve"]), np.array(alone["curve"]), rtol=1e-4, atol=1e-5)
-        assert shared["bytes"] < 0.4 * alone["bytes"]  # parameters and data are on each of the four
+        assert shared["bytes"] < 0.45 * alone["bytes"]  # parameters and data are on each of the four
 
 
-def test_the_same_bits_on_two_three_and_four_devices(four):
-    two, three, four_of_them = four["digests"]
-    assert two == three == four_of_them and len(set(two)) == len(two)
+def test_the_same_bits_on_one_to_four_devices(four):
+    one, *others = four["digests"]
+    assert others == [one] * 3 and len(set(one)) == len(one)
 
 
 def test_one_vector_from_a_sharded_matrix(four):

@@ -49,16 +49,17 @@ def planned_runs_per_device(
     return runs_per_device
 
 
-def lanes(devices_per_run: int) -> list[list[jax.Device]]:
-    """The devices of each lane; lanes work on different programs at the same time.
+def lanes(devices_per_run: int) -> tuple[list[jax.Device], int]:
+    """(the devices to use, in how many lanes): lanes work on different programs at the same time.
 
-    A lane is one CPU device of a single process. Devices of an accelerator, of several processes and of runs that share
-    devices work on one program together.
+    One CPU device works on as many programs at once as it is given, and each program is compiled once for all lanes: so
+    there is a lane for each core. Several processes, devices that share runs, and accelerators work on one program at a
+    time together.
     """
     every = jax.devices()
     if jax.process_count() > 1 or devices_per_run > 1 or every[0].platform != "cpu":
-        return [every]
-    return [[device] for device in every]
+        return every, 1
+    return every[:1], cores()
 
 
 def use_all_cores() -> None:

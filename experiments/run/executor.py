@@ -14,7 +14,7 @@ from byzsim.experiments.run.distributed import Processes
 
 
 class Executor:
-    """Trains batches of runs on one data set and these devices: all of them, or those of one lane."""
+    """Trains batches of runs on one data set and these devices, also several batches at once."""
 
     def __init__(
         self,

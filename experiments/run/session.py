@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import functools
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -110,17 +109,15 @@ def _sessions(
     """One for each data set of which runs are missing."""
     left = [{id: run for run in part.runs if (id := part.recorder.id(run)) in missing} for part in parts]
     groups = [grid.grouped(each.values()) for each in left]
-    lanes = devices.lanes(settings.devices_per_run)
-    estimate = Estimate(programs=sum(map(len, groups)), lanes=len(lanes))
+    its_devices, lanes = devices.lanes(settings.devices_per_run)
+    estimate = Estimate(programs=sum(map(len, groups)), lanes=lanes)
     display = Display(len(missing), estimate, log, processes.is_primary, settings.further)
     for part, runs, programs in zip(parts, left, groups, strict=True):
         if runs:
             if processes.is_primary:
                 slow_rules.warn((run.config for run in runs.values()), part.d, log)
-            executors = [
-                Executor(part.recorder.data, lane, settings.devices_per_run, checkpoints, processes) for lane in lanes
-            ]
-            yield _Session(runs, programs, executors, part.recorder, checkpoints, display, processes)
+            executor = Executor(part.recorder.data, its_devices, settings.devices_per_run, checkpoints, processes)
+            yield _Session(runs, programs, executor, lanes, part.recorder, checkpoints, display, processes)
 
 
 def _prepare(
@@ -193,14 +190,14 @@ class _Program:
 class _Session:
     """One start of a table: the batches of all programs are trained, retried or resumed, and recorded.
 
-    Each lane, which has its own devices and thread, works through programs of its own. A lane that finds none helps
-    with the runs of another lane's program.
+    Each lane, a thread, works through programs of its own. A lane that finds none helps with the runs of another lane's
+    program.
     """
 
     missing: Mapping[str, grid.Run]
     groups: Sequence[grid.Group]
-    executors: Sequence[Executor]
-    """one for each lane"""
+    executor: Executor
+    lanes: int
     recorder: Recorder
     checkpoints: Checkpoints
     display: Display
@@ -213,7 +210,7 @@ class _Session:
         self.left = collections.deque(self.groups)
         try:
             with interrupt.exit_on_sigint(self._stopped), self.display:
-                interrupt.in_threads([functools.partial(self._lane, executor) for executor in self.executors])
+                interrupt.in_threads([self._lane] * self.lanes)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped()) from None
         finally:
@@ -222,13 +219,13 @@ class _Session:
         if self.checkpoints.peak_bytes:
             self.display.log(f"checkpoints took up to {megabytes(self.checkpoints.peak_bytes)} on disk")
 
-    def _lane(self, executor: Executor, check: Callable[[], None]) -> None:
+    def _lane(self, check: Callable[[], None]) -> None:
         timer, program = Timer(self.display.estimate), None
         with jax.default_matmul_precision(records.MATMUL):  # an accelerator's default is TF32 or bf16; of each thread
-            while program := self._next_program(executor, program, timer):
-                self._next_batch(executor, program, timer, check)
+            while program := self._next_program(program, timer):
+                self._next_batch(program, timer, check)
 
-    def _next_program(self, executor: Executor, last: _Program | None, timer: Timer) -> _Program | None:
+    def _next_program(self, last: _Program | None, timer: Timer) -> _Program | None:
         """The last program as long as it has waiting runs, else a new one, else the one with most waiting runs."""
         with self.lock:
             if last and last.schedule.waiting:
@@ -236,17 +233,17 @@ class _Session:
             timer.program()
             while self.left:
                 self.display.estimate.programs -= 1
-                if program := self._begin(executor, self.left.popleft()):
+                if program := self._begin(self.left.popleft()):
                     self.begun.append(program)
                     return program
             most = max(self.begun, key=lambda program: len(program.schedule.waiting), default=None)
             return most if most and most.schedule.waiting else None
 
-    def _begin(self, executor: Executor, group: grid.Group) -> _Program | None:
+    def _begin(self, group: grid.Group) -> _Program | None:
         runs = {self.recorder.id(run): run for run in group.runs}
-        schedule = Schedule([*runs], executor.at_once)
+        schedule = Schedule([*runs], self.executor.at_once)
         try:
-            schedule.runs_per_device = executor.runs_per_device(group)
+            schedule.runs_per_device = self.executor.runs_per_device(group)
         except Exception as error:
             if self.processes.is_peer_failure(error):
                 raise
@@ -254,15 +251,15 @@ class _Session:
             return None
         return _Program(group.static, runs, schedule)
 
-    def _next_batch(self, executor: Executor, program: _Program, timer: Timer, check: Callable[[], None]) -> None:
+    def _next_batch(self, program: _Program, timer: Timer, check: Callable[[], None]) -> None:
         schedule = program.schedule
         with self.lock:
             if not schedule.waiting:
                 return  # another lane was faster
             waiting = {id: program.runs[id] for id in schedule.waiting}
-            batch, resume = executor.next(program.static, waiting, schedule.next_batch)
+            batch, resume = self.executor.next(program.static, waiting, schedule.next_batch)
         try:
-            results = self._train(executor, program, batch, resume, timer, check)
+            results = self._train(program, batch, resume, timer, check)
         except Exception as error:
             if self.processes.is_peer_failure(error):
                 raise
@@ -281,7 +278,6 @@ class _Session:
 
     def _train(
         self,
-        executor: Executor,
         program: _Program,
         batch: Mapping[str, grid.Run],
         resume: Sequence[Checkpoint],
@@ -295,7 +291,9 @@ class _Session:
                 self.display.epoch_done(timer, size, epochs, done)
 
         timer.start()
-        return executor.train_batch(program.static, batch, resume, program.schedule.runs_per_device, on_epoch, check)
+        return self.executor.train_batch(
+            program.static, batch, resume, program.schedule.runs_per_device, on_epoch, check
+        )
 
     def _retry(self, batch: Sequence[str], error: Exception, schedule: Schedule, timer: Timer) -> bool:
         before = schedule.n_halvings
