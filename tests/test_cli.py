@@ -220,7 +220,7 @@ def test_a_run_in_a_hostile_place_is_whole(finished, tmp_path, environment):
         done = subprocess.run(command, stdout=out, stderr=err, env=env, check=False)
     assert done.returncode == 0
     kept, before = records.read(runs_file(tmp_path)), records.read(runs_file(finished))
-    assert [(r["id"], r["digest"]) for r in kept] == [(r["id"], r["digest"]) for r in before]
+    assert {r["id"]: r["digest"] for r in kept} == {r["id"]: r["digest"] for r in before}
     assert {path.name for path in runs_file(finished).parent.iterdir() if path.suffix} == {
         path.name for path in runs_file(tmp_path).parent.iterdir() if path.suffix
     }

@@ -299,4 +299,4 @@ def test_a_run_config_of_a_task_is_its_record():
     )
     known = {name: value for name, value in run.as_dict().items() if name not in ("alpha", "revisions")}
     assert RunConfig(**known) == run and run.model is None
-    assert engine.NUMERICS == 2
+    assert engine.NUMERICS == 3

@@ -13,7 +13,7 @@ from byzsim.task import Task
 from byzsim.types import Aggregator, Attack, Traced
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-NUMERICS = 2  # raised when the same run may give other numbers than before
+NUMERICS = 3  # raised when the same run may give other numbers than before
 
 
 class Stream(enum.IntEnum):
