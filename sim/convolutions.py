@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from byzsim import platforms
 from byzsim.task import Data, Task
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
@@ -65,7 +66,7 @@ def by_platform(task: Task, example: Data, function: Callable[..., Any], *args: 
     if fast is None:
         return function(task, *args)
     cpu, default = functools.partial(function, fast), functools.partial(function, task)
-    return lax.platform_dependent(*args, cpu=cpu, default=default)
+    return platforms.on_cpu(*args, cpu=cpu, default=default)
 
 
 def rewritten(function: Callable[..., Any]) -> Callable[..., Any]:

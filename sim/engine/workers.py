@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from byzsim import platforms
 from byzsim.engine.configs import Local, StaticConfig
 from byzsim.task import Data, Examples, Params, Task
 from byzsim.types import State
+from jax.extend.core import jaxpr_as_fun
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Key
 
@@ -77,7 +79,7 @@ def updates(
     if not task.in_turn:
         return jax.vmap(one)(work, local_state)
     in_turn = _in_turn(one, needed)
-    return jax.lax.platform_dependent(work, local_state, cpu=in_turn, default=jax.vmap(one))
+    return platforms.on_cpu(work, local_state, cpu=in_turn, default=jax.vmap(one))
 
 
 def _several(
@@ -109,8 +111,14 @@ def _in_turn(one: Callable[..., Any], needed: Bool[Array, " m"]) -> Callable[...
 
     def each(worker: tuple[Array, Any]) -> Any:
         wanted, given = worker
-        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, *given))
-        return jax.lax.cond(wanted, lambda: one(*given), lambda: nothing)
+        traced, shapes = jax.make_jaxpr(one, return_shape=True)(*given)  # once, for its result's shapes and for itself
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        def computed() -> Any:
+            found = jaxpr_as_fun(traced)(*jax.tree.leaves(given))
+            return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+        return jax.lax.cond(wanted, computed, lambda: nothing)
 
     return lambda *given: jax.lax.map(each, (needed, given))
 

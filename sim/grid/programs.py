@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import engine, worker_sharding
+from byzsim import engine, platforms, worker_sharding
 from byzsim.engine import Data, DynamicConfig, EpochMetrics, StaticConfig, TrainState
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -143,7 +143,12 @@ def _over_runs(
 ) -> Callable[..., Any]:
     """f for many runs: its first `n_by_run` arguments have the axis of runs, the others are data."""
     in_axes = (0,) * n_by_run + (None,) * n_data
-    local = jax.vmap(f, in_axes=in_axes) if runs_per_device else _for_single_run(f, n_by_run)
+    many = jax.vmap(f, in_axes=in_axes) if runs_per_device else _for_single_run(f, n_by_run)
+
+    def local(*args: Any) -> Any:
+        with platforms.known(mesh.devices.flat[0].platform):
+            return many(*args)
+
     specs = (RUNS,) * n_by_run + (REPLICATED,) * n_data
     return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=RUNS, axis_names={"runs"}, check_vma=False)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import worker_sharding
+from byzsim import platforms, worker_sharding
 from jaxtyping import Array, Bool, Float, Int, Num
 
 HIGHEST = jax.lax.Precision.HIGHEST  # no TF32 or bf16 in means and distances
@@ -275,4 +275,4 @@ def blocked(
     """
     if worker_sharding.parts() > 1:
         return at_once(grads)
-    return jax.lax.platform_dependent(grads, cpu=in_blocks, default=at_once)
+    return platforms.on_cpu(grads, cpu=in_blocks, default=at_once)

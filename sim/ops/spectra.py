@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from byzsim import platforms
 from byzsim.ops.distances import gram, middle_row
 from byzsim.ops.rows import HIGHEST
 from jaxtyping import Array, Bool, Float
@@ -53,7 +54,7 @@ def top_direction(gram: Float[Array, "m m"], weight: Float[Array, " m"]) -> tupl
 def _eigh(symmetric: Float[Array, "m m"]) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
     """Eigenvalues in ascending order, and eigenvectors. The matrix is scaled by a power of two to about 1 before."""
     size = jnp.ldexp(jnp.ones((), symmetric.dtype), jnp.frexp(jnp.abs(symmetric).max())[1])
-    values, vectors = jax.lax.platform_dependent(symmetric / size, cpu=_eigh_alone, default=_eigh_batched)
+    values, vectors = platforms.on_cpu(symmetric / size, cpu=_eigh_alone, default=_eigh_batched)
     return values * size, vectors
 
 
