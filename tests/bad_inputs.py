@@ -1092,7 +1092,7 @@ def _unreachable(*_, **__):
 def _alone(folder: Path) -> Iterator[None]:
     """In this folder; without internet, apt and compiling; and whatever plugins do is undone."""
     compiling = [
-        (programs, "compiled"),
+        (programs, "programs"),
         (api, "_aggregating"),
         (api, "_forging"),
         (importlib.import_module("byzsim.kappa"), "_compiled"),

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from byzsim import MODELS, convolutions
-from byzsim.convolutions import by_platform, on_cpu, rewritten
+from byzsim.convolutions import TEST_CHUNK, by_platform, on_cpu, rewritten
 from byzsim.engine import measures, workers
 from byzsim.models import as_model
 from byzsim.task import Data, take
@@ -226,9 +226,12 @@ def task_of(model):
 EXAMPLE = Data(jnp.zeros((1, 28, 28), jnp.uint8), jnp.zeros(1, jnp.uint8))
 
 
-def test_our_models_keep_their_programs():
-    for name, spec in MODELS.items():
-        assert on_cpu(task_of(spec.factory(n_classes=4)), EXAMPLE) is None, name
+def test_which_tasks_are_others_on_a_cpu():
+    tasks = {name: task_of(spec.factory(n_classes=4)) for name, spec in MODELS.items()}
+    others = {name: fast for name, task in tasks.items() if (fast := on_cpu(task, EXAMPLE))}
+    assert {*others} == {"lenet", "resnet20"}
+    assert others["lenet"] == tasks["lenet"]._replace(test_chunk=TEST_CHUNK)  # it has no convolution to replace
+    assert others["resnet20"].loss is not tasks["resnet20"].loss and others["resnet20"].in_turn
     assert on_cpu(task_of(Plain()), EXAMPLE) is not None
     assert on_cpu(task_of(Plain())._replace(rewrites=False), EXAMPLE) is None
 
