@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ def programs(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> P
     over_runs = functools.partial(_over_runs, mesh, runs_per_device)
     of_members = jax.jit(over_runs(functools.partial(engine.start_of_members, static), 2, 0))
     steps = jax.jit(over_runs(functools.partial(engine.train_steps, static), 3, 1), donate_argnums=1)
+    compiled_steps = _compiled_by_one(steps)
 
     def start(dynamic: DynamicConfig, train: Data) -> TrainState:
         state = shared.start(_common(dynamic), train)
@@ -52,7 +54,7 @@ def programs(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> P
 
     def epoch(dynamic: DynamicConfig, state: TrainState, train: Data, test: Data) -> tuple[TrainState, EpochMetrics]:
         order = shared.order(_common(dynamic), _without_members(state), train)
-        state, of_steps, trace = steps(dynamic, state, order, train)
+        state, of_steps, trace = compiled_steps(dynamic, state, order, train)
         found, diverged = shared.measure(state.params, state.constants, state.data, train, test)
         return state, EpochMetrics(found, of_steps, diverged, trace)
 
@@ -60,7 +62,8 @@ def programs(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> P
         order = jax.eval_shape(shared.order, _common(dynamic), _without_members(state), train)
         of_order = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_runs(mesh)), order)
         measured = state.params, state.constants, state.data, train, test
-        return steps.lower(dynamic, state, of_order, train).compile(), shared.measure.lower(*measured).compile()
+        planned = ((steps, (dynamic, state, of_order, train)), (shared.measure.__wrapped__, measured))
+        return [program.lower(*args).compile() for program, args in planned]
 
     return Programs(start, epoch, compiled)
 
@@ -80,10 +83,26 @@ def _shared(static: StaticConfig, mesh: Mesh, runs_per_device: int | None) -> _S
         return engine.order(static, dynamic, state, train)
 
     return _Shared(
-        jax.jit(over_runs(functools.partial(engine.start_without_members, static), 1, 1)),
-        jax.jit(over_runs(order, 2, 1)),
-        jax.jit(over_runs(functools.partial(engine.measure, static), 3, 2)),
+        _compiled_by_one(jax.jit(over_runs(functools.partial(engine.start_without_members, static), 1, 1))),
+        _compiled_by_one(jax.jit(over_runs(order, 2, 1))),
+        _compiled_by_one(jax.jit(over_runs(functools.partial(engine.measure, static), 3, 2))),
     )
+
+
+def _compiled_by_one(program: Any) -> Any:
+    """The program; of several threads that call it at first, one compiles it and the others wait."""
+    lock, compiled = threading.Lock(), threading.Event()
+
+    @functools.wraps(program)
+    def call(*args: Any) -> Any:
+        if compiled.is_set():
+            return program(*args)
+        with lock:
+            result = program(*args)
+        compiled.set()
+        return result
+
+    return call
 
 
 def _nobody() -> Any:
