@@ -7,7 +7,7 @@ OPTIONS ?=
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
+.PHONY: setup links reproduce-table1 reproduce-saddle report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
 
 setup: .venv/ready
 
@@ -27,6 +27,9 @@ links:
 
 reproduce-table1: setup
 	$(BIN)/byzsim run brsgd_table1 $(if $(QUICK),--quick) --seeds $(shell seq 0 $$(($(SEEDS) - 1))) $(OPTIONS)
+
+reproduce-saddle: setup
+	$(BIN)/byzsim run theory_saddle $(if $(QUICK),--quick --seeds 2) $(OPTIONS)
 
 report-table1: setup
 	$(BIN)/byzsim report brsgd_table1 --inject README.md

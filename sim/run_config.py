@@ -38,7 +38,7 @@ LIMITS = {
     "attack_seed": (0, LARGEST_SEED),
 }
 """of whole numbers: the smallest and the largest"""
-NUMBERS = ("lr", "momentum_beta", "weight_decay", "clip", "local_lr", "participation")
+NUMBERS = ("lr", "momentum_beta", "weight_decay", "clip", "local_lr", "participation", "server_noise")
 OPTIONAL = frozenset(
     ("f", "batch", "steps", "total_steps", "eval_every", "n_test", "data_seed", "init_seed", "attack_seed", "clip")
 ) | {"local_lr"}
@@ -138,6 +138,9 @@ class RunConfig:
     """every worker adds this times the parameters to its gradient"""
     clip: float | None = dataclasses.field(default=None, metadata=LATER)
     """every worker shortens its gradient to this norm"""
+    server_noise: float = dataclasses.field(default=0.0, metadata=LATER)
+    """nu: the server adds normal noise of this standard deviation to each coordinate of the aggregate, the same for all
+    rules: x - lr (aggregate + xi)"""
     momentum: Momentum = "none"
     """the workers': "ema" v = beta v + (1 - beta) g, "classic" v = beta v + g"""
     momentum_beta: float = 0.9
@@ -390,6 +393,8 @@ def _check_ranges(run: RunConfig) -> None:
         raise ValueError(f"weight_decay={run.weight_decay} is not a finite number of at least 0")
     if not 0 < run.participation <= 1:
         raise ValueError(f"participation={run.participation} is not a share above 0 and at most 1")
+    if not 0 <= run.server_noise <= FLOAT32_MAX:
+        raise ValueError(f"server_noise={run.server_noise} is not a finite number of at least 0")
     for name, kinds in CHOICES.items():
         if getattr(run, name) not in get_args(kinds):
             raise ValueError(unknown(name, getattr(run, name), get_args(kinds)))

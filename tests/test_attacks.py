@@ -116,6 +116,7 @@ def context(rows, byz, t, key):
         key=jax.random.fold_in(key, t),
         step=t,
         f=int(byz.sum()),
+        params=2.75 * centre,
         previous=np.linspace(0, 1, d),
         aggregate=half_of_smaller_norm,
         loss_after=lambda v: ((v - centre) ** 2).sum(),

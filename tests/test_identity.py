@@ -55,6 +55,7 @@ CHANGES = {
     "schedule_args": {"every": 3},
     "weight_decay": 0.1,
     "clip": 1.0,
+    "server_noise": 0.5,
     "byzantine_momentum": False,
     "local_steps": 2,
     "local_optimizer": "adam",

@@ -86,7 +86,8 @@ VALUES = {
     "schedule": ["constant", "cosine_decay_schedule"], "momentum": ["none", "ema"], "momentum_beta": [0.5, 0.6],
     "byzantine_momentum": [True, False], "local_optimizer": ["sgd", "adam"], "local_state": ["reset", "keep"],
     "sends": ["gradient", "difference"], "partition": ["iid", "dirichlet"], "byzantine_data": ["own", "none"],
-    "participation": [0.5, 1.0], "weight_decay": [0.0, 0.1], "byzantine": [(0, 1), (2, 3)], "clip": [None, 1.0],
+    "participation": [0.5, 1.0], "weight_decay": [0.0, 0.1], "server_noise": [0.0, 0.1],
+    "byzantine": [(0, 1), (2, 3)], "clip": [None, 1.0],
     "local_lr": [None, 0.1],
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from byzsim import RunConfig
 from byzsim.experiments.errors import UserError
+from matplotlib.figure import Figure
 
 Label = str | int | float
 Fields = Mapping[str, Any]
@@ -89,6 +90,8 @@ class Published(NamedTuple):
 
 Verdict = Callable[[Ours, Published], str]
 """the printed mark of a cell"""
+Pictures = Mapping[str, tuple[Figure, str, str]]
+"""name of the file -> figure, its title, and what it shows"""
 Labels = Mapping[str, str]
 """name of a rule, attack, setting, axis or verdict -> printed text"""
 NO_LABELS: Labels = MappingProxyType({})
@@ -146,6 +149,8 @@ class Table:
     """the printed text of names, and the meaning of the marks of `verdict`"""
     appendix: Callable[[pd.DataFrame, Labels], str] | None = None
     """makes an additional section of the report from the summary; "" for no section"""
+    pictures: Callable[[Sequence[Mapping[str, Any]], pd.DataFrame, Labels], Pictures] | None = None
+    """makes the figures of the report from the records and the summary, in place of the usual ones"""
 
     @property
     def lower_is_better(self) -> bool:

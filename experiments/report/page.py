@@ -75,7 +75,7 @@ def build(
         "README.md": f"# {wording.title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for stem in (*PICTURES, *OLD_PICTURES):
+    for stem in {**dict.fromkeys((*PICTURES, *OLD_PICTURES)), **pictures}:
         if stem in pictures:
             save(pictures[stem].figure, folder / stem)
         else:  # an earlier report may have made it
@@ -99,6 +99,11 @@ class Picture(NamedTuple):
 
 
 def _pictures(records: Sequence[Record], summary: pd.DataFrame, table: Table, wording: Wording) -> dict[str, Picture]:
+    if table.pictures:
+        found = {stem: Picture(*each) for stem, each in table.pictures(records, summary, wording.labels).items()}
+        for picture in found.values():
+            mark_quick(picture.figure, wording.quick)
+        return found
     if {*table.shown} != {"rule", "attack", "alpha"} or table.metric != "accuracy":
         return _curves(records, summary, table, wording)
     quick, labels, summary = wording.quick, wording.labels, summary[summary["attack"] != WORST]

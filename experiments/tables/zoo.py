@@ -9,6 +9,11 @@ SPEC = Table(
     source="this project; no published numbers",
     base={"data": "digits", "model": "mlp", "m": 11, "batch": 4, "steps": 20, "epochs": 1, "lr": 0.2}
     | {"draco.r": 5},  # two Byzantine workers in one group of three would be its majority
-    axes=(axis("rule", AGGREGATORS), axis("attack", ATTACKS), axis("alpha", [2 / 11])),
+    # saddle_push is made for a function of few coordinates, the octopus: on a network it pushes a single weight
+    axes=(
+        axis("rule", AGGREGATORS),
+        axis("attack", [name for name in ATTACKS if name != "saddle_push"]),
+        axis("alpha", [2 / 11]),
+    ),
     quick={"steps": 2},
 )

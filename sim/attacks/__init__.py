@@ -23,6 +23,7 @@ from byzsim.attacks import (
     optimal_inner_product,
     random_labels,
     rop,
+    saddle_push,
     safeguard_attack,
     scaling,
     sign_flip,

@@ -30,6 +30,7 @@ class Stream(enum.IntEnum):
     PARTICIPANTS = 8
     DATA = 9
     EXAMPLES = 10
+    NOISE = 11
 
 
 class DynamicConfig(NamedTuple):
@@ -46,6 +47,8 @@ class DynamicConfig(NamedTuple):
     clip: Float[Array, ""]
     """the norm to which workers shorten their gradients"""
     local_lr: Float[Array, ""]
+    server_noise: Float[Array, ""]
+    """standard deviation of what the server adds to every coordinate of the aggregate"""
     rule_args: dict[str, Float[Array, ""]]
     attack_args: dict[str, Float[Array, ""]]
     partition_args: dict[str, Float[Array, ""]]
@@ -84,6 +87,8 @@ class StaticConfig:
     schedule: Callable[[], Schedule] | None = None
     decays: bool = False
     clips: bool = False
+    perturbs: bool = False
+    """the server adds noise to the aggregate"""
     byzantine_momentum: bool = True
     honest_data: int | None = None
     """how many honest workers the data are dealt to; None: to all workers"""

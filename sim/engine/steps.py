@@ -14,6 +14,7 @@ from byzsim.engine.configs import DynamicConfig, StaticConfig, Stream, members, 
 from byzsim.engine.measures import EpochMetrics, StepMetrics, Trace, evaluate, full_gradient, honest_mean, step_metrics
 from byzsim.engine.measures import trace as traced
 from byzsim.engine.workers import Point, Work, losses_at, one_example, unraveller, updates
+from byzsim.ops.random import normals
 from byzsim.task import Data, Examples, Generated, Task, n_examples, take
 from byzsim.types import Context, State, begin
 from jax.flatten_util import ravel_pytree
@@ -203,7 +204,7 @@ def step(
     forged, attack_state = attack.grads(honest_updates, byz, state.attack, attack_context)
     sent = jnp.where(byz[:, None], forged, honest_updates)
     aggregate, rule_state, info = rule.apply(sent, state.rule, rule_context)
-    params, optimizer = advance(aggregate)
+    params, optimizer = advance(_perturbed(static, dynamic, aggregate, state.step))
     after = state._replace(
         params=params,
         optimizer=optimizer,
@@ -216,6 +217,16 @@ def step(
     )
     measured = step_metrics(byz, losses, honest_updates, aggregate, info)
     return after, (measured, traced(sent, aggregate, info, workers) if static.trace else ())
+
+
+def _perturbed(
+    static: StaticConfig, dynamic: DynamicConfig, aggregate: Float[Array, " d"], step: Int[Array, ""]
+) -> Float[Array, " d"]:
+    """The aggregate with the server's own noise, which nobody knows before: same seed, same noise for every rule."""
+    if not static.perturbs:
+        return aggregate
+    xi = normals(step_key(dynamic, Stream.NOISE, step), len(aggregate))
+    return aggregate + (dynamic.server_noise * xi).astype(aggregate.dtype)
 
 
 def _batch(

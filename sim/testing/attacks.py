@@ -32,6 +32,7 @@ def context(key: Any, step: Any, byz: Any, d: int) -> Context:
         jax.random.fold_in(key, step),
         jnp.int32(step),
         jnp.asarray(byz).sum(),
+        params=2.75 * centre,
         previous=jnp.linspace(0, 1, d),
         aggregate=half,
         loss_after=lambda v: ((v - centre) ** 2).sum(),
