@@ -101,7 +101,7 @@ def toy_runs(**changes):
         for regime in (SMALL, LARGE):
             for c in (0.0, 0.25, 0.5, 1.0):
                 held = c > 0.25 and (rule in PLAIN or regime == LARGE)
-                rows.append({"rule": rule, "regime": regime, "d": 3, "c": c, "seed": 2, "every": 10}
+                rows.append({"rule": rule, "regime": regime, "d": 3, "c": c, "seed": 2, "every": 10, "within": 20}
                             | {"at": [math.inf if held else 100] * 3, "steps": math.inf if held else 100}
                             | {"curvature": -2.0 if held else 5.4, "honest_lost": 0, "caught": 8})  # fmt: skip
     runs = pd.DataFrame(rows)

@@ -35,6 +35,7 @@ from byzsim.experiments.files import markdown_table
 from byzsim.experiments.plan import Labels, Table, axis, label
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 M, F, V = 20, 8, 1.0
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -66,7 +67,7 @@ def escapes(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame) -> pd.D
     """A row for each run: rule, regime, d, c, seed, and what became of it.
 
     Columns: `at`, the steps after which saddle 1, ..., d is passed, inf if never; `steps`, the last of these; `every`,
-    steps between measurements; `curvature`, the smallest eigenvalue of the Hessian at the end; `honest_lost` and
+    steps between measurements; `within`, all steps; `curvature`, the smallest eigenvalue of the Hessian at the end; `honest_lost` and
     `caught`, workers without weight at the end (NaN for rules that drop nobody).
     """
     by_id = {record["id"]: record for record in records}
@@ -75,7 +76,20 @@ def escapes(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame) -> pd.D
         for _, cell in summary.iterrows()
         for id in cell["ids"].split()
     ]
-    columns = ["rule", "regime", "d", "c", "seed", "at", "steps", "every", "curvature", "honest_lost", "caught"]
+    columns = [
+        "rule",
+        "regime",
+        "d",
+        "c",
+        "seed",
+        "at",
+        "steps",
+        "every",
+        "within",
+        "curvature",
+        "honest_lost",
+        "caught",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -90,6 +104,7 @@ def _escape(record: Mapping[str, Any], d: int) -> dict[str, Any]:
         "at": at,
         "steps": at[-1],
         "every": every,
+        "within": every * len(passed),
         "curvature": math.nan if curvature is None else curvature,
         "honest_lost": math.nan if lost is None else round(lost, 3),  # means over steps, in float32
         "caught": math.nan if kept is None else round(record["n_byz"] - kept, 3),
@@ -182,7 +197,7 @@ def verdict(runs: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> pd.DataFram
 
 LOOKS: dict[str, dict[str, Any]] = {
     DOUBLE: {"color": "#0072B2", "marker": "o", "linewidth": 3.0, "markersize": 9},
-    SINGLE: {"color": "#56B4E9", "marker": "P", "linewidth": 2.0, "markersize": 8},
+    SINGLE: {"color": "#56B4E9", "marker": "P", "linewidth": 1.5, "linestyle": "--"},
     "mean": {"color": "#000000", "marker": "s"},
     "median": {"color": "#D55E00", "marker": "v"},
     "trimmed_mean": {"color": "#E69F00", "marker": "^"},
@@ -228,11 +243,20 @@ def escape_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
     grid = figure.subplots(len(regimes), len(dimensions), sharex=True, sharey="row", squeeze=False)
     for row, name in zip(grid, regimes, strict=True):
         least, most = _range(runs[runs["regime"] == name])
+        within = runs.loc[runs["regime"] == name, "within"].max()
         never = most * (most / least) ** 0.1
         row[0].set_ylabel(WORDS.get(name, str(name)), weight="bold", fontsize=12)
         for axes, d in zip(row, dimensions, strict=True):
             axes.axhspan(most * (most / least) ** 0.03, most * (most / least) ** 0.17, color="0.9", linewidth=0)
-            axes.text(0.02, never, "never", transform=axes.get_yaxis_transform(), va="center", fontsize=10, color="0.3")
+            axes.text(
+                0.02,
+                never,
+                f"not within {within:,} steps",
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                fontsize=10,
+                color="0.3",
+            )
             for place, rule in enumerate(reversed(rules)):
                 cells = runs[(runs["regime"] == name) & (runs["d"] == d) & (runs["rule"] == rule)]
                 middle = cells.groupby("c")["steps"].median().reindex(strengths)
@@ -240,6 +264,9 @@ def escape_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
                 x = np.arange(len(strengths)) + shift
                 axes.plot(x, middle.clip(upper=never), zorder=2 + place, **LOOKS.get(rule, OTHERS))
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _, most=most: f"{y:,.0f}" if y <= most else ""))
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.set_ylim(least * 0.8, most * (most / least) ** 0.17)
             axes.grid(axis="y", color="0.9")
             axes.spines[["top", "right"]].set_visible(False)
@@ -247,8 +274,9 @@ def escape_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
         axes.set_title(f"{d} saddle points (d = {d})", weight="bold", fontsize=12)
     for axes in grid[-1]:
         axes.set_xticks(range(len(strengths)), ["no\nattack" if c == 0 else f"{c:g}" for c in strengths], fontsize=11)
-    figure.supxlabel("strength c of the push by 8 attackers among 20 workers", fontsize=12)
-    figure.supylabel("steps until all saddle points are passed", fontsize=12)
+    words = f"strength c of the push by {F} attackers among {M} workers"
+    grid[-1][len(dimensions) // 2].set_xlabel(words, fontsize=12, labelpad=8)
+    figure.supylabel("steps until all saddle points are passed", fontsize=13)
     handles = [_handle(rule, labels) for rule in rules]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=11)
     return figure
@@ -272,10 +300,14 @@ def way_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
         for rule in reversed(rules):
             at = chosen.loc[(chosen["d"] == d) & (chosen["rule"] == rule), "at"]
             passed = [[(np.array(each) <= step).sum() for step in steps] for each in at]
+            if not passed:  # not run yet
+                continue
             look = LOOKS.get(rule, OTHERS)
             axes.plot(steps, np.mean(passed, axis=0), **look, markevery=max(len(steps) // 8, 1))
         axes.set_title(f"d = {d}", weight="bold", fontsize=12)
         axes.set_xlabel("steps", fontsize=12)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("saddle points passed", fontsize=12)
