@@ -67,8 +67,8 @@ def escapes(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame) -> pd.D
     """A row for each run: rule, regime, d, c, seed, and what became of it.
 
     Columns: `at`, the steps after which saddle 1, ..., d is passed, inf if never; `steps`, the last of these; `every`,
-    steps between measurements; `within`, all steps; `curvature`, the smallest eigenvalue of the Hessian at the end; `honest_lost` and
-    `caught`, workers without weight at the end (NaN for rules that drop nobody).
+    steps between measurements; `within`, all steps; `curvature`, the smallest eigenvalue of the Hessian at the end;
+    `honest_lost` and `caught`, workers without weight at the end (NaN for rules that drop nobody).
     """
     by_id = {record["id"]: record for record in records}
     rows = [
@@ -244,13 +244,14 @@ def escape_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
     for row, name in zip(grid, regimes, strict=True):
         least, most = _range(runs[runs["regime"] == name])
         within = runs.loc[runs["regime"] == name, "within"].max()
-        never = most * (most / least) ** 0.1
+        # above the axis a band, a quarter as high, for what never ends; its words stand over the lines
+        edge, never, above, top = (most * (most / least) ** part for part in (0.03, 0.09, 0.2, 0.26))
         row[0].set_ylabel(WORDS.get(name, str(name)), weight="bold", fontsize=12)
         for axes, d in zip(row, dimensions, strict=True):
-            axes.axhspan(most * (most / least) ** 0.03, most * (most / least) ** 0.17, color="0.9", linewidth=0)
+            axes.axhspan(edge, top, color="0.9", linewidth=0)
             axes.text(
                 0.02,
-                never,
+                above,
                 f"not within {within:,} steps",
                 transform=axes.get_yaxis_transform(),
                 va="center",
@@ -267,7 +268,7 @@ def escape_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _, most=most: f"{y:,.0f}" if y <= most else ""))
             axes.yaxis.set_minor_locator(NullLocator())
-            axes.set_ylim(least * 0.8, most * (most / least) ** 0.17)
+            axes.set_ylim(least * 0.8, top)
             axes.grid(axis="y", color="0.9")
             axes.spines[["top", "right"]].set_visible(False)
     for axes, d in zip(grid[0], dimensions, strict=True):

@@ -13,6 +13,6 @@ def saddle_push(rows, byz, ctx, c=0.5, v=1.0, width=2 * math.e):
     for i, x in enumerate(ctx.params):
         if abs(x) <= width:
             row = row.copy()
-            row[i] += c * v * ((x > 0) - (x < 0))
+            row[i] += c * v * (1 if x > 0 else -1 if x < 0 else 0)
             break
     return [row] * int(sum(byz))
