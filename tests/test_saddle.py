@@ -92,6 +92,7 @@ def test_what_became_of_a_run():
     assert runs["at"].tolist() == [[20, 40, 40], [30, 30, math.inf]]
     assert runs["steps"].tolist() == [40, math.inf] and runs["curvature"].tolist() == [5.4, -2.0]
     assert runs["honest_lost"].tolist() == [1, 0] and runs["caught"].tolist() == [8, 0]
+    assert runs["by"].tolist() == [0, math.inf]
 
 
 def toy_runs(**changes):
@@ -103,7 +104,8 @@ def toy_runs(**changes):
                 held = c > 0.25 and (rule in PLAIN or regime == LARGE)
                 rows.append({"rule": rule, "regime": regime, "d": 3, "c": c, "seed": 2, "every": 10, "within": 20}
                             | {"at": [math.inf if held else 100] * 3, "steps": math.inf if held else 100}
-                            | {"curvature": -2.0 if held else 5.4, "honest_lost": 0, "caught": 8})  # fmt: skip
+                            | {"curvature": -2.0 if held else 5.4, "honest_lost": 0}
+                            | {"caught": 8, "by": 10})  # fmt: skip
     runs = pd.DataFrame(rows)
     at = (runs["rule"] == DOUBLE) & (runs["regime"] == SMALL) & (runs["c"] == 1.0)
     for name, value in changes.items():

@@ -68,7 +68,8 @@ def escapes(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame) -> pd.D
 
     Columns: `at`, the steps after which saddle 1, ..., d is passed, inf if never; `steps`, the last of these; `every`,
     steps between measurements; `within`, all steps; `curvature`, the smallest eigenvalue of the Hessian at the end;
-    `honest_lost` and `caught`, workers without weight at the end (NaN for rules that drop nobody).
+    `honest_lost` and `caught`, workers without weight at the end (NaN for rules that drop nobody); `by`, steps after
+    which all attackers are caught.
     """
     by_id = {record["id"]: record for record in records}
     rows = [
@@ -76,20 +77,8 @@ def escapes(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame) -> pd.D
         for _, cell in summary.iterrows()
         for id in cell["ids"].split()
     ]
-    columns = [
-        "rule",
-        "regime",
-        "d",
-        "c",
-        "seed",
-        "at",
-        "steps",
-        "every",
-        "within",
-        "curvature",
-        "honest_lost",
-        "caught",
-    ]
+    columns = ["rule", "regime", "d", "c", "seed", "at", "steps", "every", "within", "curvature"]
+    columns += ["honest_lost", "caught", "by"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -98,6 +87,7 @@ def _escape(record: Mapping[str, Any], d: int) -> dict[str, Any]:
     every = record["eval_every"]
     at = [every * (1 + int(np.argmax(passed >= k))) if (passed >= k).any() else math.inf for k in range(1, d + 1)]
     lost, kept = (record.get(name, [None])[-1] for name in ("honest_dropped", "byz_kept"))
+    gone = [i for i, left in enumerate(record.get("byz_kept", [])) if left == 0 and record["n_byz"]]
     curvature = record["min_eigenvalue"][-1]
     return {
         "seed": record["seed"],
@@ -108,6 +98,7 @@ def _escape(record: Mapping[str, Any], d: int) -> dict[str, Any]:
         "curvature": math.nan if curvature is None else curvature,
         "honest_lost": math.nan if lost is None else round(lost, 3),  # means over steps, in float32
         "caught": math.nan if kept is None else round(record["n_byz"] - kept, 3),
+        "by": every * gone[0] if gone else math.inf,
     }
 
 
@@ -323,13 +314,14 @@ def _handle(rule: str, labels: Labels) -> Any:
 
 
 def _guards(runs: pd.DataFrame, labels: Labels) -> str:
-    """Attackers caught and honest workers lost by the rules that ban."""
+    """Means of the attackers caught and honest workers lost by the rules that ban, and the median step; inf: never."""
     groups = runs[runs["rule"].isin([DOUBLE, SINGLE])].groupby(["rule", "regime", "d", "c"], sort=False)
-    rows = [
-        [label(rule, labels), regime, d, f"{c:g}", f"{cell['caught'].mean():.1f}", f"{cell['honest_lost'].mean():.1f}"]
-        for (rule, regime, d, c), cell in groups
-    ]
-    return markdown_table(["Rule", "Regime", "d", "c", f"Attackers caught (of {F})", "Honest workers lost"], rows)
+    rows = []
+    for (rule, regime, d, c), cell in groups:
+        caught, by, lost = cell["caught"].mean(), cell["by"].median(), cell["honest_lost"].mean()
+        rows.append([label(rule, labels), regime, d, f"{c:g}", f"{caught:.1f}", f"{by:,.0f}", f"{lost:.1f}"])
+    more = ["All caught by step", "Honest workers lost"]
+    return markdown_table(["Rule", "Regime", "d", "c", f"Attackers caught (of {F})", *more], rows)
 
 
 def _ends(runs: pd.DataFrame, labels: Labels) -> str:
