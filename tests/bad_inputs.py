@@ -287,6 +287,7 @@ CLI = {
         Bad("byzsim run smoke --lr 0", "lr=0.0 is not a finite number above 0"),
         Bad("byzsim run smoke --lr 1e-60", "lr=1e-60 is not a finite number above 0"),
         Bad("byzsim run smoke --momentum heavy", "invalid choice 'heavy'"),
+        Bad("byzsim run smoke --server-noise -1", "server_noise=-1.0 is not a finite number of at least 0"),
         Bad("byzsim run smoke --momentum-beta 1", "momentum_beta=1.0 is not in [0, 1)"),
         Bad("byzsim run smoke --partition dirichlet --options dirichlet.alpha=0", "alpha=0.0 is not a number above 0"),
         Bad("byzsim run smoke --n-byz 0 1", "the table's axis alpha sets n_byz, too. Choose among its settings"),
