@@ -199,3 +199,11 @@ def test_a_run_is_recorded_and_its_page_written(tmp_path, monkeypatch):
     lines = (tmp_path / "bench+quick" / "ours.jsonl").read_text().splitlines()
     assert [json.loads(line)["what"] for line in lines] == ["median", "krum"]
     assert "1 of 1 targets" in (tmp_path / "bench+quick" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_steps_are_measured_on_one_device_and_on_all(tmp_path):
+    """The data are on the devices of the mesh; a program that found them elsewhere would fail."""
+    found = list(steps.steps((1,), steps.SETTINGS[1:2], None, tmp_path, Budget(1, 0.1), 1))
+    assert {each.part for each in found} == {"steps", "devices"}
+    assert all(each.ours.ms > 0 for each in found)

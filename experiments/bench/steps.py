@@ -16,7 +16,7 @@ from byzsim.engine.workers import Point, Work, one_example, unraveller, updates
 from byzsim.experiments.bench.environment import Peer
 from byzsim.experiments.bench.measure import Budget, Candidate, Comparison, interleaved, local
 from byzsim.experiments.errors import UserError
-from byzsim.grid import programs
+from byzsim.grid import placement, programs
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.flatten_util import ravel_pytree
 
@@ -313,11 +313,12 @@ def _epoch_candidate(static: StaticConfig, dynamic: DynamicConfig, images: Image
     """An epoch of `n` runs, one on each device, by the program of `grid.run`; each call continues the last."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("runs",))
     start, epoch, _ = programs.programs(static, mesh, None)
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * n), dynamic)
-    state = [start(stacked, images.train)]
+    stacked = placement.place(jax.tree.map(lambda leaf: jnp.stack([leaf] * n), dynamic), mesh, "runs")
+    train, test = placement.place((images.train, images.test), mesh)
+    state = [start(stacked, train)]
 
     def call() -> Any:
-        state[0], measured = epoch(stacked, state[0], images.train, images.test)
+        state[0], measured = epoch(stacked, state[0], train, test)
         return state[0].params, measured
 
     return local(call)
