@@ -174,6 +174,7 @@ def forge(
     previous: Any = None,
     loss_after: Callable[[Array], Array] | None = None,
     full_gradient: Any = None,
+    params: Any = None,
     **attack_args: Any,
 ) -> Float[Array, "n_byz d"] | Float[Array, "rounds n_byz d"]:
     """The rows that Byzantine workers send under an attack, given the honest workers' rows.
@@ -199,6 +200,7 @@ def forge(
         loss_after: the honest workers' loss as a function of the aggregate, for attacks that maximise it; compiled as
             `server_loss` of `byzsim.aggregate`.
         full_gradient: the gradient (d,) over the whole training set, for attacks that read it.
+        params: parameters (d,) at which the gradients were computed, default zero, for attacks that read them.
         attack_args: options of the attack and of its modifiers, or variant=NAME as in `byzsim.aggregate`.
 
     Returns:
@@ -228,6 +230,7 @@ def forge(
     declared = _count("f", n_byz if f is None else f, m)
     before = _vectors("previous", 0.0 if previous is None else previous, (d,), updates.dtype)
     full = None if full_gradient is None else _vectors("full_gradient", full_gradient, (d,), updates.dtype)
+    at = _vectors("params", 0.0 if params is None else params, (d,), updates.dtype)
     if not n_byz:
         return byzantine_rows
     forged = _with_function(_forging, call, in_use, n_byz, function=loss_after)(
@@ -236,6 +239,7 @@ def forge(
         updates.reshape(-1, m, d),
         before,
         full,
+        at,
         jax.random.key(seed),
         jnp.int32(declared),
     )
@@ -246,8 +250,10 @@ def forge(
 def _forging(attack: grid.Call, rule: grid.Call, n_byz: int, loss_after: _Known | None) -> Callable[..., Array]:
     """The compiled program of `forge`."""
 
-    def run(options: Args, rule_options: Args, rounds: Array, before: Array, full: Any, key: Array, f: Array) -> Array:
-        known: dict[str, Any] = {} if loss_after is None else {"loss_after": loss_after.function}
+    def run(
+        options: Args, rule_options: Args, rounds: Array, before: Array, full: Any, at: Array, key: Array, f: Array
+    ) -> Array:
+        known: dict[str, Any] = {"params": at} | ({} if loss_after is None else {"loss_after": loss_after.function})
         if full is not None:
             known["full_gradient"] = lambda: full
         made, in_use = attack(**options), rule(**rule_options)

@@ -67,7 +67,7 @@ def rules():
 def attacks():
     byz = np.arange(M) < 2
     read = {"aggregate": lambda rows: np.mean(rows, axis=0), "loss_after": quadratic, "previous": CENTRE, "f": 2}
-    read["full_gradient"] = CENTRE
+    read |= {"full_gradient": CENTRE, "params": CENTRE / 2}
     for name, spec in byzsim.ATTACKS.items():
         if "data" in spec.traits:
             continue
@@ -76,6 +76,7 @@ def attacks():
         honest, own = ROWS[:, 2:], ROWS[:, :2]
         honest, own, wanted = (each if several else each[0] for each in (honest, own, wanted))
         given = {"byzantine_gradients": own, "previous": CENTRE, "loss_after": quadratic, "full_gradient": CENTRE}
+        given["params"] = CENTRE / 2
         found = byzsim.forge(name, honest, n_byz=2, **given)
         yield name, found, wanted
 
