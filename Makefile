@@ -1,4 +1,4 @@
-# Commands for a fresh machine: `make reproduce-table1`, `make reproduce-saddle` and `make test`. Each makes .venv by itself.
+# Two commands for a fresh machine: `make reproduce-table1` and `make test`. Each target makes .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 1

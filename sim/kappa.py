@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # factors on the default of each number of an attack
 BUDGETS = (0.5, 1.0, 2.0, 5.0)  # of `learned`: a rule often loses most just inside the distance that it accepts
-LEFT_OUT = {"data", "full_gradient", "rule", "stateful", "non_finite"}
+LEFT_OUT = {"data", "full_gradient", "params", "rule", "stateful", "non_finite"}
 """attacks with one of these traits are no functions of one step's rows alone, or send no finite rows"""
 
 

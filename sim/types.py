@@ -173,6 +173,7 @@ ATTACK_TRAITS = {
     "stateful": "it keeps a state between steps",
     "rule": "it evaluates the aggregation rule",
     "full_gradient": "it reads the gradient over the whole training set",
+    "params": "it reads the parameters",
     "non_finite": "it sends NaN or infinities",
 }
 

@@ -64,6 +64,7 @@ ATTACKS = {
     "key": attack(lambda updates, byz, state, ctx: (jax.random.normal(ctx.key, updates.shape), state)),
     "own_rows": attack(reads_own_gradients=False),
     "full_gradient": attack(lambda updates, byz, state, ctx: (updates * ctx.full_gradient(), state)),
+    "params": attack(lambda updates, byz, state, ctx: (updates * ctx.params, state)),
     "acts": attack(lambda updates, byz, state, ctx: (updates, state)),
     "collusive": attack(traits=["collusive"]),
 }

@@ -15,6 +15,7 @@ from byzsim.experiments.plan.table import (
     Label,
     Labels,
     Ours,
+    Picture,
     Position,
     Published,
     Table,

@@ -88,10 +88,17 @@ class Published(NamedTuple):
     n: float
 
 
+class Picture(NamedTuple):
+    """A figure of the report."""
+
+    figure: Figure
+    title: str
+    text: str
+    """what it shows, in Markdown"""
+
+
 Verdict = Callable[[Ours, Published], str]
 """the printed mark of a cell"""
-Pictures = Mapping[str, tuple[Figure, str, str]]
-"""name of the file -> figure, its title, and what it shows"""
 Labels = Mapping[str, str]
 """name of a rule, attack, setting, axis or verdict -> printed text"""
 NO_LABELS: Labels = MappingProxyType({})
@@ -149,8 +156,8 @@ class Table:
     """the printed text of names, and the meaning of the marks of `verdict`"""
     appendix: Callable[[pd.DataFrame, Labels], str] | None = None
     """makes an additional section of the report from the summary; "" for no section"""
-    pictures: Callable[[Sequence[Mapping[str, Any]], pd.DataFrame, Labels], Pictures] | None = None
-    """makes the figures of the report from the records and the summary, in place of the usual ones"""
+    pictures: Callable[[Sequence[Mapping[str, Any]], pd.DataFrame, Labels], dict[str, Picture]] | None = None
+    """makes {name of the file: picture} from the records and the summary, in place of the usual figures"""
 
     @property
     def lower_is_better(self) -> bool:

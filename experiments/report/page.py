@@ -6,12 +6,11 @@ Every number comes from the given records, so two reports of the same records ha
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from byzsim.experiments.errors import UserError, counted
 from byzsim.experiments.files import write_whole
-from byzsim.experiments.plan import WORST, Labels, Table
+from byzsim.experiments.plan import WORST, Labels, Picture, Table
 from byzsim.experiments.plan.published import Numbers
 from byzsim.experiments.report import choice, plot
 from byzsim.experiments.report.figures import accuracy_curves, accuracy_map, difference_map, mark_quick, save
@@ -27,7 +26,6 @@ from byzsim.experiments.report.text import (
     to_csv,
     to_markdown,
 )
-from matplotlib.figure import Figure
 
 MAX_PANELS = 60  # of the figure of curves; more would be unreadable
 
@@ -75,7 +73,7 @@ def build(
         "README.md": f"# {wording.title}\n\n{body}\n{failed}\n\n{shown}\n{extra}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for stem in {**dict.fromkeys((*PICTURES, *OLD_PICTURES)), **pictures}:
+    for stem in {*PICTURES, *OLD_PICTURES, *pictures}:
         if stem in pictures:
             save(pictures[stem].figure, folder / stem)
         else:  # an earlier report may have made it
@@ -90,17 +88,9 @@ PICTURES = ("curves", "differences", "accuracies")
 OLD_PICTURES = ("figure3",)  # the name of "curves" in earlier versions
 
 
-class Picture(NamedTuple):
-    """A figure with its title and its description in the README."""
-
-    figure: Figure
-    title: str
-    text: str
-
-
 def _pictures(records: Sequence[Record], summary: pd.DataFrame, table: Table, wording: Wording) -> dict[str, Picture]:
     if table.pictures:
-        found = {stem: Picture(*each) for stem, each in table.pictures(records, summary, wording.labels).items()}
+        found = table.pictures(records, summary, wording.labels)
         for picture in found.values():
             mark_quick(picture.figure, wording.quick)
         return found

@@ -1,6 +1,6 @@
 """Escaping saddle points under attack, the claim of SafeguardSGD's Theorem 2.3, on the octopus function.
 
-    byzsim run theory_saddle --seeds 2         one seed: about 3 minutes on 2 cores; all ten: less than half an hour
+    byzsim run theory_saddle --seeds 2         one seed of ten; seed 1 took 404 seconds of a core, compiling included
 
 m = 20 workers of which f = 8 attack. x starts at the first of d saddle points in a chain. Honest gradients are the true
 one and noise, uniform on the sphere of radius V = 1. Byzantine workers send the honest mean and c V sign(x_i) e_i, a
@@ -35,12 +35,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from byzsim.experiments.files import markdown_table
-from byzsim.experiments.plan import Labels, Table, axis, label
+from byzsim.experiments.plan import Labels, Picture, Table, axis, label
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 M, F, V = 20, 8, 1.0
+CELL = ["rule", "regime", "d", "c"]
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
 DIMENSIONS = (3, 5, 10)
 SMALL, LARGE = "small step", "large step"
@@ -76,13 +77,12 @@ def escapes(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame) -> pd.D
     """
     by_id = {record["id"]: record for record in records}
     rows = [
-        {**cell[["rule", "regime", "d", "c"]], **_escape(by_id[id], int(cell["d"]))}
+        {**cell[CELL], **_escape(by_id[id], int(cell["d"]))}
         for _, cell in summary.iterrows()
         for id in cell["ids"].split()
     ]
-    columns = ["rule", "regime", "d", "c", "seed", "at", "steps", "every", "within", "curvature"]
-    columns += ["honest_lost", "caught", "by"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["seed", "at", "steps", "every", "within", "curvature", "honest_lost", "caught", "by"]
+    return pd.DataFrame(rows, columns=[*CELL, *columns])
 
 
 def _escape(record: Mapping[str, Any], d: int) -> dict[str, Any]:
@@ -177,8 +177,8 @@ def verdict(runs: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> pd.DataFram
     """A row for each claim: Claim, Verdict ("holds", "fails", or "not run"), Cells that keep it, and the others."""
     rows = []
     for claim in claims:
-        kept = claim.true(runs).groupby([runs[name] for name in ("rule", "regime", "d", "c")]).mean()
-        cells = kept[claim.of(runs).groupby([runs[name] for name in ("rule", "regime", "d", "c")]).any()]
+        kept = claim.true(runs).groupby([runs[name] for name in CELL]).mean()
+        cells = kept[claim.of(runs).groupby([runs[name] for name in CELL]).any()]
         broken = cells[cells < MOST]
         said = "not run" if cells.empty else "fails" if len(broken) else "holds"
         names = [f"{rule}, d = {d}, c = {c:g} ({share:.0%})" for (rule, _, d, c), share in broken.items()]
@@ -203,9 +203,7 @@ OTHERS = {"color": "0.4", "marker": "o"}
 WORDS = {SMALL: "Small step\nas the theorem asks", LARGE: "Large step\noutside of the theorem"}
 
 
-def pictures(
-    records: Sequence[Mapping[str, Any]], summary: pd.DataFrame, labels: Labels
-) -> dict[str, tuple[Figure, str, str]]:
+def pictures(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame, labels: Labels) -> dict[str, Picture]:
     """The picture of the claim with its verdict, and the way from saddle to saddle."""
     runs = escapes(records, summary)
     if runs.empty:
@@ -224,8 +222,8 @@ def pictures(
         f"table has the median steps to each saddle; inf: never.\n\n{_each_saddle(runs, labels)}"
     )
     return {
-        "escape": (escape_figure(runs, labels), "Who leaves the saddle points", text),
-        "saddles": (way_figure(runs, labels), "From saddle to saddle", way),
+        "escape": Picture(escape_figure(runs, labels), "Who leaves the saddle points", text),
+        "saddles": Picture(way_figure(runs, labels), "From saddle to saddle", way),
     }
 
 
@@ -318,7 +316,7 @@ def _handle(rule: str, labels: Labels) -> Any:
 
 def _guards(runs: pd.DataFrame, labels: Labels) -> str:
     """Means of the attackers caught and honest workers lost by the rules that ban, and the median step; inf: never."""
-    groups = runs[runs["rule"].isin([DOUBLE, SINGLE])].groupby(["rule", "regime", "d", "c"], sort=False)
+    groups = runs[runs["rule"].isin([DOUBLE, SINGLE])].groupby(CELL, sort=False)
     rows = []
     for (rule, regime, d, c), cell in groups:
         caught, by, lost = cell["caught"].mean(), cell["by"].median(), cell["honest_lost"].mean()
@@ -331,7 +329,7 @@ def _ends(runs: pd.DataFrame, labels: Labels) -> str:
     """The smallest eigenvalue of the Hessian at the end: at -2 a saddle point, at 2 e a minimum."""
     return (
         "The Hessian's smallest eigenvalue, the least over seeds; -2 at a saddle point, 2 e = 5.44 at a minimum.\n\n"
-        + (_by_rule(runs, "curvature", "min", labels))
+        + _by_rule(runs, "curvature", "min", labels)
     )
 
 
@@ -358,8 +356,14 @@ SPEC = Table(
     name="theory_saddle",
     title="Escaping saddle points: the octopus function, 20 workers of which 8 push back",
     source="this project; no published numbers",
-    base={"task": "octopus", "model": None, "m": M, "n_byz": F, "f": F, "batch": 1, "attack": "saddle_push"}
-    | {
+    base={
+        "task": "octopus",
+        "model": None,
+        "m": M,
+        "n_byz": F,
+        "f": F,
+        "batch": 1,
+        "attack": "saddle_push",
         "total_steps": 60_000,
         "eval_every": 500,
         "octopus.noise": V,

@@ -43,4 +43,4 @@ def saddle_push(*, c: Traced = 0.5, v: Traced = 1.0, width: Traced = 2 * math.e)
     return colluding(vector)
 
 
-SPEC = Spec(saddle_push, source="after Yin et al., ICML 2019", traits=frozenset({"collusive"}))
+SPEC = Spec(saddle_push, source="after Yin et al., ICML 2019", traits=frozenset({"collusive", "params"}))

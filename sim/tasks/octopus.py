@@ -17,7 +17,6 @@ def octopus(
     gamma: Positive = 1.0,
     tau: Positive = math.e,
     noise: NotNegative = 1.0,
-    perturbation: NotNegative = 0.0,
 ) -> Task:
     r"""The octopus function: plain gradient descent takes time exponential in d to leave its saddles.
 
@@ -32,10 +31,10 @@ def octopus(
     \frac{6(L+\gamma)}{\tau^5}(a-2\tau)^5$, $\nu = -g_1(2\tau) + 4L\tau^2$. For i = d there is no next coordinate; with
     no such i, f is the first sum less $d\nu$. The minima lie at $a_j = 4\tau$.
 
-    An example is noise: the loss of an example is $f(x) + \xi^\top x$ with $\xi$ on the sphere of radius `noise` plus
-    on that of radius `perturbation`. x starts at 0, the first saddle. Measured: `loss` f(x), `saddles` (the number of
-    coordinates, from the first on, that are past $2\tau$), and `min_eigenvalue`, the smallest eigenvalue of the
-    Hessian.
+    An example is noise: the loss of an example is $f(x) + \xi^\top x$ with $\xi$ on the sphere of radius `noise`. x
+    starts at 0, the first saddle; noise that a method adds on purpose is `RunConfig.server_noise`. Measured: `loss`
+    f(x), `saddles` (the number of coordinates, from the first on, that are past $2\tau$), and `min_eigenvalue`, the
+    smallest eigenvalue of the Hessian.
 
     Args:
         d: coordinates (static).
@@ -43,7 +42,6 @@ def octopus(
         gamma: the negative curvature at a saddle is $-2\gamma$.
         tau: width of a stage.
         noise: radius V of honest gradient noise.
-        perturbation: radius nu of the noise that a method adds on purpose, the same for all rules.
     References: Du, Jin, Lee, Jordan, Poczos, Singh, NeurIPS 2017 (arXiv 1705.10412).
     """
 
@@ -69,14 +67,10 @@ def octopus(
         stage = jnp.where(current <= tau, near, far)
         return behind - passed * depth + jnp.where(passed < d, stage, 0.0)
 
-    def sphere(key, n, radius):
-        z = jax.random.normal(key, (n, d))
-        return radius * z / jnp.linalg.norm(z, axis=1, keepdims=True)
-
     def sample(key, worker, n):
         del worker
-        keys = jax.random.split(key)
-        return Data(sphere(keys[0], n, noise) + sphere(keys[1], n, perturbation))
+        z = jax.random.normal(key, (n, d))
+        return Data(noise * z / jnp.linalg.norm(z, axis=1, keepdims=True))
 
     def measure(x, facts):
         del facts

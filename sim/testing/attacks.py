@@ -94,6 +94,7 @@ def check_attack(attack: Any, *, only: Collection[str] = ()) -> Case:
         own_rows: it reads what its own workers would send if they were honest only if `reads_own_gradients` is True;
             where it is False, the engine does not compute these rows.
         full_gradient: it asks for the gradient over the whole training set if and only if it has that trait.
+        params: what it sends depends on the parameters if and only if it has that trait.
         acts: within 50 steps it sends something else than honest work; with the trait "data" it changes labels only.
     A trait promises
         collusive: all Byzantine workers send the same row.
@@ -198,6 +199,20 @@ def _full_gradient(attack: Tried, rows: np.ndarray, byz: np.ndarray) -> str | No
     return _mismatch(attack, "full_gradient", asks, f"it {'asks' if asks else 'does not ask'} for the full gradient")
 
 
+def _params(attack: Tried, rows: np.ndarray, byz: np.ndarray) -> str | None:
+    given, who = jnp.asarray(rows), jnp.asarray(byz)
+
+    @jax.jit
+    def sent(times: Array) -> Array:
+        ctx = context(jax.random.key(0), 0, who, given.shape[1])._replace(params=times * given[0])
+        return attack.made.grads(given, who, begin(attack.made, *given.shape, given.dtype), ctx)[0]
+
+    reads = not np.array_equal(sent(jnp.float32(1)), sent(jnp.float32(-1)), equal_nan=True)
+    return _mismatch(
+        attack, "params", reads, f"the rows {'change' if reads else 'do not change'} with the sign of the parameters"
+    )
+
+
 def _acts(attack: Tried, sent: np.ndarray, byz: np.ndarray) -> str | None:
     same = np.array_equal(attack(sent, byz)[..., byz, :], sent[..., byz, :])
     if "data" in attack.spec.traits:
@@ -232,6 +247,7 @@ ATTACK_PROMISES: dict[str, Promise] = {
     "key": Promise("the key is read with the trait 'stochastic' only", _key, _once),
     "own_rows": Promise("rows are not read that it says it does not read", _own_rows, _often),
     "full_gradient": Promise("the full gradient is asked for with that trait only", _full_gradient, _once),
+    "params": Promise("the parameters are read with that trait only", _params, _once),
     "acts": Promise("sooner or later something else is sent than by honest workers", _acts, _often),
     "collusive": Promise("all Byzantine workers send the same row", same_rows, _once, "collusive"),
 }
