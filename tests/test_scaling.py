@@ -257,7 +257,12 @@ def fake_peer(tmp_path, answer, versions="{'seconds': 1.0, 'byzfl': '0', 'torch'
 )
 def test_a_peer_is_asked_or_the_reason_said(tmp_path, monkeypatch, model, answer, found):
     given = accelerator.Accelerator(model=model, m=3, n_byz=1, steps=2)
-    monkeypatch.setattr(accelerator.steps, "check_step", lambda peer, *_, **__: peer.run({}))
+
+    def begin_and_ask(peer, setting, run_config, images, *_, **__):
+        accelerator.steps._begun(run_config, images)
+        peer.run({})
+
+    monkeypatch.setattr(accelerator.steps, "check_step", begin_and_ask)
     with accelerator._peer(fake_peer(tmp_path, answer)) as peer:
         ((key, value),) = accelerator._byzfl(given, 2, (28, 28), peer).items()
     assert {key: value if key == "steps_per_s" else value[: len(found[key])]} == found

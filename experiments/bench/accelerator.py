@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,8 +104,8 @@ def command(args: list[str], log: Callable[[str], object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack, jax.default_matmul_precision(given.precision):
         peer = stack.enter_context(_peer(given.peer_python)) if given.peer_python else None
-        found = measure(given, peer, log)
-    write(found, given, folder)
+        for found in measure(given, peer, log):
+            write(found, given, folder)  # after each part: a lent accelerator may be taken back
     log(f"written: {folder}/{_name()}.json, .md")
 
 
@@ -134,8 +134,8 @@ def _place() -> str | None:
     return {"gpu": "cuda:0", "cpu": "cpu"}.get(jax.default_backend())
 
 
-def measure(given: Accelerator, peer: Peer | None, log: Callable[[str], object]) -> Facts:
-    """All results with their origin, as JSON values."""
+def measure(given: Accelerator, peer: Peer | None, log: Callable[[str], object]) -> Iterator[Facts]:
+    """The results so far with their origin, as JSON values: after each part, and after each batch of the training."""
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("bytes_limit")
     found: Facts = {"origin": records.origin(), "device": device.device_kind, "platform": device.platform}
@@ -143,11 +143,13 @@ def measure(given: Accelerator, peer: Peer | None, log: Callable[[str], object])
     found |= {"memory": memory, "given": plain, "aims": AIMS, "peers": peer and peer.versions}
     if "table" in given.parts:
         found["table"] = table(given, log)
-    if "training" in given.parts:
-        found["training"] = [training(given, batch, peer, log) for batch in given.batches]
+        yield found
+    for batch in given.batches if "training" in given.parts else ():
+        found["training"] = [*found.get("training", ()), training(given, batch, peer, log)]
+        yield found
     if "bandwidth" in given.parts:
         found["bandwidth"] = bandwidth(given, log)
-    return found
+        yield found
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -282,7 +284,8 @@ def _byzfl(given: Accelerator, batch: int, shape: tuple[int, ...], peer: Peer | 
         with tempfile.TemporaryDirectory() as folder:
             if not tf32:
                 images = steps.Images(batch, 1, given.m, shape)
-                steps.check_step(peer, setting, run_config, images, Path(folder), device=device)
+                one_step = dataclasses.replace(run_config, steps=1)
+                steps.check_step(peer, setting, one_step, images, Path(folder), device=device)
             images = steps.Images(batch, given.steps, given.m, shape)
             job = steps.step_job(setting, run_config, images, Path(folder), device=device, tf32=tf32)
             peer.run(job)

@@ -47,7 +47,7 @@ PEER_IMPLEMENTATIONS: dict[str, tuple[PeerImplementation, ...]] = {
     "geometric_median": (PeerImplementation("byzfl", "GeometricMedian", {}, False),),
     "krum": (PeerImplementation("byzfl", "Krum", {"variant": "byzfl"}),),
     "multi_krum": (PeerImplementation("byzfl", "MultiKrum", {"variant": "byzfl"}),),
-    "centered_clipping": (PeerImplementation("byzfl", "CenteredClipping", {}, False),),
+    "centered_clipping": (PeerImplementation("byzfl", "CenteredClipping", {"variant": "karimireddy2021"}, False),),
     "mda": (PeerImplementation("byzfl", "MDA", {}),),
     "monna": (PeerImplementation("byzfl", "MoNNA", {"trusted": 0}, True, {"idx": 0}),),
     "meamed": (PeerImplementation("byzfl", "Meamed", {}),),
