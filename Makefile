@@ -80,7 +80,7 @@ docs: setup links
 
 test-docs: docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable '.[dev,browser]'
-	$(BIN)/python -m pytest -rA -m browser tests/test_site.py
+	$(BIN)/python -m pytest -rA -m browser tests/test_site_in_browser.py
 
 clean:
 	rm -rf .venv .bench-env build site *.egg-info .pytest_cache .ruff_cache .hypothesis

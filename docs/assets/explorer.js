@@ -1,6 +1,6 @@
 // Drag the attackers, see what six rules give. The arithmetic is in rules2d.js.
 (() => {
-  const place = document.getElementById("explorer");
+  const place = document.getElementById("plane");
   const { RULES } = window.byzsimRules;
   const HALF = 6; // the plane is [-6, 6] x [-6, 6]
   const SIZE = 480;

@@ -128,6 +128,7 @@ def mathml(page: str) -> str:
 
     def one(found: re.Match) -> str:
         display = "block" if found[2] == "[" else "inline"
-        return convert(html.unescape(found[3]).replace("\n", " "), display=display)
+        made = convert(html.unescape(found[3]).replace("\n", " "), display=display)
+        return f'<div class="displayed">{made}</div>' if display == "block" else made
 
     return LATEX.sub(one, page)
