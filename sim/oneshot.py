@@ -5,21 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from byzsim.types import Aggregator, Attack, Context, Info, State, Traced, begin
+from byzsim.types import Aggregator, Attack, Context, Info, Missing, State, Traced, begin
 from jaxtyping import Array, Bool, Float, Int, Key
 
 
 class Undeclared(Exception):
     """Raised when a rule reads f and the caller has not given it."""
-
-
-class _WithoutF(Context):
-    """A context without f: reading f raises `Undeclared`."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == "f":
-            raise Undeclared
-        return super().__getattribute__(name)
 
 
 def make_context(
@@ -36,8 +27,8 @@ def make_context(
     """
     zero = jnp.zeros(d, dtype)
     fields: dict[str, Any] = {"step": jnp.int32(0), "params": zero, "previous": zero} | known
-    fields["f"] = None if f is None else jnp.asarray(f, jnp.int32)
-    return (_WithoutF if f is None else Context)(key, **fields)
+    declared: Any = Missing(Undeclared) if f is None else jnp.asarray(f, jnp.int32)
+    return Context(key, f=declared, **fields)
 
 
 def summed(n: int) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
