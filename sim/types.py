@@ -58,7 +58,7 @@ class Context:
     key: Key[Array, ""] = dataclasses.field(default_factory=lambda: jax.random.key(0))
     """random key of this step; the rule, the attack and the labels have different ones. A rule with random numbers
     needs another one in each step"""
-    step: Int[Array, ""] | int = 0
+    step: Int[Array, ""] = dataclasses.field(default_factory=lambda: jnp.int32(0))
     """number of steps done before this one"""
     f: Int[Array, ""] | int = 0
     """number of Byzantine workers that the defender declares"""
