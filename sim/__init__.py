@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from byzsim.names import chain
     from byzsim.oneshot import init_state
     from byzsim.partitions import PARTITIONS, Partition
+    from byzsim.pmean import Reduced, robust_pmean
     from byzsim.preaggregators import PREAGGREGATORS
     from byzsim.registration import register
     from byzsim.run_config import RunConfig
@@ -49,6 +50,7 @@ HOMES = {
     "PARTITIONS": "partitions",
     "PREAGGREGATORS": "preaggregators",
     "Partition": "partitions",
+    "Reduced": "pmean",
     "Robustness": "kappa",
     "RunConfig": "run_config",
     "Spec": "types",
@@ -62,6 +64,7 @@ HOMES = {
     "make_task": "task",
     "ops": "",
     "register": "registration",
+    "robust_pmean": "pmean",
     "robustness": "kappa",
     "simulate": "api",
     "testing": "",

@@ -203,6 +203,7 @@ RULE_TRAITS = {
     "stateful": "it keeps a state between steps",
     "stochastic": "it draws random numbers",
     "server": "it reads the server's own data",
+    "whole_rows": "it reads all coordinates of a row, or the parameters, on one device, so `robust_pmean` refuses it",
 }
 ATTACK_TRAITS = {
     "data": "it changes labels",
