@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from byzsim.aggregators._median_machine import median_machine
-from byzsim.ops import masked_mean, sq_distances, uniform_weights, usable_rows
+from byzsim.ops import masked_mean, sq_distances, uniform_weights, usable_rows, varying_as
 from byzsim.ops.random import normals
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Context, Info, Spec, Traced, Variant
@@ -163,7 +163,11 @@ def safeguard(
             lambda: jnp.zeros(grads.shape[1], grads.dtype),
         )
         aggregate = noise + masked_mean(grads, counted)  # line 6
-        return aggregate, State(kept, sums, tuple(known)), Info(uniform_weights(counted).astype(jnp.float32))
+        return (
+            aggregate,
+            State(kept, sums, varying_as(tuple(known), grads)),
+            Info(uniform_weights(counted).astype(jnp.float32)),
+        )
 
     def judge(
         sums: Float[Array, "m d"],
