@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from byzsim.modifiers import MODIFIERS
     from byzsim.names import chain
     from byzsim.oneshot import init_state
+    from byzsim.optax_adapter import as_optax
     from byzsim.partitions import PARTITIONS, Partition
     from byzsim.pmean import Reduced, robust_pmean
     from byzsim.preaggregators import PREAGGREGATORS
@@ -58,6 +59,7 @@ HOMES = {
     "Task": "task",
     "Variant": "types",
     "aggregate": "api",
+    "as_optax": "optax_adapter",
     "chain": "names",
     "forge": "api",
     "init_state": "oneshot",

@@ -164,7 +164,11 @@ def safeguard(
             lambda: varying_as(jnp.zeros(grads.shape[1], grads.dtype), grads),
         )
         aggregate = noise + masked_mean(grads, counted)  # line 6
-        return aggregate, State(kept, sums, tuple(known)), Info(uniform_weights(counted).astype(jnp.float32))
+        return (
+            aggregate,
+            State(kept, sums, varying_as(tuple(known), grads)),
+            Info(uniform_weights(counted).astype(jnp.float32)),
+        )
 
     def judge(
         sums: Float[Array, "m d"],
