@@ -1,6 +1,7 @@
 """The documentation site: formulas, links, cells of the leaderboard, the explorer's arithmetic."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ import byzsim
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim.experiments.site import docstrings, links, settings, typeset
+from byzsim.experiments.site import catalogue, docstrings, links, settings, typeset
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "site"
@@ -71,6 +72,7 @@ def test_a_cell_has_the_runs_that_differ_in_their_seed():
     frame["id"] = [f"id{i}" for i in range(len(frame))]
     frame.attrs["axes"] = ["rule", "attack", "alpha", "seed"]
     (setting,) = settings.of_folder("a", frame.assign(m=10, n_byz=2))
+    assert setting.title == "a: α = 20 % (2 of 10)"
     assert {pair: cell.text for pair, cell in setting.cells.items()} == {
         ("krum", "alie"): "60.0 ± 14.1",
         ("krum", "nan"): "diverged",
@@ -104,3 +106,25 @@ def test_the_explorer_computes_what_the_library_computes():
             with np.errstate(all="ignore"):
                 theirs = byzsim.aggregate(name, rows, f=0 if name == "mean" else f, **options)
             np.testing.assert_allclose(ours[name], theirs, atol=2e-4, err_msg=f"{name}, f = {f}: {rows.tolist()}")
+
+
+SNIPPETS = [
+    pytest.param(text, id=f"{page}-{i}")
+    for page in ("index.md", "start/first-run.md")
+    for i, text in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["krum", "fltrust", "nnm", "sign_flip", "full_gradient_negation", "label_flip", "burst"]
+)
+def test_the_code_of_a_member_runs(name):
+    kind = next(kind for kind in catalogue.KINDS if name in kind.zoo)
+    exec(catalogue.example(kind, name, kind.zoo[name]), {})  # our own text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", SNIPPETS)
+def test_snippets_of_the_first_pages_run(text):
+    exec(text, {})  # our own files

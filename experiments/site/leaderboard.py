@@ -14,7 +14,12 @@ from byzsim.experiments.site.settings import DIVERGED, Cell, Setting, of_folder
 
 NEAR = 5.0  # points: rules whose worst case is at most this much below the best are named beside it
 
-HEAD = """# Leaderboard
+HEAD = """---
+hide:
+  - toc
+---
+
+# Leaderboard
 
 Every committed run of a rule under an attack. A number is the test accuracy in percent at the end of training: the mean
 over the seeds ± their sample standard deviation; without ± there is one seed. It links to its records. A rule's
@@ -153,8 +158,7 @@ def _limits(settings: list[Setting]) -> Iterator[str]:
         lines.append(f"One seed only, so without any interval: {'; '.join(single)}. Another seed may change the order.")
     if several := [each.seeds for each in settings if each.seeds > 1]:
         lines.append(f"Elsewhere at most {max(several)} seeds: differences below the printed ± are not to be read.")
-    counts = {int(steps) for each in settings if not pd.isna(steps := each.about.get("steps"))}
-    if counts:
+    if counts := {int(each.about["steps"]) for each in settings if not pd.isna(each.about.get("steps"))}:
         words = ", ".join(map(str, sorted(counts)))
         lines.append(f"Runs of {words} steps end before training does: a slow start counts as a weakness there.")
     partitions = sorted({str(each.values.get("partition", "iid")) for each in settings})

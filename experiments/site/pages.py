@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,15 @@ def site(root: Path, looked_up: Mapping[str, str], *, named: Sequence[str], cach
             if path.suffix in PICTURES and "+" not in path.parent.name
         },
     }
-    notebooks, pictures = tutorials.pages(root / "notebooks", cache / "notebooks")
-    made = {
-        **catalogue.pages(facts, found),
-        **leaderboard.pages(facts, found),
-        **looked_up,
-        "examples.md": _examples(root / "examples"),
-    }
+    with ThreadPoolExecutor(1) as beside:  # the notebooks have processes of their own
+        executed = beside.submit(tutorials.pages, root / "notebooks", cache / "notebooks")
+        made = {
+            **catalogue.pages(facts, found),
+            **leaderboard.pages(facts, found),
+            **looked_up,
+            "examples.md": _examples(root / "examples"),
+        }
+        notebooks, pictures = executed.result()
     origins = _origins(root)
     addresses = {origin: address for address, origin in origins.items()} | {
         f"notebooks/{Path(address).stem}.ipynb": address for address in notebooks
@@ -141,7 +144,7 @@ def navigation(texts: Iterable[str]) -> list[Any]:
     rest = {"*": [], "catalogue/*": [], "tutorials/*": [], "results/*": []}
     for page in sorted(set(left) - named):
         folder = page.partition("/")[0] + "/*" if "/" in page else "*"
-        rest[folder].append(page)
+        rest.get(folder, rest["*"]).append(page)
     found: list[Any] = []
     for section, pages in NAVIGATION.items():
         listed: list[Any] = []

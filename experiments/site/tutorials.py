@@ -41,6 +41,7 @@ def _executed(path: Path, cache: Path) -> nbformat.NotebookNode:
             timeout=TIMEOUT,
             kernel_name="byzsim",
             resources={"metadata": {"path": str(path.parent)}},
+            extra_arguments=["--log-level=ERROR"],  # its warning that it speaks without encryption, to this machine
         )
         client.create_kernel_manager().kernel_spec_manager = manager
         client.execute()
