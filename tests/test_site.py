@@ -10,7 +10,8 @@ import byzsim
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim.experiments.site import catalogue, docstrings, links, settings, typeset
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.site import catalogue, docstrings, examples, links, pages, reference, settings, typeset
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "site"

@@ -97,15 +97,16 @@ def _definitions(kind: Kind, name: str, spec: Spec) -> Iterator[str]:
     named = spec.variants or (("default", {}, "as above", spec.source),)
     rows = []
     for variant, options, formula, source in named:
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        result = _result(title, name, options) if title else ""
-        rows.append((f"`{variant}`", f"`{given}`" if given else "default", formula, source, result))
+        single = {key: value for key, value in options.items() if (key, value) != ("variant", variant)}
+        given = ", ".join(f"`{key}={value!r}`" for key, value in single.items())
+        result = _result(title, name, options) if title else "–"
+        rows.append((f"`{variant}`", result, formula, source, given))
     if spec.variants:
         yield "## Definitions of this name"
         yield "The first is the default. `variant=NAME` selects another one wherever options are given."
     else:
         yield "## On one small input"
-    yield _markdown(("variant", "options", "what differs", "source", "result"), rows)
+    yield _markdown(("variant", "result", "what differs", "source", "in single options"), rows)
     yield _example(kind)
 
 

@@ -39,12 +39,12 @@ class Axis(NamedTuple):
         return (value - low) / ((high - low) or 1.0)
 
     def ticks(self) -> list[float]:
-        """Powers of ten, or steps of 20."""
+        """Powers of ten, with 2 and 5 times them if they are few; or steps of 20."""
         if self.log:
-            return [
-                10.0**k
-                for k in range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-            ]
+            steps = (1, 2, 5) if self.high < 300 * self.low else (1,)
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            every = [step * 10.0**power for power in powers for step in steps]
+            return [tick for tick in every if self.low <= tick * (1 + 1e-9) and tick <= self.high * (1 + 1e-9)]
         return [float(tick) for tick in range(int(self.low), int(self.high) + 1, 20)]
 
 

@@ -68,7 +68,7 @@ def _section(setting: Setting, ms: dict[str, float]) -> str:
         f'<div data-filters="{esc(json.dumps(values))}"></div>',
         _facts(setting),
         grid,
-        f'<p class="caption">Cost against worst case ({COST[0]})</p>' + _scatter(setting, ms),
+        _scatter(setting, ms),
     ])  # fmt: skip
 
 
@@ -99,13 +99,12 @@ def _scatter(setting: Setting, ms: dict[str, float]) -> str:
         )
         for rule, attack, cell in setting.ranked() if rule in ms
     ]  # fmt: skip
-    if len(marks) < 2:
+    if all(mark.y <= 0 for mark in marks):  # nothing to see where every rule diverged
         return ""
     low, high = min(mark.x for mark in marks) / 1.3, max(mark.x for mark in marks) * 1.9
     y = charts.Axis("worst accuracy (%), 0: diverged", 0, 100, False)
-    return charts.scatter(
-        marks, charts.Axis("milliseconds", low, high, True), y, f"{setting.title}: cost and worst case"
-    )
+    x = charts.Axis(f"cost: milliseconds at {COST[0]}", low, high, True)
+    return charts.scatter(marks, x, y, f"{setting.title}: cost and worst case")
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -157,5 +157,5 @@ def navigation(texts: Iterable[str]) -> list[Any]:
             else:
                 listed += rest.get(page, [page] if page in left else [])
         if listed:
-            found.append({section: listed[0] if len(listed) == 1 else listed})
+            found.append({section: listed[0] if NAVIGATION[section] == tuple(listed) else listed})
     return found

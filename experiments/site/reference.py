@@ -75,7 +75,7 @@ def _commands() -> str:
     parts = ["# Command line", "Each command's own help.", code(USAGE, "text")]
     for name, text in HELP.items():
         options = [] if name == "list" else [*([name, "smoke"] if name in LONG else [name]), "--help"]
-        parts += [f"## byzsim {name}", code(text, "console")]
+        parts += [f"## byzsim {name}", code(text, "text")]
         if options and (shown := _help(options).removeprefix(text).strip()):
             title = f"Options of `byzsim {' '.join(options[:-1])}`"
             parts.append(

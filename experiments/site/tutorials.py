@@ -22,7 +22,7 @@ def pages(folder: Path, cache: Path) -> tuple[dict[str, str], dict[str, bytes]]:
         book = _executed(path, cache)
         exporter = MarkdownExporter()
         text, resources = exporter.from_notebook_node(book, {"output_files_dir": f"{path.stem}_files"})
-        texts[f"tutorials/{path.stem}.md"] = text
+        texts[f"tutorials/{path.stem}.md"] = text.replace('<table border="1" class="dataframe">', "<table>")
         pictures |= {f"tutorials/{name}": content for name, content in resources["outputs"].items()}
     return texts, pictures
 
