@@ -129,3 +129,23 @@ def test_the_code_of_a_member_runs(name):
 @pytest.mark.parametrize("text", SNIPPETS)
 def test_snippets_of_the_first_pages_run(text):
     exec(text, {})  # our own files
+
+
+@pytest.mark.slow
+def test_a_public_name_without_a_docstring_is_refused(monkeypatch):
+    monkeypatch.setattr(reference, "_homes", lambda: {"byzsim.STRENGTHS": "byzsim.kappa.STRENGTHS"})
+    with pytest.raises(UserError, match=r"without a docstring: byzsim\.STRENGTHS"):
+        reference.pages(ROOT / ".venv" / "links")
+
+
+def test_examples_in_docstrings_are_fenced():
+    text = "Sum.\n\n>>> f(1)\n[1. 2.]\n\nMore.\n"
+    assert examples.fenced(text) == "Sum.\n\n```pycon\n>>> f(1)\n[1. 2.]\n```\n\nMore.\n"
+
+
+def test_navigation_has_every_page_once():
+    made = ["index.md", "glossary.md", "tables.md", "mine.md", "catalogue/rules/krum.md", "tutorials/a.md", "odd/b.md"]
+    nav = pages.navigation([*made, "results/zoo/records/krum.md", "source/sim/a.py.md"])
+    listed = json.dumps(nav)
+    assert all(listed.count(f'"{page}"') == 1 for page in made) and "records" not in listed and "source" not in listed
+    assert {"Tutorials": ["tutorials/a.md"]} in nav and {"Glossary": "glossary.md"} in nav
