@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -92,22 +93,37 @@ def _definitions(kind: Kind, name: str, spec: Spec) -> Iterator[str]:
     """The variants side by side, each with what it gives on one small input."""
     titles = {"rules": "Aggregation rules", "preaggregators": "Preaggregators", "attacks": "Attacks"}
     title = titles.get(kind.folder)
-    if title is None and not spec.variants:
+    if title and not spec.variants:
+        yield "## On one small input"
+        yield f"With its defaults it gives {_result(title, name, {})}."
+        yield _example(kind)
+    if not spec.variants:
         return
-    named = spec.variants or (("default", {}, "as above", spec.source),)
     rows = []
-    for variant, options, formula, source in named:
+    for variant, options, formula, source in spec.variants:
         single = {key: value for key, value in options.items() if (key, value) != ("variant", variant)}
         given = ", ".join(f"`{key}={value!r}`" for key, value in single.items())
         result = _result(title, name, options) if title else "–"
         rows.append((f"`{variant}`", result, formula, source, given))
-    if spec.variants:
-        yield "## Definitions of this name"
-        yield "The first is the default. `variant=NAME` selects another one wherever options are given."
-    else:
-        yield "## On one small input"
+    yield "## Definitions of this name"
+    yield "The first is the default. `variant=NAME` selects another one wherever options are given."
     yield _markdown(("variant", "result", "what differs", "source", "in single options"), rows)
+    points = {variant.strip("`"): _point(result) for variant, result, *_ in rows}
+    if title and len(set(points.values()) - {None}) > 1:
+        given = [(float(x), float(y)) for x, y in definitions.EXAMPLE]
+        yield charts.plane(given, {key: at for key, at in points.items() if at}, f"{name} on the small input")
     yield _example(kind)
+
+
+def _point(result: str) -> tuple[float, float] | None:
+    """The two numbers of a printed vector; None if it is none, or not finite."""
+    found = re.fullmatch(r"\((\S+), (\S+)\)", result)
+    numbers = [float(each) for each in found.groups()] if found else []
+    return (
+        (numbers[0], numbers[1])
+        if numbers and all(map(math.isfinite, numbers)) and max(map(abs, numbers)) < 50
+        else None
+    )
 
 
 def _result(title: str, name: str, options: Mapping[str, Any]) -> str:

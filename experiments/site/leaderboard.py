@@ -94,16 +94,20 @@ def _attack(attack: str) -> str:
 def _scatter(setting: Setting, ms: dict[str, float]) -> str:
     marks = [
         charts.Mark(
-            rule, ms[rule], max(cell.rank, 0.0), record(setting, rule, cell, "../"),
+            rule,
+            ms[rule],
+            max(cell.rank, 0.0),
             f"{rule}: {cell.text} % under {attack}; {time_text(ms[rule])}",
+            record(setting, rule, cell, "../"),
         )
-        for rule, attack, cell in setting.ranked() if rule in ms
-    ]  # fmt: skip
+        for rule, attack, cell in setting.ranked()
+        if rule in ms
+    ]
     if all(mark.y <= 0 for mark in marks):  # nothing to see where every rule diverged
         return ""
     low, high = min(mark.x for mark in marks) / 1.3, max(mark.x for mark in marks) * 1.9
-    y = charts.Axis("worst accuracy (%), 0: diverged", 0, 100, False)
-    x = charts.Axis(f"cost: milliseconds at {COST[0]}", low, high, True)
+    y = charts.Axis("worst accuracy (%), 0: diverged", 0, 100)
+    x = charts.Axis(f"cost: milliseconds at {COST[0]}", low, high, log=True)
     return charts.scatter(marks, x, y, f"{setting.title}: cost and worst case")
 
 

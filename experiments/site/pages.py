@@ -96,7 +96,7 @@ def site(root: Path, looked_up: Mapping[str, str], *, named: Sequence[str], cach
     addresses |= {name: name for name in files}
     texts, needed = made, set()
     for address, origin in origins.items():
-        text, more = links.rewritten((root / origin).read_text("utf-8"), origin, address, addresses, root)
+        text, more = links.rewritten((root / origin).read_text(encoding="utf-8"), origin, address, addresses, root)
         texts[address], needed = text, needed | more
     for address, text in notebooks.items():
         texts[address] = text
@@ -133,7 +133,7 @@ def _sources_of_members() -> dict[str, str]:
 def _examples(folder: Path) -> str:
     parts = ["# Examples", "Whole files that run as they are: `byzsim run FILE`, or `python FILE` where it says so."]
     for path in sorted(folder.glob("*.py")):
-        parts += [f"## {path.stem}", code(path.read_text("utf-8"))]
+        parts += [f"## {path.stem}", code(path.read_text(encoding="utf-8"))]
     return "\n\n".join(parts) + "\n"
 
 
