@@ -71,9 +71,10 @@ def test_a_cell_has_the_runs_that_differ_in_their_seed():
     frame = pd.DataFrame(runs, columns=["rule", "attack", "seed", "final_accuracy"])
     frame = frame.assign(alpha=0.2, diverged=frame["final_accuracy"].isna(), beyond_bound=frame["rule"] == "mean")
     frame["id"] = [f"id{i}" for i in range(len(frame))]
-    frame.attrs["axes"] = ["rule", "attack", "alpha", "seed"]
+    frame["at"] = [[1, 2]] * len(frame)
+    frame.attrs["axes"] = ["rule", "attack", "alpha", "at", "seed"]
     (setting,) = settings.of_folder("a", frame.assign(m=10, n_byz=2))
-    assert setting.title == "a: α = 20 % (2 of 10)"
+    assert setting.title == "a: α = 20 % (2 of 10), at = [1, 2]"
     assert {pair: cell.text for pair, cell in setting.cells.items()} == {
         ("krum", "alie"): "60.0 ± 14.1",
         ("krum", "nan"): "diverged",

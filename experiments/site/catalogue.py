@@ -104,7 +104,7 @@ def _definitions(kind: Kind, name: str, spec: Spec) -> Iterator[str]:
         single = {key: value for key, value in options.items() if (key, value) != ("variant", variant)}
         given = ", ".join(f"`{key}={value!r}`" for key, value in single.items())
         result = _result(title, name, options) if title else "–"
-        rows.append((f"`{variant}`", result, formula, source, given))
+        rows.append((f"`{variant}`", result.replace(", ", ",&nbsp;"), formula, source, given))
     yield "## Definitions of this name"
     yield "The first is the default. `variant=NAME` selects another one wherever options are given."
     yield _markdown(("variant", "result", "what differs", "source", "in single options"), rows)
@@ -117,7 +117,7 @@ def _definitions(kind: Kind, name: str, spec: Spec) -> Iterator[str]:
 
 def _point(result: str) -> tuple[float, float] | None:
     """The two numbers of a printed vector; None if it is none, or not finite."""
-    found = re.fullmatch(r"\((\S+), (\S+)\)", result)
+    found = re.fullmatch(r"\((\S+),&nbsp;(\S+)\)", result)
     numbers = [float(each) for each in found.groups()] if found else []
     return (
         (numbers[0], numbers[1])

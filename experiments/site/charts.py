@@ -147,9 +147,9 @@ def plane(rows: Sequence[Point], results: Mapping[str, Point], title: str) -> st
 
 def _named(frame: Frame, marks: Sequence[Mark]) -> Iterable[str]:
     """Points with their names, each where it covers no other name, if there is such a place."""
-    taken: list[tuple[float, float, float, float]] = []
-    for mark in marks:
-        at, up = frame.place((mark.x, mark.y))
+    places = [frame.place((mark.x, mark.y)) for mark in marks]
+    taken = [(at - 5, up + 5, at + 5, up - 5) for at, up in places]
+    for mark, (at, up) in zip(marks, places, strict=True):
         long = LETTER * len(mark.name)
         sides = [(at + 7, up + 4), (at - 7 - long, up + 4)]
         tries = [(a, b + shift * LINE) for shift in (0, -1, 1, -2, 2) for a, b in sides]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS
 from byzsim.experiments import records
@@ -73,14 +74,19 @@ def _section(setting: Setting, ms: dict[str, float]) -> str:
 
 
 def _facts(setting: Setting) -> str:
-    about = setting.about
-    steps = about.get("steps")
-    length = f"{int(steps)} steps" if steps and steps == steps else f"{int(about['epochs'])} epochs"
+    """What all runs of a setting share, in one sentence."""
+    about = {key: value for key, value in setting.about.items() if not (np.isscalar(value) and pd.isna(value))}
+    length = f"{int(about['steps'])} steps" if about.get("steps") else f"{int(about['epochs'])} epochs"
     seeds = "one seed" if setting.seeds == 1 else f"{setting.seeds} seeds"
-    return (
-        f"{about['model']} on {about['data']}, partition {about.get('partition', 'iid')}, batches of {about['batch']}, "
-        f"{length}, {seeds}; the rule is told f = {int(about['f'])}. [The whole report](../results/{setting.folder}.md)"
-    )
+    what = [
+        f"{about.get('model') or about.get('task')} on {about['data']}",
+        f"partition {about.get('partition', 'iid')}",
+        f"batches of {about['batch']}" if about.get("batch") else "whole shards",
+        length,
+        seeds,
+    ]
+    report = f"[The whole report](../results/{setting.folder}.md)"
+    return f"{', '.join(what)}; the rule is told f = {int(about['f'])}. {report}"
 
 
 def _rule(rule: str) -> str:

@@ -106,6 +106,7 @@ def settings(facts: Facts) -> list[Setting]:
 
 def of_folder(folder: str, frame: pd.DataFrame) -> list[Setting]:
     """All settings of a folder, also those without an attack."""
+    frame = frame.assign(**{axis: frame[axis].map(_hashable) for axis in frame.attrs["axes"]})
     rules = _rule_axis(frame)
     axes = [name for name in frame.attrs["axes"] if name not in (rules, "attack", "seed")]
     further = [name for name in ("partition",) if name in frame and name not in axes]
@@ -123,6 +124,10 @@ def _rule_axis(frame: pd.DataFrame) -> str:
     axes = frame.attrs["axes"]
     ones = [name for name in axes if name != "attack" and frame.groupby(name)["rule"].nunique().max() == 1]
     return "rule" if "rule" in axes or not ones else ones[0]
+
+
+def _hashable(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _names(runs: pd.DataFrame, rules: str) -> tuple[str, str]:
