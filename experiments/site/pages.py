@@ -16,7 +16,14 @@ from byzsim.experiments.site.settings import settings
 # Section -> its pages, of which those are shown that exist; a page of docs/ that is named nowhere stands in How-to.
 NAVIGATION: dict[str, tuple[str, ...]] = {
     "Home": ("index.md",),
-    "Start": ("start/install.md", "start/first-run.md", "start/gpu.md", "start/cluster.md"),
+    "Start": (
+        "start/install.md",
+        "start/first-run.md",
+        "start/commands.md",
+        "start/gpu.md",
+        "start/cluster.md",
+        "start/*",
+    ),
     "Tutorials": ("tutorials/*",),
     "How-to": (
         "your-own.md",
@@ -29,7 +36,7 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
         "*",
     ),
     "Catalogue": ("catalogue/index.md", "catalogue/compare.md", "explorer.md", "definitions.md", "catalogue/*"),
-    "Results": ("results/leaderboard.md", "results/which-rule.md", "results/*"),
+    "Results": ("results/leaderboard.md", "results/which-rule.md", "table1.md", "results/*"),
     "Validation": ("validation.md", "bad-inputs.md", "open-verifications.md"),
     "Reference": (
         "reference/calls.md",
@@ -141,7 +148,7 @@ def navigation(texts: Iterable[str]) -> list[Any]:
     """The sections with those of their pages that exist."""
     left = [each for each in texts if "/records/" not in each and not each.startswith("source/")]
     named = {page for pages in NAVIGATION.values() for page in pages if "*" not in page}
-    rest = {"*": [], "catalogue/*": [], "tutorials/*": [], "results/*": []}
+    rest: dict[str, list[str]] = {page: [] for pages in NAVIGATION.values() for page in pages if "*" in page}
     for page in sorted(set(left) - named):
         folder = page.partition("/")[0] + "/*" if "/" in page else "*"
         rest.get(folder, rest["*"]).append(page)
