@@ -8,7 +8,7 @@ EDITION ?=
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-safeguard report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
+.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-safeguard reproduce-detection report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
 
 setup: .venv/ready
 
@@ -35,6 +35,9 @@ reproduce-saddle: setup
 # EDITION=full is ResNet-20 for 200 epochs, on an accelerator.
 reproduce-safeguard: setup
 	$(BIN)/byzsim run safeguard_table$(if $(EDITION),_$(EDITION)) $(if $(QUICK),--quick) --seeds $(shell seq 0 $$(($(SEEDS) - 1))) $(OPTIONS)
+
+reproduce-detection: setup
+	$(BIN)/byzsim run safeguard_detection $(if $(QUICK),--quick) $(OPTIONS)
 
 report-table1: setup
 	$(BIN)/byzsim report brsgd_table1 --inject README.md
