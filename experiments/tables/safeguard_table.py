@@ -176,7 +176,15 @@ def losses_figure(cells: pd.DataFrame, labels: Labels) -> Figure:
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="white", linewidth=1.5))
         dark = ours > 26
         said = "–" if math.isnan(ours) else f"{ours:.1f}".replace("-", "−")
-        axes.text(x, y - 0.12, said, ha="center", va="center", fontsize=12, color="white" if dark else "black")
+        axes.text(
+            x,
+            y if math.isnan(paper) else y - 0.12,
+            said,
+            ha="center",
+            va="center",
+            fontsize=12,
+            color="white" if dark else "black",
+        )
         if not math.isnan(paper):
             words = f"({paper:.1f})".replace("-", "−")
             axes.text(x, y + 0.28, words, ha="center", va="center", fontsize=9, color="white" if dark else "0.3")
