@@ -103,15 +103,17 @@ def test_the_figure_has_a_cross_where_a_worker_is_dropped():
 
 def record(id, kept, lost):
     measured = {"byz_kept": kept, "honest_dropped": lost, "variance": [0.25, 0.25], "accuracy": [0.1, 0.9]}
-    return measured | {"id": id, "seed": 0, "eval_every": 10, "n_byz": 4}
+    return measured | {"id": id, "seed": 0, "eval_every": 10, "n_byz": 4, "diverged": None in kept}
 
 
 def test_what_became_of_a_run():
     records = [record("a", [4.0, 2.5, 0.0], [0.0, 0.0, 1.0000001]), record("b", [4.0, 4.0, 4.0], [0, 0, 0])]
-    found = outcomes(records, pd.DataFrame([{"thresholds": PROJECTED, "attack": "variance", "ids": "a b"}]))
-    assert found["first"].tolist() == [20, math.inf] and found["all"].tolist() == [30, math.inf]
-    assert found["caught"].tolist() == [4, 0] and found["lost"].tolist() == [1, 0]
-    assert found["deviation"].tolist() == [0.5, 0.5] and found["accuracy"].tolist() == [90, 90]
+    records.append(record("c", [3.0, None, None], [2.0, None, None]) | {"accuracy": [0.5, None]})
+    found = outcomes(records, pd.DataFrame([{"thresholds": PROJECTED, "attack": "variance", "ids": "a b c"}]))
+    assert found["first"].tolist() == [20, math.inf, 10] and found["all"].tolist() == [30, math.inf, math.inf]
+    assert found["caught"].tolist() == [4, 0, 1] and found["lost"].tolist() == [1, 0, 2]
+    assert found["deviation"].tolist() == [0.5] * 3 and found["accuracy"].fillna(-1).tolist() == [90, 90, -1]
+    assert found["diverged"].tolist() == [False, False, True]
 
 
 def toy(changes=None):
@@ -122,7 +124,7 @@ def toy(changes=None):
             caught = 4 if way in (PROJECTED, READMITTED) and attack in LASTING else 0
             lost = 2 if way in (EPFML, BANT, BANT_WINDOWS) else 0
             rows.append({"thresholds": way, "attack": attack, "seed": 0, "first": 20, "all": 40, "caught": caught}
-                        | {"lost": lost, "deviation": 1.0, "accuracy": 90.0})  # fmt: skip
+                        | {"lost": lost, "deviation": 1.0, "accuracy": 90.0, "diverged": False})  # fmt: skip
     found = pd.DataFrame(rows)
     for (way, attack, name), value in (changes or {}).items():
         found.loc[(found["thresholds"] == way) & (found["attack"] == attack), name] = value
@@ -157,7 +159,7 @@ def test_the_table_compares_thresholds_and_nothing_else():
     )
     differ = {name for name in args[PROJECTED] if args[PROJECTED][name] != args[READMITTED][name]}
     assert differ == {"readmit"}
-    assert {each.config.total_steps for each in planned} == {600} and len(runs(TABLE)) == 7 * 5 * 3
+    assert {each.config.total_steps for each in planned} == {600} and len(runs(TABLE)) == 8 * 5 * 3
     assert max(each.config.total_steps for each in expand(shortened(TABLE))) == 40
 
 

@@ -97,4 +97,5 @@ def test_the_picture():
     made = pictures([], summary(), SMALL.labels)["losses"]
     words = {text.get_text() for text in made.figure.axes[0].texts}
     assert {"25.0", "(61.8)", "(−0.9)"} <= words
+    assert pictures([], pd.concat([summary()] * 2), {}) == {}
     assert "the orders" in made.text and "not run" in pictures([], summary().assign(paper=math.nan), {})["losses"].text
