@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 HONEST, BYZANTINE = "#0072B2", "#D55E00"
-MOST = 2.5
-"""limits above the axis: a worker that has gone on to more has long been dropped"""
+MOST = 1.5
+"""where the axis ends, in limits; what is more is drawn there"""
 
 
 def frame_of(trace: Trace, byzantine: Collection[int] | np.ndarray) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def figure(trace: pd.DataFrame, names: Sequence[str] = ()) -> Figure:
     panels = made.subplots(len(tests), 1, sharex=True, squeeze=False)[:, 0]
     for place, (axes, test) in enumerate(zip(panels, tests, strict=True)):
         axes.axhline(1, color="black", linewidth=1.5)
-        axes.text(1.005, 1, "dropped\nabove", transform=axes.get_yaxis_transform(), va="center", fontsize=10)
+        axes.text(0.995, 1.04, "dropped above", transform=axes.get_yaxis_transform(), ha="right", fontsize=10)
         for byzantine, of_kind in trace.groupby("byzantine"):  # the attackers are drawn over the honest workers
             for _, steps in of_kind.groupby("worker"):
                 _line(axes, steps, test, tests, BYZANTINE if byzantine else HONEST)
@@ -89,9 +89,9 @@ def figure(trace: pd.DataFrame, names: Sequence[str] = ()) -> Figure:
 
 
 def _line(axes: mpl.axes.Axes, steps: pd.DataFrame, test: str, tests: Sequence[str], colour: str) -> None:
-    """One worker; a cross in the panel of the test that dropped it."""
-    drawn = steps[test].where((steps["weight"] > 0) & np.isfinite(steps[test])).clip(upper=MOST)
+    """One worker; a cross in the panel of the test that dropped it. It is compared with itself where there is a gap."""
+    drawn = steps[test].where((steps["weight"] > 0) & (steps[test] > 0)).clip(upper=MOST)
     axes.plot(steps["step"], drawn, color=colour, linewidth=1.1, alpha=0.8)
     over = steps[(steps["weight"] > 0) & (steps[test] > 1) & (steps[test] >= steps[list(tests)].max(axis=1))]
     look = {"color": colour, "linestyle": "none", "marker": "x", "markersize": 9, "markeredgewidth": 2}
-    axes.plot(over["step"], over[test].clip(upper=MOST), **look, zorder=5, clip_on=False)
+    axes.plot(over["step"], over[test].clip(upper=MOST), **look, zorder=5)

@@ -113,6 +113,7 @@ def test_what_became_of_a_run():
     assert found["first"].tolist() == [20, math.inf, 10] and found["all"].tolist() == [30, math.inf, math.inf]
     assert found["caught"].tolist() == [4, 0, 1] and found["lost"].tolist() == [1, 0, 2]
     assert found["deviation"].tolist() == [0.5] * 3 and found["accuracy"].fillna(-1).tolist() == [90, 90, -1]
+    assert found["lost_at_once"].tolist() == [0, 0, 2]
     assert found["diverged"].tolist() == [False, False, True]
 
 
@@ -124,7 +125,8 @@ def toy(changes=None):
             caught = 4 if way in (PROJECTED, READMITTED) and attack in LASTING else 0
             lost = 2 if way in (EPFML, BANT, BANT_WINDOWS) else 0
             rows.append({"thresholds": way, "attack": attack, "seed": 0, "first": 20, "all": 40, "caught": caught}
-                        | {"lost": lost, "deviation": 1.0, "accuracy": 90.0, "diverged": False})  # fmt: skip
+                        | {"lost": lost, "lost_at_once": lost, "deviation": 1.0, "accuracy": 90.0}
+                        | {"diverged": False})  # fmt: skip
     found = pd.DataFrame(rows)
     for (way, attack, name), value in (changes or {}).items():
         found.loc[(found["thresholds"] == way) & (found["attack"] == attack), name] = value
@@ -165,4 +167,4 @@ def test_the_table_compares_thresholds_and_nothing_else():
 
 def test_the_picture_says_who_is_caught():
     texts = [text.get_text() for text in caught_figure(toy(), TABLE.labels).axes[0].texts]
-    assert "4 caught by 40\n0 honest lost" in texts and "2 honest lost" in texts
+    assert "4 caught, first by 20\n0 honest lost" in texts and "2 honest lost" in texts
