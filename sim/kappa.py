@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -143,7 +143,8 @@ def _strengths(spec: Spec) -> list[Mapping[str, float]]:
 def _is_number(spec: Spec, option: str) -> bool:
     """Whether an option is a real number; its default may be None."""
     parameter = inspect.signature(spec.factory).parameters[option]
-    return isinstance(parameter.default, float) or (parameter.default is None and "Traced" in str(parameter.annotation))
+    kinds = get_args(parameter.annotation)
+    return isinstance(parameter.default, float) or (parameter.default is None and float in kinds)
 
 
 @functools.lru_cache(maxsize=8)

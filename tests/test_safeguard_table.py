@@ -48,6 +48,8 @@ def test_the_full_edition_is_that_of_a_resnet_and_the_quick_one_is_short():
     first = expand(FULL)[0].config
     assert (first.model, first.epochs, first.schedule_args["at"]) == ("resnet20", 200, [20_000, 30_000])
     assert {(each.config.epochs, each.config.steps) for each in expand(shortened(SMALL))} == {(1, 4)}
+    whole = first.length(50_000)
+    assert (whole.measurements, whole.steps) == (200, 40_000)
 
 
 def test_the_losses_are_those_against_the_ideal_of_the_same_edition():
