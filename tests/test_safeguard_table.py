@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from byzsim import grid
 from byzsim.experiments.plan import expand, published, shortened
 from byzsim.experiments.tables import TABLES
 from byzsim.experiments.tables.safeguard_table import CLAIMS, MEMORYLESS, PAPERS, losses, order, pictures, verdict
@@ -46,7 +47,8 @@ def test_the_settings_are_the_papers(table):
 
 def test_the_full_edition_is_that_of_a_resnet_and_the_quick_one_is_short():
     first = expand(FULL)[0].config
-    assert (first.model, first.epochs, first.schedule_args["at"]) == ("resnet20", 200, [20_000, 30_000])
+    assert (first.model, first.epochs, first.schedule_args["at"]) == ("resnet20", 200, (20_000, 30_000))
+    hash(grid.resolve(first, grid.Source(10, 50_000)).static)  # a program is found by it
     assert {(each.config.epochs, each.config.steps) for each in expand(shortened(SMALL))} == {(1, 4)}
     whole = first.length(50_000)
     assert (whole.measurements, whole.steps) == (200, 40_000)

@@ -20,6 +20,7 @@ SPEC = dataclasses.replace(
     safeguard_table.SPEC,
     name="safeguard_table_full",
     title="SafeguardSGD's table, full edition: ResNet-20 on CIFAR-10, 10 workers, 4 of them Byzantine, 200 epochs",
+    source="the submission's table in Allen-Zhu et al., ICLR 2021, arXiv 2012.14368",
     base={name: value for name, value in safeguard_table.SPEC.base.items() if name != "lenet.padding"}
     | {"model": "resnet20", "epochs": EPOCHS, "lr": 0.1, "zeno.rho": 0.1 / 200, "weight_decay": 1e-4}
     | {"schedule": "piecewise", "piecewise.at": [STEPS // 2, 3 * STEPS // 4], "piecewise.factors": [0.1, 0.01]},
