@@ -7,10 +7,10 @@ detection.figure(trace, names=("long guard",))      how near each worker was to 
 
 from collections.abc import Collection, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from byzsim.engine import Trace
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
@@ -88,7 +88,7 @@ def figure(trace: pd.DataFrame, names: Sequence[str] = ()) -> Figure:
     return made
 
 
-def _line(axes: mpl.axes.Axes, steps: pd.DataFrame, test: str, tests: Sequence[str], colour: str) -> None:
+def _line(axes: Axes, steps: pd.DataFrame, test: str, tests: Sequence[str], colour: str) -> None:
     """One worker; a cross in the panel of the test that dropped it. It is compared with itself where there is a gap."""
     drawn = steps[test].where((steps["weight"] > 0) & (steps[test] > 0)).clip(upper=MOST)
     axes.plot(steps["step"], drawn, color=colour, linewidth=1.1, alpha=0.8)

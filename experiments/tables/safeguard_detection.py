@@ -43,6 +43,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 M, N_BYZ = 10, 4
+CELL = ["thresholds", "attack"]
 SHORT, LONG = 50, 300
 """steps of the two windows"""
 PROJECTED, READMITTED, SECOND, EPFML, THEORY = "projected", "re-admitted", "second version", "epfml", "theory"
@@ -77,7 +78,7 @@ def outcomes(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame) -> pd.
         for id in cell["ids"].split()
     ]
     columns = ["first", "all", "caught", "lost", "lost_at_once", "deviation", "accuracy", "diverged"]
-    return pd.DataFrame(rows, columns=["thresholds", "attack", "seed", *columns])
+    return pd.DataFrame(rows, columns=[*CELL, "seed", *columns])
 
 
 def _outcome(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def pictures(records: Sequence[Mapping[str, Any]], summary: pd.DataFrame, labels
         f"{_why(runs, records[0]['eval_every'])}### In numbers\n\n{_numbers(runs, labels)}"
     )
     made = {"caught": Picture(caught_figure(runs, labels), "Whom each way to set the thresholds bans", text)}
-    cells = summary.set_index(["thresholds", "attack"])["ids"]
+    cells = summary.set_index(CELL)["ids"]
     by_id = {record["id"]: record for record in records}
     for name, place in EXPLAINED.items():
         ids = cells.get(place, "").split()
@@ -216,6 +217,7 @@ def replayed(record: Mapping[str, Any]) -> pd.DataFrame:
     names = [field.name for field in dataclasses.fields(RunConfig) if field.name in record]
     train, test = (data.train_inputs, data.train_labels), (data.test_inputs, data.test_labels)
     history = simulate(train, test, trace=True, **{name: record[name] for name in names})
+    assert history.trace is not None
     return detection.frame_of(history.trace, record["byzantine"])
 
 
@@ -245,7 +247,7 @@ def caught_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
     ways, attacks = (list(dict.fromkeys(runs[name])) for name in ("thresholds", "attack"))
     figure = Figure(figsize=(2.4 + 1.75 * len(ways), 1.9 + 0.8 * len(attacks)), layout="constrained")
     axes = figure.subplots()
-    for (way, attack), cell in runs.groupby(["thresholds", "attack"], sort=False):
+    for (way, attack), cell in runs.groupby(CELL, sort=False):
         x, y = ways.index(way), attacks.index(attack)
         caught, lost, by = cell["caught"].mean(), cell["lost"].mean(), cell["first"].median()
         expected = 0 if attack == NOBODY else N_BYZ
@@ -270,7 +272,7 @@ def caught_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
 def _numbers(runs: pd.DataFrame, labels: Labels) -> str:
     """Means over seeds; of steps the median."""
     rows = []
-    for (way, attack), cell in runs.groupby(["thresholds", "attack"], sort=False):
+    for (way, attack), cell in runs.groupby(CELL, sort=False):
         means = [f"{cell[name].mean():.1f}" for name in ("caught", "lost", "accuracy")]
         means[2] += f" ({cell['diverged'].sum()} diverged)" * bool(cell["diverged"].any())
         steps = [f"{cell[name].median():,.0f}".replace("inf", "never") for name in ("first", "all")]
