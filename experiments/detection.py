@@ -6,6 +6,7 @@ detection.figure(trace, names=("long guard",))      how near each worker was to 
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,5 +94,5 @@ def _line(axes: Axes, steps: pd.DataFrame, test: str, tests: Sequence[str], colo
     drawn = steps[test].where((steps["weight"] > 0) & (steps[test] > 0)).clip(upper=MOST)
     axes.plot(steps["step"], drawn, color=colour, linewidth=1.1, alpha=0.8)
     over = steps[(steps["weight"] > 0) & (steps[test] > 1) & (steps[test] >= steps[list(tests)].max(axis=1))]
-    look = {"color": colour, "linestyle": "none", "marker": "x", "markersize": 9, "markeredgewidth": 2}
+    look: dict[str, Any] = {"color": colour, "linestyle": "none", "marker": "x", "markersize": 9, "markeredgewidth": 2}
     axes.plot(over["step"], over[test].clip(upper=MOST), **look, zorder=5)
