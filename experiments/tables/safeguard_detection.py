@@ -247,7 +247,8 @@ def caught_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
     ways, attacks = (list(dict.fromkeys(runs[name])) for name in ("thresholds", "attack"))
     figure = Figure(figsize=(2.4 + 1.75 * len(ways), 1.9 + 0.8 * len(attacks)), layout="constrained")
     axes = figure.subplots()
-    for (way, attack), cell in runs.groupby(CELL, sort=False):
+    for _, cell in runs.groupby(CELL, sort=False):
+        way, attack = cell.iloc[0][CELL]
         x, y = ways.index(way), attacks.index(attack)
         caught, lost, by = cell["caught"].mean(), cell["lost"].mean(), cell["first"].median()
         expected = 0 if attack == NOBODY else N_BYZ
@@ -272,7 +273,8 @@ def caught_figure(runs: pd.DataFrame, labels: Labels) -> Figure:
 def _numbers(runs: pd.DataFrame, labels: Labels) -> str:
     """Means over seeds; of steps the median."""
     rows = []
-    for (way, attack), cell in runs.groupby(CELL, sort=False):
+    for _, cell in runs.groupby(CELL, sort=False):
+        way, attack = cell.iloc[0][CELL]
         means = [f"{cell[name].mean():.1f}" for name in ("caught", "lost", "accuracy")]
         means[2] += f" ({cell['diverged'].sum()} diverged)" * bool(cell["diverged"].any())
         steps = [f"{cell[name].median():,.0f}".replace("inf", "never") for name in ("first", "all")]
