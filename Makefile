@@ -7,7 +7,7 @@ OPTIONS ?=
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 reproduce-saddle report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
+.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-aksel report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
 
 setup: .venv/ready
 
@@ -30,6 +30,9 @@ reproduce-table1: setup
 
 reproduce-saddle: setup
 	$(BIN)/byzsim run theory_saddle $(if $(QUICK),--quick --seeds 2) $(OPTIONS)
+
+reproduce-aksel: setup
+	$(BIN)/byzsim run aksel_few $(if $(QUICK),--quick --seeds 0 --attacks alie) $(OPTIONS)
 
 report-table1: setup
 	$(BIN)/byzsim report brsgd_table1 --inject README.md
