@@ -83,13 +83,13 @@ def verdict(runs: pd.DataFrame) -> pd.DataFrame:
     run".
     """
     rows = []
-    for (attack, f), part in runs.groupby(["attack", "f"], sort=False):
-        free, full = (wide(part, attack, f, s).mean() for s in (0, f))
+    for attack, f in dict.fromkeys(zip(runs["attack"], runs["f"], strict=True)):
+        free, full = (wide(runs, attack, f, s).mean() for s in (0, f))
         bar = (CHANCE + free.get("mean", np.nan)) / 2
         survivors = [rule for rule in full.index if full[rule] > bar]
         rivals = [rule for rule in survivors if rule not in AKSEL and AGGREGATORS[rule].max_f(N) >= f]
         for s in (0, f // 4):
-            found = wide(part, attack, f, s)
+            found = wide(runs, attack, f, s)
             for rule in (each for each in AKSEL if each in found):
                 place = {"attack": attack, "f": f, "rule": rule, "s": s}
                 rows.append(place | {"withstands": rule in survivors} | _against(found, rule, rivals))
