@@ -160,9 +160,8 @@ def _numbers(name: str) -> list[tuple[str, list[float]]]:
 
 def _is_number(parameter: inspect.Parameter) -> bool:
     """Whether an option is a real number; its default may be None."""
-    return isinstance(parameter.default, float) or (
-        parameter.default is None and float in get_args(parameter.annotation)
-    )
+    optional = parameter.default is None and float in get_args(parameter.annotation)
+    return isinstance(parameter.default, float) or optional
 
 
 @functools.lru_cache(maxsize=8)
