@@ -468,7 +468,7 @@ CLI = {
         Bad("byzsim run smoke --name ../mine", "expected letters, digits, spaces"),
         Bad(
             "byzsim run smoke --name zoo",
-            "none of aksel_few, brsgd_table1, smoke, theory_saddle, zoo, rules, angles, bench",
+            "none of aksel_few, aksel_servers, brsgd_table1, smoke, theory_saddle, zoo, rules, angles, bench",
         ),
         Bad(
             "byzsim run smoke --name mine --lr 0.1",

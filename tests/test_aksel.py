@@ -1,10 +1,10 @@
-"""AKSEL's experiments: the verdict on few real attackers."""
+"""AKSEL's experiments: the verdicts on few real attackers and on several servers."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from byzsim.experiments.plan import expand, shortened
-from byzsim.experiments.tables import TABLES
+from byzsim.experiments.tables import TABLES, aksel_servers
 from byzsim.experiments.tables.aksel_few import CHANCE, accuracies, pictures, verdict
 from scipy.stats import ttest_rel
 
@@ -89,3 +89,49 @@ def test_the_picture_and_its_text():
     made = pictures(records, cells, FEW.labels)["few"]
     assert len(made.figure.axes) == 1 and "| AKSEL, half | 0 | yes |" in made.text
     assert pictures([], cells.assign(ids=""), {}) == {}
+
+
+SERVERS = TABLES["aksel_servers"]
+
+
+def toy_servers(**changed):
+    """Five seeds as the paper has it: servers as good as one while n_ps > 3 f_ps, and broken beyond."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 5)
+    rows = []
+    for cell, fields in aksel_servers.SETTINGS.items():
+        n, f = fields["servers.n_ps"], fields["servers.f_ps"]
+        level = changed.get(cell, 90 if n > 3 * f else 20)
+        spread = [2.0, 0.5] * 4 if f and n > 3 * f else [2.0, 3.0] * 4
+        rows += [(cell, seed, level + noise[seed], spread, 5) for seed in range(5)]
+    return pd.DataFrame(rows, columns=["servers", "seed", "accuracy", "spread", "every"])
+
+
+def test_the_verdict_on_servers():
+    found = aksel_servers.verdict(toy_servers())
+    assert len(found) == 6 + 6 + 2 and set(found["Verdict"]) == {"holds"}
+    worse = aksel_servers.verdict(toy_servers(**{"4 servers (1 random)": 85, "7 servers (2 random)": 89}))
+    said = dict(zip(worse["Servers"][:6], worse["Verdict"], strict=False))
+    assert said["4 servers (1 random)"] == "fails" and said["7 servers (2 reversed)"] == "holds"
+    whole = toy_servers(**{f"3 servers (1 {attack})": 90 for attack in aksel_servers.ATTACKS})
+    assert aksel_servers.verdict(whole)["Verdict"].tolist()[-2:] == ["fails", "holds"]
+    apart = toy_servers()
+    apart.at[apart.index[apart["servers"] == "4 servers (1 random)"][0], "spread"] = [1.0, 2.0] * 4
+    assert (aksel_servers.verdict(apart)["Verdict"] == "fails").sum() == 1
+    assert set(aksel_servers.verdict(apart[apart["seed"] == 0])["Verdict"][:6]) == {"not run"}
+
+
+def test_the_picture_of_servers():
+    runs = toy_servers()
+    ids = [str(i) for i in range(len(runs))]
+    records = [
+        {"id": id, "seed": row.seed, "accuracy": [row.accuracy / 100] * 4, "diverged": False}
+        | {"spread": row.spread, "eval_every": 5}
+        for id, row in zip(ids, runs.itertuples(), strict=True)
+    ]
+    made = aksel_servers.pictures(records, runs.assign(ids=ids), SERVERS.labels)["servers"]
+    assert len(made.figure.axes) == 2 and "| 7 servers (2 sign_flip) | holds |" in made.text
+    planned = {each.position["servers"]: each.config for each in expand(SERVERS)}
+    assert planned["7 servers (2 reversed)"].task_args | {"hears": 12, "every": 10, "n_ps": 7, "f_ps": 2} == (
+        planned["7 servers (2 reversed)"].task_args
+    )
+    assert planned["1 server"].task_args["n_ps"] == 1
