@@ -4,10 +4,11 @@ BIN := .venv/bin
 SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
+MEMBERS ?=
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-aksel report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
+.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-aksel report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook docs test-docs clean
 
 setup: .venv/ready
 
@@ -77,5 +78,14 @@ notebook: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt jupyterlab
 	$(BIN)/jupyter lab notebooks
 
+# The site, from docs/, the registries and the records, without a network, into site/: open site/index.html. MEMBERS="my_rule.py" adds
+# pages for members of your own. Executed notebooks and compiled programs are kept in build/site.
+docs: setup links
+	NO_MKDOCS_2_WARNING=1 BYZSIM_MEMBERS="$(MEMBERS)" $(BIN)/mkdocs build --strict --quiet
+
+test-docs: docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable '.[dev,browser]'
+	$(BIN)/python -m pytest -rA -m browser tests/test_site_in_browser.py
+
 clean:
-	rm -rf .venv .bench-env build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench-env build site *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ if __name__ != "byzsim":
     )
 
 import importlib
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from byzsim.aggregators import AGGREGATORS
     from byzsim.api import aggregate, forge, simulate
     from byzsim.attacks import ATTACKS
+    from byzsim.factories import *
     from byzsim.grid import History
     from byzsim.kappa import Robustness, robustness
     from byzsim.models import MODELS, Model
     from byzsim.modifiers import MODIFIERS
     from byzsim.names import chain
+    from byzsim.oneshot import init_state
     from byzsim.partitions import PARTITIONS, Partition
     from byzsim.preaggregators import PREAGGREGATORS
     from byzsim.registration import register
@@ -55,6 +58,7 @@ HOMES = {
     "aggregate": "api",
     "chain": "names",
     "forge": "api",
+    "init_state": "oneshot",
     "make_task": "task",
     "ops": "",
     "register": "registration",
@@ -64,17 +68,26 @@ HOMES = {
 }
 """{public name: its module}; the text is empty if the name is itself a module."""
 
+FACTORIES = {
+    each.name: f"{kind}.{each.name}"
+    for kind in ("aggregators", "attacks", "modifiers", "preaggregators")
+    for each in pkgutil.iter_modules([f"{__path__[0]}/{kind}"])
+    if not each.name.startswith("_")
+}
+"""{factory of a rule, attack, modifier or preaggregator: its module}; they are public too, as `byzsim.krum`"""
+
 __all__ = list(HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in HOMES:
+    if name not in HOMES and name not in FACTORIES:
         raise AttributeError(f"module 'byzsim' has no attribute {name!r}")
-    module = importlib.import_module(f"byzsim.{HOMES[name] or name}")
-    value = getattr(module, name) if HOMES[name] else module
+    home = HOMES.get(name, FACTORIES.get(name))
+    module = importlib.import_module(f"byzsim.{home or name}")
+    value = getattr(module, name) if home else module
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *FACTORIES]

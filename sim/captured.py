@@ -1,6 +1,7 @@
 """What a function reads: a key that changes whenever a compiled program of the function would be out of date."""
 
 import dataclasses
+import enum
 import functools
 import types
 from collections.abc import Hashable, Iterable, Iterator
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-CONSTANT = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, type, types.ModuleType)
+CONSTANT = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, type, types.ModuleType, enum.Enum)
 LIBRARIES = ("jax", "numpy", "flax", "optax", "byzsim", "builtins", "math")
 
 
@@ -51,13 +52,20 @@ def _key(value: Any, above: tuple[int, ...]) -> Hashable:
         return _Same(value)
     if isinstance(value, np.ndarray) and value.dtype != object:
         return value.shape, value.dtype, value.tobytes()
-    if callable(value) and (getattr(value, "__module__", None) or "").split(".")[0] in LIBRARIES:
+    if callable(value) and _of_library(value):
         return _Same(value)
     inside = _inside(value)
     if inside is None:
         raise MayChange("a traced value" if isinstance(value, Tracer) else f"an object of type {type(value).__name__}")
     kind, values = inside
     return kind, tuple(_key(each, (*above, id(value))) for each in values)
+
+
+def _of_library(function: Any) -> bool:
+    """Whether it is a function of a library that never changes; what a factory of byzsim makes is another each time."""
+    library = (getattr(function, "__module__", None) or "").split(".")[0]
+    made = library == "byzsim" and "<locals>" in getattr(function, "__qualname__", "")
+    return library in LIBRARIES and not made
 
 
 def _inside(value: Any) -> tuple[Hashable, Iterable[Any]] | None:

@@ -10,11 +10,11 @@ from byzsim.attacks import ATTACKS
 from byzsim.models import MODELS
 from byzsim.modifiers import MODIFIERS
 from byzsim.nearest import unknown
-from byzsim.options import Args
+from byzsim.options import Args, signature
 from byzsim.partitions import PARTITIONS
 from byzsim.preaggregators import PREAGGREGATORS
 from byzsim.tasks import TASKS
-from byzsim.types import Spec
+from byzsim.types import Aggregator, Attack, Spec
 
 REGISTRIES = (AGGREGATORS, PREAGGREGATORS, ATTACKS, MODIFIERS, MODELS, PARTITIONS, TASKS)
 BUILT_IN = frozenset(name for registry in REGISTRIES for name in registry)
@@ -58,8 +58,9 @@ the library that uses the name has another one."""
 def chain(*parts: Any) -> Any:
     """Put preaggregators before a rule, or modifiers before an attack.
 
-    >>> chain(PREAGGREGATORS["nnm"].factory(), AGGREGATORS["krum"].factory()).init(7, 3)  # a rule without a memory
-    ()
+    >>> from byzsim import aggregate, krum, nnm
+    >>> print(aggregate(chain(nnm(), krum(variant="byzfl")), [[0.0, 1.0], [0.5, 1.0], [0.0, 1.5], [9.0, -9.0]], f=1))
+    [0.16666667 1.1666666 ]
 
     Args:
         parts: any number of `PreAggregator` and then one `Aggregator`; or any number of `Modifier` and then one
@@ -67,11 +68,38 @@ def chain(*parts: Any) -> Any:
 
     Returns:
         The `Aggregator` or the `Attack`.
+
+    Raises:
+        ValueError: the last part is no rule and no attack, or one before it is no preaggregator and no modifier.
     """
-    *wrappers, inner = parts
+    *wrappers, inner = parts or (None,)
+    if not isinstance(inner, Aggregator | Attack):
+        raise ValueError(f"the last part of a chain is {_shown(inner)}; expected a rule or an attack")
     for wrap in reversed(wrappers):
+        if isinstance(wrap, Aggregator | Attack) or not callable(wrap) or not _takes_one(wrap):
+            raise ValueError(
+                f"a part of a chain before its last is {_shown(wrap)}; expected a preaggregator or a modifier"
+            )
         inner = wrap(inner)
     return inner
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True
+
+
+def _shown(part: Any) -> str:
+    """A part of a chain in an error message; a factory is called to make it."""
+    if isinstance(part, Aggregator | Attack):
+        return f"an {type(part).__name__}"
+    if "<locals>" in getattr(part, "__qualname__", ""):
+        return "a preaggregator or a modifier"
+    name = getattr(part, "__name__", None)
+    return f"the function {name}, which has to be called, as in {name}()" if name else f"{part!r:.100}"
 
 
 def canonical(name: str) -> str:
@@ -172,7 +200,7 @@ def max_f(spec: Spec, m: int, options: Args) -> int:
 
 def _with_named(f: Callable[..., int], m: int, options: Args) -> int:
     """f(m) with those of the options that f takes."""
-    parameters = inspect.signature(f).parameters
+    parameters = signature(f).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return f(m, **options)
     return f(m, **{key: value for key, value in options.items() if key in parameters})

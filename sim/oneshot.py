@@ -5,21 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from byzsim.types import Aggregator, Attack, Context, Info, State, Traced, begin
+from byzsim.ops import varying_as
+from byzsim.types import Aggregator, Attack, Context, Info, Missing, State, Traced, begin
 from jaxtyping import Array, Bool, Float, Int, Key
 
 
 class Undeclared(Exception):
     """Raised when a rule reads f and the caller has not given it."""
-
-
-class _WithoutF(Context):
-    """A context without f: reading f raises `Undeclared`."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == "f":
-            raise Undeclared
-        return super().__getattribute__(name)
 
 
 def make_context(
@@ -36,8 +28,8 @@ def make_context(
     """
     zero = jnp.zeros(d, dtype)
     fields: dict[str, Any] = {"step": jnp.int32(0), "params": zero, "previous": zero} | known
-    fields["f"] = None if f is None else jnp.asarray(f, jnp.int32)
-    return (_WithoutF if f is None else Context)(key, **fields)
+    declared: Any = Missing(Undeclared) if f is None else jnp.asarray(f, jnp.int32)
+    return Context(key, f=declared, **fields)
 
 
 def summed(n: int) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
@@ -48,13 +40,15 @@ def summed(n: int) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
 
 def aggregate(rule: Aggregator, rows: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Info]:
     """(aggregate, info) of a rule in its initial state."""
-    out, _, info = rule.apply(rows, _begun(rule, rows, None), ctx)
+    out, _, info = rule.apply(rows, init_state(rule, rows), ctx)
     return out, info
 
 
 def against(rule: Aggregator, ctx: Context, state: State = None) -> Context:
     """The context of an attack against `rule` in this state (None: the initial state): it has `aggregate`."""
-    return ctx._replace(aggregate=lambda rows: rule.apply(rows, _begun(rule, rows, state), ctx)[0])
+    return ctx._replace(
+        aggregate=lambda rows: rule.apply(rows, init_state(rule, rows) if state is None else state, ctx)[0]
+    )
 
 
 def forged_rows(
@@ -69,13 +63,23 @@ def forged_rows(
         ctx: the context.
         state: the attack's state; None: its initial state.
     """
-    forged, state = attack.grads(updates, byz, _begun(attack, updates, state), ctx)
+    state = init_state(attack, updates) if state is None else state
+    forged, state = attack.grads(updates, byz, state, ctx)
     return jnp.where(byz[:, None], forged, updates), state
 
 
-def _begun(member: Aggregator | Attack, rows: Float[Array, "m d"], state: State) -> State:
-    """The state, or the initial state if it is None."""
-    return begin(member, *rows.shape, rows.dtype) if state is None else state
+def init_state(member: Aggregator | Attack, rows: Float[Array, "m d"]) -> State:
+    """The state of a rule or an attack before its first step with rows of this shape and dtype.
+
+    >>> from byzsim import centered_clipping
+    >>> init_state(centered_clipping(), jnp.ones((5, 2), jnp.bfloat16))
+    Array([0, 0], dtype=bfloat16)
+
+    Args:
+        member: the rule or the attack.
+        rows: gradients (m, d); in a `jax.shard_map` those of the first step, over whose axes the state will vary.
+    """
+    return varying_as(begin(member, *rows.shape, rows.dtype), rows)
 
 
 def aggregates(
@@ -89,7 +93,7 @@ def aggregates(
     **known: Any,
 ) -> Float[Array, "n d"]:
     """The aggregates of several matrices in order, each at its own parameters. Matrix t has the key fold_in(key, t)."""
-    m, d = rounds.shape[1:]
+    d = rounds.shape[2]
 
     def one(carry: tuple[State, Array, Array], now: tuple[Array, Array]) -> tuple[tuple[State, Array, Array], Array]:
         state, previous, step = carry
@@ -99,8 +103,8 @@ def aggregates(
         out, state, _ = rule.apply(grads, state, ctx)
         return (state, out, step + 1), out
 
-    first = (begin(rule, m, d, rounds.dtype), jnp.zeros(d, rounds.dtype), jnp.int32(0))
-    return jax.lax.scan(one, first, (rounds, params))[1]
+    first = varying_as((init_state(rule, rounds[0]), jnp.zeros(d, rounds.dtype)), rounds, params)
+    return jax.lax.scan(one, (*first, jnp.int32(0)), (rounds, params))[1]
 
 
 def forgeries(
@@ -125,5 +129,5 @@ def forgeries(
         last, rule_state, _ = rule.apply(forged, rule_state, ctx)
         return (state, rule_state, last, step + 1), forged[:n_byz]
 
-    states = (begin(member, m, d, rounds.dtype) for member in (attack, rule))
-    return jax.lax.scan(one, (*states, previous, jnp.int32(0)), rounds)[1]
+    first = (*(init_state(member, rounds[0]) for member in (attack, rule)), previous)
+    return jax.lax.scan(one, (*varying_as(first, rounds, previous), jnp.int32(0)), rounds)[1]

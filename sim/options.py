@@ -5,7 +5,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union
+from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, Union, cast, overload
 
 import jax
 import numpy as np
@@ -47,7 +47,20 @@ class Choice(NamedTuple):
     """whether a value is of this kind"""
 
 
-def checked(factory: FunctionType) -> Callable[..., Any]:
+Options = ParamSpec("Options")
+Made = TypeVar("Made", covariant=True)
+
+
+class Checked(Protocol[Options, Made]):
+    """A factory under `checked`, as editors and type checkers show it: with its own options, or with a variant."""
+
+    @overload
+    def __call__(self, *args: Options.args, **options: Options.kwargs) -> Made: ...
+    @overload
+    def __call__(self, *, variant: str, **options: Any) -> Made: ...
+
+
+def checked(factory: Callable[Options, Made]) -> Checked[Options, Made]:
     """Decorator of a factory: values that the annotations do not allow raise an error.
 
     It checks int, float, bool and None, `Literal`, and the condition of a `Within`. The decorated factory also takes
@@ -56,25 +69,24 @@ def checked(factory: FunctionType) -> Callable[..., Any]:
     Raises:
         ValueError: (when the factory is called) a value is not allowed, or the variant is unknown.
     """
+    name, known = cast(FunctionType, factory).__name__, cast(FunctionType, factory).__globals__
     hints = {
         option: tuple(_choices(hint)) for option, hint in typing.get_type_hints(factory, include_extras=True).items()
     }
 
     @functools.wraps(factory)
     def checking(**options: Any) -> Any:
-        spec = factory.__globals__.get("SPEC")  # defined below the factory, so looked up when the factory is called
+        spec = known.get("SPEC")  # defined below the factory, so looked up when the factory is called
         variants = spec.variants if isinstance(spec, Spec) and spec.factory is checking else ()
-        chosen = resolved(factory.__name__, factory, variants, options)
+        chosen = resolved(name, factory, variants, options)
         for option, given in chosen.items():
             choices = hints.get(option, ())
             if choices and not any(choice.holds(given) for choice in choices):
                 words = ", ".join(choice.words for choice in choices)
-                raise ValueError(
-                    f"{factory.__name__}: {option}={given!r} is not {'one of ' * (len(choices) > 1)}{words}"
-                )
-        return factory(**chosen)
+                raise ValueError(f"{name}: {option}={given!r} is not {'one of ' * (len(choices) > 1)}{words}")
+        return cast(Any, factory)(**chosen)
 
-    return checking
+    return cast(Any, checking)
 
 
 def allowed(factory: Callable[..., Any]) -> dict[str, str]:

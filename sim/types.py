@@ -5,8 +5,9 @@ the *defender declares*, `n_byz` workers that *really* attack, alpha = n_byz / m
 never used for each other.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -25,24 +26,51 @@ def _missing(message: str) -> Callable[..., Any]:
     return call
 
 
-class Context(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Stands in a `Context` for what the caller has not given: reading it raises this error."""
+
+    error: type[Exception]
+    message: str = ""
+
+
+def _not_given(message: str) -> Any:
+    """The default of an array in `Context` that not every caller has."""
+    return Missing(ValueError, message)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Context:
     """What a rule or an attack may read in one step. Every array may be traced.
 
-    The fields with a default are read by some rules and attacks only. In training the engine fills all that apply; a
-    function that is not called costs nothing. A rule that needs more gets a new field here.
+    >>> import jax.numpy as jnp
+    >>> from byzsim import Context, krum
+    >>> rule, gradients = krum(), jnp.array([[0.0, 1.0], [0.5, 1.0], [0.0, 1.5], [0.5, 1.5], [9.0, -9.0]])
+    >>> aggregate, state, info = rule.apply(gradients, rule.init(5, 2), Context(f=1))
+    >>> print(aggregate, info.weight)
+    [0. 1.] [1. 0. 0. 0. 0.]
+
+    Most fields are read by some rules and attacks only; what is read but was not given raises an error that says so. In
+    training the engine fills all that apply; a function that is not called costs nothing. A rule that needs more gets a
+    new field here.
     """
 
-    key: Key[Array, ""]
-    """random key of this step; the rule, the attack and the labels have different ones"""
-    step: Int[Array, ""]
+    key: Key[Array, ""] = dataclasses.field(default_factory=lambda: jax.random.key(0))
+    """random key of this step; the rule, the attack and the labels have different ones. A rule with random numbers
+    needs another one in each step"""
+    step: Int[Array, ""] = dataclasses.field(default_factory=lambda: jnp.int32(0))
     """number of steps done before this one"""
-    f: Int[Array, ""]
+    f: Int[Array, ""] | int = 0
     """number of Byzantine workers that the defender declares"""
     lr: Traced = 1.0
     """the server's learning rate"""
-    params: Float[Array, " d"] | None = None
+    params: Float[Array, " d"] = _not_given(
+        "the parameters are read: give params=..., where the gradients were computed"
+    )
     """the model's parameters, at which the gradients were computed"""
-    previous: Float[Array, " d"] | None = None
+    previous: Float[Array, " d"] = _not_given(
+        "the last aggregate is read: give previous=..., an array of zeros in the first step"
+    )
     """the aggregate of the previous step; zero in the first step"""
     server_loss: Callable[[int], Callable[[Float[Array, " d"]], Float[Array, ""]]] = _missing(
         "this rule needs the server's own data: pass server_loss=... or server_gradient=... to byzsim.aggregate, or "
@@ -63,6 +91,16 @@ class Context(NamedTuple):
     """for attacks: () -> the gradient of the mean loss over the whole training set at `params`"""
     epoch: int = 100
     """number of steps in an epoch; static"""
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if isinstance(value, Missing):
+            raise value.error(value.message)
+        return value
+
+    def _replace(self, **changes: Any) -> Self:
+        """The context with other values of these fields."""
+        return type(self)(**(vars(self) | changes))
 
 
 class Info(NamedTuple):

@@ -1,6 +1,6 @@
 """One run on k devices: the workers' computations are split by worker, the server's by coordinate.
 
-On a mesh with the axis "workers" each device computes the gradients of m / k workers. Then one all-to-all exchange
+On a mesh with the axis `WORKERS` each device computes the gradients of m / k workers. Then one all-to-all exchange
 redistributes the (m, d) matrix, so that each device has all m rows of d / k coordinates. Rules run on that distribution
 without any change: operations along a column are local, and sums over coordinates (norms, products, distances) add up
 one small part from each device. So no device holds the whole matrix. On a mesh without that axis the functions here
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-WORKERS = "workers"
+WORKERS = "__byzsim_workers__"  # a user's own mesh may well have an axis "workers", which is none of ours
 
 
 def parts() -> int:

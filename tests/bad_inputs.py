@@ -728,7 +728,7 @@ CLI = {
 ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
 IMAGES, LABELS = np.zeros((64, 4, 4), np.uint8), np.zeros(64, int)
 SPACE = {
-    "byzsim": byzsim, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
+    "byzsim": byzsim, "jax": jax, "np": np, "rows": ROWS, "images": IMAGES, "labels": LABELS, "pair": (IMAGES, LABELS),
     "plan": plan,
     "experiments": experiments,
     "few_results": pd.DataFrame({"rule": ["mean"], "seed": [0], "measurement": [1], "accuracy": [0.5]}),
@@ -872,8 +872,20 @@ PYTHON = {
         Bad("byzsim.aggregate('mean', [[True, False]])", "bool; expected real numbers"),
         Bad("byzsim.aggregate('mean', [[1, 2], [3]])", "gradients are not an array"),
         Bad("byzsim.aggregate('mean', None)", "object; expected real numbers"),
-        Bad("byzsim.aggregate('mean', {'w': np.ones((3, 2))})", "gradients are a dict; expected an array"),
-        Bad("byzsim.aggregate('mean', [{'w': np.ones(2)}])", "gradients are a list of dicts; expected an array (m, d)"),
+        Bad("byzsim.aggregate('mean', {})", "gradients are a tree without arrays"),
+        Bad("byzsim.aggregate('mean', {'w': np.ones((3, 2)), 'b': np.ones(4)})", "expected the same number of workers"),
+        Bad("byzsim.aggregate('mean', {'w': np.ones(3), 'n': np.ones(3, int)})", "gradients['n'] is int64"),
+        Bad("byzsim.aggregate('mean', [{'w': np.ones(2)}, {'v': np.ones(2)}])", "gradients[1] is "),
+        Bad(
+            "byzsim.aggregate('mean', [{'w': np.ones(2)}, {'w': np.ones(3)}])",
+            "gradients[1]['w'] is float64 of shape (3,)",
+        ),
+        Bad("byzsim.aggregate('mean', [{'w': np.ones(2)}, {'w': np.float16([1, 2])}])", "gradients[1]['w'] is float16"),
+        Bad("byzsim.aggregate(byzsim.krum, rows, f=1)", "rule is the function krum; call it"),
+        Bad("byzsim.aggregate(byzsim.krum(), rows, f=1, variant='byzfl')", "the rule is made already: give variant to"),
+        Bad("byzsim.chain(byzsim.krum(), byzsim.krum())", "expected a preaggregator or a modifier"),
+        Bad("byzsim.chain(byzsim.nnm())", "expected a rule or an attack"),
+        Bad("jax.jit(lambda f: byzsim.aggregate('krum', rows, f=f))(1.0)", "f is traced as float32 of shape ()"),
         Bad("byzsim.aggregate('mean', np.array(rows, object))", "np.asarray(rows, float) makes the array"),
         Bad("byzsim.aggregate('mean', np.ma.masked_greater(rows, 4))", "masked entries"),
         Bad("byzsim.aggregate('median', rows, f=2, strict=True)", "median's guarantee covers f <= 1 for m=3; got f=2"),

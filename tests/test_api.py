@@ -32,7 +32,12 @@ ROWS = [[1, 2, 3], [4, 6, 9], [10, 11, 12]]
 )  # fmt: skip
 def test_any_matrix_will_do(rows):
     aggregate = byzsim.aggregate("median", rows)
-    assert aggregate.dtype == jnp.float32
+    first = rows[0] if isinstance(rows, list) else rows
+    assert getattr(aggregate, "dtype", None) == (
+        jnp.bfloat16 if getattr(first, "dtype", None) == jnp.bfloat16 else jnp.float32
+    )
+    kind = {pd.DataFrame: pd.Series, np.ma.MaskedArray: np.ndarray, list: jax.Array}
+    assert isinstance(aggregate, kind.get(type(first), type(first)))
     np.testing.assert_array_equal(aggregate, [4, 6, 9])
 
 
@@ -66,16 +71,31 @@ class Tensor:
         return jnp.asarray(self.values).__dlpack_device__()
 
 
+def from_dlpack(array):
+    """That of the library of `Tensor`."""
+    return Tensor(array, array.dtype)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, jnp.bfloat16])
 def test_tensors_that_require_grad_are_detached(dtype):
     aggregate = byzsim.aggregate("median", Tensor(ROWS, dtype))
-    assert aggregate.dtype == jnp.float32
-    np.testing.assert_array_equal(aggregate, [4, 6, 9])
-    np.testing.assert_array_equal(byzsim.aggregate("median", [Tensor(row, dtype) for row in ROWS]), [4, 6, 9])
+    assert isinstance(aggregate, Tensor)
+    assert aggregate.dtype == (jnp.bfloat16 if dtype == jnp.bfloat16 else jnp.float32)
+    np.testing.assert_array_equal(aggregate.values, [4, 6, 9])
+    np.testing.assert_array_equal(byzsim.aggregate("median", [Tensor(row, dtype) for row in ROWS]).values, [4, 6, 9])
     sent = byzsim.forge(
         "scaling", Tensor(ROWS, dtype), n_byz=1, byzantine_gradients=Tensor(ROWS[:1], dtype), factor=Tensor(2.0)
     )
-    np.testing.assert_array_equal(sent, [[2, 4, 6]])
+    np.testing.assert_array_equal(sent.values, [[2, 4, 6]])
+
+
+def test_tensors_of_torch_come_back():
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        aggregate = byzsim.aggregate("median", torch.tensor(ROWS, dtype=dtype, requires_grad=True))
+        assert aggregate.dtype == dtype and aggregate.tolist() == [4, 6, 9]
+    layers = [{"w": torch.tensor(row)} for row in np.float32(ROWS)]
+    assert byzsim.aggregate("median", layers)["w"].tolist() == [4, 6, 9]
 
 
 def test_missing_values_of_a_frame_are_nan():
@@ -111,14 +131,23 @@ def test_options_and_f_reach_the_rule():
         ([[True, False]], "bool; expected real numbers"),
         ([[None, 1]], r"object; expected real numbers, not Python objects \(NoneType, int\)"),
         (np.array(ROWS, object), r"Python objects \(int\). If all of them are numbers, np.asarray\(rows, float\)"),
+        ({}, "gradients are a tree without arrays"),
         (
-            {"w": np.ones((3, 2))},
-            r"gradients are a dict; .* jax.vmap\(lambda tree: jax.flatten_util.ravel_pytree\(tree\)",
+            {"w": np.ones((3, 2)), "b": np.ones(4)},
+            r"arrays of shapes \['b'\] \(4,\), \['w'\] \(3, 2\); expected the same",
+        ),
+        ({"w": np.ones((3, 2)), "n": np.ones(3, int)}, r"gradients\['n'\] is int64; expected floating-point numbers"),
+        ({"w": np.float32(1)}, r"expected the same number of workers, at least 1, as first axis"),
+        (
+            [{"w": np.ones(2)}, {"v": np.ones(2)}],
+            r"gradients\[1\] is .*'v'.*, and gradients\[0\] .*'w'.*; expected the",
         ),
         (
-            [{"w": np.ones(2)}],
-            r"gradients are a list of dicts; expected an array \(m, d\).* jnp.stack\(\[jax.flatten_util",
+            [{"w": np.ones(2)}, {"w": np.ones(3)}],
+            r"gradients\[1\]\['w'\] is float64 of shape \(3,\), and gradients\[0\]",
         ),
+        ([{"w": np.ones(2)}, {"w": np.float16([1, 2])}], r"gradients\[1\]\['w'\] is float16 of .* float64 of"),
+        ([{"w": np.ones(2)}, np.ones(2)], r"gradients\[1\] is .*, and gradients\[0\]"),
         ([(np.ones((2, 2)), np.ones(3))] * 3, r"parts have shapes \(2, 2\), \(3,\).* for tree in trees\]\)"),
         (pd.DataFrame([["a", 1.0]]), "object; expected real numbers"),
         (pd.DataFrame([[True, None]], dtype="boolean"), "object; expected real numbers"),
@@ -144,10 +173,11 @@ def test_f_is_left_out_only_where_the_rule_does_not_read_it(rule, compiled):
         match=rf"{rule.replace('+', '.')} needs f, .*: pass f=... .0 for none.; the rule's guarantee covers f <= . for",
     ):
         byzsim.aggregate(rule, ROWS)
+    none = jnp.int32(0)
     byzsim.aggregate(rule, ROWS, f=0)
     compiled.clear()
     byzsim.aggregate(rule, ROWS, f=np.int64(0))
-    byzsim.aggregate(rule, ROWS, f=jnp.int32(0))
+    byzsim.aggregate(rule, ROWS, f=none)
     assert not compiled
 
 
@@ -184,8 +214,12 @@ def test_what_is_called_traced_may_be_traced():
             lambda x: byzsim.aggregate("centered_clipping", ROWS, steps=x),
             "centered_clipping: steps is traced by JAX, but shapes the compiled program",
         ),
-        (lambda x: byzsim.aggregate("krum", ROWS, f=x), "f is traced by JAX, but shapes the compiled program"),
-        (lambda x: byzsim.aggregate("median", ROWS, seed=x), "seed is traced by JAX, but shapes the compiled program"),
+        (
+            lambda x: byzsim.aggregate("krum", ROWS, f=x),
+            r"f is traced as float32 of shape \(\); expected one whole number",
+        ),
+        (lambda x: byzsim.aggregate("median", ROWS, seed=x), r"seed is traced as float32 of shape \(\); expected one"),
+        (lambda x: byzsim.forge("alie", ROWS, n_byz=x), "n_byz is traced by JAX, but shapes the compiled program"),
         (
             lambda x: byzsim.RunConfig(rule="centered_clipping", rule_args={"tau": x}),
             "tau is traced by JAX, but shapes the compiled program",

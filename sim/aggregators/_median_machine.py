@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import sq_distances, sq_distances_to
+from byzsim.ops import sq_distances, sq_distances_to, varying_as
 from byzsim.ops.distances import pow_from_squared
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float, Int
@@ -41,4 +41,4 @@ def median_machine(
         return jax.lax.cond(alive[i] & (best[0] < enough), measured, lambda best, _: best, best, i), None
 
     nobody = (jnp.int32(0), jnp.full(len(rows), jnp.inf, rows.dtype))
-    return jax.lax.scan(attempt, nobody, order)[0][1]
+    return jax.lax.scan(attempt, varying_as(nobody, rows, alive), order)[0][1]

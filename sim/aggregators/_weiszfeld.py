@@ -4,7 +4,15 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import median, middle_ranks, order_statistics, sq_distances_to, uniform_weights, weighted_sum
+from byzsim.ops import (
+    median,
+    middle_ranks,
+    order_statistics,
+    sq_distances_to,
+    uniform_weights,
+    varying_as,
+    weighted_sum,
+)
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float
 
@@ -43,7 +51,7 @@ def weiszfeld(
         return jax.lax.cond(carry[2], move, lambda carry: carry, carry), None
 
     first = (_weiszfeld_start(grads, usable, start), jnp.zeros(len(grads), grads.dtype), jnp.asarray(True))
-    return jax.lax.scan(step, first, length=steps)[0][:2]
+    return jax.lax.scan(step, varying_as(first, grads), length=steps)[0][:2]
 
 
 def _weiszfeld_start(

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import usable_rows, weighted_sum
+from byzsim.ops import usable_rows, varying_as, weighted_sum
 from byzsim.ops.spectra import deviation_gram, downweight, top_direction
 from byzsim.types import Aggregator, Context, Spec, stateless
 from jaxtyping import Array, Float
@@ -55,7 +55,8 @@ def caf() -> Aggregator:
             return jax.lax.cond(carry[0].sum() > enough, filtered, lambda carry: carry, carry), None
 
         c = usable.astype(grads.dtype)
-        (_, best, _), _ = jax.lax.scan(step, (c, c, jnp.asarray(jnp.inf, grads.dtype)), length=m - 1)
+        begun = (c, c, jnp.asarray(jnp.inf, grads.dtype))
+        (_, best, _), _ = jax.lax.scan(step, varying_as(begun, grads), length=m - 1)
         weight = best / jnp.maximum(best.sum(), 1e-30)
         return weighted_sum(weight, grads), weight
 

@@ -4,7 +4,16 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import distances_to, masked_mean, median, middle_ranks, order_statistics, row_sum, usable_rows
+from byzsim.ops import (
+    distances_to,
+    masked_mean,
+    median,
+    middle_ranks,
+    order_statistics,
+    row_sum,
+    usable_rows,
+    varying_as,
+)
 from byzsim.ops.rows import times
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Context, Info, Spec, State, Variant
@@ -69,7 +78,7 @@ def centered_clipping(
 
         first = state if start == "previous" else _start(start, grads, usable)
         begun = (first, jnp.zeros(m, grads.dtype), jnp.zeros((), grads.dtype))
-        (v, weight, clipped), _ = jax.lax.scan(step, begun, length=steps)
+        (v, weight, clipped), _ = jax.lax.scan(step, varying_as(begun, grads), length=steps)
         return v, v if start == "previous" else (), Info(weight.astype(jnp.float32), clipped)
 
     return Aggregator(lambda m, d: jnp.zeros(d) if start == "previous" else (), apply)

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import gram, midpoint, norms, uniform_weights, usable_rows, weighted_sum
+from byzsim.ops import gram, midpoint, norms, uniform_weights, usable_rows, varying_as, weighted_sum
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Context, Info, Spec, Variant
 from jaxtyping import Array, Bool, Float, Int
@@ -114,7 +114,7 @@ def _larger_cluster(apart: Float[Array, "m m"], usable: Bool[Array, " m"], linka
         return jax.tree.map(lambda new, old: jnp.where(alive.sum() > 2, new, old), merged, carry), None
 
     first = (apart, jnp.eye(m, dtype=bool) & usable[None], workers)
-    (_, member, done), _ = jax.lax.scan(merge, first, jnp.arange(max(m - 2, 0)))
+    (_, member, done), _ = jax.lax.scan(merge, varying_as(first, apart), jnp.arange(max(m - 2, 0)))
     return member[jnp.lexsort((done, member.sum(axis=1)))[-1]]
 
 

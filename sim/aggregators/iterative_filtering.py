@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import usable_rows, weighted_sum
+from byzsim.ops import usable_rows, varying_as, weighted_sum
 from byzsim.ops.spectra import SHRINK, deviation_gram, downweight, top_direction
 from byzsim.options import NotNegative, Positive, checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
@@ -78,7 +78,8 @@ def iterative_filtering(
             c, done = carry
             return jax.lax.cond(done | (i >= rounds), lambda c: (c, done), filtered, c), None
 
-        (c, _), _ = jax.lax.scan(step, (usable.astype(grads.dtype), False), jnp.arange(m - 1))
+        begun = varying_as((usable.astype(grads.dtype), jnp.asarray(False)), grads)
+        (c, _), _ = jax.lax.scan(step, begun, jnp.arange(m - 1))
         weight = c / jnp.maximum(c.sum(), 1e-30)
         return weighted_sum(weight, grads), weight
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import midpoint, uniform_weights, weighted_sum
+from byzsim.ops import midpoint, uniform_weights, varying_as, weighted_sum
 from byzsim.ops.rows import HIGHEST, squared
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Aggregator, Context, Spec, Traced, Variant, stateless
@@ -186,7 +186,7 @@ def _shifted(
         return jax.lax.cond(carry[2].any(), move, lambda carry: carry, carry), None
 
     start = (seeds, jnp.zeros(len(seeds), jnp.int32), usable)
-    (centre, count, _), _ = jax.lax.scan(step, start, length=iterations)
+    (centre, count, _), _ = jax.lax.scan(step, varying_as(start, seeds), length=iterations)
     return centre, count
 
 

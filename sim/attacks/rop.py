@@ -40,7 +40,6 @@ def rop(*, pi: Traced = 1.0, angle: Traced = 270.0, lamb: Traced = 0.9, z: Trace
     """
 
     def vector(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, " d"]:
-        assert ctx.previous is not None
         last, mean = ctx.previous, masked_mean(updates, ~byz)
         reference = _unit(jnp.where((last == 0).all(), mean, lamb * last + (1 - lamb) * mean))
         ones = jnp.ones_like(mean)

@@ -7,7 +7,7 @@ sorter on blocks of columns.
 
 `rows`: usable rows, norms, sums and means; `distances`: between pairs of rows; `order`: order statistics, windows of
 ranks, ranks; `spectra`: top eigenvectors; `krum`: Krum's scores; `sets`: groups and subsets of workers; `random`:
-normal random numbers.
+normal random numbers; `varying`: constants in a user's `shard_map`.
 """
 
 from byzsim.ops.distances import gram, sq_distances
@@ -35,6 +35,7 @@ from byzsim.ops.rows import (
     usable_rows,
     weighted_sum,
 )
+from byzsim.ops.varying import varying_as
 
 __all__ = [
     "distances_to",
@@ -58,6 +59,7 @@ __all__ = [
     "uniform_weights",
     "usable_rows",
     "value_at_rank",
+    "varying_as",
     "weighted_sum",
 ]
 """The public functions, for users' own rules and attacks (docs/fast-rules.md). Other names may change."""

@@ -5,6 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from byzsim.ops.distances import pow_from_squared
+from byzsim.ops.varying import varying_as
 from jaxtyping import Array, Bool, Float, Int
 
 KrumVariant = Literal["blanchard2017", "byzfl", "byzantine_momentum", "torchjd", "epfml", "ndss21", "alie"]
@@ -78,7 +79,7 @@ def krum_winners(
     def step(carry: tuple[Array, Array], i: Int[Array, ""]) -> tuple[tuple[Array, Array], None]:
         return jax.lax.cond(i < count, pick, lambda *carry: carry, *carry), None
 
-    start = (_to_others(distances), jnp.ones(m, bool))
+    start = (_to_others(distances), varying_as(jnp.ones(m, bool), distances))
     (_, alive), _ = jax.lax.scan(step, start, jnp.arange(m))
     return ~alive
 

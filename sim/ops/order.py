@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from byzsim.ops.rows import blocked, computed_once, per_row_sum, row_sum
+from byzsim.ops.varying import varying_as
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -174,7 +175,9 @@ def _ranked_sum(
         rows = _network([of(row, *vectors) for row in grads], range(len(grads)))
         return functools.reduce(jnp.add, [jnp.where(counted[rank], row, 0.0) for rank, row in enumerate(rows)])
 
-    return jax.lax.cond(counted.any(), total, lambda: jnp.zeros(grads.shape[1], grads.dtype))
+    return jax.lax.cond(
+        counted.any(), total, lambda: varying_as(jnp.zeros(grads.shape[1], grads.dtype), grads, *vectors)
+    )
 
 
 @jax.custom_vjp
@@ -320,7 +323,7 @@ def _digit_at_rank(digits: Int[Array, "m w"], rank: Int[Array, ""] | int) -> Int
         bound = (larger - 128).astype(jnp.int8)[None]
         return jnp.where(_count(lambda digits: digits < bound, digits) <= rank, larger, digit)
 
-    return jax.lax.fori_loop(0, 8, bit, jnp.zeros(digits.shape[1], jnp.int32))
+    return jax.lax.fori_loop(0, 8, bit, varying_as(jnp.zeros(digits.shape[1], jnp.int32), digits))
 
 
 def _count(marked: Callable[[Int[Array, "n w"]], Bool[Array, "n w"]], rows: Int[Array, "m w"]) -> Int[Array, " w"]:
@@ -358,7 +361,7 @@ def _by_columns(
         block = f(*(jax.lax.dynamic_slice_in_dim(a, start, width, axis=1) for a in arrays))
         return jax.lax.dynamic_update_slice_in_dim(out, block, start, axis=1)
 
-    return jax.lax.fori_loop(0, -(-d // width), put, jnp.zeros((k, d), dtype))
+    return jax.lax.fori_loop(0, -(-d // width), put, varying_as(jnp.zeros((k, d), dtype), *arrays))
 
 
 SORT_BLOCK_COLUMNS = 128  # columns in a block: with 1,000 rows half a megabyte, which fits into the cache

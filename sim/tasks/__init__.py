@@ -8,3 +8,4 @@ from byzsim.tasks import char_lm, classification, least_squares, logistic, noisy
 from byzsim.types import Spec
 
 TASKS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}
+"""The tasks: name -> `Spec`."""

@@ -1,0 +1,65 @@
+"""Every factory of a rule, preaggregator, attack and modifier under its name in `byzsim`, for type checkers.
+
+`byzsim` itself finds these names by the folders, without importing them all.
+"""
+
+from byzsim.aggregators.aksel import aksel as aksel
+from byzsim.aggregators.brsgd import brsgd as brsgd
+from byzsim.aggregators.bulyan import bulyan as bulyan
+from byzsim.aggregators.byzantine_sgd import byzantine_sgd as byzantine_sgd
+from byzsim.aggregators.caf import caf as caf
+from byzsim.aggregators.centered_clipping import centered_clipping as centered_clipping
+from byzsim.aggregators.cge import cge as cge
+from byzsim.aggregators.clipped_clustering import clipped_clustering as clipped_clustering
+from byzsim.aggregators.dnc import dnc as dnc
+from byzsim.aggregators.draco import draco as draco
+from byzsim.aggregators.fltrust import fltrust as fltrust
+from byzsim.aggregators.geometric_median import geometric_median as geometric_median
+from byzsim.aggregators.geometric_median_of_means import geometric_median_of_means as geometric_median_of_means
+from byzsim.aggregators.iterative_filtering import iterative_filtering as iterative_filtering
+from byzsim.aggregators.krum import krum as krum
+from byzsim.aggregators.mda import mda as mda
+from byzsim.aggregators.meamed import meamed as meamed
+from byzsim.aggregators.mean import mean as mean
+from byzsim.aggregators.median import median as median
+from byzsim.aggregators.medoid import medoid as medoid
+from byzsim.aggregators.monna import monna as monna
+from byzsim.aggregators.multi_krum import multi_krum as multi_krum
+from byzsim.aggregators.phocas import phocas as phocas
+from byzsim.aggregators.safeguard import safeguard as safeguard
+from byzsim.aggregators.signguard import signguard as signguard
+from byzsim.aggregators.smea import smea as smea
+from byzsim.aggregators.trimmed_mean import trimmed_mean as trimmed_mean
+from byzsim.aggregators.zeno import zeno as zeno
+from byzsim.attacks.alie import alie as alie
+from byzsim.attacks.byzmean import byzmean as byzmean
+from byzsim.attacks.delayed_gradient import delayed_gradient as delayed_gradient
+from byzsim.attacks.fang_krum import fang_krum as fang_krum
+from byzsim.attacks.fang_trim import fang_trim as fang_trim
+from byzsim.attacks.full_gradient_negation import full_gradient_negation as full_gradient_negation
+from byzsim.attacks.gaussian import gaussian as gaussian
+from byzsim.attacks.hidden_vulnerability import hidden_vulnerability as hidden_vulnerability
+from byzsim.attacks.inf import inf as inf
+from byzsim.attacks.inner_product import inner_product as inner_product
+from byzsim.attacks.label_flip import label_flip as label_flip
+from byzsim.attacks.learned import learned as learned
+from byzsim.attacks.mimic import mimic as mimic
+from byzsim.attacks.min_max import min_max as min_max
+from byzsim.attacks.min_sum import min_sum as min_sum
+from byzsim.attacks.nan import nan as nan
+from byzsim.attacks.negation import negation as negation
+from byzsim.attacks.none import none as none
+from byzsim.attacks.optimal_alie import optimal_alie as optimal_alie
+from byzsim.attacks.optimal_inner_product import optimal_inner_product as optimal_inner_product
+from byzsim.attacks.random_labels import random_labels as random_labels
+from byzsim.attacks.rop import rop as rop
+from byzsim.attacks.saddle_push import saddle_push as saddle_push
+from byzsim.attacks.safeguard_attack import safeguard_attack as safeguard_attack
+from byzsim.attacks.scaling import scaling as scaling
+from byzsim.attacks.sign_flip import sign_flip as sign_flip
+from byzsim.attacks.zero_gradient import zero_gradient as zero_gradient
+from byzsim.modifiers.burst import burst as burst
+from byzsim.preaggregators.arc import arc as arc
+from byzsim.preaggregators.bucketing import bucketing as bucketing
+from byzsim.preaggregators.clipping import clipping as clipping
+from byzsim.preaggregators.nnm import nnm as nnm
