@@ -34,7 +34,7 @@ reproduce-saddle: setup
 
 reproduce-aksel: setup
 	$(BIN)/byzsim angles $(if $(QUICK),--quick --draws 2 --rules aksel krum median)
-	$(BIN)/byzsim run aksel_servers $(if $(QUICK),--quick --seeds 0)
+	$(BIN)/byzsim run aksel_servers $(if $(QUICK),--quick --seeds 5)
 	$(BIN)/byzsim run aksel_few $(if $(QUICK),--quick --seeds 0 --attacks alie) $(OPTIONS)
 
 report-table1: setup
