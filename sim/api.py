@@ -467,7 +467,8 @@ def simulate(
         test: the same for the test set.
         shards: which training examples each worker has, as an array of indices (m, n), -1 where a worker has no more;
             in place of `partition`.
-        trace: also measure every worker at every step, as `History.trace`: its weight, distance and norm.
+        trace: also measure every worker at every step, as `History.trace`: its weight, distance and norm, and
+            of rules that say so how near it is to being dropped.
         on_epoch: function that is called after each measurement with the number of measurements done.
         strict: raise an error, instead of a warning, if there are more Byzantine workers than the rule's guarantee
             covers.

@@ -112,6 +112,9 @@ class Info(NamedTuple):
     1, or to less if a part of the aggregate comes from elsewhere, such as from earlier steps"""
     clipped: Float[Array, ""] | float = 0.0
     """number of rows that were shortened"""
+    suspicion: Float[Array, "tests m"] | tuple[()] = ()
+    """for each test by which the rule drops workers, what it compares of each worker over the limit: above 1 the worker
+    is dropped. () if the rule does not say"""
 
 
 class Aggregator(NamedTuple):

@@ -48,6 +48,7 @@ ROOMS = [
     "datasets",
     "partitioning",
     "meanings",
+    "detection",
     "plan",
     "tables",
     "plugins",

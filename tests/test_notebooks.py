@@ -10,7 +10,12 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 
-SHOWN = {"01_table1": (3, "Model negation"), "02_your_own": (2, "closest_half")}
+SHOWN = {
+    "01_table1": (3, "Model negation"),
+    "02_your_own": (2, "closest_half"),
+    "03_safeguard": (2, "re-implementation"),
+    "04_aksel": (3, "geometric_median"),
+}
 """the number of figures, and words of a table"""
 
 
