@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from byzsim.modifiers import MODIFIERS
     from byzsim.names import chain
     from byzsim.oneshot import init_state
+    from byzsim.optax_adapter import as_optax
     from byzsim.partitions import PARTITIONS, Partition
+    from byzsim.pmean import Reduced, robust_pmean
     from byzsim.preaggregators import PREAGGREGATORS
     from byzsim.registration import register
     from byzsim.run_config import RunConfig
@@ -49,6 +51,7 @@ HOMES = {
     "PARTITIONS": "partitions",
     "PREAGGREGATORS": "preaggregators",
     "Partition": "partitions",
+    "Reduced": "pmean",
     "Robustness": "kappa",
     "RunConfig": "run_config",
     "Spec": "types",
@@ -56,12 +59,14 @@ HOMES = {
     "Task": "task",
     "Variant": "types",
     "aggregate": "api",
+    "as_optax": "optax_adapter",
     "chain": "names",
     "forge": "api",
     "init_state": "oneshot",
     "make_task": "task",
     "ops": "",
     "register": "registration",
+    "robust_pmean": "pmean",
     "robustness": "kappa",
     "simulate": "api",
     "testing": "",

@@ -102,7 +102,41 @@ def gradients_of(name: str, values: Any) -> Gradients:
     """
     if isinstance(values, list | tuple) and any(map(is_tree, values)):
         return _one_for_each(name, values)
-    return _first_axis(name, values) if is_tree(values) else _array(name, values)
+    return first_axis(name, values) if is_tree(values) else _array(name, values)
+
+
+def first_axis(name: str, values: Any) -> Gradients:
+    """The gradients of all workers, as any pytree whose arrays have the workers as first axis.
+
+    Args:
+        name: name of the argument, for error messages.
+        values: what the user passed.
+
+    Raises:
+        ValueError: `values` is no such tree.
+    """
+    paths, leaves, tree = _leaves(name, values)
+    arrays = [_leaf(f"{name}{path}", leaf) for path, leaf in zip(paths, leaves, strict=True)]
+    m = {array.shape[0] if array.ndim else 0 for array in arrays}
+    if len(m) > 1 or 0 in m:
+        shapes = ", ".join(f"{path} {array.shape}" for path, array in zip(paths, arrays, strict=True))
+        raise ValueError(
+            f"{name} are a tree of arrays of shapes {shapes:.200}; expected the same number of workers, at least 1, as "
+            "first axis of each"
+        )
+    layout = _layout(tree, [array.shape[1:] for array in arrays], [array.dtype for array in arrays])
+    return Gradients(tuple(arrays), layout, m.pop(), None, tuple(leaves))
+
+
+def layout_of(name: str, tree: Any) -> Layout:
+    """The layout of a tree with the form of one worker's gradient.
+
+    Raises:
+        ValueError: it has no arrays, or one that is not of floating-point numbers.
+    """
+    paths, leaves, structure = _leaves(name, tree)
+    arrays = [_leaf(f"{name}{path}", leaf) for path, leaf in zip(paths, leaves, strict=True)]
+    return _layout(structure, [array.shape for array in arrays], [array.dtype for array in arrays])
 
 
 def is_tree(value: Any) -> bool:
@@ -157,21 +191,6 @@ def _array(name: str, values: Any) -> Gradients:
     return Gradients((array,), layout, array.shape[-2], rounds, (_first(values),))
 
 
-def _first_axis(name: str, values: Any) -> Gradients:
-    """A pytree whose arrays have the workers as first axis."""
-    paths, leaves, tree = _leaves(name, values)
-    arrays = [_leaf(f"{name}{path}", leaf) for path, leaf in zip(paths, leaves, strict=True)]
-    m = {array.shape[0] if array.ndim else 0 for array in arrays}
-    if len(m) > 1 or 0 in m:
-        shapes = ", ".join(f"{path} {array.shape}" for path, array in zip(paths, arrays, strict=True))
-        raise ValueError(
-            f"{name} are a tree of arrays of shapes {shapes:.200}; expected the same number of workers, at least 1, as "
-            "first axis of each"
-        )
-    layout = _layout(tree, [array.shape[1:] for array in arrays], [array.dtype for array in arrays])
-    return Gradients(tuple(arrays), layout, m.pop(), None, tuple(leaves))
-
-
 def _one_for_each(name: str, values: Sequence[Any]) -> Gradients:
     """A list with a pytree for each worker."""
     paths, first, tree = _leaves(f"{name}[0]", values[0])
@@ -208,6 +227,17 @@ def _leaf(name: str, value: Any) -> np.ndarray | jax.Array:
     return array
 
 
+def tree_layout(name: str, tree: Any) -> Layout:
+    """The layout of one gradient.
+
+    Raises:
+        ValueError: it has no arrays, or arrays of other than floating-point numbers.
+    """
+    paths, leaves, structure = _leaves(name, tree)
+    arrays = [_leaf(f"{name}{path}", leaf) for path, leaf in zip(paths, leaves, strict=True)]
+    return _layout(structure, [array.shape for array in arrays], [array.dtype for array in arrays])
+
+
 def _layout(tree: PyTreeDef, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Layout:
     """The layout, with the dtypes that JAX has for these."""
     dtypes = [jax.dtypes.canonicalize_dtype(dtype) for dtype in dtypes]
@@ -230,7 +260,7 @@ def _of_kind(given: Any, array: Array) -> Any:
     """The array as an object of the kind of `given`: of NumPy, pandas, or a library with DLPack, such as torch."""
     if isinstance(array, Tracer) or isinstance(given, jax.Array):
         return array
-    if isinstance(given, np.ndarray):
+    if isinstance(given, np.ndarray | np.generic):
         return np.array(array)
     if hasattr(given, "columns") and array.ndim <= 2:
         pandas = sys.modules["pandas"]

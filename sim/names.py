@@ -59,8 +59,9 @@ def chain(*parts: Any) -> Any:
     """Put preaggregators before a rule, or modifiers before an attack.
 
     >>> from byzsim import aggregate, krum, nnm
-    >>> print(aggregate(chain(nnm(), krum(variant="byzfl")), [[0.0, 1.0], [0.5, 1.0], [0.0, 1.5], [9.0, -9.0]], f=1))
-    [0.16666667 1.1666666 ]
+    >>> gradients = [[0.0, 1.0], [0.5, 1.0], [0.0, 1.5], [0.5, 1.5], [9.0, -9.0]]
+    >>> print(aggregate(chain(nnm(), krum(variant="byzfl")), gradients, f=1))
+    [0.25 1.25]
 
     Args:
         parts: any number of `PreAggregator` and then one `Aggregator`; or any number of `Modifier` and then one

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from byzsim.ops.varying import varying_as
 from jaxtyping import Array, Bool, Float, Int, Key
 
 State = Any  # a pytree of arrays whose structure, shapes and dtypes stay the same in every step
@@ -206,6 +207,7 @@ RULE_TRAITS = {
     "stateful": "it keeps a state between steps",
     "stochastic": "it draws random numbers",
     "server": "it reads the server's own data",
+    "whole_rows": "it reads all coordinates of a row, or the parameters, on one device, so `robust_pmean` refuses it",
 }
 ATTACK_TRAITS = {
     "data": "it changes labels",
@@ -265,8 +267,10 @@ def colluding(
     def grads(
         updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
-        zero = jnp.zeros(updates.shape[1], updates.dtype)
-        forged = if_any_byzantine(lambda: vector(updates, byz, ctx).astype(updates.dtype), byz, zero)
+        def sent() -> Float[Array, " d"]:
+            return varying_as(vector(updates, byz, ctx).astype(updates.dtype), updates)
+
+        forged = if_any_byzantine(sent, byz, varying_as(jnp.zeros(updates.shape[1], updates.dtype), updates))
         return jnp.broadcast_to(forged, updates.shape), state
 
     return make_attack(grads=grads, reads_own_gradients=reads_own_gradients)

@@ -1,6 +1,7 @@
 """The documentation site: formulas, links, cells of the leaderboard, the explorer's arithmetic."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,8 @@ import byzsim
 import numpy as np
 import pandas as pd
 import pytest
-from byzsim.experiments.site import docstrings, links, settings, typeset
+from byzsim.experiments.errors import UserError
+from byzsim.experiments.site import catalogue, docstrings, examples, links, pages, reference, settings, typeset
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "site"
@@ -69,8 +71,10 @@ def test_a_cell_has_the_runs_that_differ_in_their_seed():
     frame = pd.DataFrame(runs, columns=["rule", "attack", "seed", "final_accuracy"])
     frame = frame.assign(alpha=0.2, diverged=frame["final_accuracy"].isna(), beyond_bound=frame["rule"] == "mean")
     frame["id"] = [f"id{i}" for i in range(len(frame))]
-    frame.attrs["axes"] = ["rule", "attack", "alpha", "seed"]
+    frame["at"] = [[1, 2]] * len(frame)
+    frame.attrs["axes"] = ["rule", "attack", "alpha", "at", "seed"]
     (setting,) = settings.of_folder("a", frame.assign(m=10, n_byz=2))
+    assert setting.title == "a: α = 20 % (2 of 10), at = [1, 2]"
     assert {pair: cell.text for pair, cell in setting.cells.items()} == {
         ("krum", "alie"): "60.0 ± 14.1",
         ("krum", "nan"): "diverged",
@@ -104,3 +108,45 @@ def test_the_explorer_computes_what_the_library_computes():
             with np.errstate(all="ignore"):
                 theirs = byzsim.aggregate(name, rows, f=0 if name == "mean" else f, **options)
             np.testing.assert_allclose(ours[name], theirs, atol=2e-4, err_msg=f"{name}, f = {f}: {rows.tolist()}")
+
+
+SNIPPETS = [
+    pytest.param(text, id=f"{page}-{i}")
+    for page in ("index.md", "start/first-run.md")
+    for i, text in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["krum", "fltrust", "nnm", "sign_flip", "full_gradient_negation", "label_flip", "burst"]
+)
+def test_the_code_of_a_member_runs(name):
+    kind = next(kind for kind in catalogue.KINDS if name in kind.zoo)
+    exec(catalogue.example(kind, name, kind.zoo[name]), {})  # our own text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", SNIPPETS)
+def test_snippets_of_the_first_pages_run(text):
+    exec(text, {})  # our own files
+
+
+@pytest.mark.slow
+def test_a_public_name_without_a_docstring_is_refused(monkeypatch):
+    monkeypatch.setattr(reference, "_homes", lambda: {"byzsim.STRENGTHS": "byzsim.kappa.STRENGTHS"})
+    with pytest.raises(UserError, match=r"without a docstring: byzsim\.STRENGTHS"):
+        reference.pages(ROOT / ".venv" / "links")
+
+
+def test_examples_in_docstrings_are_fenced():
+    text = "Sum.\n\n>>> f(1)\n[1. 2.]\n\nMore.\n"
+    assert examples.fenced(text) == "Sum.\n\n```pycon\n>>> f(1)\n[1. 2.]\n```\n\nMore.\n"
+
+
+def test_navigation_has_every_page_once():
+    made = ["index.md", "glossary.md", "tables.md", "mine.md", "catalogue/rules/krum.md", "tutorials/a.md", "odd/b.md"]
+    nav = pages.navigation([*made, "results/zoo/records/krum.md", "source/sim/a.py.md"])
+    listed = json.dumps(nav)
+    assert all(listed.count(f'"{page}"') == 1 for page in made) and "records" not in listed and "source" not in listed
+    assert {"Tutorials": ["tutorials/a.md"]} in nav and {"Glossary": "glossary.md"} in nav

@@ -3,11 +3,12 @@
 import inspect
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PARTITIONS, PREAGGREGATORS, TASKS, Spec
+from byzsim import AGGREGATORS, ATTACKS, MODELS, MODIFIERS, PARTITIONS, PREAGGREGATORS, TASKS, Spec, registration
 from byzsim.experiments.catalogue import definitions, rules
 from byzsim.experiments.cli.commands.show import SELECTED_BY, SIZES
 from byzsim.experiments.datasets import DATASETS
@@ -73,7 +74,7 @@ def _member(kind: Kind, name: str, spec: Spec, facts: Facts, settings: list[Sett
     if notes := doc.sections.get("Notes"):
         yield f"## Notes\n\n{docstrings.with_formulas(notes)}"
     yield from _papers(kind, name, spec, doc)
-    yield _try(kind, name)
+    yield _try(kind, name, spec)
 
 
 def _options(spec: Spec, doc: docstrings.Doc) -> Iterator[str]:
@@ -92,21 +93,37 @@ def _definitions(kind: Kind, name: str, spec: Spec) -> Iterator[str]:
     """The variants side by side, each with what it gives on one small input."""
     titles = {"rules": "Aggregation rules", "preaggregators": "Preaggregators", "attacks": "Attacks"}
     title = titles.get(kind.folder)
-    if title is None and not spec.variants:
-        return
-    named = spec.variants or (("default", {}, "as above", spec.source),)
-    rows = []
-    for variant, options, formula, source in named:
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        result = _result(title, name, options) if title else ""
-        rows.append((f"`{variant}`", f"`{given}`" if given else "default", formula, source, result))
-    if spec.variants:
-        yield "## Definitions of this name"
-        yield "The first is the default. `variant=NAME` selects another one wherever options are given."
-    else:
+    if title and not spec.variants:
         yield "## On one small input"
-    yield _markdown(("variant", "options", "what differs", "source", "result"), rows)
+        yield f"With its defaults it gives {_result(title, name, {})}."
+        yield _example(kind)
+    if not spec.variants:
+        return
+    rows = []
+    for variant, options, formula, source in spec.variants:
+        single = {key: value for key, value in options.items() if (key, value) != ("variant", variant)}
+        given = ", ".join(f"`{key}={value!r}`" for key, value in single.items())
+        result = _result(title, name, options) if title else "–"
+        rows.append((f"`{variant}`", result.replace(", ", ",&nbsp;"), formula, source, given))
+    yield "## Definitions of this name"
+    yield "The first is the default. `variant=NAME` selects another one wherever options are given."
+    yield _markdown(("variant", "result", "what differs", "source", "in single options"), rows)
+    points = {variant.strip("`"): _point(result) for variant, result, *_ in rows}
+    if title and len(set(points.values()) - {None}) > 1:
+        given = [(float(x), float(y)) for x, y in definitions.EXAMPLE]
+        yield charts.plane(given, {key: at for key, at in points.items() if at}, f"{name} on the small input")
     yield _example(kind)
+
+
+def _point(result: str) -> tuple[float, float] | None:
+    """The two numbers of a printed vector; None if it is none, or not finite."""
+    found = re.fullmatch(r"\((\S+),&nbsp;(\S+)\)", result)
+    numbers = [float(each) for each in found.groups()] if found else []
+    return (
+        (numbers[0], numbers[1])
+        if numbers and all(map(math.isfinite, numbers)) and max(map(abs, numbers)) < 50
+        else None
+    )
 
 
 def _result(title: str, name: str, options: Mapping[str, Any]) -> str:
@@ -246,16 +263,60 @@ def _uses(known: Any, name: str) -> bool:
     return any(isinstance(value, str) and name in value.split("+") for value in values)
 
 
-def _try(kind: Kind, name: str) -> str:
-    shell, python = SELECTED_BY[kind.one]
-    data = {"attack": "honest", "modifier of attacks": "honest"}.get(kind.one, "gradients")
-    rows = f"{data} = np.random.default_rng(0).normal(size=(11, 5))\n" if data in python else ""
-    given = "import byzsim\n" + ("import numpy as np\n\n" + rows if rows else "\n")
-    return "\n\n".join([
-        "## Try it",
-        code(given + python.format(name, "")),
-        code(f"byzsim run smoke {shell.format(name)}\nbyzsim show {name}", "console"),
-    ])  # fmt: skip
+def _try(kind: Kind, name: str, spec: Spec) -> str:
+    shell, _ = SELECTED_BY[kind.one]
+    command = f"byzsim run smoke {shell.format(name)}\nbyzsim show {name}"
+    return "\n\n".join(["## Try it", code(example(kind, name, spec)), code(command, "console")])
+
+
+ROWS = "import byzsim\nimport numpy as np\n\nrows = np.random.default_rng(0).normal(1.0, 1.0, size=(11, 5))\n"
+DATA = """import byzsim
+from byzsim.experiments.datasets import load
+
+data = load("{}")
+train, test = (data.train_inputs, data.train_labels), (data.test_inputs, data.test_labels)
+"""
+SIZE = "m=10, n_byz=2, epochs=2"
+
+
+def example(kind: Kind, name: str, spec: Spec) -> str:
+    """Python that uses a member and runs as it is; a task that needs data of its own has a comment in their place."""
+    if kind.folder in ("rules", "preaggregators"):
+        server = ", server_gradient=np.ones(5)" * ("server" in spec.traits)
+        called = name if kind.folder == "rules" else f"{name}+krum"
+        return f'{ROWS}print(byzsim.aggregate("{called}", rows, f={min(spec.max_f(11), 2)}{server}))'
+    if kind.folder == "modifiers":
+        return f'{ROWS}print(byzsim.forge("{name}+alie", rows[2:], n_byz=2, byzantine_gradients=rows[:2]))'
+    if kind.folder == "attacks" and "data" not in spec.traits:
+        return f'{ROWS}print(byzsim.forge("{name}", rows[2:], n_byz=2{_needed(spec)}))'
+    if kind.folder == "tasks":
+        return _task(name, spec)
+    field = {"attacks": "attack", "models": "model", "partitions": "partition"}[kind.folder]
+    given = {"rule": "median", "attack": "alie", "model": "softmax"} | {field: name}
+    run = ", ".join(f'{key}="{value}"' for key, value in given.items())
+    data = DATA.format("fashion_mnist" if kind.folder == "models" else "digits")
+    return f"{data}history = byzsim.simulate(train, test, {run}, {SIZE})\nprint(history.accuracy)"
+
+
+def _needed(spec: Spec) -> str:
+    """What an attack reads beside the honest rows, as arguments."""
+    needed = {
+        "byzantine_gradients=rows[:2]": spec.factory().reads_own_gradients,
+        'rule="median"': "rule" in spec.traits,
+        "full_gradient=np.ones(5)": "full_gradient" in spec.traits,
+        "params=np.zeros(5)": "params" in spec.traits,
+    }
+    return "".join(f", {argument}" for argument, is_needed in needed.items() if is_needed)
+
+
+def _task(name: str, spec: Spec) -> str:
+    run = f'task="{name}", rule="median", attack="alie", {SIZE}'
+    made = None if registration.needed(spec) else spec.factory()
+    if made is None or not (made.generate or made.sample):
+        run, comment = f"train, test, {run}", "# train and test: (inputs, labels)\n"
+    else:
+        run, comment = run + ", steps=50" * bool(made.sample), ""
+    return f"import byzsim\n\n{comment}history = byzsim.simulate({run})\nprint(history.metrics)"
 
 
 def _markdown(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
@@ -328,7 +389,12 @@ def _number(kappa: str) -> float:
         return math.inf
 
 
-INDEX = """# Catalogue
+INDEX = """---
+hide:
+  - toc
+---
+
+# Catalogue
 
 Every member of the registries has a page, made from the registry, the committed measurements and the records when the
 site is built. [Compare two rules](compare.md), or [play with six of them](../explorer.md).
@@ -340,6 +406,8 @@ table `zoo` (20 steps, one seed), under the attack beside it. [What these number
 """
 COMPARE = """---
 title: Compare two rules
+hide:
+  - toc
 ---
 
 # Two rules side by side

@@ -35,7 +35,7 @@ class Facts:
     def times(self) -> dict[str, dict[str, Row]]:
         """Rule -> shape -> its measurement in the benchmark's last run; `what` has the options that were timed."""
         path = self.results / "bench" / "ours.jsonl"
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
         rules = [each for each in lines if each["part"] == "rules" and each["other"] == "one read"]
         last = max((each["date"] for each in rules), default="")
         found: dict[str, dict[str, Row]] = {}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 from byzsim import AGGREGATORS, ATTACKS
 from byzsim.experiments import records
@@ -14,7 +15,12 @@ from byzsim.experiments.site.settings import DIVERGED, Cell, Setting, of_folder
 
 NEAR = 5.0  # points: rules whose worst case is at most this much below the best are named beside it
 
-HEAD = """# Leaderboard
+HEAD = """---
+hide:
+  - toc
+---
+
+# Leaderboard
 
 Every committed run of a rule under an attack. A number is the test accuracy in percent at the end of training: the mean
 over the seeds ± their sample standard deviation; without ± there is one seed. It links to its records. A rule's
@@ -63,19 +69,24 @@ def _section(setting: Setting, ms: dict[str, float]) -> str:
         f'<div data-filters="{esc(json.dumps(values))}"></div>',
         _facts(setting),
         grid,
-        f'<p class="caption">Cost against worst case ({COST[0]})</p>' + _scatter(setting, ms),
+        _scatter(setting, ms),
     ])  # fmt: skip
 
 
 def _facts(setting: Setting) -> str:
-    about = setting.about
-    steps = about.get("steps")
-    length = f"{int(steps)} steps" if steps and steps == steps else f"{int(about['epochs'])} epochs"
+    """What all runs of a setting share, in one sentence."""
+    about = {key: value for key, value in setting.about.items() if not (np.isscalar(value) and pd.isna(value))}
+    length = f"{int(about['steps'])} steps" if about.get("steps") else f"{int(about['epochs'])} epochs"
     seeds = "one seed" if setting.seeds == 1 else f"{setting.seeds} seeds"
-    return (
-        f"{about['model']} on {about['data']}, partition {about.get('partition', 'iid')}, batches of {about['batch']}, "
-        f"{length}, {seeds}; the rule is told f = {int(about['f'])}. [The whole report](../results/{setting.folder}.md)"
-    )
+    what = [
+        f"{about.get('model') or about.get('task')} on {about['data']}",
+        f"partition {about.get('partition', 'iid')}",
+        f"batches of {about['batch']}" if about.get("batch") else "whole shards",
+        length,
+        seeds,
+    ]
+    report = f"[The whole report](../results/{setting.folder}.md)"
+    return f"{', '.join(what)}; the rule is told f = {int(about['f'])}. {report}"
 
 
 def _rule(rule: str) -> str:
@@ -89,18 +100,21 @@ def _attack(attack: str) -> str:
 def _scatter(setting: Setting, ms: dict[str, float]) -> str:
     marks = [
         charts.Mark(
-            rule, ms[rule], max(cell.rank, 0.0), record(setting, rule, cell, "../"),
+            rule,
+            ms[rule],
+            max(cell.rank, 0.0),
             f"{rule}: {cell.text} % under {attack}; {time_text(ms[rule])}",
+            record(setting, rule, cell, "../"),
         )
-        for rule, attack, cell in setting.ranked() if rule in ms
-    ]  # fmt: skip
-    if len(marks) < 2:
+        for rule, attack, cell in setting.ranked()
+        if rule in ms
+    ]
+    if all(mark.y <= 0 for mark in marks):  # nothing to see where every rule diverged
         return ""
     low, high = min(mark.x for mark in marks) / 1.3, max(mark.x for mark in marks) * 1.9
-    y = charts.Axis("worst accuracy (%), 0: diverged", 0, 100, False)
-    return charts.scatter(
-        marks, charts.Axis("milliseconds", low, high, True), y, f"{setting.title}: cost and worst case"
-    )
+    y = charts.Axis("worst accuracy (%), 0: diverged", 0, 100)
+    x = charts.Axis(f"cost: milliseconds at {COST[0]}", low, high, log=True)
+    return charts.scatter(marks, x, y, f"{setting.title}: cost and worst case")
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -153,8 +167,7 @@ def _limits(settings: list[Setting]) -> Iterator[str]:
         lines.append(f"One seed only, so without any interval: {'; '.join(single)}. Another seed may change the order.")
     if several := [each.seeds for each in settings if each.seeds > 1]:
         lines.append(f"Elsewhere at most {max(several)} seeds: differences below the printed ± are not to be read.")
-    counts = {int(steps) for each in settings if not pd.isna(steps := each.about.get("steps"))}
-    if counts:
+    if counts := {int(each.about["steps"]) for each in settings if not pd.isna(each.about.get("steps"))}:
         words = ", ".join(map(str, sorted(counts)))
         lines.append(f"Runs of {words} steps end before training does: a slow start counts as a weakness there.")
     partitions = sorted({str(each.values.get("partition", "iid")) for each in settings})

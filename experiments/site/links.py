@@ -55,5 +55,5 @@ def source_address(path: str) -> str:
 def source_page(path: str, root: Path) -> str:
     """A file as a page."""
     file = root / path
-    shown = code(file.read_text("utf-8"), LANGUAGES.get(file.suffix, "text"))
+    shown = code(file.read_text(encoding="utf-8"), LANGUAGES.get(file.suffix, "text"))
     return f"---\ntitle: {file.name}\nsearch:\n  exclude: true\n---\n\n# {path}\n\n{shown}\n"

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from byzsim.experiments.site.settings import settings
 # Section -> its pages, of which those are shown that exist; a page of docs/ that is named nowhere stands in How-to.
 NAVIGATION: dict[str, tuple[str, ...]] = {
     "Home": ("index.md",),
-    "Start": ("start/install.md", "start/first-run.md", "start/gpu.md", "start/cluster.md"),
+    "Start": (
+        "start/install.md",
+        "start/first-run.md",
+        "start/commands.md",
+        "start/gpu.md",
+        "start/cluster.md",
+        "start/*",
+    ),
     "Tutorials": ("tutorials/*",),
     "How-to": (
         "your-own.md",
@@ -28,7 +36,7 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
         "*",
     ),
     "Catalogue": ("catalogue/index.md", "catalogue/compare.md", "explorer.md", "definitions.md", "catalogue/*"),
-    "Results": ("results/leaderboard.md", "results/which-rule.md", "results/*"),
+    "Results": ("results/leaderboard.md", "results/which-rule.md", "table1.md", "results/*"),
     "Validation": ("validation.md", "bad-inputs.md", "open-verifications.md"),
     "Reference": (
         "reference/calls.md",
@@ -79,13 +87,15 @@ def site(root: Path, looked_up: Mapping[str, str], *, named: Sequence[str], cach
             if path.suffix in PICTURES and "+" not in path.parent.name
         },
     }
-    notebooks, pictures = tutorials.pages(root / "notebooks", cache / "notebooks")
-    made = {
-        **catalogue.pages(facts, found),
-        **leaderboard.pages(facts, found),
-        **looked_up,
-        "examples.md": _examples(root / "examples"),
-    }
+    with ThreadPoolExecutor(1) as beside:  # the notebooks have processes of their own
+        executed = beside.submit(tutorials.pages, root / "notebooks", cache / "notebooks")
+        made = {
+            **catalogue.pages(facts, found),
+            **leaderboard.pages(facts, found),
+            **looked_up,
+            "examples.md": _examples(root / "examples"),
+        }
+        notebooks, pictures = executed.result()
     origins = _origins(root)
     addresses = {origin: address for address, origin in origins.items()} | {
         f"notebooks/{Path(address).stem}.ipynb": address for address in notebooks
@@ -93,7 +103,7 @@ def site(root: Path, looked_up: Mapping[str, str], *, named: Sequence[str], cach
     addresses |= {name: name for name in files}
     texts, needed = made, set()
     for address, origin in origins.items():
-        text, more = links.rewritten((root / origin).read_text("utf-8"), origin, address, addresses, root)
+        text, more = links.rewritten((root / origin).read_text(encoding="utf-8"), origin, address, addresses, root)
         texts[address], needed = text, needed | more
     for address, text in notebooks.items():
         texts[address] = text
@@ -130,7 +140,7 @@ def _sources_of_members() -> dict[str, str]:
 def _examples(folder: Path) -> str:
     parts = ["# Examples", "Whole files that run as they are: `byzsim run FILE`, or `python FILE` where it says so."]
     for path in sorted(folder.glob("*.py")):
-        parts += [f"## {path.stem}", code(path.read_text("utf-8"))]
+        parts += [f"## {path.stem}", code(path.read_text(encoding="utf-8"))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -138,10 +148,10 @@ def navigation(texts: Iterable[str]) -> list[Any]:
     """The sections with those of their pages that exist."""
     left = [each for each in texts if "/records/" not in each and not each.startswith("source/")]
     named = {page for pages in NAVIGATION.values() for page in pages if "*" not in page}
-    rest = {"*": [], "catalogue/*": [], "tutorials/*": [], "results/*": []}
+    rest: dict[str, list[str]] = {page: [] for pages in NAVIGATION.values() for page in pages if "*" in page}
     for page in sorted(set(left) - named):
         folder = page.partition("/")[0] + "/*" if "/" in page else "*"
-        rest[folder].append(page)
+        rest.get(folder, rest["*"]).append(page)
     found: list[Any] = []
     for section, pages in NAVIGATION.items():
         listed: list[Any] = []
@@ -154,5 +164,5 @@ def navigation(texts: Iterable[str]) -> list[Any]:
             else:
                 listed += rest.get(page, [page] if page in left else [])
         if listed:
-            found.append({section: listed[0] if len(listed) == 1 else listed})
+            found.append({section: listed[0] if NAVIGATION[section] == tuple(listed) else listed})
     return found

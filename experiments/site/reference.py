@@ -22,6 +22,10 @@ GROUPS = {
     "reference/testing.md": ("byzsim.testing", "byzsim.testing", ""),
     "reference/experiments.md": ("byzsim.experiments", "byzsim.experiments", ""),
 }
+FACTORIES = (
+    "Every factory of a rule, preaggregator, attack or modifier is public under its name too, as `byzsim.krum`: the "
+    "[catalogue](../catalogue/index.md) has each with its options."
+)
 LONG = ("run", "report", "verify")  # their options are those of a table
 
 
@@ -46,6 +50,7 @@ def pages(sources: Path) -> dict[str, str]:
             if name.rpartition(".")[0] == package and (not kind or _object(loaded, home).kind.value == kind)
         }
         intro = "" if kind else f"::: {package}\n    options:\n      members: false\n      show_root_heading: false\n"
+        intro = FACTORIES if title == "Registries" else intro
         parts = [f"# {title}", intro, *(f"::: {home}" for home in chosen.values())]
         found[address] = "\n\n".join(part for part in parts if part) + "\n"
     return found
@@ -75,7 +80,7 @@ def _commands() -> str:
     parts = ["# Command line", "Each command's own help.", code(USAGE, "text")]
     for name, text in HELP.items():
         options = [] if name == "list" else [*([name, "smoke"] if name in LONG else [name]), "--help"]
-        parts += [f"## byzsim {name}", code(text, "console")]
+        parts += [f"## byzsim {name}", code(text, "text")]
         if options and (shown := _help(options).removeprefix(text).strip()):
             title = f"Options of `byzsim {' '.join(options[:-1])}`"
             parts.append(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
+from byzsim.experiments.report.summary import percent
 from byzsim.experiments.site.facts import Facts
 from byzsim.experiments.tables import TABLES
 
@@ -62,9 +63,10 @@ class Setting:
     @property
     def title(self) -> str:
         """For headings."""
-        words = [f"{key} = {_plain(value)}" for key, value in self.values.items() if key != "alpha"]
-        share = f"{int(self.about['n_byz'])} of {int(self.about['m'])} workers Byzantine"
-        return ", ".join([self.table, share, *words])
+        share = f"α = {percent(self.about['alpha'])} ({int(self.about['n_byz'])} of {int(self.about['m'])})"
+        usual = {"alpha": self.values.get("alpha"), "partition": "iid"}
+        words = [f"{key} = {_plain(value)}" for key, value in self.values.items() if usual.get(key) != value]
+        return f"{self.table}: {', '.join([share, *words])}"
 
     @property
     def table(self) -> str:
@@ -104,16 +106,16 @@ def settings(facts: Facts) -> list[Setting]:
 
 def of_folder(folder: str, frame: pd.DataFrame) -> list[Setting]:
     """All settings of a folder, also those without an attack."""
+    frame = frame.assign(**{axis: frame[axis].map(_hashable) for axis in frame.attrs["axes"]})
     rules = _rule_axis(frame)
     axes = [name for name in frame.attrs["axes"] if name not in (rules, "attack", "seed")]
     further = [name for name in ("partition",) if name in frame and name not in axes]
     keys = axes + further
     found = []
-    for values, part in frame.groupby(keys, sort=True, dropna=False):
-        cells = {
-            (str(rule), str(attack)): _cell(runs) for (rule, attack), runs in part.groupby([rules, "attack"], sort=True)
-        }
-        found.append(Setting(folder, dict(zip(keys, values, strict=True)), part.iloc[0].to_dict(), cells))
+    for _, part in frame.groupby(keys, sort=True, dropna=False):
+        shared = part.iloc[0].to_dict()
+        cells = {_names(runs, rules): _cell(runs) for _, runs in part.groupby([rules, "attack"], sort=True)}
+        found.append(Setting(folder, {key: shared[key] for key in keys}, shared, cells))
     return found
 
 
@@ -122,6 +124,15 @@ def _rule_axis(frame: pd.DataFrame) -> str:
     axes = frame.attrs["axes"]
     ones = [name for name in axes if name != "attack" and frame.groupby(name)["rule"].nunique().max() == 1]
     return "rule" if "rule" in axes or not ones else ones[0]
+
+
+def _hashable(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _names(runs: pd.DataFrame, rules: str) -> tuple[str, str]:
+    first = runs.iloc[0]
+    return str(first[rules]), str(first["attack"])
 
 
 def _cell(runs: pd.DataFrame) -> Cell:

@@ -112,8 +112,8 @@ def block(text: str) -> str:
     """A formula of several lines as a block of a page."""
     lines = text.strip("\n").splitlines()
     margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-    shown = "<br>".join(re.sub("  +", _space, formula(line[margin:].rstrip())) for line in lines)
-    return f'<div class="formula">{shown}</div>'
+    shown = (re.sub("  +", _space, formula(line[margin:].rstrip())) for line in lines)
+    return '<div class="formula">' + "".join(f"<div>{line}</div>" for line in shown) + "</div>"
 
 
 def _space(found: re.Match) -> str:

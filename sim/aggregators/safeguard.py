@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.aggregators._median_machine import median_machine
-from byzsim.ops import masked_mean, sq_distances, uniform_weights, usable_rows
+from byzsim.ops import masked_mean, sq_distances, uniform_weights, usable_rows, varying_as
 from byzsim.ops.random import normals
 from byzsim.options import Count, checked
 from byzsim.types import Aggregator, Context, Info, Spec, Traced, Variant
@@ -165,12 +166,13 @@ def safeguard(
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
-            lambda: (nu * normals(k_noise, grads.shape[1])).astype(grads.dtype),
-            lambda: jnp.zeros(grads.shape[1], grads.dtype),
+            lambda: varying_as((nu * normals(blocks.own_key(k_noise), grads.shape[1])).astype(grads.dtype), grads),
+            lambda: varying_as(jnp.zeros(grads.shape[1], grads.dtype), grads),
         )
         aggregate = noise + masked_mean(grads, counted)  # line 6
         weight = uniform_weights(counted).astype(jnp.float32)
-        return aggregate, State(kept, sums, tuple(known)), Info(weight, suspicion=jnp.stack(suspicion))
+        after = State(kept, sums, varying_as(tuple(known), grads))
+        return aggregate, after, Info(weight, suspicion=jnp.stack(suspicion))
 
     def judge(
         sums: Float[Array, "m d"],
@@ -266,7 +268,7 @@ def _projected(
     radius, distance = _majority(sums, good)
     growth = jnp.sqrt(jnp.maximum(steps / (done + 1), 1.0))
     most = jnp.maximum(jnp.where(done == 0, 0.0, most), radius * growth)
-    return Distances(distance, factor * (1 + 2 * sums.shape[1] ** -0.5) * most), most
+    return Distances(distance, factor * (1 + 2 * blocks.width(sums.shape[1]) ** -0.5) * most), most
 
 
 def _majority(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:

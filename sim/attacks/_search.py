@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, masked_std, per_row_sum, sq_distances_to
+from byzsim.ops import masked_mean, masked_std, per_row_sum, sq_distances_to, varying_as
 from byzsim.types import Traced
 from jaxtyping import Array, Bool, Float
 
@@ -70,6 +70,7 @@ LINE_SEARCHES: dict[LineSearch, dict[str, Any]] = {
 
 def line_maximize(
     score: Callable[[Float[Array, ""]], Float[Array, ""]],
+    rows: Float[Array, "m d"],
     *,
     evals: int = 16,
     start: float = 0.0,
@@ -85,6 +86,7 @@ def line_maximize(
 
     Args:
         score: what is maximised.
+        rows: what it is computed from.
         evals: number of x that are tried.
         start: the first x.
         delta: the first step.
@@ -110,7 +112,7 @@ def line_maximize(
 
     dtype = jax.eval_shape(score, jnp.float32(start)).dtype
     first = tuple(jnp.asarray(value, dtype) for value in (start, -jnp.inf, start, delta))
-    return jax.lax.scan(attempt, (*first, jnp.asarray(True)), jnp.arange(evals))[0][0]
+    return jax.lax.scan(attempt, varying_as((*first, jnp.asarray(True)), rows), jnp.arange(evals))[0][0]
 
 
 def _step_down(x: Float[Array, ""], delta: Float[Array, ""]) -> Float[Array, ""]:
@@ -118,11 +120,14 @@ def _step_down(x: Float[Array, ""], delta: Float[Array, ""]) -> Float[Array, ""]
     return jax.lax.fori_loop(0, 60, lambda _, lower: jnp.where(lower < 0, (lower + x) / 2, lower), x - delta)
 
 
-def largest_step(fits: Callable[[Float[Array, ""]], Bool[Array, ""]], first: Traced) -> Float[Array, ""]:
+def largest_step(
+    fits: Callable[[Float[Array, ""]], Bool[Array, ""]], rows: Float[Array, "m d"], first: Traced
+) -> Float[Array, ""]:
     """The last gamma that fits in the halving search of the NDSS 2021 notebooks; 0 if none fits.
 
     The search starts with gamma = `first` and step = `first` / 2. A gamma that fits grows by the step, another shrinks
-    by it, and the step is halved, until gamma and the last one that fits are within 1e-5, at most 50 times.
+    by it, and the step is halved, until gamma and the last one that fits are within 1e-5, at most 50 times. `rows` are
+    what `fits` is computed from.
     """
 
     def attempt(carry, _):
@@ -133,5 +138,5 @@ def largest_step(fits: Callable[[Float[Array, ""]], Bool[Array, ""]], first: Tra
         gamma = jnp.where(going, jnp.where(good, gamma + step, gamma - step), gamma)
         return (gamma, jnp.where(going, step / 2, step), found), None
 
-    begin = jnp.asarray(first, jnp.result_type(first, jnp.float32))
+    begin = varying_as(jnp.asarray(first, jnp.result_type(first, jnp.float32)), rows)
     return jax.lax.scan(attempt, (begin, begin / 2, jnp.zeros_like(begin)), length=50)[0][2]

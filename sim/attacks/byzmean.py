@@ -3,7 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, masked_std, weighted_sum
+from byzsim.ops import masked_mean, masked_std, varying_as, weighted_sum
 from byzsim.options import checked
 from byzsim.types import Attack, Context, Spec, State, Traced, Variant, if_any_byzantine, make_attack
 from jaxtyping import Array, Bool, Float
@@ -38,7 +38,7 @@ def byzmean(*, z: Traced = 0.5, ddof: Literal[0, 1] = 1, variant: Literal["xu202
         updates: Float[Array, "m d"], byz: Bool[Array, " m"], state: State, ctx: Context
     ) -> tuple[Float[Array, "m d"], State]:
         del ctx
-        zero = jnp.zeros(updates.shape[1], updates.dtype)
+        zero = varying_as(jnp.zeros(updates.shape[1], updates.dtype), updates)
         hidden, push = if_any_byzantine(lambda: vectors(updates, byz), byz, (zero, zero))
         return jnp.where((jnp.cumsum(byz) <= byz.sum() // 2)[:, None], hidden, push), state
 

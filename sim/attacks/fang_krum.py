@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, norms, rank_by_score, sq_distances
+from byzsim.ops import masked_mean, norms, rank_by_score, sq_distances, varying_as
 from byzsim.ops.krum import krum_scores
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import Natural, checked
@@ -121,12 +121,16 @@ def _halved(
 ) -> Float[Array, ""]:
     """The first of `first`, first / 2, ... that is below the threshold or is selected; the last one if none."""
 
+    def varied(selected: Bool[Array, ""] | bool) -> Bool[Array, ""]:
+        return varying_as(jnp.asarray(selected), first)
+
     def halve(carry, _):
         size, found = carry
-        found = jax.lax.cond(found | (size < threshold), lambda _: True, selects, size)
+        below = found | (size < threshold)
+        found = jax.lax.cond(below, lambda _: varied(True), lambda size: varied(selects(size)), size)
         return (jnp.where(found, size, size / 2), found), None
 
-    return jax.lax.scan(halve, (first, jnp.asarray(False)), length=halvings)[0][0]
+    return jax.lax.scan(halve, (first, varied(False)), length=halvings)[0][0]
 
 
 SPEC = Spec(

@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from byzsim.ops import masked_mean, masked_std, per_row
+from byzsim.ops import masked_mean, masked_std, per_row, varying_as
 from byzsim.options import Count, Positive, checked
 from byzsim.types import Attack, Context, Spec, Traced, colluding
 from jaxtyping import Array, Bool, Float
@@ -96,7 +96,8 @@ def learned(
             )
             start = project(jax.lax.select_n(jnp.minimum(i, 2), *starts))
             # steps + 1 points are looked at; the move from the last one is thrown away
-            return jax.lax.scan(climb, (start, (-jnp.inf, start)), jnp.arange(steps + 1))[0][1]
+            first = varying_as((start, (-jnp.inf, start)), updates)
+            return jax.lax.scan(climb, first, jnp.arange(steps + 1))[0][1]
 
         values, points = jax.lax.map(run, jnp.arange(restarts))
         return points[values.argmax()]

@@ -58,7 +58,7 @@ def min_max(
         def fits(gamma):
             return jnp.where(byz, -jnp.inf, a - 2 * gamma * b + gamma * gamma * c).max() <= allowed
 
-        gamma = exact if line_search == "exact" else largest_step(fits, gamma0)
+        gamma = exact if line_search == "exact" else largest_step(fits, updates, gamma0)
         return mean - jnp.where(c > 0, gamma, 0.0) * p
 
     return colluding(vector)

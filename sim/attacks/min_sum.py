@@ -54,7 +54,11 @@ def min_sum(
         allowed = sums.max() if bound == "max" else jnp.where(byz, jnp.inf, sums).min()
         spread, n = jnp.where(byz, 0.0, a).sum(), (~byz).sum()
         exact = jnp.sqrt(jnp.maximum(allowed - spread, 0.0) / jnp.where(c > 0, n * c, 1.0))
-        gamma = exact if line_search == "exact" else largest_step(lambda g: spread + n * g * g * c <= allowed, gamma0)
+        gamma = (
+            exact
+            if line_search == "exact"
+            else largest_step(lambda g: spread + n * g * g * c <= allowed, updates, gamma0)
+        )
         return mean - jnp.where(c > 0, gamma, 0.0) * p
 
     return colluding(vector)

@@ -46,6 +46,7 @@ def optimal_alie(
         towards = sigma if sign == "plus" else -sigma
         x = line_maximize(
             lambda x: deviation_from_honest_mean(mean + x * towards, updates, byz, ctx.aggregate),
+            updates,
             **LINE_SEARCHES[line_search],
         )
         return mean + x * towards

@@ -44,6 +44,7 @@ def optimal_inner_product(
         start = jnp.zeros_like(mean) if coefficient == "-x" else mean
         x = line_maximize(
             lambda x: deviation_from_honest_mean(start - x * mean, updates, byz, ctx.aggregate),
+            updates,
             **LINE_SEARCHES[line_search],
         )
         return start - x * mean
