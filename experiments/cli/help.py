@@ -17,6 +17,7 @@ byzsim: Byzantine-robust distributed training, and the tables of its papers.
   byzsim definitions [NAME ...]    names that have several definitions, side by side
   byzsim bench [--quick]           speed of byzsim and of its peers, in one run on this machine
   byzsim bench scaling             time and memory of rules against m and d
+  byzsim bench calls               what a call of byzsim.aggregate costs beside the compiled rule
   byzsim bench accelerator         a table, training steps and bandwidth on a GPU
   byzsim partition [NAME]          how much each worker has of each class
   byzsim schema                    the fields of a record, as a page
@@ -124,10 +125,11 @@ byzsim definitions [NAME ...] [--output FILE]: names that have several definitio
   byzsim definitions --output docs/definitions.md               all of them, into a file
 """,
     "bench": """\
-byzsim bench [scaling | accelerator] [options]: speed of byzsim and of its peers, in one run on this machine.
+byzsim bench [scaling | calls | accelerator] [options]: speed of byzsim and of its peers, in one run on this machine.
 
   byzsim bench --quick                                          two minutes
   byzsim bench scaling --help                                   time and memory against m and d
+  byzsim bench calls                                            a call of byzsim.aggregate beside the compiled rule
   byzsim bench accelerator --help                               a table, training steps, bandwidth; for a GPU
 """,
     "partition": """\
