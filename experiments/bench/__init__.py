@@ -1,7 +1,6 @@
 """`byzsim bench`: training steps, gradients and rules of byzsim and of its peers, measured in one run on this machine.
 
-`byzsim bench scaling`, `byzsim bench calls` and `byzsim bench accelerator` are separate benchmarks. An installed package
-has none of them.
+`byzsim bench scaling`, `calls` and `accelerator` are separate benchmarks. An installed package has none of them.
 """
 
 import contextlib
