@@ -4,10 +4,13 @@ BIN := .venv/bin
 SEEDS ?= 1
 QUICK ?=
 OPTIONS ?=
+MEMBERS ?=
+EDITION ?=
+QUICK_ATTACKS := delayed label_flip variance bursts
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 reproduce-saddle report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook clean
+.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-safeguard reproduce-detection reproduce-aksel report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook docs test-docs clean
 
 setup: .venv/ready
 
@@ -30,6 +33,19 @@ reproduce-table1: setup
 
 reproduce-saddle: setup
 	$(BIN)/byzsim run theory_saddle $(if $(QUICK),--quick --seeds 2) $(OPTIONS)
+
+# EDITION=full is ResNet-20 for 200 epochs, on an accelerator. QUICK=1 has four of the attacks, since each compiles anew.
+reproduce-safeguard: setup
+	$(BIN)/byzsim run safeguard_table$(if $(EDITION),_$(EDITION)) --seeds $(shell seq 0 $$(($(SEEDS) - 1))) $(OPTIONS) \
+	  $(if $(QUICK),--quick --only $(QUICK_ATTACKS:%=attack=%))
+
+reproduce-detection: setup
+	$(BIN)/byzsim run safeguard_detection $(if $(QUICK),--quick) $(OPTIONS)
+
+reproduce-aksel: setup
+	$(BIN)/byzsim angles $(if $(QUICK),--quick --draws 2 --rules aksel krum median)
+	$(BIN)/byzsim run aksel_servers $(if $(QUICK),--quick --seeds 5)
+	$(BIN)/byzsim run aksel_few $(if $(QUICK),--quick --seeds 0 --attacks alie) $(OPTIONS)
 
 report-table1: setup
 	$(BIN)/byzsim report brsgd_table1 --inject README.md
@@ -72,5 +88,14 @@ notebook: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt jupyterlab
 	$(BIN)/jupyter lab notebooks
 
+# The site, from docs/, the registries and the records, without a network, into site/: open site/index.html. MEMBERS="my_rule.py" adds
+# pages for members of your own. Executed notebooks and compiled programs are kept in build/site.
+docs: setup links
+	NO_MKDOCS_2_WARNING=1 BYZSIM_MEMBERS="$(MEMBERS)" $(BIN)/mkdocs build --strict --quiet
+
+test-docs: docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable '.[dev,browser]'
+	$(BIN)/python -m pytest -rA -m browser tests/test_site_in_browser.py
+
 clean:
-	rm -rf .venv .bench-env build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench-env build site *.egg-info .pytest_cache .ruff_cache .hypothesis

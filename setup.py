@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 FOLDERS = {"byzsim": "sim", "byzsim.experiments": "experiments"}
-NOT_INSTALLED = ["bench", "bench.*"]  # a benchmark is of a checkout: its peers and its results lie beside it
+NOT_INSTALLED = ["bench", "bench.*", "site"]  # of a checkout: their peers, sources and results lie beside it
 
 setup(
     package_dir=FOLDERS,

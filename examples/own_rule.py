@@ -14,9 +14,9 @@ def closest_half():
     """The mean of the half of the rows that lie closest to the coordinate-wise median."""
 
     def rule(grads, ctx):
-        distance = jnp.linalg.norm(grads - jnp.median(grads, axis=0), axis=1)
-        kept = distance <= jnp.median(distance)
-        rows = jnp.where(kept[:, None], grads, 0)  # so that no NaN of those who are left out gets through
+        distance = jnp.linalg.norm(grads - jnp.nanmedian(grads, axis=0), axis=1)
+        kept = distance <= jnp.nanmedian(distance)  # a row of NaN has no distance, so it is not kept
+        rows = jnp.where(kept[:, None], grads, 0)  # so that no NaN gets through
         return rows.sum(axis=0) / kept.sum(), kept / kept.sum()
 
     return types.stateless(rule)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from byzsim.oneshot import init_state
     from byzsim.optax_adapter import as_optax
     from byzsim.partitions import PARTITIONS, Partition
+    from byzsim.pmean import Reduced, robust_pmean
     from byzsim.preaggregators import PREAGGREGATORS
     from byzsim.registration import register
     from byzsim.run_config import RunConfig
@@ -50,6 +51,7 @@ HOMES = {
     "PARTITIONS": "partitions",
     "PREAGGREGATORS": "preaggregators",
     "Partition": "partitions",
+    "Reduced": "pmean",
     "Robustness": "kappa",
     "RunConfig": "run_config",
     "Spec": "types",
@@ -64,6 +66,7 @@ HOMES = {
     "make_task": "task",
     "ops": "",
     "register": "registration",
+    "robust_pmean": "pmean",
     "robustness": "kappa",
     "simulate": "api",
     "testing": "",

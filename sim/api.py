@@ -5,7 +5,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +127,29 @@ def aggregate(
             f"{name} needs f, the number of workers that you declare Byzantine: pass f=... (0 for none){guarantee}"
         ) from None
     return rows.of_that_kind(out)
+
+
+def rule_for_replicas(
+    rule: str | Aggregator, rule_args: Mapping[str, Any], m: int, f: Any, strict: bool
+) -> tuple[Aggregator, str]:
+    """(the rule, its name) for `byzsim.robust_pmean` over m replicas.
+
+    Raises:
+        ValueError: as there.
+    """
+    name, spec = _rule(rule)
+    args = _options(name, spec, rule_args)
+    declared = None if f is None else _count("f", f, m)
+    if spec is None:
+        return cast("Aggregator", rule), name
+    if isinstance(declared, int) and (bound := max_f(spec, m, args)) is not None and declared > bound:
+        _beyond(f"{name}'s guarantee covers f <= {bound} for m={m} replicas; got f={declared}", strict, frames=4)
+    made = spec.factory(**args)
+    if "server" in spec.traits or made.redundancy > 1:
+        raise ValueError(f"{name} needs the server's own data or redundant work, which replicas do not have")
+    if "whole_rows" in spec.traits:
+        raise ValueError(f"{name} reads coordinates that lie on other devices; choose another rule")
+    return made, name
 
 
 def _beyond(message: str, strict: bool, *, frames: int) -> None:
@@ -464,7 +487,8 @@ def simulate(
         test: the same for the test set.
         shards: which training examples each worker has, as an array of indices (m, n), -1 where a worker has no more;
             in place of `partition`.
-        trace: also measure every worker at every step, as `History.trace`: its weight, distance and norm.
+        trace: also measure every worker at every step, as `History.trace`: its weight, distance and norm, and
+            of rules that say so how near it is to being dropped.
         on_epoch: function that is called after each measurement with the number of measurements done.
         strict: raise an error, instead of a warning, if there are more Byzantine workers than the rule's guarantee
             covers.

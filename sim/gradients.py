@@ -227,6 +227,17 @@ def _leaf(name: str, value: Any) -> np.ndarray | jax.Array:
     return array
 
 
+def tree_layout(name: str, tree: Any) -> Layout:
+    """The layout of one gradient.
+
+    Raises:
+        ValueError: it has no arrays, or arrays of other than floating-point numbers.
+    """
+    paths, leaves, structure = _leaves(name, tree)
+    arrays = [_leaf(f"{name}{path}", leaf) for path, leaf in zip(paths, leaves, strict=True)]
+    return _layout(structure, [array.shape for array in arrays], [array.dtype for array in arrays])
+
+
 def _layout(tree: PyTreeDef, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Layout:
     """The layout, with the dtypes that JAX has for these."""
     dtypes = [jax.dtypes.canonicalize_dtype(dtype) for dtype in dtypes]

@@ -54,7 +54,7 @@ def register(name: str, spec: Spec) -> None:
     >>> from byzsim import aggregate, types
     >>> def shortest():
     ...     def rule(grads, ctx):
-    ...         best = jnp.argmin(jnp.square(grads).sum(axis=1))
+    ...         best = jnp.nanargmin(jnp.square(grads).sum(axis=1))
     ...         return grads[best], jnp.arange(len(grads)) == best
     ...     return types.stateless(rule)
     >>> register("shortest", Spec(shortest, source="this notebook", max_f=lambda m: (m - 1) // 2))

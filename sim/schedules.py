@@ -65,7 +65,7 @@ def schedule_args(name: str, given: Args) -> Args:
     if strange := set(given) - set(parameters):
         raise ValueError(f"schedule {name} has no option {sorted(strange)[0]!r}. Known: {', '.join(parameters)}")
     filled = {key: each.default for key, each in parameters.items() if key not in FIRST}
-    filled = {key: plain(given.get(key, default)) for key, default in filled.items()}
+    filled = {key: _hashable(plain(given.get(key, default))) for key, default in filled.items()}
     missing = [key for key, value in filled.items() if value is inspect.Parameter.empty]
     if missing:
         raise ValueError(f"schedule {name} needs {missing[0]}: give it as {name}.{missing[0]}=...")
@@ -77,6 +77,11 @@ def schedule_args(name: str, given: Args) -> Args:
     if factor.shape != ():
         raise ValueError(f"schedule {name} gives an array {factor.shape}; expected one number a step")
     return filled
+
+
+def _hashable(value: Any) -> Any:
+    """A list, as a table or JSON has it, as a tuple: the options are a part of what a program is found by."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def schedule(name: str, **args: Any) -> Schedule:

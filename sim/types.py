@@ -112,6 +112,9 @@ class Info(NamedTuple):
     1, or to less if a part of the aggregate comes from elsewhere, such as from earlier steps"""
     clipped: Float[Array, ""] | float = 0.0
     """number of rows that were shortened"""
+    suspicion: Float[Array, "tests m"] | tuple[()] = ()
+    """for each test by which the rule drops workers, what it compares of each worker over the limit: above 1 the worker
+    is dropped. () if the rule does not say"""
 
 
 class Aggregator(NamedTuple):
@@ -204,6 +207,7 @@ RULE_TRAITS = {
     "stateful": "it keeps a state between steps",
     "stochastic": "it draws random numbers",
     "server": "it reads the server's own data",
+    "whole_rows": "it reads all coordinates of a row, or the parameters, on one device, so `robust_pmean` refuses it",
 }
 ATTACK_TRAITS = {
     "data": "it changes labels",

@@ -48,6 +48,7 @@ ROOMS = [
     "datasets",
     "partitioning",
     "meanings",
+    "detection",
     "plan",
     "tables",
     "plugins",
@@ -59,6 +60,7 @@ ROOMS = [
     "bench",
     "cli",
     "interactive",
+    "site",
 ]
 # What help and the listing need, and what is tested without JAX.
 LIGHT = [

@@ -512,9 +512,11 @@ def test_an_accuracy_map_of_one_row_has_room_for_long_names():
 
 def test_inject_replaces_only_its_own_block():
     text = "a\n<!-- TABLE:x -->\nold\n<!-- /TABLE -->\nb\n<!-- TABLE:y -->\nkeep\n<!-- /TABLE -->\n"
-    once = report.inject(text, "x", "new\n")
+    once = report.inject(text, "x", lambda only: f"new{only}\n")
     assert once == text.replace("old", "new")
-    assert report.inject(once, "x", "new\n") == once
+    assert report.inject(once, "x", lambda only: "new\n") == once
+    part = text.replace("TABLE:x", "TABLE:x alpha=0.2")
+    assert report.inject(part, "x", lambda only: f"rows of {only}") == part.replace("old", "rows of alpha=0.2")
 
 
 @pytest.mark.parametrize(
@@ -527,7 +529,7 @@ def test_inject_replaces_only_its_own_block():
 )
 def test_inject_refuses_a_missing_or_double_mark(text):
     with pytest.raises(UserError, match="TABLE:x"):
-        report.inject(text, "x", "new")
+        report.inject(text, "x", lambda only: "new")
 
 
 # --------------------------------------------------------------------------------------------- rules that never act

@@ -85,6 +85,13 @@ def test_the_mean_has_no_kappa():
     assert byzsim.robustness("mean", 7, 2, d=4).kappa > 1e6
 
 
+def test_each_number_of_an_attack_is_tried():
+    """Also numbers that the attack works out by default, such as ALIE's z."""
+    names = byzsim.kappa.candidates(7, 2)
+    for number in ("alie(z=1)", "rop(z=10)", "inner_product(epsilon=0.1)"):
+        assert number in names
+
+
 @pytest.mark.parametrize("f", [0, 4])
 def test_f_has_to_leave_a_majority(f):
     with pytest.raises(ValueError, match=rf"f={f} is not from 1 to \(m - 1\) // 2 = 3"):

@@ -11,6 +11,7 @@ import pytest
 from byzsim import RunConfig
 from byzsim.experiments import cli, plan, records, report
 from byzsim.experiments.cli import options
+from byzsim.experiments.cli.commands.report import Report
 from byzsim.experiments.cli.commands.run import Run
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.plan import (
@@ -29,6 +30,7 @@ from byzsim.experiments.plan import (
 from byzsim.experiments.plan.runs import further_fields
 from byzsim.experiments.records import folders
 from byzsim.experiments.report import choice, page
+from byzsim.experiments.report import settings as report_settings
 from byzsim.experiments.report.summary import number
 from byzsim.experiments.tables import TABLES
 
@@ -504,3 +506,10 @@ def test_a_table_of_another_metric_is_run_verified_and_compared(tmp_path, capsys
     assert cli.main(["report", folder, "--number", "best", "--columns", "lr"]) == 0
     out = capsys.readouterr().out
     assert "1 of 1 agree" in out and "2 same bits" in out and "lr = 0.1" in out and "distance, the best of" in out
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_report_of_a_table_as_it_is_has_its_title(name, tmp_path):
+    request = options.read("report", Report, [name, "--results", str(tmp_path)])
+    title = report_settings.title(request.original, request.table, {}, quick=False, labels={})
+    assert title == TABLES[name].title

@@ -87,7 +87,6 @@ def run(options: Options, log: Callable[[str], object]) -> None:
     folder = options.results / ("bench+quick" if options.quick else "bench")
     records.check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    devices.use_all_cores()
     load = round(os.getloadavg()[0], 2)  # before our own work
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))

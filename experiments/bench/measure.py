@@ -94,7 +94,7 @@ class Comparison:
     """Our time compared with another time for the same work, with its target."""
 
     part: str
-    """steps, gradients, devices, rules"""
+    """steps, gradients, lanes, rules"""
     what: str
     shape: str
     sense: Literal[">=", "<="]

@@ -15,15 +15,16 @@ TITLES = {
     "steps": "Whole training steps, against byzfl",
     "gradients": "Per-worker gradients, against torch",
     "convolutions": "A user's nn.Conv on a CPU, against our own layers, XLA's convolutions and torch",
-    "devices": "Two CPU devices, against one",
+    "lanes": "Two lanes, against one run alone",
     "rules": "Rules",
 }
 EXPLAINED = {
     "steps": "One step of 20 workers (15 honest, 5 Byzantine) with LeNet on 28 x 28 images. Ours is an epoch of the "
     "program that `byzsim run` compiles, divided by its steps: shuffling, gathering of batches, gradients of the 15 "
     "honest workers (the attacks do not use the gradients of the other 5), rule, diagnostics, update, and evaluation "
-    'on 20 test images. "N runs on N devices, time for each": how `byzsim run` executes a table on a CPU; wall-clock '
-    'time of a step of all runs, divided by their number. "One run alone": the latency of a single run. byzfl: its own '
+    'on 20 test images. "N runs in N lanes, time for each": how `byzsim run` executes a table on a CPU, a run in each '
+    'thread, all on one device; wall-clock time of a step of all runs, divided by their number. "One run alone": a '
+    "single run that has all cores to itself. byzfl: its own "
     "training loop (`Client`, `ByzantineClient`, `Server`) with 15 honest clients, the same LeNet, batches prepared in "
     "memory in float32, and all cores for torch's threads. Before timing, one step of both from the same parameters on "
     "the same images has to give the same parameters (with Gaussian noise of standard deviation 0).",
@@ -34,8 +35,7 @@ EXPLAINED = {
     "`nn.GroupNorm`, by the engine, one run on one device. LeNet on 28 x 28 images against our own layers; VGG (3 x 3 "
     "convolutions of 32, 32, 64, 64, 128 and 128 features) and ResNet-20 on 32 x 32 colour images against torch. A "
     "gradient of the peer must agree within 5 % of the largest entry (rounding chooses the side of a kink).",
-    "devices": "The same runs, on all CPU devices at once, or one after another on one device, which may use idle "
-    "cores for parts of a step.",
+    "lanes": "The same runs, at the same time in lanes, or one alone, which uses the idle cores for parts of a step.",
     "rules": "Only the aggregate of an (m, d) matrix, with declared f = m // 4. A read is a sum over the workers by a "
     "matrix product; the ratio to a read or to G @ G.T compares a rule with the least possible cost, and lower is "
     "better. The ratio to byzfl and torch is our speed relative to theirs, and higher is better. Where the definitions "

@@ -43,7 +43,7 @@ def page(names: Sequence[str] = ()) -> str:
         parts += [f"## {title}"] * bool(shown)
         for name, spec in shown.items():
             rows = [
-                (r.name, _options(r.options), r.formula, r.source, _result(title, name, r.options))
+                (r.name, _options(r.options), r.formula, r.source, result(title, name, r.options))
                 for r in spec.variants
             ]
             header = ("variant", "options", "formula", "source", "result on the example")
@@ -55,7 +55,8 @@ def _options(chosen: Mapping[str, Any]) -> str:
     return "`" + ", ".join(f"{key}={value!r}" for key, value in chosen.items()) + "`" if chosen else "default"
 
 
-def _result(title: str, name: str, given: Mapping[str, Any]) -> str:
+def result(title: str, name: str, given: Mapping[str, Any]) -> str:
+    """What a member under this title of the page gives on the example, with these options."""
     if title == "Attacks":
         if "data" in ATTACKS[name].traits:
             return "labels"

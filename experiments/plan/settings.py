@@ -60,7 +60,7 @@ def _default(field: str) -> Any:
 def _options(table: Table) -> tuple[str, ...]:
     several = [each for each in table.axes if "." in each.name]
     lists = [f"{each.name}={','.join(texts({'': value})[0][1:] for value in each.settings)}" for each in several]
-    return (*texts({name: value for name, value in table.base.items() if "." in name}), *lists)
+    return (*texts(shortest({name: value for name, value in table.base.items() if "." in name})), *lists)
 
 
 def override(table: Table, changes: Settings) -> Table:

@@ -124,9 +124,10 @@ def _hashable(value: Any) -> Any:
 
 
 def label(key: RunKey, further: Sequence[str] = ()) -> str:
-    """A key as printed."""
+    """A key as printed, without options of what the run does not have."""
     rule, attack, alpha, seed, *others = key
-    words = [f"{name} {value}" for name, value in zip(further, others, strict=True)]
+    pairs = zip(further, others, strict=True)
+    words = [f"{name} {value}" for name, value in pairs if "." not in name or value is not None]
     return ", ".join([rule, attack, f"alpha {alpha:.4g}", f"seed {seed}", *words])
 
 

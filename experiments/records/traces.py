@@ -1,9 +1,10 @@
 """Traces: every worker of every step of a run, a file for each run beside the records.
 
 `traces/ID.npz`, with ID as in the record: `weight`, `distance` and `norm` as float32 of shape (steps, workers in a
-round), 12 bytes a worker and step before compression; `worker`, with 1, 2 or 4 bytes more, only where some workers take
-part in a round and others do not; `byzantine`, the indices of those that attack. NumPy reads it without byzsim, and
-nothing in it is ever executed.
+round), 12 bytes a worker and step before compression; `suspicion` (steps, tests, workers in a round), 4 bytes more for
+each test, only of rules that say how near each worker is to being dropped; `worker`, with 1, 2 or 4 bytes more, only
+where some workers take part in a round and others do not; `byzantine`, the indices of those that attack. NumPy reads it
+without byzsim, and nothing in it is ever executed.
 """
 
 import io
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from byzsim import History
 from byzsim.engine import Trace
+from byzsim.experiments.detection import frame_of
 from byzsim.experiments.errors import UserError
 from byzsim.experiments.files import write_whole
 
@@ -31,6 +33,8 @@ def name_of(id: str) -> str:
 def write(folder: Path, id: str, trace: Trace, byzantine: Collection[int]) -> None:
     """Write the trace of a run, whole."""
     arrays = {name: getattr(trace, name).astype(np.float32) for name in MEASURED}
+    if len(trace.suspicion):
+        arrays["suspicion"] = trace.suspicion.astype(np.float32)
     arrays["byzantine"] = np.array(sorted(byzantine), np.int32)
     workers = trace.worker
     if (workers != np.arange(workers.shape[1])).any():
@@ -45,7 +49,8 @@ def load_trace(folder: str | os.PathLike[str], id: str) -> pd.DataFrame:
     """Every worker of every step of a run that `byzsim run --trace` recorded: a row for each step and worker.
 
     Columns: step, from 1; worker, its index; byzantine, whether it attacks; weight, its share in the aggregate;
-    distance, ||what it sent - aggregate||; norm, ||what it sent||.
+    distance, ||what it sent - aggregate||; norm, ||what it sent||; of some rules suspicion_1, suspicion_2, ...:
+    how near the worker is to being dropped by each test of the rule, which it is above 1.
 
     Args:
         folder: of results, such as results/smoke.
@@ -59,7 +64,8 @@ def load_trace(folder: str | os.PathLike[str], id: str) -> pd.DataFrame:
             arrays = {name: stored[name] for name in stored.files}
         shape = arrays["weight"].shape
         worker = arrays.get("worker", np.broadcast_to(np.arange(shape[1]), shape))
-        return _frame(Trace(**{name: arrays[name] for name in MEASURED}, worker=worker), arrays["byzantine"])
+        measured = {name: arrays[name] for name in MEASURED}
+        return frame_of(Trace(**measured, worker=worker, suspicion=arrays.get("suspicion", ())), arrays["byzantine"])
     except FileNotFoundError:
         raise UserError(
             f"no trace {path}: `byzsim run TABLE --trace` writes the traces of the runs that it does"
@@ -78,12 +84,4 @@ def trace_of(history: History, byzantine: Collection[int] = ()) -> pd.DataFrame:
     """
     if history.trace is None:
         raise ValueError("the history has no trace: byzsim.simulate(..., trace=True) makes one")
-    return _frame(history.trace, np.array(sorted(byzantine), int))
-
-
-def _frame(trace: Trace, byzantine: np.ndarray) -> pd.DataFrame:
-    steps, workers = trace.weight.shape
-    worker = np.asarray(trace.worker, int).ravel()
-    values = {name: np.asarray(getattr(trace, name)).reshape(steps * workers) for name in MEASURED}
-    step = np.repeat(np.arange(1, steps + 1), workers)
-    return pd.DataFrame({"step": step, "worker": worker, "byzantine": np.isin(worker, byzantine), **values})
+    return frame_of(history.trace, np.array(sorted(byzantine), int))

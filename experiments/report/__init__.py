@@ -5,6 +5,6 @@
 axis.
 """
 
-from byzsim.experiments.report.page import build, inject
+from byzsim.experiments.report.page import build, excerpt, inject
 from byzsim.experiments.report.summary import provenance, summarise
 from byzsim.experiments.report.text import NEVER, Wording, ours_text, print_table, printed_grids

@@ -4,12 +4,13 @@ Every number comes from the given records, so two reports of the same records ha
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 from byzsim.experiments.errors import UserError, counted
-from byzsim.experiments.files import write_whole
+from byzsim.experiments.files import markdown_table, write_whole
 from byzsim.experiments.plan import WORST, Labels, Picture, Table
 from byzsim.experiments.plan.published import Numbers
 from byzsim.experiments.report import choice, plot
@@ -22,6 +23,7 @@ from byzsim.experiments.report.text import (
     NEVER,
     Wording,
     axis_text,
+    printed_grids,
     setting_text,
     to_csv,
     to_markdown,
@@ -201,15 +203,34 @@ def _refuse_mixed(records: Sequence[Record], quick: bool) -> None:
         )
 
 
-def inject(text: str, marker: str, block: str) -> str:
-    """Replace all between `<!-- TABLE:marker -->` and the next `<!-- /TABLE -->` in `text` by `block`.
+def inject(text: str, name: str, block: Callable[[str], str]) -> str:
+    """Replace all between `<!-- TABLE:name -->` and the next `<!-- /TABLE -->` in `text`.
+
+    Args:
+        block: what the opening marker asks for -> the new text: "" is the whole table, "alpha=0.25", in
+            `<!-- TABLE:name alpha=0.25 -->`, an `excerpt`.
 
     Raises:
         UserError: the opening marker does not occur exactly once, or no closing marker follows it.
     """
-    opening, closing = f"<!-- TABLE:{marker} -->", "<!-- /TABLE -->"
-    before, found, rest = text.partition(opening)
-    _, closed, after = rest.partition(closing)
-    if not (found and closed) or opening in rest:
-        raise UserError(f"the page needs one {opening} and a {closing} after it. Add both where the table belongs.")
-    return f"{before}{opening}\n{block.strip()}\n{closing}{after}"
+    opening, closing = rf"<!-- TABLE:{re.escape(name)}(?: (\S+))? -->", "<!-- /TABLE -->"
+    found = re.search(rf"({opening}).*?({closing})", text, re.DOTALL)
+    if not found or len(re.findall(opening, text)) > 1:
+        raise UserError(f"the page needs one <!-- TABLE:{name} --> and a {closing} after it. Add both there.")
+    new = f"{found[1]}\n{block(found[2] or '').strip()}\n{found[3]}"
+    return text[: found.start()] + new + text[found.end() :]
+
+
+def excerpt(summary: pd.DataFrame, table: Table, labels: Labels, only: str) -> str:
+    """The part of a table where an axis has one setting, such as "alpha=0.25", as markdown without its legend.
+
+    Raises:
+        UserError: there is no such axis or setting.
+    """
+    name, _, setting = only.partition("=")
+    settings = {str(value): value for value in summary[name].unique()} if name in table.shown else {}
+    if setting not in settings:
+        known = f"{name}={', '.join(settings)}" if settings else f"the axes {', '.join(table.shown)}"
+        raise UserError(f"the page asks for {only!r} of {table.name}, which has {known}")
+    grids = printed_grids(summary[summary[name] == settings[setting]], table, labels)
+    return "\n\n".join(markdown_table([*grid.columns], grid.to_numpy()) for grid in grids.values())

@@ -51,7 +51,8 @@ AXES = {"alpha": "α"}
 def axis_text(name: str, labels: Labels) -> str:
     """The name of an axis as printed."""
     text = label(name)
-    plain = name if "." in name else text[:1].upper() + text[1:]  # an option is printed as it is written
+    # an option, and a symbol such as d, are printed as they are written
+    plain = name if "." in name or len(name) == 1 else text[:1].upper() + text[1:]
     return labels.get(name, AXES.get(name, plain))
 
 

@@ -33,3 +33,4 @@ from byzsim.aggregators import (
 from byzsim.types import Spec
 
 AGGREGATORS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}
+"""The aggregation rules: name -> `Spec`. `byzsim.register` adds your own."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.ops import (
     median,
     middle_ranks,
@@ -44,7 +45,7 @@ def weiszfeld(
         shares = weight / jnp.where(usable.any(), weight.sum(), 1.0)
         there = weighted_sum(shares, grads)
         spread = usable.sum() / jnp.where(usable.any(), weight.sum(), 1.0)
-        moved = jnp.vdot(there - z, there - z) > (tolerance * spread) ** 2
+        moved = blocks.added_up(jnp.vdot(there - z, there - z)) > (tolerance * spread) ** 2
         return there, shares, moved
 
     def step(carry, _):

@@ -4,6 +4,7 @@ import operator
 from typing import Literal
 
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.ops import (
     masked_mean,
     middle_ranks,
@@ -86,8 +87,10 @@ def brsgd(
         del ctx
         usable, quarter = usable_of(grads), len(grads) // 4
         mask = _larger_side(grads, _larger_side(grads, usable[:, None]))
-        outside = jnp.where(usable, (jnp.abs(grads) - jnp.where(mask, grads, 0.0)).sum(axis=1), jnp.inf)
-        first = _top(jnp.where(usable, mask.sum(axis=1), -1), len(grads) - quarter)
+        outside = jnp.where(
+            usable, blocks.added_up((jnp.abs(grads) - jnp.where(mask, grads, 0.0)).sum(axis=1)), jnp.inf
+        )
+        first = _top(jnp.where(usable, blocks.added_up(mask.sum(axis=1)), -1), len(grads) - quarter)
         kept = _top(jnp.where(first, -outside, -jnp.inf), len(grads) - 2 * quarter) & first & usable
         return masked_mean(grads, kept), uniform_weights(kept)
 

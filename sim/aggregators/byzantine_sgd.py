@@ -95,6 +95,6 @@ SPEC = Spec(
     byzantine_sgd,
     source="Alistarh et al., NeurIPS 2018",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "filter", "stateful"}),
+    traits=frozenset({"permutation", "filter", "stateful", "whole_rows"}),
     cost="m^2 d",
 )

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.ops import masked_mean, rank_by_score, uniform_weights
 from byzsim.ops.rows import HIGHEST
 from byzsim.options import checked
@@ -39,7 +40,7 @@ def cge(*, combine: Literal["mean", "sum"] = "mean") -> Aggregator:
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        squared = jnp.einsum("md,md->m", grads, grads, precision=HIGHEST)
+        squared = blocks.added_up(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST))
         usable = jnp.isfinite(squared)
         shortest = rank_by_score(jnp.where(usable, squared, jnp.inf), usable) < jnp.maximum(len(grads) - ctx.f, 1)
         kept = shortest & usable

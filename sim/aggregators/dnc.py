@@ -76,7 +76,9 @@ SPEC = Spec(
     dnc,
     source="Shejwalkar and Houmansadr, NDSS 2021",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "translation", "scale", "consensus", "average", "filter", "stochastic"}),
+    traits=frozenset(
+        {"permutation", "translation", "scale", "consensus", "average", "filter", "stochastic", "whole_rows"}
+    ),
     cost="iterations (m^2 b + d log d) + m d",
     variants=(
         Variant("ndss21", {}, "m - c f are kept, rounded down", "Shejwalkar and Houmansadr 2021"),

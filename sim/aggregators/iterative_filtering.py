@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.ops import usable_rows, varying_as, weighted_sum
 from byzsim.ops.spectra import SHRINK, deviation_gram, downweight, top_direction
 from byzsim.options import NotNegative, Positive, checked
@@ -60,7 +61,7 @@ def iterative_filtering(
     """
 
     def rule(grads: Float[Array, "m d"], ctx: Context) -> tuple[Float[Array, " d"], Float[Array, " m"]]:
-        (m, d), usable = grads.shape, usable_rows(grads)
+        m, d, usable = len(grads), blocks.width(grads.shape[1]), usable_rows(grads)
         gram = deviation_gram(grads, usable)
         if variant == "rcl":
             size = _typical(gram, usable, d) if sigma == "auto" else abs(sigma) * SHRINK**2

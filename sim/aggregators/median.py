@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.ops import middle_ranks, midpoint, order_statistics, per_row_sum
 from byzsim.options import checked
 from byzsim.types import Aggregator, Context, Spec, Variant, stateless
@@ -42,7 +43,7 @@ def median(*, middle: Literal["mean", "lower"] = "mean") -> Aggregator:
         low, high = order_statistics(grads, middle_ranks(len(grads)))
         high = low if middle == "lower" else high
         hits = per_row_sum(lambda entry, low, high: (entry == low) * 1 + (entry == high), grads, low, high)
-        shares = hits / jnp.float32(grads.shape[1])
+        shares = hits / jnp.float32(blocks.width(grads.shape[1]))
         return midpoint(low, high), shares / jnp.maximum(shares.sum(), jnp.finfo(jnp.float32).tiny)
 
     return stateless(rule)

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.aggregators._median_machine import median_machine
 from byzsim.ops import masked_mean, sq_distances, uniform_weights, usable_rows, varying_as
 from byzsim.ops.random import normals
@@ -34,6 +35,10 @@ class Distances(NamedTuple):
     """each worker's distance from the median machine"""
     limit: Float[Array, ""]
     """the largest distance with which a worker stays"""
+
+    def suspicion(self) -> Float[Array, " m"]:
+        """The distance over the limit, above 1 for whoever is banned; the median machine has 0."""
+        return jnp.where(self.distance == 0, 0.0, self.distance / self.limit)
 
 
 @checked
@@ -111,7 +116,8 @@ def safeguard(
         nothing). The others: O(m^2 d) for a Gram matrix. Memory: 2md floats.
 
     Notes:
-        The state is good (m,) bool, and an (m, d) accumulator and a scalar threshold for each guard.
+        The state is good (m,) bool, and an (m, d) accumulator and a scalar threshold for each guard. `Info.suspicion`
+        has, for A and then B, each worker's distance in line 5 over the largest one that stays.
 
         The paper runs its experiments with automatic thresholds, found in 20 epochs before the run, whose formula is
         not available. "projected" takes their place as the default: it has no unit, so the rule goes with the scale of
@@ -151,23 +157,22 @@ def safeguard(
         usable = usable_rows(grads)
         good = state.good & usable  # line 2
         sums = _accumulated(state.sums, grads, usable, good)  # line 3
-        kept, known = good, []
+        kept, known, suspicion = good, [], []
         for guard, (length, key) in enumerate(zip(windows, k_guards, strict=True)):
             compared, threshold = judge(sums[guard], good, state.thresholds[guard], length, key, ctx.step)  # line 4
             kept &= within(compared)  # line 5
             known.append(threshold)
+            suspicion.append(compared.suspicion())
         counted = good if average == "before" else kept
         noise = jax.lax.cond(
             jnp.asarray(nu) > 0,
-            lambda: (nu * normals(k_noise, grads.shape[1])).astype(grads.dtype),
-            lambda: jnp.zeros(grads.shape[1], grads.dtype),
+            lambda: varying_as((nu * normals(blocks.own_key(k_noise), grads.shape[1])).astype(grads.dtype), grads),
+            lambda: varying_as(jnp.zeros(grads.shape[1], grads.dtype), grads),
         )
         aggregate = noise + masked_mean(grads, counted)  # line 6
-        return (
-            aggregate,
-            State(kept, sums, varying_as(tuple(known), grads)),
-            Info(uniform_weights(counted).astype(jnp.float32)),
-        )
+        weight = uniform_weights(counted).astype(jnp.float32)
+        after = State(kept, sums, varying_as(tuple(known), grads))
+        return aggregate, after, Info(weight, suspicion=jnp.stack(suspicion))
 
     def judge(
         sums: Float[Array, "m d"],
@@ -263,7 +268,7 @@ def _projected(
     radius, distance = _majority(sums, good)
     growth = jnp.sqrt(jnp.maximum(steps / (done + 1), 1.0))
     most = jnp.maximum(jnp.where(done == 0, 0.0, most), radius * growth)
-    return Distances(distance, factor * (1 + 2 * sums.shape[1] ** -0.5) * most), most
+    return Distances(distance, factor * (1 + 2 * blocks.width(sums.shape[1]) ** -0.5) * most), most
 
 
 def _majority(sums: Float[Array, "m d"], good: Bool[Array, " m"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:

@@ -194,7 +194,7 @@ SPEC = Spec(
     signguard,
     source="Xu et al., ICDCS 2022",
     max_f=lambda m: (m - 1) // 2,
-    traits=frozenset({"permutation", "scale", "consensus", "filter", "stochastic"}),
+    traits=frozenset({"permutation", "scale", "consensus", "filter", "stochastic", "whole_rows"}),
     cost="m d + m^2",
     variants=(
         Variant("xu2022", {"variant": "xu2022"}, "clusters of plain fractions", "Xu et al. 2022"),

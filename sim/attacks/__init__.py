@@ -32,3 +32,4 @@ from byzsim.attacks import (
 from byzsim.types import Spec
 
 ATTACKS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}
+"""The attacks: name -> `Spec`."""

@@ -45,6 +45,8 @@ class Trace(NamedTuple):
     """||what it sent||"""
     worker: Float[Array, "steps m"]
     """its index, where only some take part in a round"""
+    suspicion: Float[Array, "steps tests m"] | tuple[()] = ()
+    """how near it is to being dropped, by each of the rule's tests (`Info.suspicion`)"""
 
 
 class EpochMetrics(NamedTuple):
@@ -89,6 +91,7 @@ def trace(sent: Float[Array, "m d"], aggregate: Float[Array, " d"], info: Info, 
         distance=jnp.sqrt(sq_distances_to(sent, aggregate)).astype(jnp.float32),
         norm=jnp.sqrt(squared(sent)).astype(jnp.float32),
         worker=worker.astype(jnp.float32),
+        suspicion=jax.tree.map(lambda x: x.astype(jnp.float32), info.suspicion),
     )
 
 

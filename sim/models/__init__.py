@@ -13,3 +13,4 @@ from byzsim.types import Spec
 __all__ = ["MODELS", "Model", "as_model"]
 
 MODELS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}
+"""The models: name -> `Spec`."""

@@ -6,3 +6,4 @@ from byzsim.modifiers import (
 from byzsim.types import Spec
 
 MODIFIERS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}
+"""The modifiers, which make an attack of an attack, as in "burst+alie": name -> `Spec`."""

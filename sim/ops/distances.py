@@ -5,6 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.ops.order import order_statistics
 from byzsim.ops.rows import HIGHEST, blocked, computed_once
 from jaxtyping import Array, Float, Int
@@ -44,7 +45,7 @@ def gram(
         first = product(*(a[:, d - rest :] for a in (grads, *known)))
         return jax.lax.scan(add, first, jnp.arange(0, d - rest, width))[0]
 
-    return blocked(in_blocks, lambda grads: product(grads, *known), grads)
+    return blocks.added_up(blocked(in_blocks, lambda grads: product(grads, *known), grads))
 
 
 GRAM_BLOCK_COLUMNS = 2048  # columns in a block

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from byzsim import blocks
 from byzsim.ops.rows import blocked, computed_once, per_row_sum, row_sum
 from byzsim.ops.varying import varying_as
 from jaxtyping import Array, Bool, Float, Int
@@ -511,7 +512,7 @@ def nearest_mean_and_weights(
 
 
 def _parts(hits: Int[Array, " m"], grads: Float[Array, "m d"]) -> Float[Array, " m"]:
-    share = hits.astype(jnp.float32) / grads.shape[1]
+    share = hits.astype(jnp.float32) / blocks.width(grads.shape[1])
     return share / jnp.where(share.sum() > 0, share.sum(), 1.0)
 
 

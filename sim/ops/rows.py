@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from byzsim import platforms, worker_sharding
+from byzsim import blocks, platforms, worker_sharding
 from jaxtyping import Array, Bool, Float, Int, Num
 
 HIGHEST = jax.lax.Precision.HIGHEST  # no TF32 or bf16 in means and distances
@@ -21,7 +21,7 @@ def usable_rows(grads: Float[Array, "m d"]) -> Bool[Array, " m"]:
     >>> print(usable_rows(jnp.array([[1.0, 2.0], [1.0, jnp.nan], [1e20, 0.0]])))
     [ True False False]
     """
-    return jnp.isfinite(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST))
+    return jnp.isfinite(blocks.added_up(jnp.einsum("md,md->m", grads, grads, precision=HIGHEST)))
 
 
 def safe_divide(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Array, "m d"]:
@@ -37,7 +37,7 @@ def safe_divide(grads: Float[Array, "m d"], by: Float[Array, " m"]) -> Float[Arr
 @jax.custom_jvp
 def squared(rows: Float[Array, "*m d"]) -> Float[Array, "*m"]:
     """Squared Euclidean norms. The derivative is 0, not NaN, where they are not finite. One read."""
-    return jnp.einsum("...d,...d->...", rows, rows, precision=HIGHEST)
+    return blocks.added_up(jnp.einsum("...d,...d->...", rows, rows, precision=HIGHEST))
 
 
 @squared.defjvp
@@ -45,7 +45,7 @@ def _squared_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, 
     (rows,), (moved,) = primals, tangents
     squares = squared(rows)
     known = jnp.where(jnp.isfinite(squares)[..., None], rows, 0.0)
-    return squares, 2 * jnp.einsum("...d,...d->...", known, moved, precision=HIGHEST)
+    return squares, 2 * blocks.added_up(jnp.einsum("...d,...d->...", known, moved, precision=HIGHEST))
 
 
 def norms(grads: Float[Array, "m d"]) -> Float[Array, " m"]:
@@ -85,11 +85,11 @@ def _square_roots(
 
 def _scaled_norm(row: Float[Array, " d"]) -> Float[Array, ""]:
     """The norm as largest entry * norm of the row divided by it."""
-    largest = jax.lax.stop_gradient(jnp.abs(row).max())
+    largest = blocks.largest(jax.lax.stop_gradient(jnp.abs(row).max()))
     finite = jnp.isfinite(largest)
     scale = jnp.where(finite & (largest > 0), largest, 1.0)
     unit = safe_divide(jnp.where(finite, row, 0.0)[None], scale[None])
-    squares = jnp.vdot(unit, unit, precision=HIGHEST)
+    squares = blocks.added_up(jnp.vdot(unit, unit, precision=HIGHEST))
     relative = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
     return jnp.where(finite, scale * relative, jnp.inf)
 
@@ -150,7 +150,7 @@ def per_row_sum(
         parts = [terms(grads, k * width, (k + 1) * width) for k in range(ROW_PARTS)]
         return total(functools.reduce(jnp.add, parts)) + total(terms(grads, ROW_PARTS * width, None))
 
-    return blocked(in_parts, lambda grads: total(terms(grads, 0, None)), grads)
+    return blocks.added_up(blocked(in_parts, lambda grads: total(terms(grads, 0, None)), grads))
 
 
 ROW_PARTS = 16  # parts of a row: with 8 their sums are twice as long, and with 32 nothing is faster
@@ -182,7 +182,8 @@ def _sq_distances_to_jvp(
     (grads, point), (moved, point_moved) = primals, tangents
     squares = sq_distances_to(grads, point, scale)
     away = jnp.where(jnp.isfinite(squares)[:, None], grads - point[None], 0.0)
-    return squares, 2 * scale**2 * jnp.einsum("md,md->m", away, moved - point_moved[None], precision=HIGHEST)
+    along = jnp.einsum("md,md->m", away, moved - point_moved[None], precision=HIGHEST)
+    return squares, 2 * scale**2 * blocks.added_up(along)
 
 
 def per_row(f: Callable[..., Array], *arrays: Array) -> Array:

@@ -16,3 +16,4 @@ from byzsim.types import Spec
 __all__ = ["PARTITIONS", "Partition", "Pool", "given"]
 
 PARTITIONS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}
+"""The partitions of examples among workers: name -> `Spec`."""

@@ -11,3 +11,4 @@ from byzsim.types import Spec
 PREAGGREGATORS: dict[str, Spec] = {
     name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")
 }
+"""The preaggregators, which make a rule of a rule, as in "nnm+krum": name -> `Spec`."""

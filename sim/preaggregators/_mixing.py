@@ -24,7 +24,7 @@ def mixing(
             own, inner = jax.random.split(ctx.key)
             w = weights(grads, ctx._replace(key=own))
             aggregate, state, info = rule.apply(mix_rows(w, grads), state, ctx._replace(key=inner))
-            return aggregate, state, info._replace(weight=(info.weight @ w).astype(jnp.float32))
+            return aggregate, state, info._replace(weight=(info.weight @ w).astype(jnp.float32), suspicion=())
 
         return Aggregator(lambda m, d: rule.init(rows(m), d), apply, rule.redundancy)
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
 from byzsim.experiments import files, records
 from byzsim.experiments import report as reports
 from byzsim.experiments.cli import options as table_options
@@ -25,7 +26,8 @@ class Report(ReportOptions):
 
     every_seed: ClassVar[bool] = True
     inject: Path | None = None
-    """also put the table into this file, between its markers <!-- TABLE:NAME --> and <!-- /TABLE -->"""
+    """also put the table into this file, between its markers <!-- TABLE:NAME --> and <!-- /TABLE -->; the marker
+    <!-- TABLE:NAME alpha=0.25 --> asks for the rows of one setting"""
 
 
 def main(args: list[str]) -> None:
@@ -35,20 +37,24 @@ def main(args: list[str]) -> None:
     if not os.path.exists(folder / "runs.jsonl"):
         raise UserError(f"no records in {folder}: run `byzsim run {table.name}` with the same options first")
     if options.inject:
-        _injected(options.inject, table, "")  # fail before any file is written if the page has no markers
+        _injected(options.inject, table, lambda only: "")  # fail before any file is written if it has no markers
     found = recorded(request)
     if not found:
         raise UserError(
             f"the records in {folder} are of other runs than those asked for; `byzsim report {folder}` reports them"
         )
-    text = write(request, found)
+    text, summary = write(request, found)
     if options.inject:
-        files.write_whole(options.inject, _injected(options.inject, table, text).encode())
+        labels = settings.named(table, captions(request)["labels"])
+        page = _injected(
+            options.inject, table, lambda only: reports.excerpt(summary, table, labels, only) if only else text
+        )
+        files.write_whole(options.inject, page.encode())
 
 
-def _injected(page: Path, table: Table, text: str) -> str:
+def _injected(page: Path, table: Table, block: Callable[[str], str]) -> str:
     try:
-        return reports.inject(page.read_text(encoding="utf-8"), table.name, text)
+        return reports.inject(page.read_text(encoding="utf-8"), table.name, block)
     except OSError as error:
         raise UserError(f"cannot put the table into {page}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -71,8 +77,8 @@ def captions(request: Request[Any]) -> dict[str, Any]:
     return words | {"plugins": list(options.plugins)}
 
 
-def write(request: Request[Any], found: Sequence[records.Record]) -> str:
-    """Write all files of the report, and print the table. Return the table as markdown."""
+def write(request: Request[Any], found: Sequence[records.Record]) -> tuple[str, pd.DataFrame]:
+    """Write all files of the report, and print the table. Return the table as markdown, and the summary."""
     table, options, folder = request.table, request.options, request.folder
     words = captions(request)
     labels = settings.named(table, words["labels"])
@@ -87,7 +93,7 @@ def write(request: Request[Any], found: Sequence[records.Record]) -> str:
         ) from None
     reports.print_table(summary, table, Console(), wording)
     log(f"written: {folder}/README.md, table.md, table.csv, table.tex, figures as .png and .svg")
-    return text
+    return text, summary
 
 
 def recorded(request: Request[Any]) -> list[records.Record]:
