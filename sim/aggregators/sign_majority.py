@@ -47,7 +47,6 @@ def _vote(entry: Float[Array, "..."]) -> Float[Array, "..."]:
 SPEC = Spec(
     sign_majority,
     source="Bernstein et al., ICLR 2019, arXiv 1810.05291",
-    max_f=lambda m: 0,  # of the bound that rules promise, on the distance to the honest mean
     traits=frozenset({"permutation", "coordinatewise"}),
     cost="m d",
 )
