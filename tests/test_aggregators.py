@@ -163,7 +163,7 @@ def descent(rule, n_byz):
 @pytest.mark.slow
 def test_the_defaults_act_on_a_small_problem(rule):
     """A rule whose thresholds are for larger gradients would be the mean here, and nobody would be told."""
-    if rule == "mean":
+    if rule in ("mean", "finite_mean"):  # which is the mean of finite rows
         return
     n_byz = min(3, max(AGGREGATORS[rule].max_f(WORKERS), 2))
     distance, mean_steps = descent(rule, n_byz)
