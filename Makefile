@@ -12,7 +12,7 @@ QUICK_ATTACKS := delayed label_flip variance bursts
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-theory reproduce-safeguard reproduce-detection report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook docs test-docs clean
+.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-theory reproduce-safeguard reproduce-detection reproduce-aksel report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook docs test-docs clean
 
 setup: .venv/ready
 
@@ -47,6 +47,11 @@ reproduce-safeguard: setup
 
 reproduce-detection: setup
 	$(BIN)/byzsim run safeguard_detection $(if $(QUICK),--quick) $(OPTIONS)
+
+reproduce-aksel: setup
+	$(BIN)/byzsim angles $(if $(QUICK),--quick --draws 2 --rules aksel krum median)
+	$(BIN)/byzsim run aksel_servers $(if $(QUICK),--quick --seeds 5)
+	$(BIN)/byzsim run aksel_few $(if $(QUICK),--quick --seeds 0 --attacks alie) $(OPTIONS)
 
 report-table1: setup
 	$(BIN)/byzsim report brsgd_table1 --inject README.md

@@ -98,9 +98,9 @@ def parameters(name: str, call: TaskCall, train: Examples) -> tuple[int, Any]:
     try:
         tree, constants = jax.eval_shape(task.init, KEY, example)
         if call.model is not None:
-            _check_outputs(
-                where, as_model(call.model()), tree, constants, example, dict(call.model.static)["n_classes"]
-            )
+            model = as_model(call.model())
+            begun = jax.eval_shape(model.init, KEY, example.inputs)
+            _check_outputs(where, model, *begun, example, dict(call.model.static)["n_classes"])
         trained = _trained(tree)
         losses = jax.eval_shape(task.loss, tree, constants, example, KEY if task.draws else None)
         measured = jax.eval_shape(task.metrics, tree, constants, example)

@@ -13,8 +13,8 @@ from byzsim.attacks import ATTACKS
 from byzsim.names import rule_spec
 from byzsim.options import options
 from byzsim.process import non_finite, not_forked
-from byzsim.types import Attack, Spec
-from jaxtyping import Array, Float
+from byzsim.types import Attack, Context
+from jaxtyping import Array, Bool, Float
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # factors on the default of each number of an attack
 BUDGETS = (0.5, 1.0, 2.0, 5.0)  # of `learned`: a rule often loses most just inside the distance that it accepts
@@ -84,7 +84,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
         )
     if not 1 <= f <= (m - 1) // 2:
         raise ValueError(f"f={f} is not from 1 to (m - 1) // 2 = {(m - 1) // 2}")
-    check_shapes.fits(f"all candidates for m={m} workers", 4 * m * d * (m - f + len(_listed())))
+    check_shapes.fits(f"all candidates for m={m} workers", 4 * m * d * len(candidates(m, f)))
     check_shapes.rule(spec.factory(**args), m, d)
     listed, climb = _compiled(spec.factory, tuple(args.items()), m, f, d)
     worst = Robustness(0.0, "none", "none", None if spec.kappa is None else spec.kappa(m, f))
@@ -112,9 +112,7 @@ def _honest(key: Array, h: int, d: int) -> dict[str, Float[Array, "h d"]]:
 
 def candidates(m: int, f: int) -> list[str]:
     """The names of the attacks that do not depend on the rule, in the order of `_rows`."""
-    copies = [f"copies of worker {i}" for i in range(f, m)]
-    texts = [", ".join(f"{key}={value:g}" for key, value in args.items()) for _, args in _listed()]
-    return copies + [f"{name}({text})" for (name, _), text in zip(_listed(), texts, strict=True)]
+    return [f"copies of worker {i}" for i in range(f, m)] + battery_names()
 
 
 def _rows(honest: Float[Array, "h d"], f: int, key: Array) -> Float[Array, "n m d"]:
@@ -122,29 +120,48 @@ def _rows(honest: Float[Array, "h d"], f: int, key: Array) -> Float[Array, "n m 
     h, d = honest.shape
     byz = jnp.arange(h + f) < f
     updates = jnp.concatenate([honest[jnp.arange(f) % h], honest])
-    ctx = oneshot.make_context(key, f, d, updates.dtype)
-    copies = [jnp.where(byz[:, None], row, updates) for row in honest]
-    forged = [oneshot.forged_rows(ATTACKS[name].factory(**args), updates, byz, ctx)[0] for name, args in _listed()]
-    return jnp.stack(copies + forged)
+    copies = jnp.stack([jnp.where(byz[:, None], row, updates) for row in honest])
+    return jnp.concatenate([copies, battery(updates, byz, oneshot.make_context(key, f, d, updates.dtype))])
 
 
-def _listed() -> list[tuple[str, Mapping[str, float]]]:
-    """(attack, options): each attack with its defaults, and with each of its numbers at each of `STRENGTHS`."""
-    return [(name, args) for name, spec in ATTACKS.items() if not spec.traits & LEFT_OUT for args in _strengths(spec)]
+def battery_names() -> list[str]:
+    """The attacks of `battery`, in order: each with its defaults, then with each of its numbers at `STRENGTHS`."""
+    each = [(name, args) for name in _attacks() for args in ({}, *({o: v} for o, at in _numbers(name) for v in at))]
+    return [f"{name}({', '.join(f'{option}={value:g}' for option, value in args.items())})" for name, args in each]
 
 
-def _strengths(spec: Spec) -> list[Mapping[str, float]]:
-    """The options of an attack that are tried: the defaults, and one number at a time multiplied by `STRENGTHS`."""
-    defaults = {name: p.default for name, p in inspect.signature(spec.factory).parameters.items()}
-    numbers = {name: 1.0 if value is None else value for name, value in defaults.items() if _is_number(spec, name)}
-    return [{}, *({name: times * value} for name, value in numbers.items() for times in STRENGTHS)]
+def battery(updates: Float[Array, "m d"], byz: Bool[Array, " m"], ctx: Context) -> Float[Array, "n m d"]:
+    """The rows of all workers under every attack that is a function of one step's rows, at several strengths."""
+
+    def rows(name: str, args: Mapping[str, Any]) -> Float[Array, "m d"]:
+        return oneshot.forged_rows(ATTACKS[name].factory(**args), updates, byz, ctx)[0]
+
+    parts = []
+    for name in _attacks():
+        parts.append(rows(name, {})[None])
+        for option, values in _numbers(name):
+            at = functools.partial(lambda name, option, value: rows(name, {option: value}), name, option)
+            parts.append(jax.vmap(at)(jnp.array(values, updates.dtype)))
+    return jnp.concatenate(parts)
 
 
-def _is_number(spec: Spec, option: str) -> bool:
+def _attacks() -> list[str]:
+    return [name for name, spec in ATTACKS.items() if not spec.traits & LEFT_OUT]
+
+
+def _numbers(name: str) -> list[tuple[str, list[float]]]:
+    """The numbers among the options of an attack, each with `STRENGTHS` times its default, or times 1 without one."""
+    parameters = inspect.signature(ATTACKS[name].factory).parameters.items()
+    found = {option: each.default for option, each in parameters if _is_number(each)}
+    return [
+        (option, [times * (1.0 if given is None else given) for times in STRENGTHS]) for option, given in found.items()
+    ]
+
+
+def _is_number(parameter: inspect.Parameter) -> bool:
     """Whether an option is a real number; its default may be None."""
-    parameter = inspect.signature(spec.factory).parameters[option]
-    kinds = get_args(parameter.annotation)
-    return isinstance(parameter.default, float) or (parameter.default is None and float in kinds)
+    optional = parameter.default is None and float in get_args(parameter.annotation)
+    return isinstance(parameter.default, float) or optional
 
 
 @functools.lru_cache(maxsize=8)

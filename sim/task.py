@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from byzsim.servers import Servers
 from jaxtyping import Array, Float, Key
 
 Params = Any  # any pytree of floating arrays
@@ -54,6 +55,9 @@ class Task(NamedTuple):
     """examples in one forward pass of a measurement, at most"""
     rewrites: bool = True
     """on a CPU its convolutions and pooling are replaced (`byzsim.convolutions`)"""
+    servers: Servers | None = None
+    """several servers, each with a model of its own: parameters are (n, d), and the rule aggregates for each server by
+    itself; None: one server"""
 
 
 def make_task(

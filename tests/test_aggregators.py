@@ -30,10 +30,14 @@ CONTRACT = [
 ]
 
 
+NO_GRADIENT = {"sign_majority"}
+"""rules whose output is a direction, of which no distance to the honest mean can be promised"""
+
+
 @pytest.mark.parametrize(("rule", "promise"), CONTRACT)
 def test_every_promise_is_kept(rule, promise):
     assert check_rule(rule, only=[promise]) == {promise: RULE_PROMISES[promise].words}
-    assert tried(rule).bounded
+    assert tried(rule).bounded or rule in NO_GRADIENT
 
 
 @pytest.mark.slow

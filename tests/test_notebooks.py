@@ -14,6 +14,7 @@ SHOWN = {
     "01_table1": (3, "Model negation"),
     "02_your_own": (2, "closest_half"),
     "03_safeguard": (2, "re-implementation"),
+    "04_aksel": (3, "Krum"),
 }
 """the number of figures, and words of a table"""
 

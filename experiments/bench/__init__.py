@@ -1,6 +1,7 @@
 """`byzsim bench`: training steps, gradients and rules of byzsim and of its peers, measured in one run on this machine.
 
-`byzsim bench scaling` and `byzsim bench accelerator` are separate benchmarks. An installed package has none of them.
+`byzsim bench scaling`, `byzsim bench calls` and `byzsim bench accelerator` are separate benchmarks. An installed
+package has none of them.
 """
 
 import contextlib
@@ -60,9 +61,13 @@ QUICK = Suite((8,), steps.SETTINGS[1:2], rules.SHAPES[:1], 10, Budget(5, 4), Bud
 
 def main(args: list[str], log: Callable[[str], object]) -> None:
     """Run the benchmark that the first argument names; without a name, that against the peers."""
-    from byzsim.experiments.bench import accelerator, scaling  # worker processes of `scaling` import this package
+    from byzsim.experiments.bench import (
+        accelerator,
+        calls,
+        scaling,
+    )  # worker processes of `scaling` import this package
 
-    named = {"scaling": scaling.command, "accelerator": accelerator.command}
+    named = {"scaling": scaling.command, "accelerator": accelerator.command, "calls": calls.command}
     if args and not args[0].startswith("-"):
         if args[0] not in named:
             raise unknown("benchmark", args[0], named)

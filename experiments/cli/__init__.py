@@ -20,7 +20,7 @@ from byzsim.experiments.run import interrupt
 HELP_FLAGS = {"-h", "--help"}
 COMMANDS = tuple(HELP)
 TABLE_FIRST = ("run", "report", "verify")
-WRITE_FILES = frozenset({"run", "report", "zoo", "bench"})  # commands whose results are files
+WRITE_FILES = frozenset({"run", "report", "zoo", "angles", "bench"})  # commands whose results are files
 
 ENVIRONMENT = {
     "MPLBACKEND": "agg",  # figures are files, which need no display

@@ -13,9 +13,11 @@ byzsim: Byzantine-robust distributed training, and the tables of its papers.
   byzsim show NAME ...             one of them: description, options, variants, bound, how to select it
   byzsim new KIND NAME             write a file to start from: a table, rule, attack, task, model, data, partition
   byzsim zoo [options]             measure every rule: kappa found by attacks, effect of NaN; list all sources
+  byzsim angles [--quick]          angle between each rule's output and the true gradient under the worst attack
   byzsim definitions [NAME ...]    names that have several definitions, side by side
   byzsim bench [--quick]           speed of byzsim and of its peers, in one run on this machine
   byzsim bench scaling             time and memory of rules against m and d
+  byzsim bench calls               what a call of byzsim.aggregate costs beside the compiled rule
   byzsim bench accelerator         a table, training steps and bandwidth on a GPU
   byzsim partition [NAME]          how much each worker has of each class
   byzsim schema                    the fields of a record, as a page
@@ -110,6 +112,12 @@ byzsim zoo [options]: measure every rule: kappa found by attacks, effect of NaN,
   byzsim zoo --results /tmp/results                             the default size, 2 of 11 workers
   byzsim zoo --m 20 --f 4
 """,
+    "angles": """\
+byzsim angles [options]: the angle between each rule's output and the true gradient, under the worst attack found.
+
+  byzsim angles                                                 against d, n, f, s and the noise; minutes
+  byzsim angles --quick --rules aksel krum median
+""",
     "definitions": """\
 byzsim definitions [NAME ...] [--output FILE]: names that have several definitions, side by side.
 
@@ -117,10 +125,11 @@ byzsim definitions [NAME ...] [--output FILE]: names that have several definitio
   byzsim definitions --output docs/definitions.md               all of them, into a file
 """,
     "bench": """\
-byzsim bench [scaling | accelerator] [options]: speed of byzsim and of its peers, in one run on this machine.
+byzsim bench [scaling | calls | accelerator] [options]: speed of byzsim and of its peers, in one run on this machine.
 
   byzsim bench --quick                                          two minutes
   byzsim bench scaling --help                                   time and memory against m and d
+  byzsim bench calls                                            a call of byzsim.aggregate beside the compiled rule
   byzsim bench accelerator --help                               a table, training steps, bandwidth; for a GPU
 """,
     "partition": """\

@@ -13,6 +13,7 @@ from byzsim.experiments.errors import UserError
 from byzsim.names import REGISTRIES, attack_spec, canonical, registered, rule_spec
 from byzsim.options import options as filled
 from byzsim.options import resolved
+from byzsim.run_config import NO_MODEL
 
 CONSTANTS = {"True": True, "False": False, "None": None}
 Options = Mapping[str, Any]  # "krum.variant" -> value
@@ -102,7 +103,7 @@ def _shortest(value: Any) -> str:
 
 def _not_default(name: str, given: Options) -> dict[str, Any]:
     spec = _spec(name)
-    ours, defaults = filled(name, spec, given), filled(name, spec, {})
+    ours, defaults = (filled(name, spec, each, stand_ins={"model": NO_MODEL}) for each in (given, {}))
     return {option: value for option, value in ours.items() if value != defaults[option]}
 
 

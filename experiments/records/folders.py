@@ -252,8 +252,12 @@ def _values(text: str, field: str) -> list[Any]:
 
 def check_name(name: str) -> None:
     """Raises UserError for a name that a folder cannot have, or that another command or table uses."""
-    if not re.fullmatch(r"\w[\w. =-]*", name) or name in {*TABLES, "rules", "bench"} or len(os.fsencode(name)) > 255:
-        taken = ", ".join([*TABLES, "rules", "bench"])
+    if (
+        not re.fullmatch(r"\w[\w. =-]*", name)
+        or name in {*TABLES, "rules", "angles", "bench"}
+        or len(os.fsencode(name)) > 255
+    ):
+        taken = ", ".join([*TABLES, "rules", "angles", "bench"])
         raise UserError(
             f"--name {name!r}: expected letters, digits, spaces and any of . - _ = for a folder, at most 255 bytes, "
             f"and none of {taken}"

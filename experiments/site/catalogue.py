@@ -174,7 +174,7 @@ def _kappa(spec: Spec, measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     else:
         yield (
             "robustness coefficient κ, found",
-            f"{measured['kappa']} at m = 11, f = {measured['f']}, by {measured['found by']}. {LIMITED}"
+            f"{measured['kappa']} at m = {rules.Size().m}, f = {measured['f']}, by {measured['found by']}. {LIMITED}"
             "[All rules](../../results/rules.md)",
         )
         yield "κ, published upper bound", measured["published"] or "none is recorded"
@@ -365,7 +365,8 @@ def _index(facts: Facts, settings: list[Setting]) -> str:
             chips(spec.traits, RULE_TRAITS),
         ))  # fmt: skip
     header = ("rule", "largest f of m = 20", "cost", COST[0], "κ found", "worst accuracy (%)", "needs", "traits")
-    parts = [INDEX, table(header, rows, kind="sortable filtered")]
+    said = f", and the worst accuracy is that of {zoo.title} ({zoo.amount}), under the attack beside it" if zoo else ""
+    parts = [INDEX.format(said), table(header, rows, kind="sortable filtered")]
     for kind in KINDS[1:]:
         listed = [
             (
@@ -401,8 +402,8 @@ site is built. [Compare two rules](compare.md), or [play with six of them](../ex
 
 ## Aggregation rules
 
-A click on a heading sorts. κ is the worst ratio that attacks found, a lower bound; the worst accuracy is that of the
-table `zoo` (20 steps, one seed), under the attack beside it. [What these numbers can say](../results/which-rule.md).
+A click on a heading sorts. κ is the worst ratio that attacks found, a lower bound{}.
+[What these numbers can say](../results/which-rule.md).
 """
 COMPARE = """---
 title: Compare two rules

@@ -8,7 +8,7 @@ from byzsim.experiments.site.facts import Facts, time_text
 from byzsim.experiments.site.markup import esc
 
 LEFT, RIGHT, ABOVE, BELOW = 58, 14, 12, 42
-LETTER, LINE = 6.6, 12.0  # about the size of a letter of a name
+LETTER, LINE = 7.2, 12.0  # about the size of a letter of a name
 Point = tuple[float, float]
 
 

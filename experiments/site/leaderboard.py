@@ -76,14 +76,11 @@ def _section(setting: Setting, ms: dict[str, float]) -> str:
 def _facts(setting: Setting) -> str:
     """What all runs of a setting share, in one sentence."""
     about = {key: value for key, value in setting.about.items() if not (np.isscalar(value) and pd.isna(value))}
-    length = f"{int(about['steps'])} steps" if about.get("steps") else f"{int(about['epochs'])} epochs"
-    seeds = "one seed" if setting.seeds == 1 else f"{setting.seeds} seeds"
     what = [
         f"{about.get('model') or about.get('task')} on {about['data']}",
         f"partition {about.get('partition', 'iid')}",
         f"batches of {about['batch']}" if about.get("batch") else "whole shards",
-        length,
-        seeds,
+        setting.amount,
     ]
     report = f"[The whole report](../results/{setting.folder}.md)"
     return f"{', '.join(what)}; the rule is told f = {int(about['f'])}. {report}"
@@ -177,7 +174,7 @@ def _limits(settings: list[Setting]) -> Iterator[str]:
 
 
 ALWAYS = (
-    "Each rule has its defaults and the learning rate of all others; tuning each may change the order.",
+    "A rule has the options and the learning rate of its table, mostly defaults; tuning may change the order.",
     "The worst case is over the attacks of the table. One that is made against a rule may do worse to it than these.",
     "A rule that needs a memory, data of the server or redundant gradients assumes more than one that does not.",
     f"Costs are times on a CPU at {COST[0]}, without the gradients.",

@@ -88,6 +88,13 @@ class Setting:
         """The number of seeds of most cells."""
         return int(pd.Series([len(cell.ids) for cell in self.cells.values()]).mode().max())
 
+    @property
+    def amount(self) -> str:
+        """How long its runs train, and how many there are of each."""
+        steps = self.about.get("steps")
+        length = f"{int(self.about['epochs'])} epochs" if steps is None or pd.isna(steps) else f"{int(steps)} steps"
+        return f"{length}, {'one seed' if self.seeds == 1 else f'{self.seeds} seeds'}"
+
     def worst(self, rule: str) -> tuple[str, Cell] | None:
         """(attack, its cell) of the lowest accuracy of a rule; None if it was not run under every attack."""
         mine = {attack: self.cells[rule, attack] for attack in self.attacks if (rule, attack) in self.cells}

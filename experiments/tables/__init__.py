@@ -2,6 +2,8 @@
 
 from byzsim.experiments.plan import Table
 from byzsim.experiments.tables import (
+    aksel_few,
+    aksel_servers,
     brsgd_table1,
     safeguard_detection,
     safeguard_table,

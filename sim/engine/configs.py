@@ -9,6 +9,7 @@ import jax
 import optax
 from byzsim.partitions import Partition
 from byzsim.schedules import Schedule
+from byzsim.servers import for_each
 from byzsim.task import Task
 from byzsim.types import Aggregator, Attack, Traced
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
@@ -31,6 +32,7 @@ class Stream(enum.IntEnum):
     DATA = 9
     EXAMPLES = 10
     NOISE = 11
+    EXCHANGE = 12
 
 
 class DynamicConfig(NamedTuple):
@@ -104,8 +106,9 @@ class StaticConfig:
 
 
 def members(static: StaticConfig, dynamic: DynamicConfig) -> tuple[Aggregator, Attack]:
-    """The rule and the attack, with their traced options."""
-    return static.rule(**dynamic.rule_args), static.attack(**dynamic.attack_args)
+    """The rule and the attack, with their traced options; of several servers each has the rule for itself."""
+    rule, servers = static.rule(**dynamic.rule_args), static.task().servers
+    return for_each(rule, servers) if servers else rule, static.attack(**dynamic.attack_args)
 
 
 def stream_key(dynamic: DynamicConfig, stream: Stream) -> Key[Array, ""]:

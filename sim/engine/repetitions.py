@@ -41,16 +41,16 @@ order = _repeated(steps.order, 1, 1)
 _train_steps = _repeated(steps.train_steps, 2, 1)
 
 
-@functools.wraps(steps.train_steps)
 def train_steps(static: StaticConfig, dynamic: DynamicConfig, state: Any, order: Any, train: Examples) -> Any:
+    """`steps.train_steps`, of whose step metrics and traces the means over repetitions are returned."""
     state, *found = _train_steps(static, dynamic, state, order, train)
     return state, *(found if static.repetitions == 1 else jax.tree.map(lambda leaf: leaf.mean(axis=0), found))
 
 
-@functools.wraps(steps.measure)
 def measure(
     static: StaticConfig, params: Array, constants: Any, data: Any, train: Examples, test: Examples
 ) -> tuple[dict[str, Float[Array, ""]], Bool[Array, ""]]:
+    """(means and standard deviations of what `steps.measure` finds, whether any repetition has diverged)"""
     if static.repetitions == 1:
         return steps.measure(static, params, constants, data, train, test)
     axes = (0, 0, 0, None, None)
@@ -61,10 +61,10 @@ def measure(
     return means | {f"{name}_sd": values.std(ddof=1) for name, values in found.items()}, diverged.any()
 
 
-@functools.wraps(steps.epoch)
 def epoch(
     static: StaticConfig, dynamic: DynamicConfig, state: Any, train: Examples, test: Examples
 ) -> tuple[Any, EpochMetrics]:
+    """All steps up to the next measurement, then the measurement."""
     state, of_steps, trace = train_steps(static, dynamic, state, order(static, dynamic, state, train), train)
     found, diverged = measure(static, state.params, state.constants, state.data, train, test)
     return state, EpochMetrics(found, of_steps, diverged, trace)

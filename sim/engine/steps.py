@@ -205,6 +205,9 @@ def step(
     sent = jnp.where(byz[:, None], forged, honest_updates)
     aggregate, rule_state, info = rule.apply(sent, state.rule, rule_context)
     params, optimizer = advance(_perturbed(static, dynamic, aggregate, state.step))
+    if task.servers:
+        models, key = params.reshape(task.servers.n, -1), step_key(dynamic, Stream.EXCHANGE, state.step)
+        params = task.servers.exchange(key, models, state.step).ravel()
     after = state._replace(
         params=params,
         optimizer=optimizer,
