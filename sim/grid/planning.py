@@ -132,6 +132,7 @@ def resolve(config: RunConfig, source: Source = NO_SOURCE) -> Run:
         participants=config.participants if config.participants < config.m else None,
         local=_local(config),
         n_test=config.n_test,
+        repetitions=config.repetitions,
     )
     dynamic = DynamicConfig(
         seeds=_seeds(config),
