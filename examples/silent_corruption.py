@@ -1,7 +1,7 @@
-"""A transformer on 8 replicas, of which one computes wrong numbers from step 100 on: what the mean does, and robust rules.
+"""A transformer on 8 replicas, one of which computes wrong numbers from step 100 on: the mean, and robust rules.
 
-The replicas are 8 CPU devices, each with its own batch; the text is the language reference that Python ships. Takes about
-two minutes on two cores, prints a table, and draws silent_corruption.png and .svg.
+The replicas are 8 CPU devices, each with its own batch; the text is the language reference that Python ships. Takes
+about two minutes on two cores, prints a table, and draws silent_corruption.png and .svg.
 
 python examples/silent_corruption.py
 python examples/silent_corruption.py --steps 8 --start 4     # a first look
@@ -59,7 +59,6 @@ def now_and_then_nan(gradient, key):
 
 
 FAULTS = {"flipped bits": flipped_bits, "times -16": wrong_scale, "a NaN in 1 of 10 steps": now_and_then_nan}
-NO_FAULT = len(FAULTS)
 
 # ---------------------------------------------------------------------------------------------------------
 # What is done about it: a reduction of the gradients, and an optimizer
@@ -148,6 +147,8 @@ def run(methods, faults, steps, start):
 # What came out
 # ---------------------------------------------------------------------------------------------------------
 
+LINES = [*STYLES, {"color": "#56B4E9", "linestyle": "-", "marker": "X"}]  # one for each method
+
 
 def summary(found, start):
     """A line for each method: the loss at the end under each fault, what was found, and the cost of a step."""
@@ -155,13 +156,13 @@ def summary(found, start):
     for method, rows in found.groupby("method", sort=False):
         finds = method in RULES
         right = [row.suspected[start:, BROKEN] for row in rows.itertuples() if row.fault != "none"]
-        wrong = sum(np.delete(row.suspected, BROKEN, axis=1).sum() for row in rows.itertuples())
+        others = np.stack([np.delete(row.suspected, BROKEN, axis=1) for row in rows.itertuples()])
         first = [f"{start + steps.argmax()}" if steps.any() else "never" for steps in right]
         lines.append(
             {"method": method}
             | {f"loss: {row.fault}": f"{row.losses[-20:].mean():.2f}" for row in rows.itertuples()}
-            | {"replica first found in step": ", ".join(first) if finds else "-"}
-            | {"other replicas suspected": str(wrong) if finds else "-"}
+            | {f"replica {BROKEN} first found in step": ", ".join(first) if finds else "-"}
+            | {"false alarms": f"{others.sum()} of {others.size}" if finds else "-"}
             | {"ms a step": f"{rows['ms'].median():.1f}"}
         )
     return pd.DataFrame(lines)
@@ -170,33 +171,36 @@ def summary(found, start):
 def picture(found, start):
     """A column for each fault: losses above, and below which replicas the median suspected, and when."""
     faults = [fault for fault in FAULTS if fault in {*found["fault"]}]
-    figure = Figure(figsize=(3.8 * len(faults) + 1.2, 5.2), layout="constrained")
+    figure = Figure(figsize=(3.1 * len(faults) + 2.2, 4.6), layout="constrained")
     grid = figure.subplots(2, len(faults), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
-    methods = found["method"].unique()
     clean = found.query("fault == 'none' and method == 'pmean'")["losses"].iloc[0]
     for fault, (above, below) in zip(faults, grid.T, strict=True):
         above.plot(*smooth(clean), color="0.75", linewidth=5, label="pmean, no fault")
-        for i, method in enumerate(methods):
-            (row,) = found.query("fault == @fault and method == @method").itertuples()
+        ended = []
+        for i, row in enumerate(found[found["fault"] == fault].itertuples()):
             x, y = smooth(row.losses)
-            style = {**STYLES[i % len(STYLES)], "markersize": 4, "markevery": (i, 8)}
-            (line,) = above.plot(x, y, label=method, linewidth=1.3, **style)
+            style = {**LINES[i], "markersize": 4, "markevery": (i, 8), "linewidth": 1.2}
+            (line,) = above.plot(x, y, label=row.method, **style)
             last = np.isfinite(y).sum() - 1
             if last < len(y) - 1:
-                above.plot(x[last], y[last], "x", color=line.get_color(), markersize=11, markeredgewidth=2.5)
-                above.annotate("NaN from here on", (x[last], y[last]), (8, 8), textcoords="offset points", fontsize=8)
-            if method == "median":
+                ended.append((row.method, (x[last], y[last])))
+                above.plot(x[last], y[last], "x", color=line.get_color(), markersize=12, markeredgewidth=2.5, zorder=5)
+            if row.method == "median":
                 steps, replicas = np.nonzero(row.suspected)
-                below.scatter(steps, replicas, s=9, marker="|", color="#D55E00")
-        above.set(title=f"one of {REPLICAS} replicas: {fault}")
+                below.scatter(steps, replicas, s=12, marker="|", color="#D55E00")
+        if ended:
+            text = "NaN from here on:\n" + "\n".join(method for method, _ in ended)
+            arrow = {"arrowstyle": "->"}
+            above.annotate(text, ended[0][1], (20, 60), textcoords="offset points", arrowprops=arrow)
+        above.set(title=fault)
         below.set(xlabel="step", yticks=range(REPLICAS), ylim=(REPLICAS - 0.5, -0.5))
+        below.tick_params(axis="y", labelsize=7)
         for axes in (above, below):
             axes.axvline(start, color="0.5", linewidth=0.8, linestyle=":")
-    top = 1.15 * clean[0]
-    grid[0, 0].set(ylabel="loss of the next batch", ylim=(0.9 * min(clean), top))
-    grid[1, 0].set(ylabel="suspected replica\n(median)")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    grid[0, 0].set(ylabel="loss of the next batch", ylim=(0.95 * min(clean), 1.02 * clean[0]))
+    grid[1, 0].set(ylabel="suspected\n(median)")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    figure.suptitle(f"One of {REPLICAS} replicas is broken from step {start} on: replica {BROKEN}")
     return figure
 
 
