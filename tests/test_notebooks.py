@@ -15,6 +15,7 @@ SHOWN = {
     "02_your_own": (2, "closest_half"),
     "03_safeguard": (2, "re-implementation"),
     "04_aksel": (3, "Krum"),
+    "06_in_your_training": (1, "non-finite entries"),
 }
 """the number of figures, and words of a table"""
 

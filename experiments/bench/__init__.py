@@ -1,7 +1,6 @@
 """`byzsim bench`: training steps, gradients and rules of byzsim and of its peers, measured in one run on this machine.
 
-`byzsim bench scaling`, `byzsim bench calls` and `byzsim bench accelerator` are separate benchmarks. An installed
-package has none of them.
+`byzsim bench scaling`, `calls`, `pmean` and `accelerator` are separate benchmarks. An installed package has none.
 """
 
 import contextlib
@@ -64,10 +63,11 @@ def main(args: list[str], log: Callable[[str], object]) -> None:
     from byzsim.experiments.bench import (
         accelerator,
         calls,
+        pmean,
         scaling,
     )  # worker processes of `scaling` import this package
 
-    named = {"scaling": scaling.command, "accelerator": accelerator.command, "calls": calls.command}
+    named = {each.__name__.rpartition(".")[2]: each.command for each in (scaling, accelerator, calls, pmean)}
     if args and not args[0].startswith("-"):
         if args[0] not in named:
             raise unknown("benchmark", args[0], named)

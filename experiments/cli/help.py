@@ -18,6 +18,7 @@ byzsim: Byzantine-robust distributed training, and the tables of its papers.
   byzsim bench [--quick]           speed of byzsim and of its peers, in one run on this machine
   byzsim bench scaling             time and memory of rules against m and d
   byzsim bench calls               what a call of byzsim.aggregate costs beside the compiled rule
+  byzsim bench pmean               what byzsim.robust_pmean costs beside jax.lax.pmean
   byzsim bench accelerator         a table, training steps and bandwidth on a GPU
   byzsim partition [NAME]          how much each worker has of each class
   byzsim schema                    the fields of a record, as a page
@@ -125,11 +126,12 @@ byzsim definitions [NAME ...] [--output FILE]: names that have several definitio
   byzsim definitions --output docs/definitions.md               all of them, into a file
 """,
     "bench": """\
-byzsim bench [scaling | calls | accelerator] [options]: speed of byzsim and of its peers, in one run on this machine.
+byzsim bench [scaling | calls | pmean | accelerator] [options]: speed of byzsim and of its peers, in one run.
 
   byzsim bench --quick                                          two minutes
   byzsim bench scaling --help                                   time and memory against m and d
   byzsim bench calls                                            a call of byzsim.aggregate beside the compiled rule
+  byzsim bench pmean                                            robust_pmean beside lax.pmean: bytes, memory, time
   byzsim bench accelerator --help                               a table, training steps, bandwidth; for a GPU
 """,
     "partition": """\
