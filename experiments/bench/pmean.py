@@ -46,7 +46,7 @@ class Pmean:
     """d that are compiled and run"""
     compiled: tuple[int, ...] = (100_000_000,)
     """d that are only compiled"""
-    seconds: float = 20.0
+    seconds: float = 10.0
     """for all timed calls at one size, roughly"""
     quick: bool = False
     """one rule at toy sizes, in a folder of its own"""
@@ -59,17 +59,14 @@ QUICK: dict[str, Any] = {"rules": ("median",), "devices": (2,), "timed": (1000,)
 
 def command(args: list[str], log: Callable[[str], object]) -> None:
     """`byzsim bench pmean`; measures in a process of its own, with as many CPU devices as are asked for."""
-    default = Pmean(**QUICK, quick=True) if "--quick" in args else Pmean()
-    given = arguments.parse_args(Pmean, args, default=default, prog="byzsim bench pmean")
+    given = _parsed(args)
     if min((*given.devices, *given.timed, *given.compiled), default=0) < 2:
         raise UserError("--devices, --timed and --compiled need numbers from 2 on")
     folder = given.results / ("bench+quick" if given.quick else "bench")
     records.check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    asked = dataclasses.asdict(given) | {"results": None}
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(max(given.devices)), "JAX_PLATFORMS": "cpu"}
-    program, load = [sys.executable, "-m", __name__, json.dumps(asked)], os.getloadavg()[0]
-    rows = []
+    program, load, rows = [sys.executable, "-m", __name__, *args], os.getloadavg()[0], []
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stdout or ():
             rows.append(json.loads(line))
@@ -82,9 +79,14 @@ def command(args: list[str], log: Callable[[str], object]) -> None:
     log(f"written: {folder}/pmean.md, .csv")
 
 
+def _parsed(args: list[str]) -> Pmean:
+    default = Pmean(**QUICK, quick=True) if "--quick" in args else Pmean()
+    return arguments.parse_args(Pmean, args, default=default, prog="byzsim bench pmean")
+
+
 def rows_of(given: Pmean) -> Iterator[dict[str, Any]]:
     """One row for each number of devices, d and rule."""
-    cases = [(MEAN, "float32"), *((rule, "float32") for rule in given.rules), (given.rules[0], "bfloat16")]
+    cases = _cases(given)
     for n in given.devices:
         mesh = Mesh(np.array(jax.devices()[:n]), "data")
         for d in (*given.timed, *given.compiled):
@@ -105,6 +107,11 @@ def rows_of(given: Pmean) -> Iterator[dict[str, Any]]:
                     time = times[" ".join(case)]
                     rows[case] |= {"ms": time.ms, "spread": time.spread}
             yield from rows.values()
+
+
+def _cases(given: Pmean) -> list[tuple[str, str]]:
+    """Rules, and the dtype in which their numbers travel."""
+    return [(MEAN, "float32"), *((rule, "float32") for rule in given.rules), (given.rules[0], "bfloat16")]
 
 
 def reducing(rule: str, wire: str, mesh: Mesh) -> Any:
@@ -131,11 +138,15 @@ def sent(jaxpr: core.Jaxpr, n: int) -> float:
     for equation in jaxpr.eqns:
         factor = SENT.get(equation.primitive.name.removesuffix("_invariant"))
         if factor is not None:
-            total += factor(n) * sum(each.aval.size * each.aval.dtype.itemsize for each in equation.invars)
+            total += factor(n) * sum(_bytes(each.aval) for each in equation.invars)
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if _is_jaxpr(inner):
                 total += sent(getattr(inner, "jaxpr", inner), n)
     return total
+
+
+def _bytes(array: Any) -> int:
+    return array.size * array.dtype.itemsize
 
 
 def _is_jaxpr(value: Any) -> bool:
@@ -147,9 +158,9 @@ def page(found: pd.DataFrame, given: Pmean, origin: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
     parts = [
         "# robust_pmean beside lax.pmean" + " (QUICK RUN, NOT A RESULT)" * given.quick,
-        f"Made by `{command_line('pmean', given)}` at commit {origin['commit']}, on {origin['device']}, with {versions}.",
-        f"The machine had a load of {origin['load']:.1f} at the start, and all devices share its cores, so times are "
-        "rough; bytes, memory and operations are exact. f is 1, but 0 for 2 devices.",
+        f"Made by `{command_line('pmean', given)}` at commit {origin['commit']}, on {origin['device']}, with "
+        f"{versions}. The machine had a load of {origin['load']:.1f} at the start, and all devices share its cores, so "
+        "times are rough; bytes, memory and operations are exact. f is 1, but 0 for 2 devices.",
         "Sent: bytes that one device sends for each of the d float32 parameters, where rings carry sums (pmean: "
         "8 (n - 1) / n). They are counted in the traced program, since XLA's CPU backend sends bfloat16 as float32; "
         "what is in a loop counts once, where only sums of at most n^2 numbers travel. Memory: arguments, result and "
@@ -167,9 +178,9 @@ def page(found: pd.DataFrame, given: Pmean, origin: dict[str, Any]) -> str:
 
 def _lines(part: pd.DataFrame, given: Pmean) -> Iterator[tuple[str, ...]]:
     mean_ms = part[part["rule"] == MEAN].set_index("d")["ms"]
-    for (rule, wire), rows in part.groupby(["rule", "wire"], sort=False):
-        line = [str(rule), str(wire)]
-        for row in rows.to_dict("records"):
+    for rule, wire in _cases(given):
+        line = [rule, wire]
+        for row in part[(part["rule"] == rule) & (part["wire"] == wire)].to_dict("records"):
             d = row["d"]
             line += [f"{row['sent'] / d:.2f}", f"{row['memory'] / (4 * d):.2f}", f"{row['flops'] / d:.1f}"]
             if d in given.timed:
@@ -178,8 +189,5 @@ def _lines(part: pd.DataFrame, given: Pmean) -> Iterator[tuple[str, ...]]:
 
 
 if __name__ == "__main__":
-    asked = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(sys.argv[1]).items()
-    }
-    for row in rows_of(Pmean(**asked)):
+    for row in rows_of(_parsed(sys.argv[1:])):
         print(json.dumps(row), flush=True)
