@@ -36,12 +36,12 @@ def fit(x: Sequence[float], y: Sequence[float], errors: Sequence[float]) -> Slop
     Returns:
         `NO_SLOPE` for fewer than two points, or where one of them is not a finite number above 0.
     """
-    x, y, errors = (np.asarray(values, float) for values in (x, y, errors))
-    if len(x) < 2 or not (np.isfinite(y) & (y > 0) & (errors > 0)).all():
+    size, value, error = (np.asarray(values, float) for values in (x, y, errors))
+    if len(size) < 2 or not (np.isfinite(value) & (value > 0) & (error > 0)).all():
         return NO_SLOPE
-    weights = y / errors
-    matrix = np.stack([np.log(x), np.ones(len(x))], axis=1) * weights[:, None]
-    found = np.linalg.lstsq(matrix, weights * np.log(y), rcond=None)[0]
-    rest = weights * np.log(y) - matrix @ found
+    weights = value / error
+    matrix = np.stack([np.log(size), np.ones(len(size))], axis=1) * weights[:, None]
+    found = np.linalg.lstsq(matrix, weights * np.log(value), rcond=None)[0]
+    rest = weights * np.log(value) - matrix @ found
     spread = max(1.0, rest @ rest / (len(x) - 2)) if len(x) > 2 else 1.0
     return Slope(float(found[0]), float(np.sqrt(np.linalg.inv(matrix.T @ matrix)[0, 0] * spread)))

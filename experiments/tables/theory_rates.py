@@ -91,7 +91,8 @@ class Sweep(NamedTuple):
 def _sweep(
     title: str, along: str, sizes: Sequence[float], problems: tuple[str, ...] | None = None, **others: Any
 ) -> Sweep:
-    points = tuple(Point(**{along: size, **others}) for size in sizes)
+    changes: list[dict[str, Any]] = [{along: size, **others} for size in sizes]
+    points = tuple(Point(**each) for each in changes)
     return Sweep(title, along, points, *([problems] if problems else []))
 
 
@@ -106,8 +107,10 @@ SWEEPS = {
 }
 OF_SKEW = ("mean", "median", "trimmed_mean", "trimmed 25 %", CODE)
 POINTS = dict.fromkeys(itertools.chain(*(sweep.points for sweep in SWEEPS.values())))
-SIZES = {point.name: point for point in POINTS}
-PLACES = {name: {p for s in SWEEPS.values() if name in s.names() for p in s.problems} for name in SIZES}
+SIZES: dict[Any, Point] = {point.name: point for point in POINTS}
+PLACES: dict[Any, set[str]] = {
+    name: {p for s in SWEEPS.values() if name in s.names() for p in s.problems} for name in SIZES
+}
 """point -> the problems that it is measured for"""
 ATTACKS: dict[str, dict[str, Any]] = {
     **{f"shift {z:g}": {"attack": "alie", "alie.z": z} for z in (0.5, 1.0, 2.0)},
@@ -327,7 +330,7 @@ def _finish(axes: Any, sweep: Sweep, guide: float, middle: float) -> None:
     axes.plot(sizes, middle * (sizes / sizes[0]) ** guide, color="0.5", linestyle=(0, (4, 3)), zorder=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_major_locator(FixedLocator(sizes.tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.tick_params(axis="x", labelrotation=45 if len(sizes) > 5 else 0)
@@ -394,9 +397,9 @@ def _floor(found: pd.DataFrame, labels: Labels) -> str:
         "**The mechanism.** BrSGD as printed keeps the half of the rows that are most often on the majority's side of "
         "the column means. Without attackers the majority's side is chance, but those who stand with it are not: their "
         "mean is shifted towards that side in every column at once. For normal rows and m without bound the upper "
-        f"half by score is off by {pattern_shift(5):.2f} standard deviations of a row at d = 5, {pattern_shift(10):.2f} at "
-        f"d = 10 and {pattern_shift(80):.2f} at d = 80 (`pattern_shift`), nearly whatever d, and the constraint of the "
-        "threshold takes some of it away. A row's standard deviation is 1/√n, so n buys the shift down and m does not. "
+        f"half by score is off by {pattern_shift(5):.2f} standard deviations of a row at d = 5, "
+        f"{pattern_shift(10):.2f} at d = 10 and {pattern_shift(80):.2f} at d = 80 (`pattern_shift`), nearly whatever "
+        "d, and the constraint of the threshold takes some of it away. A row's standard deviation is 1/√n, so n buys the shift down and m does not. "
         "The theorem is not wrong: its bound has a constant, and not α, before 1/√n. So its floor is of the best order "
         'where α is a constant share, and "order-optimal" cannot mean 1/√(nm) at α = 0, nor α/√n for small α.'
     )

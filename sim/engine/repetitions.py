@@ -6,7 +6,7 @@ the sample standard deviation. One repetition is the run itself, with the progra
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from byzsim.engine.measures import EpochMetrics
 from byzsim.task import Examples
 from jaxtyping import Array, Bool, Float
 
-SEEDS = DynamicConfig(*(0 if name == "seeds" else None for name in DynamicConfig._fields))
+SEEDS: Any = DynamicConfig(*(cast(Any, 0 if name == "seeds" else None) for name in DynamicConfig._fields))
 """of all that may vary in a program, only seeds differ between repetitions"""
 
 
