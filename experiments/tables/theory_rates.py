@@ -399,8 +399,8 @@ def _floor(found: pd.DataFrame, labels: Labels) -> str:
         "mean is shifted towards that side in every column at once. For normal rows and m without bound the upper "
         f"half by score is off by {pattern_shift(5):.2f} standard deviations of a row at d = 5, "
         f"{pattern_shift(10):.2f} at d = 10 and {pattern_shift(80):.2f} at d = 80 (`pattern_shift`), nearly whatever "
-        "d, and the constraint of the threshold takes some of it away. A row's standard deviation is 1/√n, so n buys the "
-        "shift down and m does not. "
+        "d, and the constraint of the threshold takes some of it away. A row's standard deviation is 1/√n, so n buys "
+        "the shift down and m does not. "
         "The theorem is not wrong: its bound has a constant, and not α, before 1/√n. So its floor is of the best order "
         'where α is a constant share, and "order-optimal" cannot mean 1/√(nm) at α = 0, nor α/√n for small α.'
     )
