@@ -84,7 +84,7 @@ def robustness(rule: str, m: int, f: int, d: int = 10, *, seed: int = 0, **rule_
         )
     if not 1 <= f <= (m - 1) // 2:
         raise ValueError(f"f={f} is not from 1 to (m - 1) // 2 = {(m - 1) // 2}")
-    check_shapes.fits(f"all candidates for m={m} workers", 4 * m * d * len(candidates(m, f)))
+    check_shapes.fits(f"all candidates for m={m} workers", 4 * m * d * (m - f + len(battery_names())))
     check_shapes.rule(spec.factory(**args), m, d)
     listed, climb = _compiled(spec.factory, tuple(args.items()), m, f, d)
     worst = Robustness(0.0, "none", "none", None if spec.kappa is None else spec.kappa(m, f))
