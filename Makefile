@@ -8,6 +8,7 @@ MEMBERS ?=
 EDITION ?=
 QUICK_RATES := "rule=mean,rule=brsgd,rule=brsgd code,problem=least squares" \
   "point=m20 n100 d5 a0,point=m80 n100 d5 a0,point=m320 n100 d5 a0,point=m40 n50 d5 a0.2,point=m40 n400 d5 a0.2"
+QUICK_RATE := "point=m10 a0,point=m100 a0.4,rate=0.012,rate=0.048,rate=0.096"
 QUICK_ATTACKS := delayed label_flip variance bursts
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
@@ -38,6 +39,7 @@ reproduce-saddle: setup
 
 # QUICK=1 has three rules and few sizes, since each compiles anew.
 reproduce-theory: setup reproduce-saddle
+	$(BIN)/byzsim run theory_safeguard $(if $(QUICK),--quick --only $(QUICK_RATE)) $(OPTIONS)
 	$(BIN)/byzsim run theory_rates $(if $(QUICK),--quick --only $(QUICK_RATES)) $(OPTIONS)
 
 # EDITION=full is ResNet-20 for 200 epochs, on an accelerator. QUICK=1 has four of the attacks, since each compiles anew.

@@ -17,7 +17,7 @@ import pytest
 from byzsim import Context, RunConfig, simulate
 from byzsim.experiments import slopes
 from byzsim.experiments.plan import expand, shortened
-from byzsim.experiments.tables import TABLES
+from byzsim.experiments.tables import TABLES, theory_safeguard
 from byzsim.experiments.tables.theory_rates import (
     CLAIMS,
     LOGISTIC,
@@ -155,7 +155,7 @@ def test_the_shift_is_that_of_drawn_signs():
     assert pattern_shift(400) == pytest.approx(2 / math.pi, rel=0.01), "d without bound"
 
 
-# The table
+# The table theory_rates
 
 
 def test_the_runs_are_those_of_the_sweeps():
@@ -238,3 +238,56 @@ def test_pictures_of_a_part_and_of_nothing():
     assert [*made] == ["rates", "floor"] and "0.67 standard deviations" in made["floor"].text
     assert pictures([], rows.assign(ids=""), TABLE.labels) == {}
     assert math.isnan(slope(found.head(2), "mean", NORMAL, SWEEPS["m"]).value) and OF_SKEW
+
+
+# SafeguardSGD's rate
+
+
+def test_the_wells_are_their_formula_with_noise_on_a_sphere():
+    task, w = byzsim.TASKS["noisy_wells"].factory(d=3, noise=2.0), np.array([0.3, -1.0, 2.0])
+    noise = task.sample(jax.random.key(0), jnp.int32(0), 5).inputs
+    np.testing.assert_allclose(np.linalg.norm(noise, axis=1), 2.0, rtol=1e-5)
+    expected = 2 * w / (1 + w**2) ** 2
+    found = jax.grad(lambda w: task.loss(w, (), byzsim.task.Data(noise[:1]), None)[0])(jnp.asarray(w, jnp.float32))
+    np.testing.assert_allclose(found - noise[0], expected, atol=1e-5)
+    measured = task.measure(jnp.asarray(w, jnp.float32), ())
+    np.testing.assert_allclose(measured["gradient_norm"], np.linalg.norm(expected), rtol=1e-5)
+    np.testing.assert_allclose(measured["loss"], (w**2 / (1 + w**2)).sum(), rtol=1e-5)
+
+
+def arrivals(steps_of):
+    """A record for each run of theory_safeguard, and the summary: steps_of(rule, point, attack) at the fourth rate."""
+    rows, records = [], []
+    for rule in (theory_safeguard.SAFEGUARD, theory_safeguard.MEAN):
+        for name, point in theory_safeguard.POINTS.items():
+            for attack in (theory_safeguard.MIMIC, theory_safeguard.SHIFT):
+                for k, _ in enumerate(theory_safeguard.RATES):
+                    at = steps_of(rule, point, attack) if k == 3 else math.inf
+                    norms = np.where(theory_safeguard.EVERY * np.arange(1, 1001) >= at, 0.01, 0.5)
+                    rows.append({"rule": rule, "point": name, "attack": attack, "rate": k, "ids": f"run{len(rows)}"})
+                    records.append({"id": rows[-1]["ids"], "gradient_norm": norms.tolist()})
+    return records, pd.DataFrame(rows)
+
+
+def test_steps_of_the_theorem_keep_each_claim_and_others_break_it():
+    def theory(rule, point, attack):
+        lost = rule == "mean" and attack == "shift" and point.alpha >= 0.05
+        return math.inf if lost else 20_000 * point.rate
+
+    records, summary = arrivals(theory)
+    found = theory_safeguard.steps(records, summary)
+    assert list(theory_safeguard.verdict(found)["Verdict"]) == ["holds"] * 4
+    assert [*theory_safeguard.pictures(records, summary, {})] == ["steps"]
+    other = theory_safeguard.steps(*arrivals(lambda rule, point, attack: 2000 * point.rate**0.5))
+    assert list(theory_safeguard.verdict(other)["Verdict"]) == ["fails"] * 4
+    part = theory_safeguard.steps(records[:50], summary[:50])
+    assert list(theory_safeguard.verdict(part)["Verdict"]) == ["not run"] * 4
+    assert theory_safeguard.pictures([], summary.assign(ids=""), {}) == {}
+
+
+def test_the_points_of_the_rate_have_the_thresholds_of_their_workers():
+    for each in expand(TABLES["theory_safeguard"]):
+        point = theory_safeguard.POINTS[each.position["point"]]
+        assert (each.config.m, each.config.alpha) == (point.m, point.alpha)
+        if each.config.rule == "safeguard":
+            assert each.config.rule_args["th0"] == pytest.approx(25 / point.m)

@@ -22,7 +22,7 @@ OWN_FIELDS = {
     "data": "data set; none for a task that makes its own examples",
     "alpha": "Byzantine fraction, which sets n_byz: a number (0.2) or a count of m workers (2/11), whole of m",
     "held_out": "share of the training examples that are held out of training and measured in place of the test set",
-    "declared_f": "the f of the rule: true: n_byz; capped: at most the rule's guarantee; a number: that share of m",
+    "declared_f": "the f of the rule: true: n_byz; capped: at most its guarantee; a number: that share of m",
 }
 """what a table can set beside the fields of `RunConfig`"""
 FIELDS = (*OWN_FIELDS, *(field.name for field in dataclasses.fields(RunConfig)))

@@ -11,6 +11,7 @@ from byzsim.experiments.tables import (
     smoke,
     theory_rates,
     theory_saddle,
+    theory_safeguard,
     zoo,
 )
 

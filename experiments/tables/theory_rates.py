@@ -37,7 +37,7 @@ from byzsim.experiments.plan import WORST, Labels, Picture, Position, Table, axi
 from byzsim.experiments.slopes import Slope
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 REPETITIONS = 50
 EVERY = 2
@@ -91,8 +91,7 @@ class Sweep(NamedTuple):
 def _sweep(
     title: str, along: str, sizes: Sequence[float], problems: tuple[str, ...] | None = None, **others: Any
 ) -> Sweep:
-    changes: list[dict[str, Any]] = [{along: size, **others} for size in sizes]
-    points = tuple(Point(**each) for each in changes)
+    points = tuple(Point(**{along: size, **others}) for size in sizes)
     return Sweep(title, along, points, *([problems] if problems else []))
 
 
@@ -107,10 +106,8 @@ SWEEPS = {
 }
 OF_SKEW = ("mean", "median", "trimmed_mean", "trimmed 25 %", CODE)
 POINTS = dict.fromkeys(itertools.chain(*(sweep.points for sweep in SWEEPS.values())))
-SIZES: dict[Any, Point] = {point.name: point for point in POINTS}
-PLACES: dict[Any, set[str]] = {
-    name: {p for s in SWEEPS.values() if name in s.names() for p in s.problems} for name in SIZES
-}
+SIZES = {point.name: point for point in POINTS}
+PLACES = {name: {p for s in SWEEPS.values() if name in s.names() for p in s.problems} for name in SIZES}
 """point -> the problems that it is measured for"""
 ATTACKS: dict[str, dict[str, Any]] = {
     **{f"shift {z:g}": {"attack": "alie", "alie.z": z} for z in (0.5, 1.0, 2.0)},
@@ -302,7 +299,7 @@ def rates_figure(found: pd.DataFrame, labels: Labels) -> Figure:
                 part = part[np.isfinite(part["error"])]
                 if len(part):
                     look = LOOKS.get(rule, OTHERS)
-                    axes.errorbar(part["x"], part["error"], yerr=slopes.WIDTH * part["se"], **look)
+                    axes.errorbar(part["x"], part["error"], yerr=slopes.WIDTH * part["se"], elinewidth=1.2, **look)
                     middles.append(part["error"].to_numpy()[0])
             if not middles:
                 axes.set_axis_off()
@@ -330,7 +327,7 @@ def _finish(axes: Any, sweep: Sweep, guide: float, middle: float) -> None:
     axes.plot(sizes, middle * (sizes / sizes[0]) ** guide, color="0.5", linestyle=(0, (4, 3)), zorder=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(sizes.tolist()))
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.tick_params(axis="x", labelrotation=45 if len(sizes) > 5 else 0)
@@ -356,7 +353,8 @@ def floor_figure(found: pd.DataFrame, labels: Labels) -> Figure | None:
     """error x sqrt(n) against m without attackers, and the course of the error before the floor."""
     sweep, rules = SWEEPS["m"], ("mean", "median", CODE, HALF, PAPER)
     parts = {rule: along(found, rule, NORMAL, sweep) for rule in rules}
-    if not any(len(part) > 1 for part in parts.values()):
+    parts = {rule: part for rule, part in parts.items() if len(part) > 1}
+    if "mean" not in parts:
         return None
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -366,13 +364,12 @@ def floor_figure(found: pd.DataFrame, labels: Labels) -> Figure | None:
         if len(course):
             steps = EVERY * np.arange(1, 1 + len(course.iloc[0]))
             right.plot(steps, course.iloc[0], **LOOKS[rule])
-    _finish(
-        left, sweep, -0.5, float(parts["mean"]["error"].iloc[0] * math.sqrt(Point().n)) if len(parts["mean"]) else 1.0
-    )
+    _finish(left, sweep, -0.5, parts["mean"]["error"].iloc[0] * math.sqrt(Point().n))
     left.set_ylabel("error × √n", fontsize=12)
     left.set_title("No attackers: the floor against m", weight="bold", fontsize=12)
     steps = np.arange(0, 13)
     right.plot(steps, CONTRACTION**steps, color="0.5", linestyle=(0, (4, 3)))
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(yscale="log", xlabel="steps", ylabel="error under the worst attack")
     right.set_title(f"Contraction, then the floor (m = {SIZES[CONTRACTS].m}, α = 0.2)", weight="bold", fontsize=12)
     right.grid(color="0.93")
@@ -398,8 +395,8 @@ def _floor(found: pd.DataFrame, labels: Labels) -> str:
         "the column means. Without attackers the majority's side is chance, but those who stand with it are not: their "
         "mean is shifted towards that side in every column at once. For normal rows and m without bound the upper "
         f"half by score is off by {pattern_shift(5):.2f} standard deviations of a row at d = 5, "
-        f"{pattern_shift(10):.2f} at d = 10 and {pattern_shift(80):.2f} at d = 80 (`pattern_shift`), nearly whatever "
-        "d, and the constraint of the threshold takes some of it away. A row's standard deviation is 1/√n, so n buys "
+        f"{pattern_shift(10):.2f} at d = 10 and {pattern_shift(80):.2f} at d = 80 (`pattern_shift`), and the "
+        "constraint of the threshold takes some of it away. A row's standard deviation is of the order 1/√n, so n buys "
         "the shift down and m does not. "
         "The theorem is not wrong: its bound has a constant, and not α, before 1/√n. So its floor is of the best order "
         'where α is a constant share, and "order-optimal" cannot mean 1/√(nm) at α = 0, nor α/√n for small α.'

@@ -4,7 +4,17 @@ A task's factory has keyword-only options and makes a `byzsim.Task`. Where it ha
 run's model; where it has an argument `n_classes`, the number of classes of the data set.
 """
 
-from byzsim.tasks import char_lm, classification, least_squares, logistic, noisy_quadratic, octopus, regression, servers
+from byzsim.tasks import (
+    char_lm,
+    classification,
+    least_squares,
+    logistic,
+    noisy_quadratic,
+    noisy_wells,
+    octopus,
+    regression,
+    servers,
+)
 from byzsim.types import Spec
 
 TASKS: dict[str, Spec] = {name: module.SPEC for name, module in list(vars().items()) if hasattr(module, "SPEC")}
