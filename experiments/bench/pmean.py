@@ -165,7 +165,7 @@ def page(found: pd.DataFrame, given: Pmean, origin: dict[str, Any]) -> str:
         "8 (n - 1) / n). They are counted in the traced program, since XLA's CPU backend sends bfloat16 as float32; "
         "what is in a loop counts once, where only sums of at most n^2 numbers travel. Memory: arguments, result and "
         "buffers of one device in the compiled program, in units of 4 d bytes; the whole matrix alone would be n. "
-        "Operations: XLA's own count for one device, for each parameter, a loop's body once. Each of the three is the same "
+        "Operations: XLA's own count for one device and parameter, a loop's body once. Each of the three is the same "
         "at all d, up to sums of few numbers (pmean.csv). Spread: the interquartile range of a time over the median.",
     ]
     largest = max((*given.timed, *given.compiled))
