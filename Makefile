@@ -6,11 +6,13 @@ QUICK ?=
 OPTIONS ?=
 MEMBERS ?=
 EDITION ?=
+QUICK_RATES := "rule=mean,rule=brsgd,rule=brsgd code,problem=least squares" \
+  "point=m20 n100 d5 a0,point=m80 n100 d5 a0,point=m320 n100 d5 a0,point=m40 n50 d5 a0.2,point=m40 n400 d5 a0.2"
 QUICK_ATTACKS := delayed label_flip variance bursts
 VERSIONS ?= $(or $(TMPDIR),/tmp)/byzsim-versions
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-safeguard reproduce-detection reproduce-aksel report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook docs test-docs clean
+.PHONY: setup links reproduce-table1 reproduce-saddle reproduce-theory reproduce-safeguard reproduce-detection reproduce-aksel report-table1 smoke bench bench-quick test test-fast test-faults test-versions check fmt notebook docs test-docs clean
 
 setup: .venv/ready
 
@@ -33,6 +35,10 @@ reproduce-table1: setup
 
 reproduce-saddle: setup
 	$(BIN)/byzsim run theory_saddle $(if $(QUICK),--quick --seeds 2) $(OPTIONS)
+
+# QUICK=1 has three rules and few sizes, since each compiles anew.
+reproduce-theory: setup reproduce-saddle
+	$(BIN)/byzsim run theory_rates $(if $(QUICK),--quick --only $(QUICK_RATES)) $(OPTIONS)
 
 # EDITION=full is ResNet-20 for 200 epochs, on an accelerator. QUICK=1 has four of the attacks, since each compiles anew.
 reproduce-safeguard: setup

@@ -13,6 +13,7 @@ from byzsim.aggregators.cge import cge as cge
 from byzsim.aggregators.clipped_clustering import clipped_clustering as clipped_clustering
 from byzsim.aggregators.dnc import dnc as dnc
 from byzsim.aggregators.draco import draco as draco
+from byzsim.aggregators.finite_mean import finite_mean as finite_mean
 from byzsim.aggregators.fltrust import fltrust as fltrust
 from byzsim.aggregators.geometric_median import geometric_median as geometric_median
 from byzsim.aggregators.geometric_median_of_means import geometric_median_of_means as geometric_median_of_means
@@ -25,8 +26,10 @@ from byzsim.aggregators.median import median as median
 from byzsim.aggregators.medoid import medoid as medoid
 from byzsim.aggregators.monna import monna as monna
 from byzsim.aggregators.multi_krum import multi_krum as multi_krum
+from byzsim.aggregators.norm_quantile import norm_quantile as norm_quantile
 from byzsim.aggregators.phocas import phocas as phocas
 from byzsim.aggregators.safeguard import safeguard as safeguard
+from byzsim.aggregators.sign_majority import sign_majority as sign_majority
 from byzsim.aggregators.signguard import signguard as signguard
 from byzsim.aggregators.smea import smea as smea
 from byzsim.aggregators.trimmed_mean import trimmed_mean as trimmed_mean
@@ -62,4 +65,5 @@ from byzsim.modifiers.burst import burst as burst
 from byzsim.preaggregators.arc import arc as arc
 from byzsim.preaggregators.bucketing import bucketing as bucketing
 from byzsim.preaggregators.clipping import clipping as clipping
+from byzsim.preaggregators.median_clipping import median_clipping as median_clipping
 from byzsim.preaggregators.nnm import nnm as nnm

@@ -128,17 +128,6 @@ def first_axis(name: str, values: Any) -> Gradients:
     return Gradients(tuple(arrays), layout, m.pop(), None, tuple(leaves))
 
 
-def layout_of(name: str, tree: Any) -> Layout:
-    """The layout of a tree with the form of one worker's gradient.
-
-    Raises:
-        ValueError: it has no arrays, or one that is not of floating-point numbers.
-    """
-    paths, leaves, structure = _leaves(name, tree)
-    arrays = [_leaf(f"{name}{path}", leaf) for path, leaf in zip(paths, leaves, strict=True)]
-    return _layout(structure, [array.shape for array in arrays], [array.dtype for array in arrays])
-
-
 def is_tree(value: Any) -> bool:
     """Whether the value is a pytree with a name for each part: a dict, a NamedTuple, or what a library registered."""
     plain = isinstance(value, list | tuple) and not hasattr(value, "_fields")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from byzsim.gradients import Layout, first_axis, layout_of
+from byzsim.gradients import Layout, first_axis, tree_layout
 from byzsim.types import Aggregator, Context, State, Traced, begin
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
@@ -75,7 +75,7 @@ def as_optax(rule: Aggregator, *, m: int, f: Any = 0, seed: Any = 0, lr: Traced 
         raise ValueError(f"f={f} is not a whole number from 0 to m={m}")
 
     def init(params: optax.Params) -> RuleState:
-        layout = layout_of("parameters", params)
+        layout = tree_layout("parameters", params)
         return RuleState(begin(rule, m, layout.d, layout.dtype), jnp.int32(0), jnp.zeros(m, jnp.float32))
 
     def update(
@@ -118,7 +118,7 @@ def _knows(layout: Layout, params: Any, server_gradient: Any, server_loss: Any) 
 
 def _vector(name: str, tree: Any, layout: Layout) -> Float[Array, " d"]:
     """The vector of a tree that has the form of one worker's gradient."""
-    own = layout_of(name, tree)
+    own = tree_layout(name, tree)
     if (own.tree, own.shapes) != (layout.tree, layout.shapes):
         raise ValueError(
             f"gradients of one worker have arrays of shapes {_shapes(layout)}, and the {name} {_shapes(own)}; expected "

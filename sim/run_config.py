@@ -32,6 +32,7 @@ LIMITS = {
     "eval_every": (1, None),
     "local_steps": (1, None),
     "n_test": (1, None),
+    "repetitions": (1, 10**4),
     "seed": (0, LARGEST_SEED),  # more could not be told apart
     "data_seed": (0, LARGEST_SEED),
     "init_seed": (0, LARGEST_SEED),
@@ -170,6 +171,9 @@ class RunConfig:
     """"none": data are dealt to honest workers only, and each Byzantine worker sees the shard of one of them"""
     n_test: int | None = dataclasses.field(default=None, metadata=LATER)
     """how many examples of the test set are measured, from the first on; None: all"""
+    repetitions: int = dataclasses.field(default=1, metadata=LATER)
+    """the run with the seeds seed, seed + 1, ... side by side in one program; what is measured is their mean, and as
+    NAME_sd their standard deviation"""
     seed: int = 0
     """of all that is drawn at random, unless it has a seed of its own"""
     data_seed: int | None = dataclasses.field(default=None, metadata=LATER)

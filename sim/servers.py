@@ -52,6 +52,6 @@ def for_each(rule: Aggregator, servers: Servers) -> Aggregator:
         rows = jnp.moveaxis(grads.reshape(m, n, -1), 1, 0)
         known = jax.tree.map(lambda each: each.reshape(n, -1), (ctx.params, ctx.previous))
         out, state, info = jax.vmap(at_one)(rows, state, *known, jax.random.split(ctx.key, n))
-        return out.ravel(), state, Info(*(jnp.mean(each, axis=0) for each in info))
+        return out.ravel(), state, jax.tree.map(lambda each: jnp.mean(each, axis=0), info)
 
     return Aggregator(init, apply, rule.redundancy)

@@ -215,6 +215,8 @@ CLI = {
         Bad("byzsim zoo --m 1000000000", "GB are available"),
         Bad("byzsim zoo --seed -1", "a seed from 0 to 2**32 - 1"),
         Bad("byzsim zoo --m eleven", "Error parsing --m"),
+        Bad("byzsim angles --draws 1", "expected draws of at least 2"),
+        Bad("byzsim angles --rules krun", "unknown full-gradient rule 'krun'"),
         Bad("byzsim run smoke --checkpoint -1", "--checkpoint -1: expected seconds, 0"),
         Bad("byzsim run smoke --checkpoint nan", "--checkpoint nan: expected seconds, 0"),
         Bad("byzsim run smoke --process-id 1", "--process-id need --distributed"),

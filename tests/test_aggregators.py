@@ -30,10 +30,14 @@ CONTRACT = [
 ]
 
 
+NO_GRADIENT = {"sign_majority"}
+"""rules whose output is a direction, of which no distance to the honest mean can be promised"""
+
+
 @pytest.mark.parametrize(("rule", "promise"), CONTRACT)
 def test_every_promise_is_kept(rule, promise):
     assert check_rule(rule, only=[promise]) == {promise: RULE_PROMISES[promise].words}
-    assert tried(rule).bounded
+    assert tried(rule).bounded or rule in NO_GRADIENT
 
 
 @pytest.mark.slow
@@ -159,7 +163,7 @@ def descent(rule, n_byz):
 @pytest.mark.slow
 def test_the_defaults_act_on_a_small_problem(rule):
     """A rule whose thresholds are for larger gradients would be the mean here, and nobody would be told."""
-    if rule == "mean":
+    if rule in ("mean", "finite_mean"):  # which is the mean of finite rows
         return
     n_byz = min(3, max(AGGREGATORS[rule].max_f(WORKERS), 2))
     distance, mean_steps = descent(rule, n_byz)

@@ -106,8 +106,9 @@ def test_missing_values_of_a_frame_are_nan():
 
 @pytest.mark.slow
 def test_every_rule_takes_one_worker(rule):
+    expected = [1, -1] if rule == "sign_majority" else [1, -2]
     np.testing.assert_allclose(
-        byzsim.aggregate(rule, [[1.0, -2.0]], f=0, server_gradient=[1.0, -2.0]), [1, -2], rtol=1e-6
+        byzsim.aggregate(rule, [[1.0, -2.0]], f=0, server_gradient=[1.0, -2.0]), expected, rtol=1e-6
     )
 
 

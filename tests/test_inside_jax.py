@@ -130,3 +130,11 @@ def test_every_variant_of_an_attack_does_too(attack, variant):
         return byzsim.forge(attack, honest, n_byz=1, byzantine_gradients=own, **knows, **options)
 
     in_shard_map(sent, ROWS[0][:1], ROWS[0][1:])
+
+
+@pytest.mark.parametrize("spec", [P("workers"), P(None, "workers")], ids=["rows", "coordinates"])
+def test_a_mesh_with_explicit_axes(spec):
+    """As `jax.make_mesh` makes it, where JAX asks each operation how its result is sharded."""
+    placed = jax.device_put(ROWS[0], NamedSharding(jax.make_mesh((2,), ("workers",), devices=jax.devices()[:2]), spec))
+    for call in (lambda rows: aggregate("median", rows), jax.jit(lambda rows: aggregate("median", rows))):
+        np.testing.assert_array_equal(call(placed), aggregate("median", ROWS[0]))

@@ -49,6 +49,7 @@ ROOMS = [
     "partitioning",
     "meanings",
     "detection",
+    "slopes",
     "plan",
     "tables",
     "plugins",

@@ -14,7 +14,7 @@ SHOWN = {
     "01_table1": (3, "Model negation"),
     "02_your_own": (2, "closest_half"),
     "03_safeguard": (2, "re-implementation"),
-    "04_aksel": (3, "geometric_median"),
+    "04_aksel": (3, "Krum"),
     "06_in_your_training": (1, "non-finite entries"),
 }
 """the number of figures, and words of a table"""

@@ -70,7 +70,7 @@ def expand(table: Table, only: Sequence[str] = (), chosen: Chosen | None = None)
 
 def _positions(table: Table, chosen: Chosen) -> Iterator[Position]:
     """Seeds outermost; of a table that chooses, with the settings that it has chosen."""
-    for position in positions(table, [*table.averaged, *table.shown]):
+    for position in filter(table.where, positions(table, [*table.averaged, *table.shown])):
         if not table.choose:
             yield position
         elif (label := chosen.get(group(table, position))) is not None:
@@ -129,8 +129,11 @@ def _config(fields: Fields) -> RunConfig:
             args = of_member(f"{prefix}{name or 'lenet'}", options)
             given[f"{kind}_args"] = {**given.get(f"{kind}_args", {}), **args}
     config = RunConfig(**given)
-    if fields.get("declared_f", "true") == "capped":
+    declared = fields.get("declared_f", "true")
+    if declared == "capped":
         return dataclasses.replace(config, f=min(config.n_byz, config.max_f))
+    if isinstance(declared, float):
+        return dataclasses.replace(config, f=round(declared * config.m))
     return config
 
 

@@ -22,7 +22,7 @@ OWN_FIELDS = {
     "data": "data set; none for a task that makes its own examples",
     "alpha": "Byzantine fraction, which sets n_byz: a number (0.2) or a count of m workers (2/11), whole of m",
     "held_out": "share of the training examples that are held out of training and measured in place of the test set",
-    "declared_f": "the f that the rule is given: true: n_byz; capped: n_byz, capped at the rule's guarantee",
+    "declared_f": "the f of the rule: true: n_byz; capped: at most the rule's guarantee; a number: that share of m",
 }
 """what a table can set beside the fields of `RunConfig`"""
 FIELDS = (*OWN_FIELDS, *(field.name for field in dataclasses.fields(RunConfig)))
@@ -128,6 +128,8 @@ class Table:
     base: Fields = dataclasses.field(default_factory=dict)
     """what all runs share"""
     axes: Sequence[Axis] = ()
+    where: Callable[[Position], bool] = lambda position: True
+    """which positions of the axes have a run; default: all"""
     rows: Sequence[str] | None = None
     """names of axes; default: those that are neither columns nor panels, and set more than seeds"""
     columns: Sequence[str] | None = None

@@ -90,7 +90,7 @@ def _grid(summary: pd.DataFrame, table: plan.Table, labels: Labels) -> pd.DataFr
         for _, cell in cells.iterrows():
             row[_column(cell, columns, table, labels)] = _cell_text(cell, most, table.metric)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")  # a position that `where` leaves out
 
 
 NEVER = "the rule dropped no worker and shortened no row in any step of any run"

@@ -37,7 +37,7 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
     ),
     "Catalogue": ("catalogue/index.md", "catalogue/compare.md", "explorer.md", "definitions.md", "catalogue/*"),
     "Results": ("results/leaderboard.md", "results/which-rule.md", "table1.md", "results/*"),
-    "Validation": ("validation.md", "bad-inputs.md", "open-verifications.md"),
+    "Validation": ("validation.md", "aksel.md", "bad-inputs.md", "open-verifications.md"),
     "Reference": (
         "reference/calls.md",
         "reference/types.md",

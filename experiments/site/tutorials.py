@@ -11,6 +11,7 @@ import byzsim
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbconvert import MarkdownExporter
 
 TIMEOUT = 600  # seconds for a cell
@@ -48,7 +49,11 @@ def _executed(path: Path, cache: Path) -> nbformat.NotebookNode:
             extra_arguments=["--log-level=ERROR"],  # its warning that it speaks without encryption, to this machine
         )
         client.create_kernel_manager().kernel_spec_manager = manager
-        client.execute()
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            error.add_note(f"in the notebook {path}")
+            raise
     cache.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, kept)
     return book

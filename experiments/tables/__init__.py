@@ -9,6 +9,7 @@ from byzsim.experiments.tables import (
     safeguard_table,
     safeguard_table_full,
     smoke,
+    theory_rates,
     theory_saddle,
     zoo,
 )

@@ -1,6 +1,6 @@
 """Few real attackers: accuracy against the number s of workers that attack, at a fixed declared f.
 
-    byzsim run aksel_few --seeds 0             one seed of five
+    byzsim run aksel_few --seeds 0             one seed of five: 100 runs of 10 to 17 seconds of a core, and compiling
 
 The abstract of AKSEL (Boussetta et al., OPODIS 2020) says that AKSEL alone reaches top accuracy when no or few workers
 are really Byzantine (s much smaller than f) and still defends when s = f. The paper's experiments could not be had, so
@@ -9,8 +9,9 @@ the setting is that of the same group's code.
 Taken from LPD-EPFL/ByzantineMomentum (reproduce.py), its MNIST experiments
     n = 51 workers, f = 24 (the largest that Krum takes) and f = 12 (the largest that Bulyan takes); a network
     784-100-10; batches of 83; 300 steps; momentum 0.9 at the workers (classic); gradients shortened to norm 2; 1e-4
-    times the parameters added; learning rate 0.5 (it has 0.02 too); attacks: the mean less 1.5 unbiased standard
-    deviations ("little", 1.5), and -0.1 times the mean ("empire", 1.1).
+    times the parameters added; attacks: the mean less 1.5 unbiased standard deviations ("little", 1.5), and -0.1 times
+    the mean ("empire", 1.1). Of its learning rates 0.5 and 0.02 the one with which the mean without attack is better:
+    97.7 and 92.3 % with seed 1000, which the table does not use.
 
 Otherwise, chosen before any run
     s            0, f / 4 ("few") and f.

@@ -8,22 +8,22 @@ only there; what shapes the program is in `StaticConfig`. `start` and `epoch` co
 themselves: all but the steps, and the states of rule and attack, are the same for every rule and attack.
 
 `configs`: both, and random streams; `batches`: who computes on which examples; `workers`: losses, gradients, local
-steps; `measures`: what is measured; `steps`: all of it together.
+steps; `measures`: what is measured; `steps`: all of it together; `repetitions`: the
+same run with several seeds at once.
 """
 
 from byzsim.engine.configs import NUMERICS, DynamicConfig, Local, StaticConfig, Stream
 from byzsim.engine.measures import EpochMetrics, StepMetrics, Trace
-from byzsim.engine.steps import (
-    TrainState,
+from byzsim.engine.repetitions import (
     epoch,
     measure,
     order,
     start,
     start_of_members,
     start_without_members,
-    step,
     train_steps,
 )
+from byzsim.engine.steps import TrainState, step
 from byzsim.task import Data
 
 __all__ = [

@@ -101,6 +101,8 @@ class StaticConfig:
     """the first test examples that are measured; None: all"""
     trace: bool = False
     """measure every worker at every step"""
+    repetitions: int = 1
+    """of the run with other seeds, side by side"""
 
 
 def members(static: StaticConfig, dynamic: DynamicConfig) -> tuple[Aggregator, Attack]:

@@ -30,11 +30,13 @@ class Call(NamedTuple):
         return self.factory(*args, **dict(self.static), **traced)
 
 
-def call(factory: Callable[..., Any], options: Args, dtype: Any = jnp.float32) -> tuple[Call, dict[str, jax.Array]]:
-    """(factory with its static options, its traced ones), as its annotations have them."""
+def call(
+    factory: Callable[..., Any], options: Args, dtype: Any = jnp.float32, array: Callable[..., Any] = jnp.asarray
+) -> tuple[Call, dict[str, Any]]:
+    """(factory with its static options, its traced ones as arrays), as its annotations have them."""
     traced = varying(factory, options)
     static = tuple((key, value) for key, value in sorted(options.items()) if key not in traced)
-    return Call(factory, static), {key: jnp.asarray(value, dtype) for key, value in traced.items()}
+    return Call(factory, static), {key: array(value, dtype) for key, value in traced.items()}
 
 
 class TaskCall(NamedTuple):
@@ -130,6 +132,7 @@ def resolve(config: RunConfig, source: Source = NO_SOURCE) -> Run:
         participants=config.participants if config.participants < config.m else None,
         local=_local(config),
         n_test=config.n_test,
+        repetitions=config.repetitions,
     )
     dynamic = DynamicConfig(
         seeds=_seeds(config),

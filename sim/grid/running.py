@@ -76,6 +76,10 @@ def run(
         )
     if runs_per_device is None and devices_per_run == 1 and jax.process_count() == 1:
         devices = devices[: max(len(dynamic), 1)]  # no device repeats the run of another one
+    if static.repetitions > 1 and devices_per_run > 1:
+        raise ValueError(
+            f"repetitions={static.repetitions} are side by side on one device: devices_per_run has to be 1"
+        )
     mesh = mesh_of(devices, devices_per_run)
     at_once = mesh.shape["runs"] * (runs_per_device or 1)
     start, epoch, _ = programs.programs(static, mesh, runs_per_device)

@@ -4,6 +4,7 @@ from byzsim.preaggregators import (
     arc,
     bucketing,
     clipping,
+    median_clipping,
     nnm,
 )
 from byzsim.types import Spec

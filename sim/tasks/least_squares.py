@@ -1,5 +1,7 @@
 """Least squares and ridge regression on generated data, with the optimum in closed form."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from byzsim.options import Count, NotNegative, Positive, checked
@@ -16,11 +18,12 @@ def least_squares(
     noise: NotNegative = 1.0,
     ridge: NotNegative = 0.0,
     condition: Positive = 1.0,
+    draws: Literal["normal", "exponential"] = "normal",
 ) -> Task:
-    """Linear regression on n Gaussian examples a worker.
+    """Linear regression on n examples a worker.
 
     $$\\ell(w; x, y) = \\tfrac12 (x^\\top w - y)^2 + \\tfrac{\\lambda}{2} \\|w\\|^2, \\qquad
-      y = x^\\top w^* + \\sigma \\varepsilon, \\quad x \\sim N(0, \\mathrm{diag}(s))$$
+      y = x^\\top w^* + \\sigma \\varepsilon, \\quad x \\sim N(0, \\mathrm{diag}(s)), \\; \\varepsilon \\sim N(0, 1)$$
 
     The variances s go from 1 down to 1 / condition in equal ratios; $w^*$ is drawn on the unit sphere; w starts at 0.
     Measured: `loss` on the test set, `distance` $\\|w - \\hat w\\|$ to the minimum of the training loss of all workers,
@@ -32,14 +35,19 @@ def least_squares(
         noise: the standard deviation sigma of the targets.
         ridge: lambda.
         condition: largest variance of a coordinate over the smallest.
+        draws: of x and of epsilon: "normal" as above, or "exponential": exponential variables less their mean, with the
+            same variances, so that gradients are skewed (static).
     References: the statistical model of Yin, Chen, Ramchandran, Bartlett, ICML 2018 (arXiv 1803.01498), section 7.
     """
+
+    def standard(key, shape):
+        return jax.random.normal(key, shape) if draws == "normal" else jax.random.exponential(key, shape) - 1
 
     def draw(key, truth, count):
         x_key, y_key = jax.random.split(key)
         scales = jnp.asarray(condition, jnp.float32) ** (-jnp.arange(d) / (2 * max(d - 1, 1)))
-        x = scales[None] * jax.random.normal(x_key, (count, d))
-        return Data(x, x @ truth + noise * jax.random.normal(y_key, (count,)))
+        x = scales[None] * standard(x_key, (count, d))
+        return Data(x, x @ truth + noise * standard(y_key, (count,)))
 
     def generate(key, m):
         truth_key, train_key, test_key = jax.random.split(key, 3)

@@ -19,8 +19,8 @@ def logistic(
       y \\in \\{-1, 1\\}, \\quad P(y = 1 \\mid x) = \\sigma(x^\\top w^*)$$
 
     x ~ N(0, I), w* is drawn on the sphere of radius `size`, and w starts at 0. Labels are the classes 0 and 1 (y = -1
-    and 1), so attacks on labels apply. Measured: `accuracy` and `loss` on the test set, and `distance`
-    $\\|w - \\hat w\\|$ to the minimum of the training loss of all workers.
+    and 1), so attacks on labels apply. Measured: `accuracy` and `loss` on the test set, `distance`
+    $\\|w - \\hat w\\|$ to the minimum of the training loss of all workers, and `distance_to_truth` $\\|w - w^*\\|$.
 
     Args:
         d: coordinates (static).
@@ -46,16 +46,21 @@ def logistic(
         truth = jax.random.normal(truth_key, (d,))
         truth = size * truth / jnp.linalg.norm(truth)
         train = draw(train_key, truth, m * n)
-        return Generated(train, draw(test_key, truth, n_test), _minimum(lambda w: loss(w, train).mean(), jnp.zeros(d)))
+        optimum = _minimum(lambda w: loss(w, train).mean(), jnp.zeros(d))
+        return Generated(train, draw(test_key, truth, n_test), (optimum, truth))
 
     def metrics(w, batch):
         return {"accuracy": margin(w, batch) > 0, "loss": loss(w, batch)}
+
+    def measure(w, facts):
+        optimum, truth = facts
+        return {"distance": jnp.linalg.norm(w - optimum), "distance_to_truth": jnp.linalg.norm(w - truth)}
 
     return make_task(
         init=lambda key, example: jnp.zeros(d),
         loss=loss,
         metrics=metrics,
-        measure=lambda w, optimum: {"distance": jnp.linalg.norm(w - optimum)},
+        measure=measure,
         generate=generate,
         n_classes=2,
     )
