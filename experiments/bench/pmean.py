@@ -67,7 +67,7 @@ def command(args: list[str], log: Callable[[str], object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(max(given.devices)), "JAX_PLATFORMS": "cpu"}
     program, load, rows = [sys.executable, "-m", __name__, *args], os.getloadavg()[0], []
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(program, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as process:
         for line in process.stdout or ():
             rows.append(json.loads(line))
             log("{devices} devices, d = {d:,}, {rule}: {sent:,.0f} bytes sent".format(**rows[-1]))
