@@ -33,5 +33,5 @@ def test_the_page_prints_what_it_shows():
 def test_the_page_on_robust_pmean_prints_what_it_shows(environment):
     code, shown = map("".join, zip(*pieces("robust-pmean.md"), strict=True))
     eight = environment | {"JAX_NUM_CPU_DEVICES": "8"}
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, env=eight, text=True)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, env=eight, encoding="utf-8")
     assert done.stdout.split("\n") == shown.split("\n")

@@ -46,7 +46,7 @@ class Pmean:
     """d that are compiled and run"""
     compiled: tuple[int, ...] = (100_000_000,)
     """d that are only compiled"""
-    seconds: float = 10.0
+    seconds: float = 40.0
     """for all timed calls at one size, roughly"""
     quick: bool = False
     """one rule at toy sizes, in a folder of its own"""
@@ -67,7 +67,7 @@ def command(args: list[str], log: Callable[[str], object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(max(given.devices)), "JAX_PLATFORMS": "cpu"}
     program, load, rows = [sys.executable, "-m", __name__, *args], os.getloadavg()[0], []
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(program, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as process:
         for line in process.stdout or ():
             rows.append(json.loads(line))
             log("{devices} devices, d = {d:,}, {rule}: {sent:,.0f} bytes sent".format(**rows[-1]))
@@ -165,26 +165,27 @@ def page(found: pd.DataFrame, given: Pmean, origin: dict[str, Any]) -> str:
         "8 (n - 1) / n). They are counted in the traced program, since XLA's CPU backend sends bfloat16 as float32; "
         "what is in a loop counts once, where only sums of at most n^2 numbers travel. Memory: arguments, result and "
         "buffers of one device in the compiled program, in units of 4 d bytes; the whole matrix alone would be n. "
-        "Operations: XLA's own count for one device, for each parameter.",
+        "Operations: XLA's own count for one device and parameter, a loop's body once. Each of the three is the same "
+        "at all d, up to sums of few numbers (pmean.csv). Spread: the interquartile range of a time over the median.",
     ]
+    largest = max((*given.timed, *given.compiled))
+    head = ["rule", "wire", "sent", "memory", "operations"]
+    head += [word for d in given.timed for word in (f"ms, d = {d:,}", "spread", "/ pmean")]
     for n in given.devices:
-        part = found[found["devices"] == n]
-        head = ["rule", "wire"]
-        for d in (*given.timed, *given.compiled):
-            head += [f"sent, d = {d:,}", "memory", "operations"] + ["ms", "/ pmean"] * (d in given.timed)
-        parts += [f"## {n} devices", markdown_table(head, _lines(part, given))]
+        lines = _lines(found[found["devices"] == n], largest, given)
+        parts += [f"## {n} devices, d = {largest:,}", markdown_table(head, lines)]
     return "\n\n".join(parts) + "\n"
 
 
-def _lines(part: pd.DataFrame, given: Pmean) -> Iterator[tuple[str, ...]]:
-    mean_ms = part[part["rule"] == MEAN].set_index("d")["ms"]
-    for rule, wire in _cases(given):
-        line = [rule, wire]
-        for row in part[(part["rule"] == rule) & (part["wire"] == wire)].to_dict("records"):
-            d = row["d"]
-            line += [f"{row['sent'] / d:.2f}", f"{row['memory'] / (4 * d):.2f}", f"{row['flops'] / d:.1f}"]
-            if d in given.timed:
-                line += [f"{row['ms']:.1f}", f"{row['ms'] / mean_ms[d]:.1f}"]
+def _lines(part: pd.DataFrame, largest: int, given: Pmean) -> Iterator[tuple[str, ...]]:
+    rows = {(row["rule"], row["wire"], row["d"]): row for row in part.to_dict("records")}
+    for case in _cases(given):
+        row = rows[*case, largest]
+        line = [*case, f"{row['sent'] / largest:.2f}", f"{row['memory'] / (4 * largest):.2f}"]
+        line += [f"{row['flops'] / largest:.1f}"]
+        for d in given.timed:
+            row, mean = rows[*case, d], rows[*_cases(given)[0], d]
+            line += [f"{row['ms']:.1f}", f"{row['spread']:.0%}", f"{row['ms'] / mean['ms']:.1f}"]
         yield tuple(line)
 
 
