@@ -102,7 +102,7 @@ CLAIMS = (
         _says(TABLE, 0, 3),
     ),
     Claim(
-        SAFEGUARD, "is light: O(m d) a step", "section 1", "results/bench/scaling.md", ["safeguard:threshold=theory"]
+        SAFEGUARD, "is light: O(m d) a step", "section 1", "results/bench/scaling.md", ["safeguard:thresholds=theory"]
     ),
     Claim(AKSEL, "takes time O(n d)", "abstract", "results/bench/scaling.md", ["aksel"]),
     Claim(AKSEL, "withstands n > 2 f", "abstract", "tests/test_aggregators.py::test_every_promise_is_kept"),
@@ -206,8 +206,8 @@ def page() -> str:
     lines = [
         "# Validation",
         "What the three papers claim that this project starts from, where, what measures it here, and what came out. "
-        "Made by `python tests/validation.py docs/validation.md` from the verdicts in results/, which were fixed before "
-        "the runs: "
+        "Made by `python tests/validation.py docs/validation.md` from the verdicts in results/, which were fixed "
+        "before the runs: "
         f'no verdict is written by hand. "{NOT_YET}": the experiment is there, and no result of its full edition is '
         "committed. A claim with several parts holds if all parts do.",
     ]

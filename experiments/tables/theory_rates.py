@@ -91,7 +91,8 @@ class Sweep(NamedTuple):
 def _sweep(
     title: str, along: str, sizes: Sequence[float], problems: tuple[str, ...] | None = None, **others: Any
 ) -> Sweep:
-    points = tuple(Point(**{along: size, **others}) for size in sizes)
+    changes: list[dict[str, Any]] = [{along: size, **others} for size in sizes]
+    points = tuple(Point(**each) for each in changes)
     return Sweep(title, along, points, *([problems] if problems else []))
 
 
@@ -106,8 +107,10 @@ SWEEPS = {
 }
 OF_SKEW = ("mean", "median", "trimmed_mean", "trimmed 25 %", CODE)
 POINTS = dict.fromkeys(itertools.chain(*(sweep.points for sweep in SWEEPS.values())))
-SIZES = {point.name: point for point in POINTS}
-PLACES = {name: {p for s in SWEEPS.values() if name in s.names() for p in s.problems} for name in SIZES}
+SIZES: dict[Any, Point] = {point.name: point for point in POINTS}
+PLACES: dict[Any, set[str]] = {
+    name: {p for s in SWEEPS.values() if name in s.names() for p in s.problems} for name in SIZES
+}
 """point -> the problems that it is measured for"""
 ATTACKS: dict[str, dict[str, Any]] = {
     **{f"shift {z:g}": {"attack": "alie", "alie.z": z} for z in (0.5, 1.0, 2.0)},
@@ -327,7 +330,7 @@ def _finish(axes: Any, sweep: Sweep, guide: float, middle: float) -> None:
     axes.plot(sizes, middle * (sizes / sizes[0]) ** guide, color="0.5", linestyle=(0, (4, 3)), zorder=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_major_locator(FixedLocator(sizes.tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.tick_params(axis="x", labelrotation=45 if len(sizes) > 5 else 0)

@@ -96,8 +96,8 @@ def worst(found: pd.DataFrame, rule: str, points: Sequence[Point]) -> list[float
 
 def slope(found: pd.DataFrame, points: Sequence[Point], x: Sequence[float]) -> Slope:
     """SafeguardSGD's exponent along these points."""
-    y = np.array(worst(found, SAFEGUARD, points))
-    return slopes.fit(x, y, RESOLUTION * y)
+    y = worst(found, SAFEGUARD, points)
+    return slopes.fit(x, y, [RESOLUTION * each for each in y])
 
 
 class Claim(NamedTuple):
