@@ -468,7 +468,7 @@ CLI = {
             "a page.md of other bytes",
         ),
         Bad("byzsim run smoke --name ../mine", "expected letters, digits, spaces"),
-        Bad("byzsim run smoke --name zoo", "theory_saddle, zoo, rules, angles, bench"),
+        Bad("byzsim run smoke --name zoo", "zoo, rules, angles, bench"),
         Bad(
             "byzsim run smoke --name mine --lr 0.1",
             "has records with other settings: lr 0.5 -> 0.1",
