@@ -221,6 +221,9 @@ def test_fifty_rounds_like_the_reference(name, options):
 SAME = [  # by definition
     {"multi_krum {'variant': 'torchjd'}", "krum {'variant': 'torchjd'}"},
     {"multi_krum {'variant': 'fedlib'}", "krum {'variant': 'epfml'}"},
+    {"finite_mean {}", "mean {}"},  # of finite rows
+    {"finite_mean {}", "norm_quantile {'q': 1.0}"},
+    {"mean {}", "norm_quantile {'q': 1.0}"},
 ]
 
 

@@ -66,6 +66,7 @@ CHANGES = {
     "participation": 0.5,
     "byzantine_data": "none",
     "n_test": 10,
+    "repetitions": 2,
     "data_seed": 5,
     "init_seed": 5,
     "attack_seed": 5,

@@ -54,6 +54,7 @@ def _earlier_option(name, option, value):
 def test_committed_results_lost_nothing(folder):
     """Backwards they are what was committed before, byte for byte; forwards each line is one record of its own."""
     lines = (RESULTS / folder / "runs.jsonl").read_text().splitlines()
+    lines = [line for line in lines if '"numerics": 3' not in line]  # those have come since
     found = [json.loads(line) for line in lines]
     old = [earlier(each) for each in found]
     assert hashlib.sha256("".join(json.dumps(each) + "\n" for each in old).encode()).hexdigest() == WRITTEN[folder]
