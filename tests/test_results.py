@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import lzma
 import os
 import re
 import signal
@@ -502,3 +503,18 @@ def test_the_bar_of_a_notebook(monkeypatch):
         bar.update(task, completed=done, left="1 min left")
     bar.stop()
     assert drawn == ["0 of 4 runs", "2 of 4 runs, 1 min left", "4 of 4 runs, 1 min left"]
+
+
+def test_packed_records_come_before_what_was_appended_since(tmp_path):
+    """`xz runs.jsonl` keeps a large file small; a damaged archive is said, and nothing of it is used."""
+    file = tmp_path / "runs.jsonl"
+    records.append(file, [{"id": "a"}, {"id": "b"}])
+    packed = tmp_path / "runs.jsonl.xz"
+    packed.write_bytes(lzma.compress(file.read_bytes()))
+    file.write_bytes(b"")
+    assert [each["id"] for each in records.read(file, fields=frozenset({"id"}))] == ["a", "b"]
+    records.append(file, [{"id": "c"}])
+    assert [each["id"] for each in records.read(file, fields=frozenset({"id"}))] == ["a", "b", "c"]
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"cannot read .*runs\.jsonl\.xz"):
+        records.read(file, fields=frozenset({"id"}))

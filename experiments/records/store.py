@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import lzma
 import os
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
@@ -19,15 +20,22 @@ from filelock import FileLock, Timeout
 def read(path: Path, log: Callable[[str], object] = print, *, fields: frozenset[str] = RUN_FIELDS) -> list[Record]:
     """All records of a file under today's names, each with these `fields`; none if there is no such file.
 
-    An incomplete last line, left by a killed run, is reported and ignored.
+    Records of FILE.xz, which `xz FILE` makes of a large file, come before those that were appended to FILE since. An
+    incomplete last line, left by a killed run, is reported and ignored.
 
     Raises:
-        UserError: another line is not a record; the message has its number and the wrong fields.
+        UserError: another line is not a record, with its number and the wrong fields; or FILE.xz is damaged.
     """
+    packed = path.with_name(f"{path.name}.xz")
+    return [record for each in (packed, path) if each.exists() for record in _lines(each, log, fields)]
+
+
+def _lines(path: Path, log: Callable[[str], object], fields: frozenset[str]) -> list[Record]:
     try:
-        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        content = path.read_bytes()
+        lines = (lzma.decompress(content) if path.suffix == ".xz" else content).split(b"\n")
+    except (OSError, lzma.LZMAError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     torn = lines.pop()
     if torn:
         log(f"{path}: the last line is incomplete ({len(torn)} bytes, left by a killed run) and is ignored.")
