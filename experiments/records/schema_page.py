@@ -8,7 +8,7 @@ HEAD = f"""# Records
 
 Made by `byzsim schema --output docs/records.md` from `experiments/records/schema.py`, which also checks records.
 
-A results folder has `runs.jsonl`, a JSON object a line for each run, and `failures.jsonl` for the runs that failed. Where
+A results folder has `runs.jsonl`, a JSON object a line for each run, and `failures.jsonl` for runs that failed. Where
 a large `runs.jsonl` was packed as `runs.jsonl.xz` (`xz runs.jsonl; touch runs.jsonl`), it has what came since.
 Lines are appended whole and never rewritten: of several records of one run the last is valid. `load_results(folder)`
 reads them as a DataFrame, with fields under today's names; `byzsim export FOLDER` writes them as CSV.

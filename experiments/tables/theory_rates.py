@@ -18,7 +18,7 @@ Sweeps               see `SWEEPS`; the error is ||w_T - w*|| after T = 32 steps,
 Attacks              honest mean less z standard deviations (alie) for z = 0.5, 1, 2; sign flip; inner product; for
                      logistic regression flipped labels too
 Rules                BrSGD as printed with both thresholds that have no unit, and the authors' code. The theorem's own
-                     threshold is not run: with its constants it is above every distance seen, and keeps all.
+                     threshold is not run: with its constants we expect it to keep all, which was not measured.
 Left out             Krum beyond m = 320, as it sorts m^2 distances in each of 50 repetitions.
 
 Verdict, fixed before any run: `CLAIMS`. A slope agrees if it is within 0.1 of what is claimed (`WITHIN`).

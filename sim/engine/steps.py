@@ -11,7 +11,7 @@ from byzsim import worker_sharding
 from byzsim.convolutions import by_platform
 from byzsim.engine import batches
 from byzsim.engine.configs import DynamicConfig, StaticConfig, Stream, members, step_key, stream_key
-from byzsim.engine.measures import EpochMetrics, StepMetrics, Trace, evaluate, full_gradient, honest_mean, step_metrics
+from byzsim.engine.measures import StepMetrics, Trace, evaluate, full_gradient, honest_mean, step_metrics
 from byzsim.engine.measures import trace as traced
 from byzsim.engine.workers import Point, Work, losses_at, one_example, unraveller, updates
 from byzsim.ops.random import normals
@@ -78,15 +78,6 @@ def start_without_members(static: StaticConfig, dynamic: DynamicConfig, train: E
         local=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (m, *jnp.shape(leaf))), local),
         data=data,
     )
-
-
-def epoch(
-    static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Examples, test: Examples
-) -> tuple[TrainState, EpochMetrics]:
-    """All steps up to the next measurement, then the measurement."""
-    state, steps, trace = train_steps(static, dynamic, state, order(static, dynamic, state, train), train)
-    found, diverged = measure(static, state.params, state.constants, state.data, train, test)
-    return state, EpochMetrics(found, steps, diverged, trace)
 
 
 def order(static: StaticConfig, dynamic: DynamicConfig, state: TrainState, train: Examples) -> Any:
