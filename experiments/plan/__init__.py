@@ -12,6 +12,7 @@ from byzsim.experiments.plan.table import (
     SEEDS,
     WORST,
     Axis,
+    Claim,
     Label,
     Labels,
     Ours,

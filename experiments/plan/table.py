@@ -97,6 +97,16 @@ class Picture(NamedTuple):
     """what it shows, in Markdown"""
 
 
+class Claim(NamedTuple):
+    """What a table claims, before it is run, of every row of results that `of` selects."""
+
+    says: str
+    of: Callable[[pd.DataFrame], pd.Series]
+    """rows -> those of which it speaks"""
+    true: Callable[[pd.DataFrame], pd.Series]
+    """rows -> whether each does what it says"""
+
+
 Verdict = Callable[[Ours, Published], str]
 """the printed mark of a cell"""
 Labels = Mapping[str, str]

@@ -33,13 +33,13 @@ Verdict, fixed before any run: `CLAIMS`, and the order of the losses of all publ
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from byzsim.experiments.files import markdown_table
-from byzsim.experiments.plan import Labels, Picture, Table, axis, label
+from byzsim.experiments.plan import Claim, Labels, Picture, Table, axis, label
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -78,16 +78,6 @@ def losses(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 # The verdict
-
-
-class Claim(NamedTuple):
-    """What is claimed of every cell that `of` selects."""
-
-    says: str
-    of: Callable[[pd.DataFrame], pd.Series]
-    """cells -> those of which it speaks"""
-    true: Callable[[pd.DataFrame], pd.Series]
-    """cells -> whether each does what it says"""
 
 
 def _of(cells: pd.DataFrame, rules: Sequence[str], attacks: Sequence[str] = PAPERS) -> pd.Series:

@@ -37,13 +37,13 @@ strength, in 1.0 to 1.2 times their steps without attack, and end at a minimum. 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from byzsim.experiments.files import markdown_table
-from byzsim.experiments.plan import Labels, Picture, Table, axis, label
+from byzsim.experiments.plan import Claim, Labels, Picture, Table, axis, label
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
@@ -114,16 +114,6 @@ def _escape(record: Mapping[str, Any], d: int) -> dict[str, Any]:
 
 
 # The verdict
-
-
-class Claim(NamedTuple):
-    """What is claimed of every cell that `of` selects."""
-
-    says: str
-    of: Callable[[pd.DataFrame], pd.Series]
-    """runs -> those of which it speaks"""
-    true: Callable[[pd.DataFrame], pd.Series]
-    """runs -> whether each does what it says"""
 
 
 def _attacked(runs: pd.DataFrame, rules: Sequence[str], regime: str, strengths: Sequence[float]) -> pd.Series:
